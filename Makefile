@@ -1,0 +1,45 @@
+# The menu: `make` or `make help` shows it.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test bench chaos lint lock clean
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+# Two processes suit two cores; each has its own Redis.
+JOBS ?= 2
+# What to hand on: `make run ARGS=--exit-when-drained`, `make test ARGS="-k settle"`.
+ARGS ?=
+
+help: ## show this menu
+	@echo "make <target>:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-9s %s\n", $$1, $$2 }'
+
+setup: .venv/.complete ## make .venv with the locked dependencies and the project
+	@:
+
+.venv/.complete: pyproject.toml requirements/dev.txt scripts/setup
+	@PYTHON="$(PYTHON)" scripts/setup
+
+run: setup ## the whole system in the foreground; Ctrl-C stops it (ARGS go to `ingest up`)
+	@exec $(BIN)/ingest up $(ARGS)
+
+test: lint ## lint, then every test (ARGS go to pytest)
+	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+
+bench: setup ## measure against the floor and the alternatives; prints the table
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/bench.txt
+	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+chaos: setup ## kill and cut things for longer than the tests do, and count the records
+	@$(BIN)/pytest -m chaos tests/acceptance $(ARGS)
+
+lint: setup ## ruff, mypy, and the layers (import-linter)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+lock: ## find new versions of the dependencies and pin them with their hashes
+	@scripts/lock
+
+clean: ## remove what the other targets made, but not var/ (it may hold records)
+	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
