@@ -1,0 +1,198 @@
+"""CleverTap's records: from a caller's hands to the exact bytes that will be sent.
+
+`CleverTapSchema.prepare` validates a vendor-shaped record, stamps its time when it has none, and
+serialises it, once. What the vendor's pages don't forbid passes unchanged, unknown keys included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from marshmallow import ValidationError
+
+from worker.errors import InvalidRecord
+from worker.records import EVENT, PROFILE, TOKEN, Prepared
+from worker.schemas.clevertap_records import (
+    EventSchema,
+    ProfileSchema,
+    RecordSchema,
+    TokenSchema,
+)
+from worker.schemas.clevertap_rules import IDENTITY_KEYS, NO_TYPE, Limits
+from worker.schemas.json_values import json_errors
+from worker.schemas.rules import Rule, refusal
+
+__all__ = ["CleverTapSchema", "Limits"]
+
+_NO_RECORD = Rule("must be an object", NO_TYPE.code)
+_EPOCH_DAY: Final = date(1970, 1, 1)
+_DATED_DEPTH: Final = 4  # Items is an array of objects: two levels, and room for nested ones
+
+_KEYWORDS: Final = {
+    "identity": "identity",
+    "fbid": "FBID",
+    "gpid": "GPID",
+    "object_id": "objectId",
+    **{key: key for key in IDENTITY_KEYS},
+}
+
+
+class CleverTapSchema:
+    """Validates and serialises records; one instance may be shared by threads.
+
+    ``schemas`` holds the marshmallow schema of each kind (`event`, `profile`, `token`).
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
+        self.schemas: Mapping[str, RecordSchema] = {
+            EVENT: EventSchema(limits),
+            PROFILE: ProfileSchema(limits),
+            TOKEN: TokenSchema(limits),
+        }
+
+    def prepare(self, record: Mapping[str, Any], *, now_s: int) -> Prepared:
+        """The record as it will be sent; ``now_s`` (epoch seconds) is its time if it has none.
+
+        The record itself is not changed. A token is sent without a time: the vendor's page has
+        none for it. Raises InvalidRecord, and nothing else, for whatever it is given.
+        """
+        if type(record) is not dict:
+            record = _plain(record)
+        kind = record.get("type")
+        schema = self.schemas.get(kind) if isinstance(kind, str) else None
+        if schema is None:
+            raise InvalidRecord({"type": [NO_TYPE]}, NO_TYPE.code)
+        try:
+            schema.load(record)
+        except ValidationError as error:
+            invalid = refusal(error)
+        else:
+            return _prepared(schema.kind, record, now_s)
+        raise invalid  # outside of the except clause: marshmallow's error holds the record
+
+    def event(
+        self,
+        name: str,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        ids: Mapping[str, Any],
+        ts: int | datetime | None = None,
+    ) -> dict[str, Any]:
+        """An event as the upload API wants it; not validated before `prepare`.
+
+        ``ids`` names the user by identity, fbid, gpid or object_id. A datetime becomes the
+        vendor's ``$D_<epoch seconds>`` (a naive one is local time, as everywhere in Python), a
+        date the start of that day in UTC. InvalidRecord for an unknown keyword in ``ids``.
+        """
+        record = {**_ids(ids), "type": EVENT, "evtName": name, "evtData": _dated(properties)}
+        return _timed(record, ts)
+
+    def profile(
+        self,
+        properties: Mapping[str, Any],
+        *,
+        ids: Mapping[str, Any],
+        ts: int | datetime | None = None,
+    ) -> dict[str, Any]:
+        """A profile update as the upload API wants it; see `event`."""
+        return _timed({**_ids(ids), "type": PROFILE, "profileData": _dated(properties)}, ts)
+
+    def token(
+        self,
+        token_id: str,
+        token_type: str,
+        *,
+        object_id: str,
+        keys: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """A device token as the upload API wants it; ``keys`` are for the type ``chrome``."""
+        data: dict[str, Any] = {"id": token_id, "type": token_type}
+        if keys is not None:
+            data["keys"] = dict(keys)
+        return {"objectId": object_id, "type": TOKEN, "tokenData": data}
+
+
+def _prepared(kind: str, record: Mapping[str, Any], now_s: int) -> Prepared:
+    ts = record.get("ts")
+    if ts is None:
+        ts = now_s
+        if kind != TOKEN:
+            record = {**record, "ts": ts}
+    try:
+        body = orjson.dumps(record)
+    except (TypeError, ValueError):
+        body = _odd_body(record)
+    name = str.__str__(record["evtName"]) if kind == EVENT else ""
+    for key in IDENTITY_KEYS:
+        value = record.get(key)
+        if value is not None and value != "":
+            break
+    somebody = str.__str__(value) if isinstance(value, str) else value
+    return Prepared(kind, body, f"{key}:{somebody}".encode(), ts, name)
+
+
+def _odd_body(record: Mapping[str, Any]) -> bytes:
+    """The bytes of a record that orjson did not take at once, or why there are none.
+
+    Lone surrogates and integers beyond 64 bits end here: looking for them in every record would
+    cost more than the serialisation that finds them. Keys of a str subclass are none of the two.
+    """
+    if errors := json_errors(record, ""):
+        raise InvalidRecord(errors)
+    try:
+        return orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError):
+        raise InvalidRecord({"record": ["must be a JSON object"]}) from None
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A mapping of any other class as a dict; its own code may fail in any way it likes."""
+    try:
+        plain = dict(record) if isinstance(record, Mapping) else None
+    except Exception:  # noqa: BLE001 - a mapping is foreign code, and the promise is InvalidRecord
+        plain = None
+    if plain is None:
+        raise InvalidRecord({"record": [_NO_RECORD]}, _NO_RECORD.code)
+    return plain
+
+
+def _ids(ids: Mapping[str, Any]) -> dict[str, Any]:
+    """The vendor's keys for our keywords; what is None is left out."""
+    unknown = [str(key) for key in ids if key not in _KEYWORDS]
+    if unknown:
+        raise InvalidRecord({key: ["must be identity, fbid, gpid or object_id"] for key in unknown})
+    return {_KEYWORDS[key]: value for key, value in ids.items() if value is not None}
+
+
+def _timed(record: dict[str, Any], ts: int | datetime | None) -> dict[str, Any]:
+    if ts is not None:
+        record["ts"] = _epoch_s(ts) if isinstance(ts, datetime) else ts
+    return record
+
+
+def _dated(value: Any, depth: int = 0) -> Any:
+    """``value`` with its dates in the vendor's form; properties of None are no properties."""
+    if depth == 0:
+        value = dict(value) if isinstance(value, Mapping) else {} if value is None else value
+    if isinstance(value, date):
+        seconds = _epoch_s(value)
+        return value if seconds is None else f"$D_{seconds}"
+    if isinstance(value, dict) and depth < _DATED_DEPTH:
+        return {key: _dated(inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list) and depth < _DATED_DEPTH:
+        return [_dated(inner, depth + 1) for inner in value]
+    return value
+
+
+def _epoch_s(moment: date) -> int | None:
+    """Epoch seconds of a datetime or date, None when it has none that the platform can tell."""
+    if not isinstance(moment, datetime):
+        return (moment - _EPOCH_DAY) // timedelta(seconds=1)
+    try:
+        return int(moment.timestamp())
+    except (OverflowError, ValueError, OSError):
+        return None

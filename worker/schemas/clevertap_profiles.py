@@ -1,0 +1,171 @@
+"""The checks of profileData: the vendor's own keys, the operators, and custom properties."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from worker.schemas import clevertap_rules as rules
+from worker.schemas.clevertap_properties import PropertyRules, add
+from worker.schemas.clevertap_rules import Limits
+from worker.schemas.json_values import scalar_rule
+from worker.schemas.rules import MAX_ERRORS, Errors, Rule, join
+
+Found = Errors | Rule | None
+
+# Recorded: +35922333232 passes; 223, 123 and +44+441234 fail. E.164 allows 15 digits.
+_PHONE: Final = re.compile(r"\+[1-9][0-9]{5,14}")
+# Recorded: 1234 and $$$$$ fail. No more is asked than one @ and a domain with a dot.
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+\.?")
+_AGE: Final = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*")
+
+_FLAGS: Final = ("email", "push", "sms", "whatsapp", "dndPhone", "dndEmail", "dndSMS")
+_CATEGORIES: Final = ("category-unsubscribe", "category-resubscribe")
+
+
+class ProfileRules:
+    """Checks profile properties against one account's limits; holds no state."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._properties = PropertyRules(limits)
+        self._safe_chars = limits.key_length // 4
+        self._bad_key = Rule(f"must be a name of at most {limits.key_length} bytes in UTF-8")
+        self._too_many = Rule(f"must hold at most {limits.profile_properties} custom properties")
+
+    def errors(self, data: dict[Any, Any]) -> Found:
+        """What is wrong with a profile's properties, by path inside profileData."""
+        if len(data) > self._limits.profile_properties and (
+            sum(_is_custom(key) for key in data) > self._limits.profile_properties
+        ):
+            return self._too_many
+        errors: Errors = {}
+        for key, value in data.items():
+            found = self._key_rule(key) or self._value_errors(key, value)
+            if found:
+                add(errors, join("", key), found)
+                if len(errors) >= MAX_ERRORS:
+                    break
+        return errors or None
+
+    def _key_rule(self, key: Any) -> Rule | None:
+        if not isinstance(key, str):
+            return rules.BAD_KEY
+        if len(key) <= self._safe_chars:
+            return None
+        size = len(str.encode(key, "utf-8", "surrogatepass"))
+        return self._bad_key if size > self._limits.key_length else None
+
+    def _value_errors(self, key: str, value: Any) -> Found:
+        if isinstance(value, dict):
+            return self._object_errors(key, value)
+        if rule := self._properties.single_rule(value):
+            return rule
+        check = _STANDARD.get(key)
+        if check is not None and value is not None:
+            return check(value)
+        if isinstance(value, list | tuple):
+            return self._list_errors(value, rules.NOT_FLAT_PROFILE)
+        return None
+
+    def _object_errors(self, key: str, value: dict[Any, Any]) -> Found:
+        if key in _CATEGORIES:
+            return _categories_rule(value)
+        if not any(isinstance(name, str) and name[:1] == "$" for name in value):
+            # An empty object is dropped by the vendor; any other is for its beta.
+            return self._properties.nested_errors(value, rules.NOT_FLAT_PROFILE) if value else None
+        errors: Errors = {}
+        for operator, operand in value.items():
+            found = self._operator_errors(operator, operand)
+            if found:
+                add(errors, join("", operator), found)
+            if len(errors) >= MAX_ERRORS:
+                break
+        return errors or None
+
+    def _operator_errors(self, operator: Any, operand: Any) -> Found:
+        if operator in ("$add", "$remove"):
+            return self._list_errors(operand, rules.BAD_OPERAND_LIST)
+        if operator == "$set":
+            if isinstance(operand, list | tuple):
+                return self._list_errors(operand, rules.BAD_OPERAND_LIST)
+            is_object = isinstance(operand, dict)
+            return rules.BAD_OPERAND_LIST if is_object else self._properties.single_rule(operand)
+        if operator in ("$incr", "$decr"):
+            return rules.BAD_OPERAND_NUMBER if not _is_number(operand) else scalar_rule(operand)
+        if operator == "$delete":
+            return None if _is_number(operand, bools=True) and operand == 1 else rules.BAD_DELETE
+        return rules.BAD_OPERATOR
+
+    def _list_errors(self, values: Any, rule: Rule) -> Found:
+        if not isinstance(values, list) and type(values) is not tuple:
+            return rule
+        errors: Errors = {}
+        for index, value in enumerate(values):
+            if isinstance(value, dict | list | tuple):
+                found: Found = self._properties.nested_errors(value, rule)
+            else:
+                found = self._properties.single_rule(value)
+            if found:
+                add(errors, str(index), found)
+            if len(errors) >= MAX_ERRORS:
+                break
+        return errors or None
+
+
+def _is_custom(key: Any) -> bool:
+    return key not in rules.STANDARD_PROFILE_KEYS and key not in _STANDARD
+
+
+def _is_number(value: Any, *, bools: bool = False) -> bool:
+    return isinstance(value, int | float) and (bools or not isinstance(value, bool))
+
+
+def _matches(pattern: re.Pattern[str], rule: Rule) -> Callable[[Any], Rule | None]:
+    def check(value: Any) -> Rule | None:
+        return None if isinstance(value, str) and pattern.fullmatch(value) else rule
+
+    return check
+
+
+def _one_of(words: tuple[str, ...], rule: Rule) -> Callable[[Any], Rule | None]:
+    def check(value: Any) -> Rule | None:
+        return None if isinstance(value, str) and value in words else rule
+
+    return check
+
+
+def _age_rule(value: Any) -> Rule | None:
+    """An Age of "18" was recorded to pass and "aa" to fail."""
+    if isinstance(value, str):
+        return None if _AGE.fullmatch(value) else rules.BAD_AGE
+    return None if _is_number(value) and value >= 0 else rules.BAD_AGE
+
+
+def _flag_rule(value: Any) -> Rule | None:
+    return None if isinstance(value, bool) else rules.BAD_FLAG
+
+
+def _categories_rule(value: Any) -> Rule | None:
+    """``{"email": ["Newsletters"]}``: channels and the groups to leave or to join again."""
+    whole = isinstance(value, dict) and all(
+        isinstance(groups, list | tuple)
+        and type(groups) in (list, tuple)
+        and all(isinstance(group, str) and not scalar_rule(group) for group in groups)
+        for groups in value.values()
+    )
+    return None if whole and all(isinstance(name, str) for name in value) else rules.BAD_CATEGORIES
+
+
+_STANDARD: Final[dict[str, Callable[[Any], Rule | None]]] = {
+    "Phone": _matches(_PHONE, rules.BAD_PHONE),
+    "Email": _matches(_EMAIL, rules.BAD_EMAIL),
+    "Gender": _one_of(("M", "F"), rules.BAD_GENDER),
+    "Employed": _one_of(("Y", "N"), rules.BAD_EMPLOYED),
+    "Education": _one_of(("School", "College", "Graduate"), rules.BAD_EDUCATION),
+    "Married": _one_of(("Y", "N"), rules.BAD_MARRIED),
+    "Age": _age_rule,
+    **{f"MSG-{flag}": _flag_rule for flag in _FLAGS},
+    **dict.fromkeys(_CATEGORIES, _categories_rule),
+}

@@ -1,0 +1,120 @@
+"""CleverTap's published rules in words and numbers, each with the code its upload API answers.
+
+Sources: the pages "Upload Events API" and "Upload User Profiles API" (what may be sent), "Errors"
+(the codes; read 2026), "Platform considerations" (reserved names, Items), the CSV and SFTP import
+pages (words that identify nobody), and recorded answers of the API from 2018 (what passes).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from worker.schemas.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers of the published rules, for accounts that were given others.
+
+    ``nested`` is for accounts in the vendor's Nested Objects beta: objects and arrays then pass
+    as property values, up to three levels deep.
+    """
+
+    event_properties: int = 256  # newer vendor pages say 100, "configurable per account"
+    profile_properties: int = 256  # custom keys; the vendor's own are not counted
+    key_length: int = 120  # characters in events, UTF-8 bytes in profiles, as the pages say
+    value_bytes: int = 512  # of a string, in UTF-8
+    charged_items: int = 256
+    identity_chars: int = 1023  # "under 1024 chars"
+    nested: bool = False
+
+
+NESTED_DEPTH: Final = 3
+
+#: The record's key for each way to name a user; the first one set is what order is kept by.
+IDENTITY_KEYS: Final = ("identity", "FBID", "GPID", "objectId")
+
+#: Words that identify nobody, compared without case (CSV import page).
+NOBODY: Final = frozenset(
+    ("undefined", "null", "na", "n/a", "0", "nil", "-1", "infinity", "-infinity", "inf")
+) | {"-inf", "nan", "-nan", "empty", "xxxxxx", "none"}
+
+#: "Platform considerations" lists all but the last, which the API was seen to refuse (2024-09-02).
+RESERVED_EVENTS: Final = (
+    "Notification Sent",
+    "Notification Viewed",
+    "Notification Clicked",
+    "Notification Delivered",
+    "Notification Replied",
+    "UTM Visited",
+    "App Launched",
+    "App Uninstalled",
+    "App Version Changed",
+    "Stayed",
+    "Reply Sent",
+    "Experiment Rendered",
+    "Reachable By",
+    "Identity Reset",
+    "Identity Set",
+    "Identity Error",
+    "Web Page Viewed",
+)
+
+#: Profile keys that are the vendor's own and don't count as custom ones.
+STANDARD_PROFILE_KEYS: Final = frozenset(
+    ("Name", "Email", "Phone", "Gender", "Employed", "Education", "Married", "Age", "DOB")
+) | {"Photo", "Tz", "Customer Type", "identity"}
+
+TOKEN_TYPES: Final = frozenset(("fcm", "gcm", "apns", "wns", "mpns", "chrome"))
+
+#: Milliseconds have been above this since 1973, seconds stay below it until the year 5138.
+MAX_TS_S: Final = 10**11
+
+MILLISECONDS_DATE: Final = re.compile(r"\$D_[0-9]{12,}")
+
+NO_TYPE = Rule("must be 'event', 'profile' or 'token'", 524)
+NO_NAME = Rule("is required: the event's name, a string that is not blank", 509)
+RESERVED_NAME = Rule("is a name that the vendor reserves for its own events", 513)
+NO_DATA = Rule("is required: an object of the event's properties, which may be empty", 512)
+NO_PROFILE_DATA = Rule("is required: an object of profile properties")
+BAD_TS = Rule("must be whole epoch seconds, as an integer above 0", 525)
+TS_IN_MILLISECONDS = Rule("must be epoch seconds: this many look like milliseconds", 525)
+
+NO_IDENTITY = Rule("is required: one of identity, FBID, GPID and objectId must be set", 523)
+BAD_IDENTITY = Rule("must be a string or an integer", 523)
+BAD_OBJECT_ID = Rule("must be a string", 526)
+NOBODYS_IDENTITY = Rule("is a word that identifies nobody, such as null, undefined or 0", 523)
+NOBODYS_OBJECT_ID = Rule("is a word that identifies nobody, such as null, undefined or 0", 526)
+
+NO_TOKEN_DATA = Rule("is required: an object with the token's id and type", 531)
+NO_TOKEN_ID = Rule("is required: the device token, a string that is not empty", 532)
+NO_TOKEN_TYPE = Rule("is required: one of " + ", ".join(sorted(TOKEN_TYPES)), 533)
+BAD_TOKEN_TYPE = Rule("must be one of " + ", ".join(sorted(TOKEN_TYPES)), 534)
+BAD_TOKEN_KEYS = Rule("must be an object of strings", 535)
+NO_TOKEN_OBJECT_ID = Rule("is required for a token: the device's objectId, a string", 530)
+
+BAD_KEY = Rule("must be a string: property names are strings")
+NOT_FLAT = Rule("must be a single value: objects and arrays are for a Charged event's Items", 512)
+NOT_FLAT_PROFILE = Rule("must be a single value, an array of single values, or an operator")
+DATE_IN_MILLISECONDS = Rule("must hold epoch seconds after $D_: this many look like milliseconds")
+BAD_ITEMS = Rule("must be an array of objects", 512)
+BAD_ITEM = Rule("must be an object of single values", 512)
+
+BAD_PHONE = Rule(
+    "must be + and digits: the country code, then the number, such as +14155551234", 516
+)
+BAD_EMAIL = Rule("must be an email address", 515)
+BAD_GENDER = Rule("must be 'M' or 'F'", 514)
+BAD_EMPLOYED = Rule("must be 'Y' or 'N'", 517)
+BAD_EDUCATION = Rule("must be 'School', 'College' or 'Graduate'", 518)
+BAD_MARRIED = Rule("must be 'Y' or 'N'", 519)
+BAD_AGE = Rule("must be a number that is not negative", 520)
+BAD_FLAG = Rule("must be true or false")
+BAD_CATEGORIES = Rule("must be an object: a channel and an array of group names, both strings")
+
+BAD_OPERATOR = Rule("must be one of $add, $remove, $set, $incr, $decr, $delete")
+BAD_OPERAND_LIST = Rule("must be an array of single values")
+BAD_OPERAND_NUMBER = Rule("must be a number")
+BAD_DELETE = Rule("must be 1")

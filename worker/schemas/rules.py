@@ -1,0 +1,94 @@
+"""What the vendors' schemas are made of: a rule that knows the vendor's code, and its field.
+
+marshmallow formats a field's messages into plain strings; here a message is a `Rule`, a string
+that also carries the code the vendor would have answered with, and it survives unformatted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from marshmallow import ValidationError, fields
+
+from worker.errors import InvalidRecord
+
+MAX_ERRORS = 20  # fields named in one refusal: a hostile record must not make a huge answer
+_MAX_PATH_CHARS = 160  # the longest allowed key (120) and the path to it
+
+Errors = dict[str, list["Rule"]]
+
+
+class Rule(str):
+    """A broken rule in words, with the vendor's own code where it has one."""
+
+    __slots__ = ("code",)
+    code: int | None
+
+    def __new__(cls, text: str, code: int | None = None) -> Self:
+        """The rule ``text``, and the ``code`` that the vendor answers when it is broken."""
+        rule = super().__new__(cls, text)
+        rule.code = code
+        return rule
+
+
+class RuleField(fields.Field[Any]):
+    """A field that hands its value on unchanged and reports `Rule`s, codes included."""
+
+    def __init__(self, missing: Rule, **kwargs: Any) -> None:
+        super().__init__(error_messages={"required": missing, "null": missing}, **kwargs)
+
+    def broken(self, value: Any, record: Any, /) -> Errors | Rule | None:
+        """The rules that ``value`` breaks, in ``record``: by path inside it, or for it all."""
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
+        del attr
+        if found := self.broken(value, data):
+            raise ValidationError([found] if isinstance(found, Rule) else found)
+        return value
+
+    def make_error(self, key: str, **_: Any) -> ValidationError:
+        """As marshmallow's, without the formatting that would turn a Rule into a plain string."""
+        return ValidationError([self.error_messages[key]])
+
+
+def refusal(error: ValidationError) -> InvalidRecord:
+    """The refusal that a failed load stands for: dotted paths, and the first code among them."""
+    found: dict[str, list[str]] = {}
+    code = None
+    for path, rule in _flat(error.messages, ""):
+        if len(found) < MAX_ERRORS or path in found:
+            found.setdefault(path, []).append(str(rule))
+        if code is None:
+            code = getattr(rule, "code", None)
+    return InvalidRecord(found, code)
+
+
+def _flat(messages: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Walk marshmallow's nested messages; our own are at most two levels deep."""
+    if isinstance(messages, Mapping):
+        for key, inner in messages.items():
+            yield from _flat(inner, join(path, key))
+    elif isinstance(messages, list):
+        for inner in messages:
+            yield from _flat(inner, path)
+    else:
+        yield path or "record", messages
+
+
+def join(path: str, key: object) -> str:
+    """The path of a key inside ``path``: printable and bounded, whatever the key is."""
+    if len(path) > _MAX_PATH_CHARS:
+        return path  # deep inside: the way there is long enough to find it by
+    text = _name(key)
+    return f"{path}.{text}" if path else text
+
+
+def _name(key: object) -> str:
+    if isinstance(key, str):
+        text = str.encode(key, "utf-8", "backslashreplace").decode()
+        return text if len(text) <= _MAX_PATH_CHARS else text[:_MAX_PATH_CHARS] + "..."
+    if type(key) is int:
+        return f"{key:d}" if abs(key) < 10**18 else "(int)"
+    return f"({type(key).__name__})"
