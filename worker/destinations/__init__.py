@@ -1,0 +1,1 @@
+"""What each vendor's upload API is asked, and what its answers mean."""

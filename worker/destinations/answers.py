@@ -1,0 +1,69 @@
+"""Reading what vendors answer: any bytes at all, and never an exception."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import orjson
+
+MAX_ERROR_CHARS: Final = 300
+MAX_RETRY_AFTER_S: Final = 86_400.0  # a wish beyond a day is no wish, and not the vendor's
+
+_SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
+
+
+def json_object(content: bytes) -> dict[str, Any] | None:
+    """The JSON object in ``content``, or None when it holds none.
+
+    orjson refuses some of what vendors may echo (lone surrogates, NaN, broken UTF-8); an answer
+    is worth a second look, for what it would have told is else sent again.
+    """
+    try:
+        value = orjson.loads(content)
+    except ValueError:
+        try:
+            value = json.loads(content.decode("utf-8-sig", "replace"))
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
+def told(text: Any) -> str:
+    """A vendor's text for people: one line, of bounded length, and no record echoed in it."""
+    if not isinstance(text, str):
+        return ""
+    before_record = text[: 4 * MAX_ERROR_CHARS].partition("{")[0]
+    line: str = _UNPRINTABLE.sub(" ", before_record).strip()
+    return line if len(line) <= MAX_ERROR_CHARS else line[: MAX_ERROR_CHARS - 3] + "..."
+
+
+def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:
+    """The seconds to wait that a Retry-After header asks for, or None.
+
+    A date in it is counted from the answer's own Date where there is one, so that our clock need
+    not agree with the vendor's, and else from ``now_s`` (epoch seconds).
+    """
+    wish = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(wish):
+        return min(float(wish), MAX_RETRY_AFTER_S)
+    due_s = _http_date_s(wish)
+    start_s = _http_date_s(headers.get("date", ""))
+    start_s = now_s if start_s is None else start_s
+    if due_s is None or start_s is None:
+        return None
+    return min(max(due_s - start_s, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _http_date_s(text: str) -> float | None:
+    """The epoch seconds of an HTTP date, None when it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
