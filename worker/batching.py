@@ -1,0 +1,30 @@
+"""Bodies of requests out of stored records, and what is counted of them: bytes are joined, not parsed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from .records import ID_LENGTH, body_of, tally_key
+
+
+def bodies(stored: Iterable[bytes]) -> list[bytes]:
+    """The bytes to send of each record, in order."""
+    return [body_of(record) for record in stored]
+
+
+def tallies(stored: Iterable[bytes]) -> Counter[bytes]:
+    """How many records there are of each day and event name; records without a name count for none."""
+    counted = Counter(map(tally_key, stored))
+    return Counter({key: n for key, n in counted.items() if not key.endswith(b" ")})
+
+
+def ids(stored: Iterable[bytes]) -> bytes:
+    """The records' ids, 16 bytes each."""
+    return bytes.fromhex(b"".join([record[:ID_LENGTH] for record in stored]).decode())
+
+
+def without(stored: Sequence[bytes], positions: Iterable[int]) -> list[bytes]:
+    """The records whose position, counted from 1, is not among ``positions``."""
+    left_out = set(positions)
+    return [record for at, record in enumerate(stored, 1) if at not in left_out]

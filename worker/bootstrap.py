@@ -1,0 +1,99 @@
+"""The parts of a worker process, put together once, after it was started (never at import)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import redis
+
+from .buffer import Buffer
+from .connections import redis_url, worker_client
+from .delivery import Deliverer
+from .destinations import bloomreach, clevertap
+from .destinations.base import Vendor
+from .destinations.transport import Transport
+from .drain import Ask, Drain
+from .settings import Destination, Settings
+
+# A request under way when the process is told to stop may go on so long; what is not answered then
+# is settled as ambiguous. With the settlement it fits into a grace period of 25 s.
+STOP_WITHIN_S = 20.0
+
+
+def vendor_of(settings: Destination) -> Vendor:
+    """The vendor's side of a destination."""
+    if settings.vendor == "clevertap":
+        return clevertap.CleverTap(
+            settings.base_url or clevertap.base_url(settings.region),
+            settings.account_id,
+            settings.passcode.reveal(),
+        )
+    return bloomreach.Bloomreach(
+        settings.base_url,
+        settings.project_token,
+        settings.api_key_id,
+        settings.api_secret.reveal(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One destination's parts."""
+
+    settings: Destination
+    buffer: Buffer
+    drain: Drain
+    deliverer: Deliverer
+    transport: Transport
+
+
+class Runtime:
+    """Everything a worker process needs, for every enabled destination."""
+
+    def __init__(self, settings: Settings, ask: Ask) -> None:
+        self.settings = settings
+        self.client: redis.Redis = worker_client(redis_url(settings))
+        self._stopping = threading.Event()
+        self.lines: Mapping[str, Line] = {
+            each.name: self._line(each, ask) for each in settings.enabled()
+        }
+
+    def _line(self, settings: Destination, ask: Ask) -> Line:
+        buffer = Buffer(self.client, settings)
+        buffer.repartition()
+        drain = Drain(settings, buffer, ask)
+        vendor = vendor_of(settings)
+        transport = Transport(
+            vendor.base_url,
+            timeout_s=settings.request_timeout_s,
+            connections=settings.concurrency_limit + 1,
+        )
+        deliverer = Deliverer(
+            settings,
+            buffer,
+            vendor,
+            transport,
+            stopping=self._stopping.is_set,
+            spread=drain.fill,
+        )
+        return Line(settings, buffer, drain, deliverer, transport)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process was told to stop."""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """Send nothing new, and let what is under way end soon."""
+        self._stopping.set()
+        for line in self.lines.values():
+            line.transport.stop_by(STOP_WITHIN_S)
+
+    def close(self) -> None:
+        """Give back what nobody began, and close every connection."""
+        for line in self.lines.values():
+            line.buffer.recover(unbegun=True)
+            line.transport.close()
+        self.client.close()

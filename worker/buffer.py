@@ -1,0 +1,360 @@
+"""A destination's records in Redis: the truth of what is where.
+
+Each method is one script, so one atomic step; `lua/` holds them. Whoever calls again after a lost
+answer gets the same result: ids and tokens are made here, not in Redis, so that a repeated claim is
+recognised, and a repeated settlement finds its token gone and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+from zlib import crc32
+
+import redis
+import uuid_utils
+
+from . import batching, keys
+from .errors import BufferFull
+from .records import accepted_at_ms
+from .retry import Settle
+from .scripts import script
+from .settings import Destination
+from .verdicts import Outcome, Verdict
+
+STATUSES = ("running", "paused", "parked")
+TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambiguous", "attempts")
+
+# Between a refusal (429) and the next try above what it taught: with 200 successes between, refusals
+# stay under one in a hundred; five seconds bound how long new capacity goes unnoticed.
+PATIENCE = 200
+PATIENCE_MS = 5000
+
+# Producers are refused above this share of Redis' maxmemory; what is left is for the broker's
+# messages, the dead letters and the copies that a claim makes.
+MEMORY_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased batch. ``records`` is empty until the claim was begun; times are epoch ms."""
+
+    batch: str
+    token: str
+    kind: str
+    size: int
+    attempt: int
+    deaths: int
+    first_claim_ms: int
+    begun_ms: int
+    records: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a settlement moved, in records; ``tripped`` tells that it set off the flood breaker."""
+
+    delivered: int
+    dead: int
+    retrying: int
+    tripped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What ran out of its lease: batches nobody had begun, batches whose worker died, their records."""
+
+    unbegun: int
+    died: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What a destination learned: requests it may have under way, ms until the next claim, and
+    whether more may be claimed than before."""
+
+    concurrency: int
+    pause_ms: int
+    wider: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a drain finds: producers are refused while memory is full; a parked destination wants a probe."""
+
+    memory_full: bool
+    probe_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the records of one kind are, and the totals since the beginning."""
+
+    buffered: int
+    in_flight: int
+    retrying: int
+    dead: int
+    oldest_wait_s: float
+    totals: Mapping[str, int]
+
+    @property
+    def open(self) -> int:
+        """Records that are still on their way."""
+        return self.buffered + self.in_flight + self.retrying
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every accepted record is in one place."""
+        gone = self.totals["delivered"] + self.totals["purged"]
+        return self.totals["accepted"] == self.open + self.dead + gone
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A destination at one moment; ``answers`` counts the vendor's answers by status."""
+
+    state: str
+    reason: str | None
+    since_ms: int | None
+    concurrency: int
+    in_use: int
+    kinds: Mapping[str, Places]
+    codes: Mapping[str, Mapping[str, int]]
+    answers: Mapping[str, int]
+    last_tick_ms: int | None
+
+
+def new_id() -> str:
+    """A time-ordered id (UUIDv7), 32 hex digits."""
+    return str(uuid_utils.uuid7().hex)
+
+
+def identity_hash(identity: bytes) -> bytes:
+    """Four bytes that choose an identity's partition; CRC-32 is enough to spread, and stable for ever."""
+    return struct.pack(">I", crc32(identity))
+
+
+def accept_arguments(
+    destination: Destination, kind: str, identities: Sequence[bytes], stored: Sequence[bytes]
+) -> list[Any]:
+    """The arguments of `accept`: pure, so that both producers share it."""
+    settings = destination.kinds[kind]
+    hashes = b"".join(map(identity_hash, identities)) if settings.ordered else b""
+    return [kind, settings.partitions, destination.max_buffered, hashes, *stored]
+
+
+def accepted(destination: Destination, answer: int) -> None:
+    """Raise BufferFull when `accept` answered that it took nothing."""
+    if answer == -1:
+        raise BufferFull(
+            f"{destination.name}: the buffer holds its limit of {destination.max_buffered} records"
+        )
+    if answer == -2:
+        raise BufferFull(f"{destination.name}: Redis is nearly out of memory")
+
+
+class Buffer:
+    """The worker's hands on one destination's records."""
+
+    def __init__(self, client: redis.Redis, destination: Destination) -> None:
+        self.client = client
+        self.destination = destination
+        self._base = keys.base(destination.name)
+        self._lease_ms = int(destination.lease_s * 1000)
+        self._claim_settings = self._settings_of_claim()
+
+    def _run(self, name: str, *args: Any) -> Any:
+        return script(name).run(self.client, self._base, *args)
+
+    def _settings_of_claim(self) -> list[Any]:
+        settings = self.destination
+        common: list[Any] = [
+            settings.concurrency_limit,
+            settings.concurrency,
+            int(settings.max_wait_s * 1000),
+            settings.batch_max_bytes,
+            settings.requests_per_s,
+        ]
+        for name, kind in settings.kinds.items():
+            common += [name, kind.batch_records, int(kind.ordered)]
+        return common
+
+    def accept(self, kind: str, identities: Sequence[bytes], stored: Sequence[bytes]) -> None:
+        """Take stored records of one kind, all or none; BufferFull at a limit."""
+        args = accept_arguments(self.destination, kind, identities, stored)
+        accepted(self.destination, self._run("accept", *args))
+
+    def claim(self, *, begun: bool) -> Claim | None:
+        """Lease a batch that is ready, or None; ``begun`` when the caller sends it at once."""
+        batch_id, token = new_id(), token_hex(8)
+        answer = self._run(
+            "claim", batch_id, token, self._lease_ms, int(begun), *self._claim_settings
+        )
+        return _claim(answer)
+
+    def begin(self, batch_id: str, token: str) -> Claim | None:
+        """Begin a batch that was claimed for us, under a token of our own; None when it is ours no more."""
+        return _claim(self._run("begin", batch_id, token, token_hex(8), self._lease_ms))
+
+    def settle(self, claim: Claim, settle: Settle, label: str) -> Settled | None:
+        """Move each record to the place its verdict names; None when the lease is ours no more."""
+        answer = self._run("settle", *_settle_arguments(self.destination, claim, settle, label))
+        if answer is None:
+            return None
+        return Settled(answer[0], answer[1], answer[2], answer[3] == b"1")
+
+    def split(self, claim: Claim, error: str, label: str) -> bool:
+        """Halve the batch, in order; False when the lease is ours no more."""
+        deaths = max(0, self.destination.max_deaths - 1) if claim.deaths else 0
+        args = (claim.batch, claim.token, new_id(), error, deaths, label)
+        return self._run("split", *args) is not None
+
+    def recover(self, *, unbegun: bool = False) -> Recovered:
+        """Let batches whose lease ran out wait again; with ``unbegun`` also those nobody has begun."""
+        return Recovered(*self._run("recover", int(unbegun)))
+
+    def adapt(self, signal: str, begun_ms: int, random: float, wait_ms: int) -> Adapted:
+        """Teach the destination an answer."""
+        settings = self.destination
+        answer = self._run(
+            "adapt",
+            signal,
+            begun_ms,
+            settings.concurrency_limit,
+            settings.concurrency,
+            int(settings.backoff_base_s * 1000),
+            int(settings.backoff_cap_s * 1000),
+            random,
+            wait_ms,
+            PATIENCE,
+            PATIENCE_MS,
+        )
+        return Adapted(concurrency=answer[0], pause_ms=answer[1], wider=bool(answer[2]))
+
+    def lower_bytes(self, size: int) -> None:
+        """Make no batch larger than ``size`` bytes from now on: the vendor answered 413."""
+        self.client.hset(keys.state(self.destination.name), "max_bytes", max(1, size))
+
+    def pause(self, reason: str) -> bool:
+        """Stop deliveries on a person's word; False when they were stopped already."""
+        return bool(self._run("steer", "paused", reason, "running,parked"))
+
+    def resume(self) -> bool:
+        """Start deliveries again; False when they were running."""
+        return bool(self._run("steer", "running", "", "paused,parked"))
+
+    def park(self, reason: str) -> bool:
+        """Stop deliveries because the vendor refuses credentials or address."""
+        return bool(self._run("steer", "parked", reason, "running"))
+
+    def unpark(self) -> bool:
+        """Start deliveries again after a probe passed; never undoes a person's pause."""
+        return bool(self._run("steer", "running", "", "parked"))
+
+    def repartition(self) -> None:
+        """Bring the partitions of ordered kinds to the configured number."""
+        for name, kind in self.destination.kinds.items():
+            if kind.ordered:
+                self._run("repartition", name, kind.partitions)
+
+    def tick(self) -> Tick:
+        """Note that a drain ran; tells whether memory is full and whether a probe is due."""
+        full, probe = self._run("tick", MEMORY_SHARE, int(self.destination.probe_interval_s * 1000))
+        return Tick(memory_full=full == b"1", probe_due=probe == b"1")
+
+    def status(self) -> Status:
+        """Where every record is, at one moment."""
+        return _status(self.destination, self._run("status", *self.destination.kinds))
+
+
+def _claim(answer: Any) -> Claim | None:
+    if answer is None:
+        return None
+    batch_id, raw, records = answer
+    batch = json.loads(raw)
+    return Claim(
+        batch=batch_id.decode(),
+        token=batch["token"],
+        kind=batch["kind"],
+        size=int(batch["size"]),
+        attempt=int(batch["attempt"]),
+        deaths=int(batch["deaths"]),
+        first_claim_ms=int(batch["first"]),
+        begun_ms=int(batch["begun"]),
+        records=records,
+    )
+
+
+def _verdict_arguments(verdict: Verdict) -> list[Any]:
+    code = "" if verdict.code is None else verdict.code
+    return [verdict.outcome.value, verdict.reason, code, verdict.error]
+
+
+def _settle_arguments(
+    destination: Destination, claim: Claim, settle: Settle, label: str
+) -> list[Any]:
+    if settle.usual.outcome is Outcome.DELIVERED:
+        delivered = batching.without(claim.records, (at for at, _ in settle.named))
+    else:
+        delivered = []
+    arguments = [
+        claim.batch,
+        claim.token,
+        *_verdict_arguments(settle.usual),
+        int(settle.counts_attempt),
+        settle.delay_ms,
+        settle.ambiguous,
+        label,
+        destination.journal_settlements,
+        batching.ids(delivered) if destination.journal_settlements else b"",
+        destination.flood_window,
+        destination.flood_share,
+        destination.tally_days,
+        len(settle.named),
+    ]
+    for position, verdict in settle.named:
+        arguments += [position, *_verdict_arguments(verdict)]
+    for key, number in batching.tallies(delivered).items():
+        arguments += [key, number]
+    return arguments
+
+
+def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+    decoded = [each.decode("utf-8", "replace") for each in flat]
+    return dict(zip(decoded[::2], decoded[1::2], strict=True))
+
+
+def _status(destination: Destination, answer: Sequence[Any]) -> Status:
+    state, counters = _texts(answer[0]), _texts(answer[-1])
+    kinds: dict[str, Places] = {}
+    codes: dict[str, dict[str, int]] = {}
+    for kind, (buffered, in_flight, retrying, dead, oldest) in zip(
+        destination.kinds, answer[3:-1], strict=True
+    ):
+        waited_ms = answer[2] - accepted_at_ms(oldest.decode()) if oldest else 0
+        totals = {name: int(counters.get(f"{kind}:{name}", 0)) for name in TOTALS}
+        kinds[kind] = Places(
+            buffered, in_flight, retrying, dead, max(0, waited_ms) / 1000, totals
+        )
+        codes[kind] = _prefixed(counters, f"{kind}:code:")
+    return Status(
+        state=state.get("status", "running"),
+        reason=state.get("reason") or None,
+        since_ms=int(state["since"]) if "since" in state else None,
+        concurrency=int(state.get("concurrency", destination.concurrency)),
+        in_use=answer[1],
+        kinds=kinds,
+        codes=codes,
+        answers=_prefixed(counters, "answer:"),
+        last_tick_ms=int(state["ticked_at"]) if "ticked_at" in state else None,
+    )
+
+
+def _prefixed(counters: Mapping[str, str], prefix: str) -> dict[str, int]:
+    return {key.removeprefix(prefix): int(n) for key, n in counters.items() if key.startswith(prefix)}
+

@@ -1,0 +1,193 @@
+"""The way of one batch to the vendor and back: begin, send, decide, settle.
+
+If the process dies on any line here, the batch's lease runs out and the next drain lets it wait
+again; what was sent and not settled is counted as ambiguous then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import random
+from typing import Protocol
+
+from . import batching
+from .buffer import Buffer, Claim, Settled
+from .destinations.base import Vendor
+from .retry import Attempt, Decision, Settle, Split, decide
+from .settings import Destination
+from .telemetry import get_logger
+from .verdicts import Answer, Meaning, Outcome, Request, Response, Verdict
+
+log = get_logger(__name__)
+
+
+class Sender(Protocol):
+    """What carries a request out: the transport."""
+
+    def send(self, request: Request) -> Response | Answer:
+        """The vendor's response, or what its absence means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of the batches of one run, in records; shown as the task's result."""
+
+    destination: str
+    kind: str = ""
+    batches: int = 0
+    records: int = 0
+    delivered: int = 0
+    dead: int = 0
+    retry: int = 0
+    answer: str = ""
+
+    def plus(self, claim: Claim, settled: Settled, answer: str) -> Delivery:
+        """This and one more batch."""
+        kind = claim.kind if self.kind in ("", claim.kind) else "mixed"
+        return replace(
+            self,
+            kind=kind,
+            batches=self.batches + 1,
+            records=self.records + claim.size,
+            delivered=self.delivered + settled.delivered,
+            dead=self.dead + settled.dead,
+            retry=self.retry + settled.retrying,
+            answer=answer,
+        )
+
+
+class Deliverer:
+    """Delivers the batches of one destination; shared by the threads of a worker.
+
+    ``stopping`` is asked before each batch: while it says yes, nothing is sent. ``spread`` is called
+    when the destination bears more requests than before, so that other threads join in.
+    """
+
+    def __init__(
+        self,
+        settings: Destination,
+        buffer: Buffer,
+        vendor: Vendor,
+        sender: Sender,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+        spread: Callable[[], object] = lambda: None,
+        random: Callable[[], float] = random,
+        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+    ) -> None:
+        self.settings = settings
+        self.buffer = buffer
+        self.vendor = vendor
+        self.sender = sender
+        self.stopping = stopping
+        self.spread = spread
+        self.random = random
+        self.now_ms = now_ms
+
+    def run(self, batch: str, token: str, *, until: Callable[[], bool]) -> Delivery:
+        """Deliver the batch that was claimed for us, then others that are ready, ``until`` says stop."""
+        done = Delivery(self.settings.name)
+        claim = self.buffer.begin(batch, token)
+        while claim is not None:
+            if self.stopping():
+                self._hand_back(claim)
+                return done
+            settled, answer = self.deliver(claim)
+            done = done.plus(claim, settled, answer)
+            if until() or self.stopping():
+                return done
+            claim = self.buffer.claim(begun=True)
+        return done
+
+    def deliver(self, claim: Claim) -> tuple[Settled, str]:
+        """One attempt: send the batch and settle it; returns what moved, and the answer's label."""
+        if claim.deaths >= self.settings.max_deaths:
+            return self._isolate_poison(claim), ""
+        answer = self._send(claim)
+        label = str(answer.status or answer.meaning.value)
+        attempt = Attempt(claim.size, claim.attempt, claim.first_claim_ms, self.now_ms())
+        decision = decide(answer, attempt, self.settings, self.random())
+        settled = self._carry_out(claim, decision, label)
+        log.info(
+            "batch settled",
+            destination=self.settings.name,
+            batch=claim.batch,
+            kind=claim.kind,
+            records=claim.size,
+            attempt=claim.attempt + 1,
+            answer=label,
+            delivered=settled.delivered,
+            dead=settled.dead,
+            retry=settled.retrying,
+        )
+        return settled, label
+
+    def _send(self, claim: Claim) -> Answer:
+        bodies = batching.bodies(claim.records)
+        response = self.sender.send(self.vendor.upload(claim.kind, bodies))
+        if isinstance(response, Answer):
+            return response
+        return self.vendor.read(claim.kind, bodies, response)
+
+    def _carry_out(self, claim: Claim, decision: Decision, label: str) -> Settled:
+        if decision.park and self.buffer.park(decision.park):
+            log.error(
+                "destination parked: check its credentials and address; a probe brings it back",
+                destination=self.settings.name,
+                reason=decision.park,
+            )
+        settled = self._move(claim, decision, label)
+        if decision.signal:
+            adapted = self.buffer.adapt(
+                decision.signal, claim.begun_ms, self.random(), decision.wait_ms
+            )
+            if adapted.wider:
+                self.spread()
+        return settled
+
+    def _move(self, claim: Claim, decision: Decision, label: str) -> Settled:
+        nothing = Settled(0, 0, claim.size, False)
+        if isinstance(decision.action, Split):
+            if decision.action.lower_bytes:
+                self.buffer.lower_bytes(sum(map(len, claim.records)) // 2)
+            self.buffer.split(claim, decision.action.error, label)
+            return nothing
+        settled = self.buffer.settle(claim, decision.action, label)
+        if settled is None:
+            log.warning(
+                "settled too late: the lease ran out; the batch is sent again",
+                destination=self.settings.name,
+                batch=claim.batch,
+            )
+            return nothing
+        if settled.tripped:
+            log.error(
+                "destination paused: most of its last records became dead letters",
+                destination=self.settings.name,
+            )
+        return settled
+
+    def _isolate_poison(self, claim: Claim) -> Settled:
+        """Halve a batch whose worker died too often; a single record so suspected dies instead."""
+        error = f"{claim.deaths} workers died of this batch"
+        if claim.size > 1:
+            self.buffer.split(claim, error, "")
+            return Settled(0, 0, claim.size, False)
+        dead = Settle(Verdict(Outcome.DEAD, "poison", None, error), counts_attempt=False)
+        return self.buffer.settle(claim, dead, "") or Settled(0, 0, claim.size, False)
+
+    def _hand_back(self, claim: Claim) -> None:
+        """Let a batch that was not sent wait again, as if it had not been begun."""
+        again = Settle(Verdict(Outcome.RETRY, "handed_back"), counts_attempt=False)
+        self.buffer.settle(claim, again, "")
+
+    def probe(self) -> bool:
+        """Ask a vendor that had refused us whether it takes us again; if so, deliveries start."""
+        response = self.sender.send(self.vendor.probe())
+        answer = response if isinstance(response, Answer) else self.vendor.read_probe(response)
+        if answer.meaning is Meaning.ANSWERED and self.buffer.unpark():
+            log.info("destination taken up again: a probe passed", destination=self.settings.name)
+            return True
+        return False

@@ -1,0 +1,66 @@
+"""The tick: what ran out waits again, what is due or ready is claimed, and its delivery is asked for.
+
+Any number of drains may run at once, on any number of machines: each claim is one atomic step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .buffer import Buffer, Claim
+from .settings import Destination
+from .telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a drain asks for work: as messages to whichever worker is free."""
+
+    deliver: Callable[[Destination, Claim], None]
+    probe: Callable[[Destination], None]
+
+
+class Drain:
+    """The tick of one destination."""
+
+    def __init__(self, settings: Destination, buffer: Buffer, ask: Ask) -> None:
+        self.settings = settings
+        self.buffer = buffer
+        self.ask = ask
+
+    def tick(self) -> int:
+        """Recover, look, claim; returns the number of batches whose delivery was asked for."""
+        recovered = self.buffer.recover()
+        if recovered.died:
+            log.warning(
+                "batches taken back from workers that did not come back",
+                destination=self.settings.name,
+                batches=recovered.died,
+                ambiguous=recovered.records,
+            )
+        found = self.buffer.tick()
+        if found.memory_full:
+            log.error(
+                "Redis is nearly out of memory: producers are refused", destination=self.settings.name
+            )
+        if found.probe_due:
+            self.ask.probe(self.settings)
+        return self.fill()
+
+    def fill(self) -> int:
+        """Claim while something is ready and a lease is free; returns the number of claims.
+
+        When the broker does not take a message, the claim is given back at once.
+        """
+        claims = 0
+        while (claim := self.buffer.claim(begun=False)) is not None:
+            try:
+                self.ask.deliver(self.settings, claim)
+            except Exception:
+                self.buffer.recover(unbegun=True)
+                raise
+            claims += 1
+        return claims

@@ -1,0 +1,63 @@
+"""The names of keys in Redis, as `lua/prelude.lua` lists them.
+
+All keys of a destination share one hash tag, so they live in one slot of a Redis Cluster.
+"""
+
+from __future__ import annotations
+
+PREFIX = "ingest:"
+
+
+def base(destination: str) -> str:
+    """The key every script gets; the others are made from it."""
+    return f"{PREFIX}{{{destination}}}"
+
+
+def pending(destination: str, kind: str, partition: int = 0) -> str:
+    """The list of accepted records of one partition."""
+    return f"{base(destination)}:pending:{kind}:{partition}"
+
+
+def batch(destination: str, batch_id: str) -> str:
+    """The list of the records of a claimed batch."""
+    return f"{base(destination)}:batch:{batch_id}"
+
+
+def batches(destination: str) -> str:
+    """The hash of what is known of each claimed batch."""
+    return f"{base(destination)}:batches"
+
+
+def leases(destination: str) -> str:
+    """The sorted set of the batches in flight."""
+    return f"{base(destination)}:leases"
+
+
+def layout(destination: str, kind: str) -> str:
+    """The list of an ordered kind's partition ranges, oldest first."""
+    return f"{base(destination)}:layout:{kind}"
+
+
+def dead(destination: str, kind: str) -> str:
+    """The stream of dead letters of one kind."""
+    return f"{base(destination)}:dead:{kind}"
+
+
+def counters(destination: str) -> str:
+    """The hash of totals."""
+    return f"{base(destination)}:counters"
+
+
+def tally(destination: str, day: str) -> str:
+    """The hash of one day's delivered records by event name; ``day`` is yyyymmdd."""
+    return f"{base(destination)}:tally:{day}"
+
+
+def state(destination: str) -> str:
+    """The hash of a destination's state."""
+    return f"{base(destination)}:state"
+
+
+def journal(destination: str) -> str:
+    """The stream of the last settlements."""
+    return f"{base(destination)}:journal"

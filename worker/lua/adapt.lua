@@ -1,0 +1,66 @@
+-- Learn from an answer how many requests the account bears, and whether to hold back.
+-- KEYS[1]  the destination's base key
+-- ARGV     'success', 'throttled' or 'failure'; when the request was begun (epoch ms);
+--          concurrency limit; concurrency to begin with; back-off base ms; back-off cap ms;
+--          a random number in [0, 1); ms the vendor asked us to wait, or 0; successes and ms that
+--          must lie between a refusal and the next try above what it taught
+-- Returns  {concurrency, ms until the next claim may be made, 1 when more may be claimed than before}
+--
+-- Upwards by one after a run of successes as long as the concurrency is wide; halved on a refusal,
+-- which also teaches a ceiling: up to it the way back is quick, above it we try again only after
+-- many successes, so that less than one request in a hundred is refused in the steady state.
+-- Of requests under way together, the first to fail speaks for all.
+local signal, begun = ARGV[1], tonumber(ARGV[2])
+local limit, start = tonumber(ARGV[3]), tonumber(ARGV[4])
+local backoff_ms, cap_ms, random, wait_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local patience, patience_ms = tonumber(ARGV[9]), tonumber(ARGV[10])
+local now, key = now_ms(), base .. ':state'
+local known = redis.call('HMGET', key, 'concurrency', 'ceiling', 'run', 'since_refusal', 'refused_at',
+                         'failures', 'failed_at', 'open_at')
+local function number(at, otherwise) return tonumber(known[at]) or otherwise end
+local concurrency, ceiling = math.min(number(1, start), limit), number(2, limit)
+local run, since, refused_at = number(3, 0), number(4, 0), number(5, 0)
+local failures, failed_at, open_at = number(6, 0), number(7, 0), number(8, 0)
+
+local function hold_back(exponent)
+  local delay = random * math.min(cap_ms, backoff_ms * 2 ^ math.min(exponent, 30))
+  open_at = math.max(open_at, now + math.floor(delay))
+end
+
+if signal == 'success' then
+  failures, open_at = 0, 0
+  run, since = run + 1, since + 1
+  if concurrency < limit then
+    if concurrency < ceiling then
+      local steps = ceiling < limit and math.ceil(concurrency / 2) or concurrency
+      if run >= steps then concurrency, run = concurrency + 1, 0 end
+    elseif since >= patience and now - refused_at >= patience_ms then
+      concurrency, run, ceiling = concurrency + 1, 0, limit
+    end
+  end
+elseif signal == 'throttled' then
+  if begun > refused_at then
+    local under_way = redis.call('ZCARD', base .. ':leases') + 1 -- this one is settled already
+    if concurrency == 1 or under_way == 1 then
+      failures = failures + 1
+      hold_back(failures - 1)
+    end
+    ceiling = math.max(1, math.min(concurrency, under_way) - 1)
+    concurrency = math.max(1, math.floor(concurrency / 2))
+    refused_at, since, run = now, 0, 0
+  end
+elseif begun > failed_at then
+  failures, failed_at, run = failures + 1, now, 0
+  if failures > 1 then
+    concurrency = math.max(1, math.floor(concurrency / 2))
+    hold_back(failures - 2)
+  end
+end
+if wait_ms > 0 then open_at = math.max(open_at, now + wait_ms) end
+
+work_when_full()
+redis.call('HSET', key, 'concurrency', concurrency, 'ceiling', ceiling, 'run', run,
+           'since_refusal', since, 'refused_at', refused_at, 'failures', failures,
+           'failed_at', failed_at, 'open_at', open_at)
+local wider = concurrency > number(1, start) or number(6, 0) > failures
+return {concurrency, math.max(0, open_at - now), wider and 1 or 0}

@@ -1,0 +1,140 @@
+-- Lease one batch: a waiting one that is due, else records out of the buffer.
+-- KEYS[1]  the destination's base key
+-- ARGV     new batch id; token; lease ms; '1' when the caller sends it now and wants the records;
+--          concurrency limit; concurrency to begin with; max wait ms; max bytes of a batch;
+--          requests per second (0: no limit); then, for each kind: name, records a batch,
+--          '1' when ordered
+-- Returns  {batch id, batch as JSON, records or {}}, or nil when there is nothing to claim now.
+-- Repeating a call whose answer was lost gives the same batch again.
+local id, token, lease_ms, begun = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
+local limit, start, max_wait_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local max_bytes, rate = tonumber(ARGV[8]), tonumber(ARGV[9])
+local now = now_ms()
+
+local function answer(batch_id, batch)
+  local records = begun and redis.call('LRANGE', base .. ':batch:' .. batch_id, 0, -1) or {}
+  return describe(batch_id, batch, records)
+end
+
+local claimed_before = load_batch(id)
+if claimed_before then
+  return claimed_before.token == token and answer(id, claimed_before) or nil
+end
+
+local state = redis.call('HMGET', base .. ':state', 'status', 'concurrency', 'open_at',
+                         'failures', 'max_bytes', 'rate_at', 'cursor')
+if state[1] and state[1] ~= 'running' then return nil end
+if now < (tonumber(state[3]) or 0) then return nil end
+-- With a failure not yet followed by a success, one request at a time finds out.
+local allowed = (tonumber(state[4]) or 0) > 0 and 1 or math.min(tonumber(state[2]) or start, limit)
+if redis.call('ZCARD', base .. ':leases') >= allowed then return nil end
+max_bytes = math.min(max_bytes, tonumber(state[5]) or max_bytes)
+
+-- Requests a second over all processes: each claim moves the time of the next one on, and a
+-- second's worth may be claimed at once.
+local rate_at = math.max(now, tonumber(state[6]) or 0)
+if rate > 0 and rate_at - now >= 1000 then return nil end
+
+local function take_place()
+  work_when_full()
+  if rate > 0 then redis.call('HSET', base .. ':state', 'rate_at', rate_at + 1000 / rate) end
+end
+
+local due = redis.call('ZRANGEBYSCORE', base .. ':retries', '-inf', now, 'LIMIT', 0, 1)[1]
+if due then
+  take_place()
+  redis.call('ZREM', base .. ':retries', due)
+  local batch = load_batch(due)
+  lease(due, batch, token, lease_ms, begun, now)
+  return answer(due, batch)
+end
+
+local function accepted_at(record) return tonumber(record:sub(1, 12), 16) end
+
+-- The partitions of an ordered kind that may be claimed from: those of the oldest layout that is
+-- not yet empty, so that a changed number of partitions lets nobody overtake.
+local function open_partitions(kind)
+  local known = layouts(kind)
+  for at, layout in ipairs(known) do
+    local open, held, busy = {}, 0, false
+    for partition = layout[1], layout[1] + layout[2] - 1 do
+      local size = redis.call('LLEN', pending_key(kind, partition))
+      local first = redis.call('LINDEX', hold_key(kind, partition), 0)
+      if first then
+        busy = true
+        if redis.call('ZSCORE', base .. ':leases', first) then held = held + size end
+      elseif size > 0 then
+        open[#open + 1] = {partition, size}
+      end
+    end
+    if #open > 0 or busy or at == #known then return open, held end
+    work_when_full()
+    redis.call('LPOP', base .. ':layout:' .. kind)
+  end
+  return {}, 0
+end
+
+-- What is ready of one kind: a list of {partition, records}, oldest first, or nil. A full batch
+-- is ready at once. Less is ready when its oldest record has waited long enough, unless requests
+-- under way will soon free enough records of the same kind to fill the batch.
+local function ready(kind, size, ordered)
+  local open, held
+  if ordered then
+    open, held = open_partitions(kind)
+  else
+    open, held = {{0, redis.call('LLEN', pending_key(kind, 0))}}, 0
+    if open[1][2] == 0 then open = {} end
+  end
+  local total, oldest = 0, now
+  for _, part in ipairs(open) do
+    part[3] = accepted_at(redis.call('LINDEX', pending_key(kind, part[1]), 0))
+    total, oldest = total + part[2], math.min(oldest, part[3])
+  end
+  if total == 0 then return nil end
+  if total < size and (now - oldest < max_wait_ms or total + held >= size) then return nil end
+  table.sort(open, function(a, b) return a[3] < b[3] end)
+  return open
+end
+
+-- Move up to `size` records, and at most `max_bytes` (but always one), into the new batch.
+local function take(kind, size, ordered, open)
+  local list = base .. ':batch:' .. id
+  local taken, bytes, parts, full = 0, 0, {}, false
+  for _, part in ipairs(open) do
+    local pending = pending_key(kind, part[1])
+    local records = redis.call('LRANGE', pending, 0, size - taken - 1)
+    local fitting = 0
+    for _, record in ipairs(records) do
+      if bytes + #record > max_bytes and taken + fitting > 0 then full = true break end
+      bytes, fitting = bytes + #record, fitting + 1
+    end
+    if fitting > 0 then
+      redis.call('LTRIM', pending, fitting, -1)
+      push(list, records, 1, fitting)
+      taken = taken + fitting
+      parts[#parts + 1] = {part[1], fitting}
+      if ordered then redis.call('RPUSH', hold_key(kind, part[1]), id) end
+    end
+    if full or taken >= size then break end
+  end
+  local batch = {kind = kind, size = taken, attempt = 0, deaths = 0, first = now, error = '',
+                 parts = ordered and parts or nil}
+  redis.call('HINCRBY', base .. ':state', 'buffered', -taken)
+  lease(id, batch, token, lease_ms, begun, now)
+  return answer(id, batch)
+end
+
+-- Kinds take turns.
+local kinds = (#ARGV - 9) / 3
+local cursor = tonumber(state[7]) or 0
+for turn = 0, kinds - 1 do
+  local at = (cursor + turn) % kinds
+  local kind, size, ordered = ARGV[10 + at * 3], tonumber(ARGV[11 + at * 3]), ARGV[12 + at * 3] == '1'
+  local open = ready(kind, size, ordered)
+  if open then
+    take_place()
+    redis.call('HSET', base .. ':state', 'cursor', (at + 1) % kinds)
+    return take(kind, size, ordered, open)
+  end
+end
+return nil

@@ -1,0 +1,118 @@
+-- Stands before every script of this folder: the parts of a destination's state that several
+-- operations share. Not an operation itself.
+--
+-- KEYS[1] is, in every script, the destination's base key, `ingest:{name}`. The other keys are
+-- made from it here; they share its hash tag, so all of them live in one cluster slot:
+--   :pending:<kind>:<partition>  list    accepted records, oldest first
+--   :batch:<id>                  list    the records of a claimed batch
+--   :batches                     hash    batch id -> what is known of it (JSON, see `open_batch`)
+--   :leases                      zset    batch ids in flight, by lease deadline (epoch ms)
+--   :retries                     zset    batch ids waiting, by the time they are due (epoch ms)
+--   :hold:<kind>:<partition>     list    ordered kinds: batches out of this partition, in order
+--   :layout:<kind>               list    ordered kinds: "<first partition>:<count>", oldest first
+--   :dead:<kind>                 stream  dead letters
+--   :counters                    hash    totals
+--   :tally:<yyyymmdd>            hash    delivered records by event name, for reconcile
+--   :state                       hash    running / paused / parked, concurrency, back-off
+--   :recent                      list    "<records>:<deaths>" of the last settlements
+--   :journal                     stream  the last settlements, for trace
+local base = KEYS[1]
+
+-- One clock for all machines, in epoch milliseconds.
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Redis refuses commands that may need memory when it is full, but only as long as a script has
+-- written nothing (src/script.c, scriptVerifyOOM; the same in 6.2). Operations that move records
+-- out must go on when memory is full, so they begin with a write that needs none.
+local function work_when_full()
+  redis.call('DEL', base .. ':nothing')
+end
+
+local function count(field, by)
+  if by ~= 0 then redis.call('HINCRBY', base .. ':counters', field, by) end
+end
+
+-- Lua's stack bounds how many arguments a command can be given at once.
+local function push(list, records, first, last)
+  for from = first, last, 4000 do
+    redis.call('RPUSH', list, unpack(records, from, math.min(from + 3999, last)))
+  end
+end
+
+-- A batch: {kind, size, attempt, deaths, first (epoch ms of the first claim), begun (epoch ms, 0
+-- before a worker began it), token, error, due, parts}. `parts`, of ordered kinds only, lists
+-- {partition, size} in the order of the records.
+local function load_batch(id)
+  local raw = redis.call('HGET', base .. ':batches', id)
+  return raw and cjson.decode(raw)
+end
+
+local function save_batch(id, batch)
+  redis.call('HSET', base .. ':batches', id, cjson.encode(batch))
+end
+
+local function hold_key(kind, partition)
+  return base .. ':hold:' .. kind .. ':' .. string.format('%d', partition)
+end
+
+local function pending_key(kind, partition)
+  return base .. ':pending:' .. kind .. ':' .. string.format('%d', partition)
+end
+
+-- An ordered batch may be sent only when it is the first out of each of its partitions.
+local function is_first(id, batch)
+  for _, part in ipairs(batch.parts or {}) do
+    if redis.call('LINDEX', hold_key(batch.kind, part[1]), 0) ~= id then return false end
+  end
+  return true
+end
+
+-- Let a batch wait until `due`; one that is not first is scheduled when it becomes first.
+local function schedule(id, batch, due)
+  batch.due, batch.begun, batch.token = due, 0, ''
+  save_batch(id, batch)
+  if is_first(id, batch) then redis.call('ZADD', base .. ':retries', due, id) end
+end
+
+-- Take a batch out of a partition's queue, and schedule the one whose turn it is now.
+local function leave(id, kind, partition)
+  local hold = hold_key(kind, partition)
+  redis.call('LREM', hold, 1, id)
+  local following = redis.call('LINDEX', hold, 0)
+  if following and following ~= id then
+    local batch = load_batch(following)
+    if batch.token == '' and is_first(following, batch) then
+      redis.call('ZADD', base .. ':retries', batch.due, following)
+    end
+  end
+end
+
+-- Lease a batch: `begun` tells that the caller sends it now.
+local function lease(id, batch, token, lease_ms, begun, now)
+  batch.token, batch.begun = token, begun and now or 0
+  save_batch(id, batch)
+  redis.call('ZADD', base .. ':leases', now + lease_ms, id)
+end
+
+-- What a worker is given of a batch.
+local function describe(id, batch, records)
+  return {id, cjson.encode(batch), records}
+end
+
+-- The layouts of an ordered kind, oldest first, as {first partition, count}.
+local function layouts(kind)
+  local found = {}
+  for _, entry in ipairs(redis.call('LRANGE', base .. ':layout:' .. kind, 0, -1)) do
+    local first, partitions = entry:match('(%d+):(%d+)')
+    found[#found + 1] = {tonumber(first), tonumber(partitions)}
+  end
+  return found
+end
+
+-- The partition where an ordered record is to wait: by its identity's hash, in the newest layout.
+local function partition_of(layout, hashes, position)
+  return layout[1] + struct.unpack('>I4', hashes, position * 4 - 3) % layout[2]
+end

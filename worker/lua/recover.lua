@@ -1,0 +1,35 @@
+-- Let batches whose lease ran out wait again, at the head of what is due.
+-- KEYS[1]  the destination's base key
+-- ARGV     '1' to take back also the leases that still run but that no worker has begun
+-- Returns  {batches no worker had begun, batches a worker had begun, records of the latter}
+-- A batch that no worker had begun lost nothing but time. One that was begun has lost its worker:
+-- that is counted as a death, and its records as ambiguous, for they may have been sent.
+local now = now_ms()
+local unbegun, died, records = 0, 0, 0
+
+local function take_back(id)
+  local batch = load_batch(id)
+  redis.call('ZREM', base .. ':leases', id)
+  if batch.begun == 0 then
+    unbegun = unbegun + 1
+  else
+    died, records = died + 1, records + batch.size
+    batch.deaths, batch.error = batch.deaths + 1, 'the worker did not come back'
+    count(batch.kind .. ':ambiguous', batch.size)
+    count(batch.kind .. ':attempts', 1)
+    count('answer:worker_lost', 1)
+  end
+  schedule(id, batch, batch.first)
+end
+
+local expired = redis.call('ZRANGEBYSCORE', base .. ':leases', '-inf', now, 'LIMIT', 0, 1000)
+local running = {}
+if ARGV[1] == '1' then
+  running = redis.call('ZRANGEBYSCORE', base .. ':leases', '(' .. now, '+inf')
+end
+if #expired + #running > 0 then work_when_full() end
+for _, id in ipairs(expired) do take_back(id) end
+for _, id in ipairs(running) do
+  if load_batch(id).begun == 0 then take_back(id) end
+end
+return {unbegun, died, records}

@@ -1,0 +1,45 @@
+-- Halve a batch, in order, so that a record which spoils it is isolated.
+-- KEYS[1]  the destination's base key
+-- ARGV     batch id; token; id of the second half; error that led here; deaths the halves begin
+--          with; a label of the vendor's answer for the counters, '' when nothing was sent
+-- Returns  {records in the first half, in the second}, or nil when the token is stale or the
+--          batch has a single record: then nothing changed.
+-- The first half keeps the batch's id. Both wait, due at once; of an ordered kind, the second
+-- waits for the first wherever both hold records of one partition.
+local id, second_id = ARGV[1], ARGV[3]
+local batch = load_batch(id)
+if not batch or batch.token ~= ARGV[2] or batch.begun == 0 or batch.size < 2 then return nil end
+work_when_full()
+local now, list = now_ms(), base .. ':batch:' .. id
+local half = math.ceil(batch.size / 2)
+redis.call('ZREM', base .. ':leases', id)
+local records = redis.call('LRANGE', list, half, -1)
+redis.call('LTRIM', list, 0, half - 1)
+push(base .. ':batch:' .. second_id, records, 1, #records)
+
+local first_parts, second_parts, before = {}, {}, 0
+for _, part in ipairs(batch.parts or {}) do
+  local in_first = math.max(0, math.min(part[2], half - before))
+  local hold = hold_key(batch.kind, part[1])
+  if in_first > 0 then first_parts[#first_parts + 1] = {part[1], in_first} end
+  if in_first < part[2] then
+    second_parts[#second_parts + 1] = {part[1], part[2] - in_first}
+    redis.call('LINSERT', hold, 'AFTER', id, second_id)
+  end
+  if in_first == 0 then redis.call('LREM', hold, 1, id) end
+  before = before + part[2]
+end
+
+local second = {}
+for field, value in pairs(batch) do second[field] = value end
+second.size, second.parts = #records, batch.parts and second_parts
+batch.size, batch.parts = half, batch.parts and first_parts
+batch.error, second.error = ARGV[4], ARGV[4]
+batch.deaths, second.deaths = tonumber(ARGV[5]), tonumber(ARGV[5])
+schedule(id, batch, now)
+schedule(second_id, second, now)
+if ARGV[6] ~= '' then
+  count(batch.kind .. ':attempts', 1)
+  count('answer:' .. ARGV[6], 1)
+end
+return {half, #records}

@@ -1,0 +1,15 @@
+-- Change whether a destination delivers: running, paused (by a person or the flood breaker) or
+-- parked (the vendor refuses our credentials or address).
+-- KEYS[1]  the destination's base key
+-- ARGV     new status; reason, '' for none; the statuses it may be changed from, by commas
+-- Returns  1 when it was changed, 0 when it stands in another status
+local state = base .. ':state'
+local status = redis.call('HGET', state, 'status') or 'running'
+if not (',' .. ARGV[3] .. ','):find(',' .. status .. ',', 1, true) then return 0 end
+work_when_full()
+redis.call('HSET', state, 'status', ARGV[1], 'reason', ARGV[2], 'since', now_ms())
+if ARGV[1] == 'running' then
+  redis.call('HDEL', state, 'failures', 'open_at', 'recent_total', 'recent_dead')
+  redis.call('DEL', base .. ':recent')
+end
+return 1

@@ -1,0 +1,88 @@
+"""A record, from acceptance to the wire: what is stored is a short header and the exact bytes to send.
+
+    <id: 32 hex digits> <day: yyyymmdd> <name, JSON-escaped>\\n<the record's JSON>
+
+The id is a UUIDv7, so it carries the time of acceptance; day and name are what `settle` counts
+deliveries by. Nothing after the line feed is ever parsed on the way to the vendor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from uuid import UUID
+
+import orjson
+
+ID_LENGTH = 32
+EVENT, PROFILE, TOKEN = "event", "profile", "token"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A record that passed its schema, serialised once.
+
+    ``identity`` is what order is kept by (``b"identity:42"``), ``ts`` the record's own time in
+    epoch seconds, ``name`` the event's name (empty for other kinds), ``body`` the JSON to send.
+    """
+
+    kind: str
+    body: bytes
+    identity: bytes
+    ts: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A stored record taken apart; ``body`` is still the bytes that will be sent."""
+
+    id: str
+    day: str
+    name: str
+    body: bytes
+
+    @property
+    def accepted_at_ms(self) -> int:
+        """The time of acceptance in epoch milliseconds, as the id carries it."""
+        return accepted_at_ms(self.id)
+
+
+def accepted_at_ms(record_id: str) -> int:
+    """The epoch milliseconds in a UUIDv7, given as hex digits or in the dashed form."""
+    return int(record_id.replace("-", "")[:12], 16)
+
+
+def canonical_id(record_id: str) -> str:
+    """The stored form (32 hex digits) of an id in any spelling; ValueError when it is none."""
+    return UUID(record_id).hex
+
+
+def pack(record_id: str, day: str, name: str, body: bytes) -> bytes:
+    """The stored form of a record; ``record_id`` is 32 hex digits, ``day`` yyyymmdd."""
+    return record_id.encode() + header(day, name) + body
+
+
+@lru_cache(maxsize=4096)
+def header(day: str, name: str) -> bytes:
+    """What stands between a record's id and its body; the same for all of a day's events of a name."""
+    return b" " + day.encode() + b" " + orjson.dumps(name)[1:-1] + b"\n"
+
+
+def unpack(stored: bytes) -> StoredRecord:
+    """Take a stored record apart; ValueError when it is none of ours."""
+    header, separator, body = stored.partition(b"\n")
+    if not separator or len(header) < ID_LENGTH + 2:
+        raise ValueError("not a stored record: its header is missing")
+    record_id, day, name = header.decode().split(" ", 2)
+    return StoredRecord(record_id, day, orjson.loads(f'"{name}"'), body)
+
+
+def body_of(stored: bytes) -> bytes:
+    """The bytes to send."""
+    return stored[stored.index(b"\n") + 1 :]
+
+
+def tally_key(stored: bytes) -> bytes:
+    """Day and escaped name, as they stand in the header: what deliveries are counted by."""
+    return stored[ID_LENGTH + 1 : stored.index(b"\n")]

@@ -1,0 +1,148 @@
+"""What to do with a batch after an attempt: a decision, as a value; `delivery` carries it out.
+
+Rows of the table, by the meaning of the vendor's answer:
+
+    answered               each record by its verdict; a retry counts an attempt
+    garbled                unknown: again, bounded, then dead as ``unconfirmed``
+    refused, too_large     halved until the offender stands alone; alone, it dies
+    denied                 untouched; the destination is parked
+    throttled              untouched; again after the vendor's wish or a back-off
+    unavailable,
+    unreachable            untouched; again with back-off until the horizon, then dead as ``expired``
+    ambiguous              the same, and counted; or dead as ``ambiguous`` where the account asks so
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .settings import Destination
+from .verdicts import DELIVERED, UNCONFIRMED, Answer, Meaning, Outcome, Verdict
+
+Signal = Literal["success", "throttled", "failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the decision depends on besides the answer: times in epoch ms, counts as stored."""
+
+    size: int
+    attempt: int
+    first_claim_ms: int
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Each record goes where its verdict says: ``usual``, or what ``named`` has for its position.
+
+    ``delay_ms`` is how long the records to be retried wait; ``ambiguous`` is how many of them the
+    vendor may already have taken.
+    """
+
+    usual: Verdict
+    named: Sequence[tuple[int, Verdict]] = field(default_factory=tuple)
+    counts_attempt: bool = True
+    delay_ms: int = 0
+    ambiguous: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The batch is halved; ``lower_bytes`` asks for smaller batches from now on."""
+
+    error: str
+    lower_bytes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of the batch, and what the destination learns from the answer.
+
+    ``park`` is the reason to stop the destination, ``wait_ms`` how long the vendor asked us to wait.
+    """
+
+    action: Settle | Split
+    signal: Signal | None = None
+    park: str = ""
+    wait_ms: int = 0
+
+
+def backoff_ms(attempt: int, base_s: float, cap_s: float, random: float) -> int:
+    """Full jitter: evenly between nothing and ``base * 2^attempt``, at most ``cap``; ``random`` is in [0, 1)."""
+    ceiling: float = min(cap_s, base_s * 2.0 ** min(attempt, 30))
+    return int(1000 * random * ceiling)
+
+
+def decide(answer: Answer, attempt: Attempt, settings: Destination, random: float) -> Decision:
+    """The decision for one answer; total over every meaning, and pure."""
+    match answer.meaning:
+        case Meaning.ANSWERED:
+            return Decision(_by_verdicts(answer.verdicts, attempt, settings, random), "success")
+        case Meaning.GARBLED:
+            unknown = Verdict(Outcome.RETRY, UNCONFIRMED, None, answer.error)
+            settle = _by_verdicts([unknown] * attempt.size, attempt, settings, random)
+            return Decision(settle, "failure")
+        case Meaning.REFUSED | Meaning.TOO_LARGE:
+            return Decision(_isolate(answer, attempt), "success")
+        case Meaning.DENIED:
+            settle = Settle(_again(answer), counts_attempt=False)
+            return Decision(settle, park=f"{answer.status}: {answer.error}")
+        case Meaning.THROTTLED:
+            return _throttled(answer, settings, random)
+        case Meaning.UNAVAILABLE | Meaning.UNREACHABLE | Meaning.AMBIGUOUS:
+            wait_ms = int(1000 * (answer.retry_after_s or 0))
+            return Decision(_failed(answer, attempt, settings, random), "failure", wait_ms=wait_ms)
+
+
+def _again(answer: Answer) -> Verdict:
+    return Verdict(Outcome.RETRY, answer.meaning.value, answer.status, answer.error)
+
+
+def _by_verdicts(
+    verdicts: Sequence[Verdict], attempt: Attempt, settings: Destination, random: float
+) -> Settle:
+    """Close verdicts: what was tried too often dies under the reason it was tried again for."""
+    last = attempt.attempt + 1 >= settings.max_attempts
+    delay_ms = backoff_ms(attempt.attempt, settings.backoff_base_s, settings.backoff_cap_s, random)
+
+    def closed(verdict: Verdict) -> Verdict:
+        if verdict.outcome is Outcome.RETRY and last:
+            return Verdict(Outcome.DEAD, verdict.reason, verdict.code, verdict.error)
+        return verdict
+
+    if verdicts.count(verdicts[0]) == len(verdicts):
+        usual, named = closed(verdicts[0]), []
+    else:
+        open_or_dead = [(at, v) for at, v in enumerate(verdicts, 1) if v is not DELIVERED]
+        usual, named = DELIVERED, [(at, closed(verdict)) for at, verdict in open_or_dead]
+    unconfirmed = 0 if last else sum(verdict.reason == UNCONFIRMED for verdict in verdicts)
+    return Settle(usual, named, delay_ms=delay_ms, ambiguous=unconfirmed)
+
+
+def _isolate(answer: Answer, attempt: Attempt) -> Settle | Split:
+    if attempt.size > 1:
+        return Split(f"{answer.status}: {answer.error}", answer.meaning is Meaning.TOO_LARGE)
+    reason = "too_large" if answer.meaning is Meaning.TOO_LARGE else "refused"
+    return Settle(Verdict(Outcome.DEAD, reason, answer.status, answer.error))
+
+
+def _throttled(answer: Answer, settings: Destination, random: float) -> Decision:
+    wait_ms = int(1000 * (answer.retry_after_s or 0))
+    delay_ms = wait_ms or backoff_ms(0, settings.backoff_base_s, settings.backoff_cap_s, random)
+    settle = Settle(_again(answer), counts_attempt=False, delay_ms=delay_ms)
+    return Decision(settle, "throttled", wait_ms=wait_ms)
+
+
+def _failed(answer: Answer, attempt: Attempt, settings: Destination, random: float) -> Settle:
+    ambiguous = answer.meaning is Meaning.AMBIGUOUS
+    if ambiguous and settings.ambiguous == "dead_letter":
+        return Settle(Verdict(Outcome.DEAD, "ambiguous", None, answer.error), counts_attempt=False)
+    if attempt.now_ms - attempt.first_claim_ms >= settings.retry_horizon_s * 1000:
+        dead = Verdict(Outcome.DEAD, "expired", answer.status, answer.error)
+        return Settle(dead, counts_attempt=False)
+    delay_ms = backoff_ms(0, settings.backoff_base_s, settings.backoff_cap_s, random)
+    doubtful = attempt.size if ambiguous else 0
+    return Settle(_again(answer), counts_attempt=False, delay_ms=delay_ms, ambiguous=doubtful)

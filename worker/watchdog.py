@@ -1,0 +1,94 @@
+"""Ends a worker that is alive and does nothing, so that its supervisor starts another.
+
+A connection to the broker that was cut without a word looks idle for ever to the worker that waits
+on it. The watchdog asks the broker on a connection of its own: when messages have waited while this
+worker was idle, for longer than anything explains, it ends the process with EX_SOFTWARE.
+It also ticks when no beat does: then a dead beat costs latency, and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, signals
+
+from .beat import waiting
+from .telemetry import get_logger
+
+log = get_logger(__name__)
+
+EXIT_STUCK = 70  # EX_SOFTWARE of sysexits.h
+LOOK_EVERY_S = 2.5
+STUCK_AFTER_S = 20.0
+
+
+class Watchdog:
+    """Looks every few seconds, on a thread of its own, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        app: Celery,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        end: Callable[[int], Any] = os._exit,
+    ) -> None:
+        self._app = app
+        self._clock = clock
+        self._end = end
+        self._stopped = threading.Event()
+        self._running = 0
+        self._lock = threading.Lock()
+        self._last_progress = clock()
+
+    def start(self) -> None:
+        """Begin to look."""
+        signals.task_prerun.connect(self._begun, weak=False)
+        signals.task_postrun.connect(self._ended, weak=False)
+        self._last_progress = self._clock()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+
+    def progress(self) -> None:
+        """Note that work was done."""
+        self._last_progress = self._clock()
+
+    def _begun(self, **_: Any) -> None:
+        with self._lock:
+            self._running += 1
+        self.progress()
+
+    def _ended(self, **_: Any) -> None:
+        with self._lock:
+            self._running -= 1
+        self.progress()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(LOOK_EVERY_S):
+            try:
+                self.look()
+            except Exception as error:  # the broker is away: nobody could work, so nobody is stuck
+                self.progress()
+                log.debug("the watchdog cannot see the broker", error=type(error).__name__)
+
+    def look(self) -> None:
+        """End the process if messages wait, this worker has room, and nothing has happened for long."""
+        with self._app.connection_for_read(transport_options=self._options()) as connection:
+            messages = waiting(connection, self._app.conf.task_default_queue)
+        busy = self._running >= self._app.conf.worker_concurrency
+        if not messages or busy:
+            self.progress()
+        elif self._clock() - self._last_progress > STUCK_AFTER_S:
+            log.error("messages wait and this worker takes none: ending it", messages=messages)
+            logging.shutdown()
+            self._end(EXIT_STUCK)
+
+    def _options(self) -> dict[str, Any]:
+        return {**self._app.conf.broker_transport_options, "socket_timeout": 5}
