@@ -1,0 +1,189 @@
+"""What CleverTap's server says to one uploaded record: pure, knows nothing of HTTP.
+
+One error a record, the first check that fails. The recordings prove that gender, email and ts come
+before the phone, the phone before employment, education and marriage, and the age last: a phone
+number that passed is echoed as a number from then on, and the age's error finds an inner identity
+already turned into text. Within those bounds the order is that of the codes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from worker.sandbox import refusals
+from worker.sandbox.calling_codes import is_phone
+from worker.sandbox.refusals import Refusal
+
+# The vendor's published system events ("Platform considerations"), beside the setting's own.
+SYSTEM_EVENTS = (
+    "Notification Sent",
+    "Notification Viewed",
+    "Notification Clicked",
+    "Notification Delivered",
+    "Notification Replied",
+    "UTM Visited",
+    "App Launched",
+    "App Uninstalled",
+    "App Version Changed",
+    "Stayed",
+    "Reply Sent",
+    "Experiment Rendered",
+    "Reachable By",
+    "Identity Reset",
+    "Identity Set",
+    "Identity Error",
+)
+_TOKEN_TYPES = frozenset({"fcm", "gcm", "apns", "wns", "mpns", "chrome"})
+_OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_EMAIL = re.compile(r"[^@\s]+@([^@\s.]+(?:\.[^@\s.]+)+)\Z")
+_LATEST_TS = 9_999_999_999  # ten digits: what is longer was given in milliseconds
+_SCALARS = (str, int, float, bool, type(None))
+
+
+@lru_cache(maxsize=4096)
+def folded(name: str) -> str:
+    """An event's name as the vendor compares it: without case and without spaces."""
+    return "".join(name.split()).casefold()
+
+
+class Judge:
+    """The rules of one account. ``judge`` is pure: the same record always draws the same answer."""
+
+    def __init__(
+        self,
+        restricted: Iterable[str] = (),
+        discarded: Iterable[str] = (),
+        refused_domains: Iterable[str] = (),
+        nested_objects: bool = False,
+        max_properties: int = 256,
+    ) -> None:
+        self._restricted = {folded(name) for name in (*SYSTEM_EVENTS, *restricted)}
+        self._discarded = {folded(name) for name in discarded}
+        self._refused_domains = {domain.casefold() for domain in refused_domains}
+        self._nested = nested_objects
+        self._max_properties = max_properties
+        self._profile_rules: tuple[tuple[str, Refusal, Callable[[Any], bool]], ...] = (
+            ("Gender", refusals.GENDER, ("M", "F").__contains__),
+            ("Email", refusals.EMAIL, self._takes_email),
+            ("Phone", refusals.PHONE, is_phone),
+            ("Employed", refusals.EMPLOYED, ("Y", "N").__contains__),
+            ("Education", refusals.EDUCATION, ("School", "College", "Graduate").__contains__),
+            ("Married", refusals.MARRIED, ("Y", "N").__contains__),
+            ("Age", refusals.AGE, _is_age),
+        )
+
+    def judge(self, record: Any) -> Refusal | None:
+        """The first fault of ``record``; None when it is taken."""
+        if not isinstance(record, dict):
+            return refusals.NO_KIND
+        kind = record.get("type")
+        if kind == "event":
+            return _envelope(record) or self._event(record)
+        if kind == "profile" and isinstance(record.get("profileData"), dict):
+            return _envelope(record) or self._profile(record["profileData"])
+        return _token(record) if kind == "token" else refusals.NO_KIND
+
+    def _event(self, record: Mapping[str, Any]) -> Refusal | None:
+        name = record.get("evtName")
+        if not isinstance(name, str) or not name.strip():
+            return refusals.NO_NAME
+        key = folded(name)
+        if key in self._restricted:
+            return refusals.RESTRICTED
+        if key in self._discarded:
+            return refusals.DISCARDED
+        properties = record.get("evtData")
+        if not isinstance(properties, dict):
+            return refusals.STRUCTURE
+        if len(properties) > self._max_properties:
+            return refusals.TOO_MANY
+        return self._properties(properties, charged=key == "charged")
+
+    def _properties(self, properties: Mapping[str, Any], *, charged: bool) -> Refusal | None:
+        for key, value in properties.items():
+            if isinstance(value, str):
+                # A character takes at most 4 bytes: short text needs no counting.
+                if len(value) > 128 and len(value.encode()) > 512:
+                    return refusals.STRUCTURE
+            elif isinstance(value, dict | list) and not self._may_nest(key, value, charged):
+                return refusals.STRUCTURE
+            if len(key) > 120:
+                return refusals.STRUCTURE
+        return None
+
+    def _may_nest(self, key: str, value: Any, charged: bool) -> bool:
+        if charged and key == "Items":
+            return isinstance(value, list) and len(value) <= 256 and all(map(_is_flat, value))
+        return self._nested
+
+    def _profile(self, data: Mapping[str, Any]) -> Refusal | None:
+        for field, refusal, passes in self._profile_rules:
+            value = data.get(field)
+            # Absent, or an operator such as {"$delete": 1}: nothing to check.
+            if value is not None and not isinstance(value, dict) and not passes(value):
+                return refusal
+        return None
+
+    def _takes_email(self, value: Any) -> bool:
+        match = _EMAIL.match(value) if isinstance(value, str) else None
+        return match is not None and match[1].casefold() not in self._refused_domains
+
+
+def _envelope(record: Mapping[str, Any]) -> Refusal | None:
+    """The checks that events and profiles share: who it is, and when it was."""
+    if not (_identifies(record.get("identity")) or any(map(_identifies, _others(record)))):
+        return refusals.NO_IDENTITY
+    ts = record.get("ts")
+    if ts is not None and not (type(ts) is int and 0 < ts <= _LATEST_TS):
+        return refusals.TIMESTAMP
+    object_id = record.get("objectId")
+    if object_id is not None and not _is_object_id(object_id):
+        return refusals.OBJECT_ID
+    return None
+
+
+def _token(record: Mapping[str, Any]) -> Refusal | None:
+    data = record.get("tokenData")
+    if not _is_object_id(record.get("objectId")):
+        return refusals.TOKEN_OBJECT_ID
+    if not isinstance(data, dict):
+        return refusals.TOKEN_DATA
+    if not data.get("id"):
+        return refusals.TOKEN_ID
+    if not data.get("type"):
+        return refusals.TOKEN_TYPE
+    if not (isinstance(data["type"], str) and data["type"] in _TOKEN_TYPES):
+        return refusals.TOKEN_MISMATCH
+    keys = data.get("keys", {})
+    if data["type"] == "chrome" and not (
+        isinstance(keys, dict) and {"p256dh", "auth"} <= set(keys)
+    ):
+        return refusals.TOKEN_KEYS
+    return None
+
+
+def _others(record: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    return record.get("FBID"), record.get("GPID"), record.get("objectId")
+
+
+def _identifies(value: Any) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value) < 1024
+    return type(value) is int
+
+
+def _is_object_id(value: Any) -> bool:
+    return isinstance(value, str) and _OBJECT_ID.match(value) is not None
+
+
+def _is_flat(item: Any) -> bool:
+    return isinstance(item, dict) and all(isinstance(value, _SCALARS) for value in item.values())
+
+
+def _is_age(value: Any) -> bool:
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 4 else -1
+    return type(value) is int and 0 <= value <= 150

@@ -1,0 +1,94 @@
+"""How the sandbox behaves: every setting, its unit, its default and where the number comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ENVIRONMENT_PREFIX = "INGEST_SANDBOX_"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """Frozen: one sandbox keeps its settings for life; faults are what changes while it runs."""
+
+    # Credentials that open it: invented, and good for nothing elsewhere.
+    account_id: str = "SBX-LOCAL-DEV"
+    passcode: str = "sandbox-passcode"
+    project_token: str = "sandbox-project"  # noqa: S105
+    api_key_id: str = "sandbox-key"
+    api_secret: str = "sandbox-secret"  # noqa: S105
+    public_token: str = "sandbox-public-token"  # noqa: S105
+
+    # CleverTap: 15 uploads and 3 reads at once for an account (vendor page "API Request Limit").
+    upload_concurrency: int = 15
+    read_concurrency: int = 3
+    # 1000 records a call for events (vendor page) and, on the newer page, for profiles.
+    max_records: int = 1000
+    # Bytes; 0 is no limit. The vendor publishes none: set it to see a client meet HTTP 413.
+    max_body_bytes: int = 0
+    # How long an upload takes; recorded answers took some 100 ms, a demo wants none.
+    latency_ms: float = 0.0
+    # The recorded server closes the connection after every answer.
+    close_connections: bool = False
+    # Recordings of 2017 echo a refused record as text and say "success" with nothing processed;
+    # those of 2018 echo an object and say "partial" or "fail".
+    answers_of_2017: bool = False
+    # The beta that allows objects and lists as property values.
+    nested_objects: bool = False
+    # Names the vendor refuses although its published list lacks them (513, seen in production).
+    restricted_events: tuple[str, ...] = ("Web Page Viewed",)
+    # Names an operator discarded in the vendor's dashboard (528).
+    discarded_events: tuple[str, ...] = ("Legacy Page View",)
+    # Domains whose addresses are refused (515).
+    refused_email_domains: tuple[str, ...] = ("undeliverable.example.com",)
+
+    # Reading back. The vendor's days are the account's, and nothing in its answers names the zone.
+    time_zone: str = "UTC"
+    # How many times an export says "still in progress", and a count "partial", before the answer.
+    busy_polls: int = 1
+    count_partials: int = 1
+    # Reported by clients that met it: four hours after it was made, or one hour unused.
+    cursor_life_s: float = 4 * 3600.0
+    cursor_idle_s: float = 3600.0
+    # No page names it; long enough for twenty polls 30 s apart.
+    request_id_life_s: float = 600.0
+    # Reported: pages come in multiples of 23, and a batch_size below 23 counts as no limit.
+    odd_page_sizes: bool = False
+
+    # Bloomreach: 6000 requests a minute for an address (vendor page), taken by the second; 0: none.
+    bloomreach_requests_per_s: float = 100.0
+    unauthorised_event_types: tuple[str, ...] = ("internal_audit",)
+    unauthorised_properties: tuple[str, ...] = ("internal_score",)
+
+    # Bodies kept in memory, some 300 bytes each with a 190-byte event; the counts have no bound.
+    keep_records: int = 1_000_000
+    keep_requests: int = 50
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> SandboxSettings:
+        """Settings from ``INGEST_SANDBOX_<FIELD>`` variables; ``overrides`` win over them.
+
+        Lists are comma-separated. ValueError when a number is none.
+        """
+        found: dict[str, Any] = {}
+        for name, default in _defaults(cls).items():
+            text = environ.get(ENVIRONMENT_PREFIX + name.upper())
+            if text:
+                found[name] = _like(default, text)
+        return cls(**(found | overrides))
+
+
+def _defaults(cls: type[SandboxSettings]) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(cls)}
+
+
+def _like(default: Any, text: str) -> Any:
+    """``text`` read as the type of ``default``."""
+    if isinstance(default, bool):
+        return text.strip().lower() in {"1", "true", "yes", "on"}
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return type(default)(text)
