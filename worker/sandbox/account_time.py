@@ -1,0 +1,37 @@
+"""Days and times as an account sees them: its time zone, and yyyymmdd or yyyymmddhhmmss numbers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+# Every zone in use is offset by a multiple of 15 minutes, so a quarter of an hour has one day.
+_QUARTER_S = 900
+_CACHED_QUARTERS = 100_000  # 2.8 years of them
+_LATEST_TS = 253_402_214_400  # 9999-12-31
+
+
+class AccountTime:
+    """Raises ZoneInfoNotFoundError for a zone that does not exist."""
+
+    def __init__(self, zone: str) -> None:
+        self._zone = ZoneInfo(zone)
+        self._days: dict[int, int] = {}
+
+    def day_of(self, ts: int) -> int:
+        """The day of ``ts`` (epoch seconds) as yyyymmdd."""
+        quarter = ts // _QUARTER_S
+        day = self._days.get(quarter)
+        if day is None:
+            if len(self._days) >= _CACHED_QUARTERS:
+                self._days.clear()
+            day = self._days[quarter] = int(self._at(ts).strftime("%Y%m%d"))
+        return day
+
+    def second_of(self, ts: int) -> int:
+        """The second of ``ts`` (epoch seconds) as yyyymmddhhmmss."""
+        return int(self._at(ts).strftime("%Y%m%d%H%M%S"))
+
+    def _at(self, ts: int) -> datetime:
+        # A vendor takes what it is given; a time in milliseconds would lie past the year 9999.
+        return datetime.fromtimestamp(min(max(ts, 0), _LATEST_TS), self._zone)

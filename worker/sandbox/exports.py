@@ -1,0 +1,157 @@
+"""The state behind CleverTap's Get Events API: exports, paged by cursor.
+
+Cursors behave as recorded and reported: they come percent-encoded and are to be sent back as they
+came (encoded once more they are "Incorrect Usage", code 3); the first page says "in progress" with
+code 2; they run out; and the last page simply names no next one.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from worker.sandbox.account_time import AccountTime
+from worker.sandbox.ledger import Ledger, Row
+from worker.sandbox.queries import Query, Refused, found
+from worker.sandbox.settings import SandboxSettings
+
+LARGEST_PAGE = 5000  # vendor page
+SMALLEST_PAGE = 23  # reported: below it batch_size counts as no limit, and pages are multiples
+_MOST_EXPORTS = 100  # the oldest is forgotten first: each holds on to the records it found
+IN_PROGRESS = ("Request still in progress, please retry later", 2)
+INCORRECT_USAGE = ("Incorrect Usage", 3)
+INVALIDATED = ("Invalid cursor", "CURSOR_INVALIDATED")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What an export's pages hold: their size, and which parts of a record."""
+
+    page_size: int
+    app: bool = False
+    events: bool = True
+    profile: bool = True
+
+
+@dataclass(slots=True)
+class _Export:
+    """``pages`` maps an offset to the (decoded) cursor that stands for it."""
+
+    rows: Sequence[Row]
+    shape: Shape
+    busy: int
+    made_at: float
+    used_at: float
+    pages: dict[int, str] = field(default_factory=dict)
+
+
+class Exports:
+    """Exports under way; ``clock`` gives seconds and only its differences matter."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        time: AccountTime,
+        settings: SandboxSettings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger, self._time, self._settings, self._clock = ledger, time, settings, clock
+        self._cursors: dict[str, tuple[_Export, int]] = {}
+        self._exports: list[_Export] = []
+
+    def forget(self) -> None:
+        """Let every cursor run out at once."""
+        self._cursors.clear()
+        self._exports.clear()
+
+    def start(self, query: Query, shape: Shape) -> str:
+        """The first cursor, percent-encoded, of what is there now."""
+        now = self._clock()
+        rows = list(found(self._ledger, query))
+        export = _Export(rows, shape, self._settings.busy_polls, now, now)
+        self._exports.append(export)
+        if len(self._exports) > _MOST_EXPORTS:
+            for cursor in self._exports.pop(0).pages.values():
+                del self._cursors[cursor]
+        return self._cursor(export, 0)
+
+    def page(self, cursor: str) -> dict[str, Any]:
+        """The page behind ``cursor``, decoded once as any server does; raises `Refused`."""
+        if "%" in cursor:
+            raise Refused(*INCORRECT_USAGE)
+        export, offset = self._cursors.get(cursor, (None, 0))
+        if export is None or self._has_run_out(export):
+            raise Refused(*INVALIDATED)
+        export.used_at = self._clock()
+        if export.busy > 0:
+            export.busy -= 1
+            raise Refused(*IN_PROGRESS)
+        return self._page(export, offset)
+
+    def _page(self, export: _Export, offset: int) -> dict[str, Any]:
+        end = offset + export.shape.page_size
+        answer: dict[str, Any] = {"status": "success"}
+        if offset:
+            answer["previous_cursor"] = self._cursor(
+                export, max(0, offset - export.shape.page_size)
+            )
+        if end < len(export.rows):
+            answer["next_cursor"] = self._cursor(export, end)
+        if export.rows:
+            rows = export.rows[offset:end]
+            answer["records"] = [_record(row, export.shape, self._time) for row in rows]
+        return answer
+
+    def _has_run_out(self, export: _Export) -> bool:
+        now = self._clock()
+        too_old = now - export.made_at > self._settings.cursor_life_s
+        return too_old or now - export.used_at > self._settings.cursor_idle_s
+
+    def _cursor(self, export: _Export, offset: int) -> str:
+        cursor = export.pages.get(offset)
+        if cursor is None:
+            # 50 bytes leave one "=" at the end: no cursor is without something to encode.
+            cursor = base64.b64encode(secrets.token_bytes(50), altchars=b"-/").decode()
+            export.pages[offset] = cursor
+            self._cursors[cursor] = (export, offset)
+        return quote(cursor, safe="")
+
+
+def page_size(asked: str | None, *, odd: bool) -> int:
+    """The records a page holds when ``batch_size`` is ``asked``; raises `Refused`."""
+    if asked is None:
+        return LARGEST_PAGE
+    if not (asked.isascii() and asked.isdigit() and int(asked) > 0):
+        raise Refused("Invalid batch_size", 400, 400)
+    size = min(int(asked), LARGEST_PAGE)
+    if not odd:
+        return size
+    return LARGEST_PAGE if size < SMALLEST_PAGE else size - size % SMALLEST_PAGE
+
+
+def _record(row: Row, shape: Shape, time: AccountTime) -> dict[str, Any]:
+    sent = orjson.loads(row.body)
+    record: dict[str, Any] = {"profile": _profile(sent, shape), "ts": time.second_of(row.ts)}
+    if shape.events:
+        record["event_props"] = sent.get("evtData", {})
+        record["session_props"] = {"session_source": "Others"}
+    return record
+
+
+def _profile(sent: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+    profile: dict[str, Any] = {"platform": "Others"}
+    if "objectId" in sent:
+        profile["objectId"] = sent["objectId"]
+    if "identity" in sent:
+        profile["identity"] = str(sent["identity"])
+    if shape.app:
+        profile |= {"os_version": "", "app_version": "", "make": "", "model": ""}
+    if shape.profile:
+        profile["profileData"] = {}
+    return profile

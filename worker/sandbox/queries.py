@@ -1,0 +1,107 @@
+"""What CleverTap's read-back APIs are asked: an event's name, and days from and to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import orjson
+
+from worker.sandbox.clevertap import folded
+from worker.sandbox.filters import BadFilter, Filter, read_filters
+from worker.sandbox.ledger import Ledger, Row
+
+VENDOR = "clevertap"
+# The seed page lists them: the export API answers "not allowed" for each.
+NOT_EXPORTABLE = frozenset(
+    folded(name)
+    for name in (
+        "Notification Sent",
+        "Notification Bounce",
+        "Notification Viewed",
+        "Notification Control Group",
+        "Notification Rendered",
+        "Notification System Control Group",
+    )
+)
+
+
+class Refused(Exception):
+    """The API answers with a failure: its text, its code, and the HTTP status it comes with."""
+
+    def __init__(self, text: str, code: int | str, status: int = 200) -> None:
+        super().__init__(text)
+        self.text, self.code, self.status = text, code, status
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """``first`` and ``last`` are days as yyyymmdd in the account's time zone, both included."""
+
+    name: str
+    first: int
+    last: int
+    filters: Sequence[Filter] = ()
+
+    def matches(self, row: Row, day: int) -> bool:
+        """Whether ``row``, an event of ``day``, is asked for; filters parse its body."""
+        if row.vendor != VENDOR or row.kind != "event" or not self.first <= day <= self.last:
+            return False
+        return folded(row.name) == self.name and self._passes(row.body)
+
+    def _passes(self, body: bytes) -> bool:
+        if not self.filters:
+            return True
+        properties = orjson.loads(body).get("evtData", {})
+        return all(passes(properties) for passes in self.filters)
+
+
+def read_query(body: bytes) -> Query:
+    """The query in a request's body; raises `Refused` with the vendor's codes."""
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Refused("Malformed request", 400, 400) from None
+    name = given.get("event_name") if isinstance(given, dict) else None
+    if not isinstance(name, str) or not name.strip():
+        raise Refused("Event name is mandatory", 400, 400)
+    first, last = _day(given.get("from")), _day(given.get("to"))
+    if first > last:
+        # Clients report this code for bad dates; the text is our own.
+        raise Refused("Invalid date range", 4002)
+    try:
+        filters = read_filters(given.get("event_properties"))
+    except BadFilter as error:
+        raise Refused(f"Invalid event properties: {error}", 400, 400) from None
+    return Query(folded(name), first, last, filters)
+
+
+def _day(value: Any) -> int:
+    """A yyyymmdd, as a number or (clients send it) as text."""
+    try:
+        text = str(int(value))
+        date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except (TypeError, ValueError):
+        raise Refused("Invalid date", 4002) from None
+    return int(text)
+
+
+def found(ledger: Ledger, query: Query) -> Iterator[Row]:
+    """The records asked for, among those still kept, in the order they arrived."""
+    return (row for row in ledger.rows() if query.matches(row, ledger.day_of(row.ts)))
+
+
+def counted(ledger: Ledger, query: Query) -> int:
+    """How many records are asked for: from the exact counts, or, with filters, by looking."""
+    if query.filters:
+        return sum(1 for _ in found(ledger, query))
+    return sum(
+        count
+        for entry, count in ledger.tally.items()
+        if entry.vendor == VENDOR
+        and entry.kind == "event"
+        and query.first <= entry.day <= query.last
+        and folded(entry.name) == query.name
+    )
