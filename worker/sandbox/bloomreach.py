@@ -1,0 +1,129 @@
+"""What Bloomreach's tracking API says to one command: pure, knows nothing of HTTP.
+
+Texts are those of the vendor's error pages, as far as they are published. Its errors come as a
+list, as text, or as an object of lists by field, so each of the three is played somewhere here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+Errors = list[str] | str | dict[str, list[str]]
+
+EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
+MOST_COMMANDS = 50  # vendor page "Batch commands"
+# Bytes, vendor page "Add event": less than 800 KBytes a message, 16 KBytes a property's value.
+_LARGEST_MESSAGE, _LARGEST_VALUE = 800_000, 16_000
+NO_ID: Errors = ["At least one id should be specified."]
+NO_VALID_ID: Errors = ["At least one valid id should be specified"]
+EVENT_TYPE: Errors = {"_global": ["Not authorized to add event of specified type"]}
+PROPERTIES: Errors = {"_global": ["not authorized to update specified customer properties"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A command that was queued: what the ledger enters. ``ts`` is None when none was given."""
+
+    kind: str
+    name: str
+    ts: int | None
+    body: bytes
+
+
+class Commands:
+    """The rules of one project."""
+
+    def __init__(
+        self, unauthorised_types: Iterable[str] = (), unauthorised_properties: Iterable[str] = ()
+    ) -> None:
+        self._types = frozenset(unauthorised_types)
+        self._properties = frozenset(unauthorised_properties)
+
+    def judge(self, name: str, data: Any) -> Taken | Errors:
+        """What becomes of the command ``name`` with ``data``: queued, or the errors it draws."""
+        if not isinstance(data, dict):
+            return "Field data is required"
+        errors = _ids(data.get("customer_ids"))
+        if errors is None:
+            errors = self._event(data) if name == EVENTS else self._customer(data)
+        if errors is not None:
+            return errors
+        body = orjson.dumps(data)
+        if len(body) >= _LARGEST_MESSAGE:
+            return ["Message is too large"]
+        if name == EVENTS:
+            return Taken("event", data["event_type"], _seconds(data.get("timestamp")), body)
+        return Taken("profile", "", _seconds(data.get("update_timestamp")), body)
+
+    def _event(self, data: Mapping[str, Any]) -> Errors | None:
+        event_type = data.get("event_type")
+        if not isinstance(event_type, str) or not event_type:
+            return "Field event_type is required"
+        if event_type in self._types:
+            return EVENT_TYPE
+        # Required by the older page, optional on the newer: absent is taken.
+        return _properties(data.get("properties", {})) or _timestamp(data, "timestamp")
+
+    def _customer(self, data: Mapping[str, Any]) -> Errors | None:
+        properties = data.get("properties")
+        if isinstance(properties, dict) and not self._properties.isdisjoint(properties):
+            return PROPERTIES
+        return _properties(properties) or _timestamp(data, "update_timestamp")
+
+
+def _ids(ids: Any) -> Errors | None:
+    if not isinstance(ids, dict) or not ids:
+        return NO_ID
+    return None if any(map(_is_id, ids.values())) else NO_VALID_ID
+
+
+def _is_id(value: Any) -> bool:
+    """An id has one letter or digit at least, and is neither of the words a bug writes."""
+    if isinstance(value, list):
+        return any(map(_is_id, value))
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return False
+    text = str(value)
+    return text not in {"null", "undefined"} and any(map(str.isalnum, text))
+
+
+def _properties(properties: Any) -> Errors | None:
+    if not isinstance(properties, dict):
+        return {"properties": ["must be an object"]}
+    for name, value in properties.items():
+        size = len(value) if isinstance(value, str | list | dict) else 0
+        # The dump costs more than all the other checks: only what could be too large is measured.
+        if size and size * 4 + 2 >= _LARGEST_VALUE and len(orjson.dumps(value)) >= _LARGEST_VALUE:
+            return {name: ["value is too large"]}
+    return None
+
+
+def _timestamp(data: Mapping[str, Any], field: str) -> Errors | None:
+    given = data.get(field)
+    if given is None or _seconds(given) is not None:
+        return None
+    return {field: ["Not a valid timestamp"]}
+
+
+def _seconds(value: Any) -> int | None:
+    """Epoch seconds of a number, of digits, or of ISO 8601; milliseconds are not recognised."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return _iso_seconds(value)
+    return int(number) if math.isfinite(number) and abs(number) < 2**62 else None
+
+
+def _iso_seconds(value: Any) -> int | None:
+    try:
+        return int(datetime.fromisoformat(value).timestamp())
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None

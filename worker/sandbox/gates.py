@@ -1,0 +1,46 @@
+"""What a vendor lets through: so many requests at once, or so many a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Concurrency:
+    """At most ``limit`` at once; ``highest`` is the most that were ever let in together."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside = 0
+        self.highest = 0
+
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        """Whether the request was let in; it is inside until the block ends."""
+        if self._inside >= self._limit:
+            yield False
+            return
+        self._inside += 1
+        self.highest = max(self.highest, self._inside)
+        try:
+            yield True
+        finally:
+            self._inside -= 1
+
+
+class Rate:
+    """At most ``per_s`` a second, of which one second's worth may come at once; 0: no limit."""
+
+    def __init__(self, per_s: float, clock: Callable[[], float]) -> None:
+        self._per_s, self._clock = per_s, clock
+        self._left, self._at = per_s, clock()
+
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        """Whether the request was let in."""
+        now = self._clock()
+        self._left = min(self._per_s, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        enough = self._per_s <= 0 or self._left >= 1
+        self._left -= 1 if enough else 0
+        yield enough

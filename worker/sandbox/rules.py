@@ -1,0 +1,153 @@
+"""A fault to order: a rule that makes the sandbox misbehave in one named way. Pure.
+
+A rule is a JSON object. ``kind`` says what it does:
+
+    delay      waits ``delay_ms`` before answering; goes with any other rule
+    http       answers ``status`` (with ``retry_after``, ``error`` or a whole ``body``)
+    drop       reads the request, then breaks the connection without an answer
+    truncate   cuts the answer in half and breaks the connection
+    nonsense   answers 200 with a body that is no JSON
+    empty      answers 200 "fail" that names no record (CleverTap uploads)
+    record     refuses each record that ``match`` describes, with ``code`` and ``error``
+
+``vendor`` (clevertap, bloomreach, any) and ``path`` (a prefix) say where. ``times`` is how often
+(without it: until cleared), ``after`` how many chances it lets pass first, ``probability`` and
+``seed`` make it random but repeatable. ``apply`` says whether the vendor has kept the records all
+the same: true unless given, save for ``http`` and ``empty``. ``kind`` may be left out where the
+rest tells it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+KINDS = ("delay", "http", "drop", "truncate", "nonsense", "empty", "record")
+VENDORS = ("clevertap", "bloomreach", "any")
+
+
+class BadRule(ValueError):
+    """The rule cannot be followed; the text says why."""
+
+
+@dataclass(slots=True)
+class Rule:
+    """A fault in force. ``times`` and ``after`` count down as it is met; None is without end."""
+
+    kind: str
+    vendor: str = "any"
+    path: str = ""
+    status: int = 503
+    retry_after: str | None = None
+    error: str | None = None
+    body: str | None = None
+    delay_ms: float = 0.0
+    match: Mapping[str, Any] = field(default_factory=dict)
+    code: int = 555
+    apply: bool = True
+    times: int | None = None
+    after: int = 0
+    probability: float = 1.0
+    seed: int = 0
+    id: int = 0
+    met: int = 0
+    _random: random.Random = field(default_factory=random.Random, repr=False)
+
+    def draws(self) -> bool:
+        """Whether it strikes now; counts the chance, and the strike."""
+        if self.times == 0:
+            return False
+        if self.after > 0:
+            self.after -= 1
+            return False
+        if self.probability < 1 and self._random.random() >= self.probability:
+            return False
+        if self.times is not None:
+            self.times -= 1
+        self.met += 1
+        return True
+
+    def concerns(self, vendor: str, path: str) -> bool:
+        """Whether it is about requests of ``vendor`` to ``path``."""
+        return self.vendor in {vendor, "any"} and path.startswith(self.path)
+
+    def describes(self, record: Any) -> bool:
+        """Whether every dotted path in ``match`` leads to the value given for it."""
+        return all(_at(record, path) == value for path, value in self.match.items())
+
+    def public(self) -> dict[str, Any]:
+        """The rule as JSON, with what is left of it and how often it struck."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name[0] != "_"}
+
+
+def read_rule(given: Any) -> Rule:
+    """The rule ``given`` describes; raises `BadRule`."""
+    if not isinstance(given, dict):
+        raise BadRule("a rule is a JSON object")
+    settable = {each.name for each in fields(Rule)} - {"id", "met", "_random"}
+    if unknown := set(given) - settable:
+        raise BadRule(f"unknown: {', '.join(sorted(unknown))}")
+    kind = given.get("kind") or _kind_of(given)
+    _check(given, kind)
+    rule = Rule(**{"apply": kind not in {"http", "empty"}, **given, "kind": kind})
+    rule._random = random.Random(rule.seed)  # noqa: SLF001 - its own module
+    return rule
+
+
+def _kind_of(given: Mapping[str, Any]) -> str:
+    if "match" in given or "code" in given:
+        return "record"
+    if "status" in given or "body" in given:
+        return "http"
+    return "delay" if "delay_ms" in given else ""
+
+
+def _check(given: Mapping[str, Any], kind: str) -> None:
+    if kind not in KINDS:
+        raise BadRule(f"kind is one of {', '.join(KINDS)}")
+    if given.get("vendor", "any") not in VENDORS:
+        raise BadRule(f"vendor is one of {', '.join(VENDORS)}")
+    for name, value in given.items():
+        wanted = _WANTED.get(name)
+        if wanted is not None and not (wanted[1](value) or (value is None and name == "times")):
+            raise BadRule(f"{name} is {wanted[0]}")
+
+
+def _is_number(value: Any, most: float = math.inf) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
+# What a field has to be: in words, and as a test.
+_WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "status": ("an HTTP status", lambda value: _is_count(value) and 200 <= value < 600),
+    "delay_ms": ("milliseconds, ten minutes at most", lambda value: _is_number(value, 600_000)),
+    "times": ("a whole number", _is_count),
+    "after": ("a whole number", _is_count),
+    "seed": ("a whole number", _is_count),
+    "code": ("a whole number", _is_count),
+    "probability": ("between 0 and 1", lambda value: _is_number(value, 1)),
+    "apply": ("true or false", lambda value: isinstance(value, bool)),
+    "match": ("an object of paths and values", lambda value: isinstance(value, dict)),
+    "path": ("text", lambda value: isinstance(value, str)),
+    "body": ("text", lambda value: isinstance(value, str)),
+    "error": ("text", lambda value: isinstance(value, str)),
+    "retry_after": (
+        "one line of ASCII text",
+        lambda v: isinstance(v, str) and v.isprintable() and v.isascii(),
+    ),
+}
+
+
+def _at(record: Any, path: str) -> Any:
+    for step in path.split("."):
+        if not isinstance(record, dict):
+            return None
+        record = record.get(step)
+    return record
