@@ -1,0 +1,204 @@
+"""Bloomreach's tracking endpoints: credentials, single calls, batches; request to answer."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from worker.sandbox.bloomreach import CUSTOMERS, EVENTS, MOST_COMMANDS, TIME, Errors, Taken
+from worker.sandbox.door import Answer, Call
+from worker.sandbox.ledger import Row
+from worker.sandbox.stand import Stand
+
+_ERRORS = {
+    429: "Too many requests",
+    500: "Internal server error",
+    503: "Service temporarily unavailable",
+}
+
+
+class BloomreachApi:
+    """Plays one project. All it accepts is queued at once: a later failure shows nowhere."""
+
+    vendor = "bloomreach"
+    content_type = "application/json"
+
+    def __init__(self, stand: Stand) -> None:
+        self._stand = stand
+
+    def event(self, call: Call) -> Answer:
+        """``POST .../customers/events``."""
+        return self._refusal(call, "POST") or self._single(EVENTS, call)
+
+    def customer(self, call: Call) -> Answer:
+        """``POST .../customers``."""
+        return self._refusal(call, "POST") or self._single(CUSTOMERS, call)
+
+    def time(self, call: Call) -> Answer:
+        """``GET .../system/time``."""
+        told = {"errors": [], "success": True, "time": self._stand.clock()}
+        return self._refusal(call, "GET") or _json(200, told)
+
+    def batch(self, call: Call) -> Answer:
+        """``POST .../batch``: a result for each command, in order, or a refusal of the whole."""
+        if refused := self._refusal(call, "POST"):
+            return refused
+        commands = _parsed(call.body)
+        if not isinstance(commands, dict) or not _are_objects(commands.get("commands", [])):
+            return _message(400, "Invalid JSON")
+        commands = commands.get("commands")
+        if not commands:
+            return _message(400, "No commands")
+        if len(commands) > MOST_COMMANDS:
+            # What the vendor does here is not published; a refusal is what a client must survive.
+            return _message(400, f"Too many commands, the limit is {MOST_COMMANDS}")
+        return self._batch(call.path, commands)
+
+    def unknown(self, _call: Call) -> Answer:
+        """Any other path: the router's own shape of an error."""
+        text = "The requested URL was not found on the server"
+        return _json(404, {"errors": {"code": 404, "description": text}})
+
+    def too_many(self) -> Answer:
+        """The answer above the rate limit: nothing of the request is kept."""
+        return self.failing(429, None)
+
+    def failing(self, status: int, error: str | None) -> Answer:
+        """A refusal of the whole request."""
+        return _json(status, {"success": False, "error": error or _ERRORS.get(status, "Failed")})
+
+    def empty(self) -> Answer:
+        """A batch answer without a single result."""
+        now = self._stand.clock()
+        return _json(200, {"results": [], "start_time": now, "end_time": now, "success": True})
+
+    def _batch(self, path: str, commands: list[dict[str, Any]]) -> Answer:
+        started = self._stand.clock()
+        outcomes = [self._outcome(path, command) for command in commands]
+        self._enter([each for each in outcomes if isinstance(each, Taken)])
+        results = [
+            _result(command, outcome) for command, outcome in zip(commands, outcomes, strict=True)
+        ]
+        told = {
+            "results": results,
+            "start_time": started,
+            "end_time": self._stand.clock(),
+            # Stays true whatever became of the commands.
+            "success": True,
+        }
+        refused = sum(not result["success"] for result in results)
+        return _json(200, told, records=len(commands), refused=refused)
+
+    def _single(self, name: str, call: Call) -> Answer:
+        data = _parsed(call.body)
+        if not isinstance(data, dict):
+            return _message(400, "Invalid JSON")
+        outcome = self._outcome(call.path, {"name": name, "data": data})
+        if not isinstance(outcome, Taken):
+            return _json(200, {"success": False, "errors": outcome}, records=1, refused=1)
+        self._enter([outcome])
+        return _json(200, {"errors": [], "success": True}, records=1)
+
+    def _outcome(self, path: str, command: Mapping[str, Any]) -> Taken | Errors | float:
+        """Queued, refused with errors, or (for ``system/time``) the time."""
+        name, data = command.get("name"), command.get("data")
+        if name == TIME:
+            return self._stand.clock()
+        if name not in {EVENTS, CUSTOMERS}:
+            return ["Unknown command name"]
+        outcome = self._faulty(path, data) or self._stand.commands.judge(name, data)
+        if not isinstance(outcome, Taken):
+            self._stand.ledger.of(self.vendor).refused[_summary(outcome)] += 1
+        return outcome
+
+    def _faulty(self, path: str, data: Any) -> Errors | None:
+        for rule in self._stand.faults.record_rules(self.vendor, path):
+            if rule.describes(data) and rule.draws():
+                return [rule.error or "Ordered from the sandbox."]
+        return None
+
+    def _enter(self, taken: list[Taken]) -> None:
+        now = int(self._stand.clock())
+        rows = [
+            Row(self.vendor, each.kind, each.name, now if each.ts is None else each.ts, each.body)
+            for each in taken
+        ]
+        self._stand.ledger.take(self.vendor, rows)
+
+    def _refusal(self, call: Call, method: str) -> Answer | None:
+        if call.method != method:
+            return self.failing(405, "The method is not allowed for the requested URL")
+        if refused := self._unauthorised(call):
+            return refused
+        project = call.path.split("/")[4]
+        if project != self._stand.settings.project_token:
+            return self.failing(400, "Invalid project id")
+        return None
+
+    def _unauthorised(self, call: Call) -> Answer | None:
+        settings = self._stand.settings
+        scheme, _, value = call.headers.get("authorization", "").partition(" ")
+        value = value or call.parameter("access_token") or ""
+        if not value:
+            return self.failing(401, "Access key not provided")
+        if scheme.lower() != "basic":
+            known = value == settings.public_token
+            return None if known else self.failing(400, "Could not authenticate")
+        key, _, secret = _decoded(value).partition(":")
+        if key != settings.api_key_id:
+            return self.failing(401, "access key not found")
+        return None if secret == settings.api_secret else self.failing(403, "invalid secret")
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _are_objects(commands: Any) -> bool:
+    return isinstance(commands, list) and all(isinstance(each, dict) for each in commands)
+
+
+def _result(command: Mapping[str, Any], outcome: Taken | Errors | float) -> dict[str, Any]:
+    if isinstance(outcome, Taken):
+        result: dict[str, Any] = {"success": True}
+    elif isinstance(outcome, float):
+        result = {"success": True, "time": outcome}
+    else:
+        result = {"success": False, "errors": outcome}
+    if "command_id" in command:
+        result["command_id"] = command["command_id"]
+    return result
+
+
+def _summary(errors: Errors | float) -> str:
+    """The first text among the errors: what refusals are counted by."""
+    while not isinstance(errors, str):
+        if isinstance(errors, dict):
+            errors = next(iter(errors.values()))
+        elif isinstance(errors, list):
+            errors = errors[0]
+        else:
+            return str(errors)
+    return errors
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def _message(status: int, text: str) -> Answer:
+    return _json(status, {"success": False, "message": text})
+
+
+def _json(status: int, told: Any, *, records: int = 0, refused: int = 0) -> Answer:
+    return Answer(status, orjson.dumps(told), records=records, refused=refused)

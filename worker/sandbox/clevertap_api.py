@@ -1,0 +1,159 @@
+"""CleverTap's endpoints: credentials, upload, export and count, from request to answer."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from worker.sandbox import refusals, uploads
+from worker.sandbox.door import Answer, Call
+from worker.sandbox.exports import Shape, page_size
+from worker.sandbox.ledger import Row
+from worker.sandbox.queries import NOT_EXPORTABLE, Refused, read_query
+from worker.sandbox.refusals import Refusal
+from worker.sandbox.spaced_json import spaced
+from worker.sandbox.stand import Stand
+from worker.sandbox.uploads import Malformed, Upload
+
+
+class CleverTapApi:
+    """Plays one account."""
+
+    vendor = "clevertap"
+    content_type = "application/json;charset=utf-8"
+
+    def __init__(self, stand: Stand) -> None:
+        self._stand = stand
+        self._headers = [("connection", "Close")] if stand.settings.close_connections else []
+
+    def upload(self, call: Call) -> Answer:
+        """``POST /1/upload``: HTTP 200 with one verdict a record, or a refusal of the whole."""
+        settings = self._stand.settings
+        if refused := self._refusal(call, "POST"):
+            return refused
+        if 0 < settings.max_body_bytes < len(call.body):
+            return self.failing(413, "Request entity too large")
+        try:
+            records = uploads.records_of(call.body, settings.max_records)
+        except Malformed as error:
+            return self.failing(400, str(error))
+        upload = uploads.sift(records, self._judge(call.path))
+        self._enter(upload, rehearsal=call.parameter("dryRun") == "1")
+        body = uploads.answer(upload, of_2017=settings.answers_of_2017)
+        return self._answer(200, body, records=len(records), refused=len(upload.skipped))
+
+    def events(self, call: Call) -> Answer:
+        """``/1/events.json``: a POST (or ``query=``) begins an export, ``cursor=`` reads a page."""
+        return self._refusal(call, "GET", "POST") or self._told(call, self._export)
+
+    def counts(self, call: Call) -> Answer:
+        """``/1/counts/events.json``: a POST (or ``query=``) begins one, ``req_id=`` polls it."""
+        return self._refusal(call, "GET", "POST") or self._told(call, self._count)
+
+    def unknown(self, call: Call) -> Answer:
+        """Any other path of the API."""
+        return self._refusal(call, call.method) or self.failing(404, "Resource not found")
+
+    def too_many(self) -> Answer:
+        """The answer above the concurrency limit."""
+        return self.failing(429, "Too many concurrent requests")
+
+    def failing(self, status: int, error: str | None) -> Answer:
+        """A refusal of the whole request."""
+        text = error or {429: "Too many concurrent requests"}.get(status, "Please try again later")
+        return self._answer(status, uploads.failure(text, status))
+
+    def empty(self) -> Answer:
+        """``fail`` without a record named: an edge that clients of this API have met."""
+        return self._answer(200, spaced({"status": "fail", "processed": 0, "unprocessed": []}))
+
+    def _refusal(self, call: Call, *methods: str) -> Answer | None:
+        settings = self._stand.settings
+        account = call.headers.get("x-clevertap-account-id", "")
+        passcode = call.headers.get("x-clevertap-passcode", "")
+        if not account:
+            return self.failing(401, "12 digit account ID mandatory")
+        if not hmac.compare_digest(account.encode(), settings.account_id.encode()):
+            return self.failing(401, "Account ID is not valid")
+        if not hmac.compare_digest(passcode.encode(), settings.passcode.encode()):
+            return self.failing(401, "Passcode Invalid")
+        return None if call.method in methods else self.failing(405, "Method not allowed")
+
+    def _judge(self, path: str) -> Callable[[Any], Refusal | None]:
+        """The account's rules, behind whatever faults are ordered for single records."""
+        judge = self._stand.judge.judge
+        rules = self._stand.faults.record_rules(self.vendor, path)
+        if not rules:
+            return judge
+
+        def faulty(record: Any) -> Refusal | None:
+            for rule in rules:
+                if rule.describes(record) and rule.draws():
+                    return refusals.of(rule.code, rule.error)
+            return judge(record)
+
+        return faulty
+
+    def _enter(self, upload: Upload, *, rehearsal: bool) -> None:
+        totals = self._stand.ledger.of(self.vendor)
+        if rehearsal:
+            totals.rehearsed += len(upload.taken) + len(upload.skipped)
+            return
+        totals.refused.update(str(each.refusal.code) for each in upload.skipped)
+        self._stand.ledger.take(self.vendor, self._rows(upload.taken))
+
+    def _rows(self, records: Sequence[dict[str, Any]]) -> list[Row]:
+        now = int(self._stand.clock())
+        return [
+            Row(
+                self.vendor,
+                record["type"],
+                record["evtName"] if record["type"] == "event" else "",
+                record.get("ts") or now,
+                orjson.dumps(record),
+            )
+            for record in records
+        ]
+
+    def _told(self, call: Call, tell: Callable[[Call], dict[str, Any]]) -> Answer:
+        try:
+            told = tell(call)
+        except Refused as refused:
+            return self._answer(refused.status, uploads.failure(refused.text, refused.code))
+        return self._answer(200, spaced(told), records=len(told.get("records", ())))
+
+    def _export(self, call: Call) -> dict[str, Any]:
+        cursor = call.parameter("cursor")
+        if cursor is not None:
+            return self._stand.exports.page(cursor)
+        query = read_query(_query(call))
+        if query.name in NOT_EXPORTABLE:
+            raise Refused("Export not allowed for this event", 400, 400)
+        odd = self._stand.settings.odd_page_sizes
+        shape = Shape(
+            page_size(call.parameter("batch_size"), odd=odd),
+            app=call.parameter("app") == "true",
+            events=call.parameter("events") != "false",
+            profile=call.parameter("profile") != "false",
+        )
+        return {"cursor": self._stand.exports.start(query, shape), "status": "success"}
+
+    def _count(self, call: Call) -> dict[str, Any]:
+        request_id = call.parameter("req_id")
+        if request_id is not None:
+            return self._stand.counts.poll(request_id)
+        return self._stand.counts.start(read_query(_query(call)))
+
+    def _answer(
+        self, status: int, body: bytes | str, *, records: int = 0, refused: int = 0
+    ) -> Answer:
+        raw = body.encode() if isinstance(body, str) else body
+        return Answer(status, raw, self._headers, self.content_type, records, refused)
+
+
+def _query(call: Call) -> bytes:
+    """A query is a POST's body, or, with older clients, the ``query`` of a GET."""
+    return call.body if call.method == "POST" else (call.parameter("query") or "").encode()

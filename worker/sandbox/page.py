@@ -1,0 +1,125 @@
+"""The page at ``/``: what the sandbox received, live, and buttons to make it misbehave."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.templating import Jinja2Templates
+
+from worker.sandbox.control import summary
+from worker.sandbox.ledger import Row
+from worker.sandbox.stand import Seen, Stand
+
+REFRESH_S = 2
+_SHOWN_REQUESTS, _SHOWN_RECORDS, _SHOWN_EVENTS, _SHOWN_BODY = 15, 10, 20, 400
+
+# What the buttons set: the label, and the rule.
+ORDERS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("503, five times", {"kind": "http", "status": 503, "times": 5}),
+    ("429, Retry-After 2", {"kind": "http", "status": 429, "retry_after": "2", "times": 5}),
+    ("401 until cleared", {"kind": "http", "status": 401, "error": "Account ID is not valid"}),
+    ("400 once", {"kind": "http", "status": 400, "error": "Malformed request", "times": 1}),
+    ("Slow: 2 s each", {"kind": "delay", "delay_ms": 2000}),
+    ("Hang up, kept", {"kind": "drop", "times": 1}),
+    ("Hang up, not kept", {"kind": "drop", "apply": False, "times": 1}),
+    ("Half an answer", {"kind": "truncate", "times": 1}),
+    ("Nonsense 200", {"kind": "nonsense", "times": 1}),
+    ("555 for 100 records", {"kind": "record", "code": 555, "times": 100}),
+    ("One in five fails", {"kind": "http", "status": 500, "probability": 0.2, "seed": 1}),
+)
+
+# Nothing from elsewhere, no script at all, and forms to ourselves alone.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Page:
+    """Renders `Stand` with Jinja's escaping on: record content is somebody else's text."""
+
+    def __init__(self, stand: Stand) -> None:
+        self._stand = stand
+        self._templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
+
+    def routes(self) -> list[Route]:
+        """The page has one address."""
+        return [Route("/", self._show)]
+
+    async def _show(self, request: Request) -> Response:
+        paused = request.query_params.get("paused") == "1"
+        context = self._context() | {"paused": paused, "refresh_s": REFRESH_S}
+        headers = {"content-security-policy": _POLICY, "cache-control": "no-store"}
+        return self._templates.TemplateResponse(request, "page.html", context, headers=headers)
+
+    def _context(self) -> dict[str, Any]:
+        stand = self._stand
+        told = summary(stand)
+        seen = list(stand.seen)[-_SHOWN_REQUESTS:]
+        return {
+            "vendors": told["vendors"],
+            "kept": told["kept"],
+            "events": _busiest(told["vendors"]),
+            "seen": [_request_line(each) for each in reversed(seen)],
+            "records": [_record_line(row) for row in stand.ledger.newest(_SHOWN_RECORDS)],
+            "faults": [_fault_line(rule) for rule in stand.faults.listed()],
+            "orders": [(label, json.dumps(rule)) for label, rule in ORDERS],
+            "account_id": stand.settings.account_id,
+            "project_token": stand.settings.project_token,
+            "time_zone": stand.settings.time_zone,
+            "since": _clock_text(stand.started_at_s),
+        }
+
+
+def _busiest(vendors: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Vendor, name and count of the events received most."""
+    counts = [
+        (vendor, name, sum(days.values()))
+        for vendor, told in vendors.items()
+        for name, days in told["events"].items()
+    ]
+    return sorted(counts, key=lambda each: -each[2])[:_SHOWN_EVENTS]
+
+
+def _request_line(seen: Seen) -> dict[str, Any]:
+    return {
+        "at": _clock_text(seen.at_s),
+        "vendor": seen.vendor,
+        "what": f"{seen.method} {seen.path}",
+        "kilobytes": f"{seen.received_bytes / 1000:.1f}",
+        "status": seen.status or "hung up",
+        "failed": seen.status != 200,
+        "took_ms": f"{seen.took_ms:.1f}",
+        "records": seen.records,
+        "refused": seen.refused,
+        "fault": seen.fault,
+    }
+
+
+def _record_line(row: Row) -> dict[str, str]:
+    text = row.body[:_SHOWN_BODY].decode("utf-8", "replace")
+    cut = "..." if len(row.body) > _SHOWN_BODY else ""
+    return {"vendor": row.vendor, "kind": row.kind, "body": text + cut}
+
+
+def _fault_line(rule: dict[str, Any]) -> dict[str, Any]:
+    hidden = {"id", "met", "kind"}
+    dull: tuple[Any, ...] = (None, "", {}, 0, 0.0, 1.0, "any")
+    told = {key: value for key, value in rule.items() if key not in hidden and value not in dull}
+    return {
+        "id": rule["id"],
+        "kind": rule["kind"],
+        "met": rule["met"],
+        "left": "until cleared" if rule["times"] is None else f"{rule['times']} left",
+        "told": json.dumps(told),
+    }
+
+
+def _clock_text(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%H:%M:%S")

@@ -1,0 +1,161 @@
+"""Sample traffic: a small shop's week, as the CleverTap upload API takes it.
+
+One record in a hundred is faulty in a way that only the vendor finds: no published rule tells a
+client that ``Web Page Viewed`` is restricted, which names were discarded in the dashboard, which
+domains are refused, or which country codes exist. A sandbox with its settings as shipped refuses
+each of them, and nothing else.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+FAULTY_ONE_IN = 100
+Record = dict[str, Any]
+
+# Name, category, price in euros.
+_GOODS = (
+    ("Linen shirt", "Clothing", 49.0),
+    ("Wool socks", "Clothing", 9.5),
+    ("Rain jacket", "Clothing", 129.0),
+    ("Moka pot", "Kitchen", 34.9),
+    ("Cast-iron pan", "Kitchen", 59.0),
+    ("Paring knife", "Kitchen", 18.25),
+    ("Desk lamp", "Home", 79.0),
+    ("Throw blanket", "Home", 44.5),
+    ("Trail map", "Outdoors", 12.0),
+    ("Headlamp", "Outdoors", 39.95),
+    ("Field guide to birds", "Books", 24.0),
+    ("Notebook, dotted", "Books", 7.8),
+)
+_SEARCHES = ("pan", "jacket", "gift for dad", "lamp", "socks wool", "café crème cups", "map")
+_SOURCES = ("newsletter", "search", "direct", "instagram", "partner")
+_PAYMENTS = ("Card", "PayPal", "Invoice")
+_FIRST = ("Ada", "Björn", "Chiara", "Dmitri", "Esra", "Farid", "Grace", "Håkon", "Inês", "Jun")
+_LAST = ("Abel", "Brandt", "Costa", "Dvořák", "Eriksen", "Fischer", "García", "Horvat", "Ito")
+# Numbers set aside for fiction, in the UK (Ofcom) and the US (555-01xx).
+_PHONES = ("+447700900{:03d}", "+12025550{:03d}")
+
+
+def expected_refusals(events: int, profiles: int) -> int:
+    """How many records of `sample` the vendor refuses: one in each full hundred of a kind."""
+    return events // FAULTY_ONE_IN + profiles // FAULTY_ONE_IN
+
+
+def sample(
+    events: int = 10_000, profiles: int = 500, seed: int = 7, *, last_ts: int | None = None
+) -> Iterator[Record]:
+    """Vendor-shaped records, profiles spread evenly among events; the same seed, the same records.
+
+    With ``last_ts`` (epoch seconds) events carry times of their own, rising up to it over about
+    an hour; without, none, and whoever accepts them stamps them. No two records are equal.
+    """
+    rng = random.Random(seed)
+    shop = _Shop(rng, max(1, profiles))
+    faulty_events, faulty_profiles = _faulty(rng, events), _faulty(rng, profiles)
+    sent = 0
+    for index in range(events):
+        while sent < profiles and sent * events <= index * profiles:
+            yield shop.profile(sent, faulty=sent in faulty_profiles)
+            sent += 1
+        record = shop.event(faulty=index in faulty_events)
+        if last_ts is not None:
+            record["ts"] = last_ts - (events - 1 - index) * 3600 // max(1, events)
+        yield record
+    for index in range(sent, profiles):
+        yield shop.profile(index, faulty=index in faulty_profiles)
+
+
+def _faulty(rng: random.Random, total: int) -> set[int]:
+    """One place in each full hundred."""
+    hundreds = range(0, total - total % FAULTY_ONE_IN, FAULTY_ONE_IN)
+    return {first + rng.randrange(FAULTY_ONE_IN) for first in hundreds}
+
+
+class _Shop:
+    """Visitors who come, look, and sometimes buy: one visit after another."""
+
+    def __init__(self, rng: random.Random, customers: int) -> None:
+        self._rng = rng
+        self._customers = customers
+        self._visits = 0
+        self._steps = self._visit()
+
+    def event(self, *, faulty: bool) -> Record:
+        """The next thing somebody does; when ``faulty``, under a name the vendor refuses."""
+        step = next(self._steps, None)
+        if step is None:
+            self._steps = self._visit()
+            step = next(self._steps)
+        if faulty:
+            step["evtName"] = self._rng.choice(("Web Page Viewed", "Legacy Page View"))
+        return step
+
+    def profile(self, customer: int, *, faulty: bool) -> Record:
+        """What is known of a customer; when ``faulty``, with an address or number refused."""
+        rng = self._rng
+        first, last = rng.choice(_FIRST), rng.choice(_LAST)
+        data: Record = {
+            "Name": f"{first} {last}",
+            "Email": f"customer{customer}@example.com",
+            "Phone": rng.choice(_PHONES).format(100 + customer % 100),
+            "Gender": rng.choice("MF"),
+            "Customer type": rng.choice(("Silver", "Gold", "Platinum")),
+            "MSG-email": rng.random() < 0.8,
+            "Favourite categories": {"$add": [rng.choice(_GOODS)[1]]},
+        }
+        if faulty and customer // FAULTY_ONE_IN % 2 == 0:
+            data["Email"] = f"customer{customer}@undeliverable.example.com"
+        elif faulty:
+            # +999 is assigned to nobody.
+            data["Phone"] = f"+99920255{customer:05d}"
+        return {"identity": _identity(customer), "type": "profile", "profileData": data}
+
+    def _visit(self) -> Iterator[Record]:
+        rng = self._rng
+        self._visits += 1
+        visitor = _Visitor(_identity(rng.randrange(self._customers)), f"v{self._visits:07d}")
+        if rng.random() < 0.05:
+            yield visitor.does("Signed up", {"Source": rng.choice(_SOURCES)})
+        if rng.random() < 0.5:
+            found = {"Query": rng.choice(_SEARCHES), "Results": rng.randrange(40)}
+            yield visitor.does("Searched", found)
+        seen = rng.sample(_GOODS, rng.randint(1, 6))
+        for name, category, price in seen:
+            goods = {"Product": name, "Category": category, "Price": price, "Currency": "EUR"}
+            yield visitor.does("Product viewed", goods)
+            if rng.random() < 0.25:
+                yield visitor.does("Added to cart", {**goods, "Quantity": rng.randint(1, 3)})
+        if rng.random() < 0.2:
+            yield visitor.does("Charged", self._order(seen))
+
+    def _order(self, seen: list[tuple[str, str, float]]) -> Record:
+        items = [
+            {"Product": name, "Category": category, "Price": price, "Quantity": 1}
+            for name, category, price in seen[:3]
+        ]
+        return {
+            "Amount": round(sum(price for _, _, price in seen[:3]), 2),
+            "Currency": "EUR",
+            "Payment mode": self._rng.choice(_PAYMENTS),
+            "Charged ID": f"order-{self._visits:07d}",
+            "Items": items,
+        }
+
+
+class _Visitor:
+    """One visit; its steps are numbered, so that no two events are equal."""
+
+    def __init__(self, identity: str, visit: str) -> None:
+        self._identity, self._visit, self._step = identity, visit, 0
+
+    def does(self, name: str, properties: Mapping[str, Any]) -> Record:
+        self._step += 1
+        data = {**properties, "Visit": self._visit, "Step": self._step}
+        return {"identity": self._identity, "type": "event", "evtName": name, "evtData": data}
+
+
+def _identity(customer: int) -> str:
+    return f"customer-{customer:05d}"

@@ -1,0 +1,158 @@
+"""The sandbox as a server: the app, `serve` for ``ingest sandbox``, and `running` for tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from worker.sandbox.bloomreach_api import BloomreachApi
+from worker.sandbox.clevertap_api import CleverTapApi
+from worker.sandbox.control import Control
+from worker.sandbox.door import TRANSPORT, Door
+from worker.sandbox.page import Page
+from worker.sandbox.settings import SandboxSettings
+from worker.sandbox.stand import Stand
+
+HOST, PORT = "127.0.0.1", 8090
+_LOOPBACK = ("127.", "localhost", "::1")
+_JOIN_S = 10.0
+
+
+class SandboxApp:
+    """The ASGI application; ``stand`` is its state, for a test in the same process to look at."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+        self._app = Starlette(routes=_routes(stand))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # uvicorn's `send` is a method of the object that holds the connection. ASGI has no word
+        # for breaking one, and Starlette wraps `send`, so it is taken here, outside of all.
+        cycle = getattr(send, "__self__", None)
+        scope[TRANSPORT] = getattr(cycle, "transport", None)
+        await self._app(scope, receive, send)
+
+
+def create_app(settings: SandboxSettings | None = None) -> SandboxApp:
+    """A sandbox of its own, with nothing received yet."""
+    return SandboxApp(Stand(settings or SandboxSettings()))
+
+
+def serve(
+    host: str = HOST,
+    port: int = PORT,
+    *,
+    account_id: str | None = None,
+    passcode: str | None = None,
+    settings: SandboxSettings | None = None,
+    environ: Mapping[str, str] | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until interrupted, in the foreground. Port 0 takes a free one and announces it.
+
+    ``settings`` default to those of the environment; ``account_id`` and ``passcode`` win over
+    them. Raises OSError when the port is taken. Received records live in memory and end with it.
+    """
+    chosen = settings or SandboxSettings.from_environment(environ or os.environ)
+    chosen = replace(
+        chosen,
+        account_id=account_id or chosen.account_id,
+        passcode=passcode or chosen.passcode,
+    )
+    announce = announce or _say
+    with _listening(host, port) as listener:
+        address = url(listener)
+        announce(
+            f"sandbox of CleverTap and Bloomreach on {address} (account {chosen.account_id}): "
+            "a development tool, not the vendors; it forgets everything when it stops"
+        )
+        if not host.startswith(_LOOPBACK):
+            announce(f"sandbox: {host} is not loopback, others can reach it")
+        _server(create_app(chosen)).run(sockets=[listener])
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A sandbox at work in a thread of this process."""
+
+    url: str
+    stand: Stand
+
+
+@contextmanager
+def running(settings: SandboxSettings | None = None) -> Iterator[Running]:
+    """A sandbox on a free loopback port until the block ends. For tests."""
+    app = create_app(settings)
+    with _listening(HOST, 0) as listener:
+        server = _server(app)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        # The socket listens already: a client that comes before the loop waits in its backlog.
+        thread.start()
+        try:
+            yield Running(url(listener), app.stand)
+        finally:
+            server.should_exit = True
+            thread.join(_JOIN_S)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def url(listener: socket.socket) -> str:
+    """The address of a listening socket, without a path."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=512)
+
+
+def _server(app: SandboxApp) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            lifespan="off",
+            log_level="warning",
+            # Requests held up by an ordered delay must not hold up the end.
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+
+def _routes(stand: Stand) -> list[BaseRoute]:
+    clevertap, bloomreach = CleverTapApi(stand), BloomreachApi(stand)
+    latency_ms = stand.settings.latency_ms
+    tracking = "/track/v2/projects/{token}"
+    return [
+        Route("/1/upload", Door(stand, clevertap, clevertap.upload, stand.uploads, latency_ms)),
+        Route("/1/events.json", Door(stand, clevertap, clevertap.events, stand.reads)),
+        Route("/1/counts/events.json", Door(stand, clevertap, clevertap.counts, stand.reads)),
+        Route("/1/{rest:path}", Door(stand, clevertap, clevertap.unknown, stand.reads)),
+        Route(
+            f"{tracking}/customers/events",
+            Door(stand, bloomreach, bloomreach.event, stand.tracking),
+        ),
+        Route(
+            f"{tracking}/customers", Door(stand, bloomreach, bloomreach.customer, stand.tracking)
+        ),
+        Route(f"{tracking}/batch", Door(stand, bloomreach, bloomreach.batch, stand.tracking)),
+        Route(f"{tracking}/system/time", Door(stand, bloomreach, bloomreach.time, stand.tracking)),
+        Route("/track/{rest:path}", Door(stand, bloomreach, bloomreach.unknown, stand.tracking)),
+        *Control(stand).routes(),
+        *Page(stand).routes(),
+    ]

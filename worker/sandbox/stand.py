@@ -1,0 +1,72 @@
+"""The state of one sandbox: what it took, what it is to do wrong, and the requests it saw."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.sandbox.account_time import AccountTime
+from worker.sandbox.bloomreach import Commands
+from worker.sandbox.clevertap import Judge
+from worker.sandbox.counts import Counts
+from worker.sandbox.exports import Exports
+from worker.sandbox.faults import Faults
+from worker.sandbox.gates import Concurrency, Rate
+from worker.sandbox.ledger import Ledger
+from worker.sandbox.settings import SandboxSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as the log keeps it; ``status`` 0 is a connection broken without an answer."""
+
+    at_s: float
+    vendor: str
+    method: str
+    path: str
+    received_bytes: int
+    status: int
+    took_ms: float
+    records: int
+    refused: int
+    fault: str
+
+
+class Stand:
+    """``clock`` gives epoch seconds: it stamps records that carry no time of their own."""
+
+    def __init__(self, settings: SandboxSettings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.started_at_s = clock()
+        self.time = AccountTime(settings.time_zone)
+        self.ledger = Ledger(settings.keep_records, self.time.day_of)
+        self.faults = Faults()
+        self.seen: deque[Seen] = deque(maxlen=settings.keep_requests)
+        self.judge = Judge(
+            settings.restricted_events,
+            settings.discarded_events,
+            settings.refused_email_domains,
+            settings.nested_objects,
+        )
+        self.commands = Commands(
+            settings.unauthorised_event_types, settings.unauthorised_properties
+        )
+        self.exports = Exports(self.ledger, self.time, settings, clock)
+        self.counts = Counts(self.ledger, settings, clock)
+        self.uploads = Concurrency(settings.upload_concurrency)
+        self.reads = Concurrency(settings.read_concurrency)
+        self.tracking = Rate(settings.bloomreach_requests_per_s, clock)
+
+    def reset(self) -> None:
+        """Forget all that was received; the faults stay."""
+        self.ledger.reset()
+        self.seen.clear()
+        self.forget_cursors()
+
+    def forget_cursors(self) -> None:
+        """Make every cursor and every req_id given out invalid."""
+        self.exports.forget()
+        self.counts.forget()
