@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from .connections import redis_url
+from .address import redis_url
 from .settings import Settings
 from .telemetry import configure
 

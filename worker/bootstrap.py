@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import redis
 
+from .address import redis_url
 from .buffer import Buffer
-from .connections import redis_url, worker_client
+from .connections import worker_client
 from .delivery import Deliverer
-from .destinations import bloomreach, clevertap
+from .destinations import clevertap
 from .destinations.base import Vendor
 from .destinations.transport import Transport
 from .drain import Ask, Drain
+from .errors import SettingsError
 from .settings import Destination, Settings
 
 # A request under way when the process is told to stop may go on so long; what is not answered then
@@ -30,12 +32,7 @@ def vendor_of(settings: Destination) -> Vendor:
             settings.account_id,
             settings.passcode.reveal(),
         )
-    return bloomreach.Bloomreach(
-        settings.base_url,
-        settings.project_token,
-        settings.api_key_id,
-        settings.api_secret.reveal(),
-    )
+    raise SettingsError(f"destinations.{settings.name}.vendor: no deliveries to {settings.vendor} yet")
 
 
 @dataclass(frozen=True, slots=True)

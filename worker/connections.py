@@ -19,24 +19,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from .embedded import running_url
-from .errors import SettingsError
-from .settings import Settings
-
 PRODUCER_TIMEOUT_S = 0.25
 WORKER_TIMEOUT_S = 10.0
 WORKER_RETRIES = 12  # with the back-off below about 30 s: a restart with a large append-only file
 TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError)
-
-
-def redis_url(settings: Settings) -> str:
-    """The address of the Redis that holds the records: REDIS_URL, or the embedded one that runs here.
-
-    SettingsError when there is neither.
-    """
-    if url := settings.redis_url.reveal() or running_url():
-        return url
-    raise SettingsError("REDIS_URL: not set, and no embedded Redis runs in ./var (`ingest up` starts one)")
 
 
 def _common(timeout_s: float) -> Mapping[str, Any]:

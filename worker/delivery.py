@@ -125,11 +125,11 @@ class Deliverer:
         return settled, label
 
     def _send(self, claim: Claim) -> Answer:
-        bodies = batching.bodies(claim.records)
-        response = self.sender.send(self.vendor.upload(claim.kind, bodies))
+        request = self.vendor.upload(claim.kind, batching.bodies(claim.records))
+        response = self.sender.send(request)
         if isinstance(response, Answer):
             return response
-        return self.vendor.read(claim.kind, bodies, response)
+        return self.vendor.read(claim.kind, claim.size, response)
 
     def _carry_out(self, claim: Claim, decision: Decision, label: str) -> Settled:
         if decision.park and self.buffer.park(decision.park):

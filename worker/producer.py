@@ -20,8 +20,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from . import keys
+from .address import redis_url
 from .buffer import accept_arguments, accepted
-from .connections import async_producer_client, producer_client, redis_url
+from .connections import async_producer_client, producer_client
 from .errors import BufferFull, BufferUnavailable, InvalidRecord
 from .records import Prepared, pack
 from .schemas.vendors import Schema, schema_for

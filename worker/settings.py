@@ -264,7 +264,8 @@ class _Reader:
             raw = value if value is not None else (reference[2] or "")
         elif hint is Secret and raw:
             raise SettingsError(f"{where}: a secret is not written down here; name it as ${{NAME}}")
-        converted = _CONVERTERS.get(hint, _literal)(where, raw)
+        convert: Callable[[str, Any], Any] = _CONVERTERS.get(hint, _literal)
+        converted = convert(where, raw)
         self.sources.append(Source(where, str(converted), origin))
         return converted
 

@@ -16,8 +16,8 @@ class Vendor(Protocol):
     def upload(self, kind: str, bodies: Sequence[bytes], *, dry_run: bool = False) -> Request:
         """The request for one batch; ``bodies`` are joined as they are."""
 
-    def read(self, kind: str, bodies: Sequence[bytes], response: Response) -> Answer:
-        """What the response says: one verdict per record, in order, or one for the whole request.
+    def read(self, kind: str, size: int, response: Response) -> Answer:
+        """What the response says of the ``size`` records sent: a verdict for each, or one for all.
 
         Total: no response, however odd, raises.
         """

@@ -1,0 +1,17 @@
+"""Where the Redis that holds the records is."""
+
+from __future__ import annotations
+
+from .embedded import running_url
+from .errors import SettingsError
+from .settings import Settings
+
+
+def redis_url(settings: Settings) -> str:
+    """The address of the Redis that holds the records: REDIS_URL, or the embedded one that runs here.
+
+    SettingsError when there is neither.
+    """
+    if url := settings.redis_url.reveal() or running_url():
+        return url
+    raise SettingsError("REDIS_URL: not set, and no embedded Redis runs in ./var (`ingest up` starts one)")
