@@ -35,7 +35,7 @@ chaos: setup ## kill and cut things for longer than the tests do, and count the 
 lint: setup ## ruff, mypy, and the layers (import-linter)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 lock: ## find new versions of the dependencies and pin them with their hashes
 	@scripts/lock

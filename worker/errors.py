@@ -7,6 +7,7 @@
     │   └── BufferUnavailable the caller tries again; the operator looks at Redis
     ├── SettingsError         the operator mends the configuration
     │   └── UnknownDestination
+    ├── EmbeddedRedisError    the operator installs a Redis, or names one
     └── VendorError           the vendor refused a question we asked it
 """
 
@@ -68,6 +69,10 @@ class SettingsError(IngestError):
 
 class UnknownDestination(SettingsError):
     """A destination was named that the configuration does not define."""
+
+
+class EmbeddedRedisError(IngestError):
+    """The private Redis cannot be started or stopped; the message says why and what to do."""
 
 
 class VendorError(IngestError):
