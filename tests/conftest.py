@@ -1,0 +1,40 @@
+"""What every test may count on: an environment without our own variables, and the fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from support.environment import clear_own_variables
+
+pytest_plugins = [
+    "support.redis_servers",
+    "support.processes",
+    "support.services",
+    "support.chance",
+]
+TIERS = {
+    "unit": "unit",
+    "conformance": "integration",
+    "integration": "integration",
+    "acceptance": "acceptance",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A developer's own settings must not decide what a test finds."""
+    clear_own_variables(os.environ)
+    # No deadline: two test processes share two cores. The blob makes a failure repeatable.
+    hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("project")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's tier is the folder it lies in."""
+    for item in items:
+        folders = Path(item.path).relative_to(Path(__file__).parent).parts
+        if folders[0] in TIERS:
+            item.add_marker(TIERS[folders[0]])

@@ -1,0 +1,79 @@
+"""Real Redis servers for tests: one shared by a test process, others as a test needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from worker.connections import worker_client
+from worker.embedded import EmbeddedRedis
+from worker.redis_binaries import RedisBinary, redis_binaries
+
+RedisFactory = Callable[..., EmbeddedRedis]
+
+
+def _flushed(server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    with worker_client(server.url) as client:
+        client.flushall()
+        # What a test set on the server must not outlive it.
+        client.config_set("maxmemory", "1gb")
+        yield client
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """The Redis of this test process. Tests that stop or kill one ask `redis_factory`."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), appendfsync="no")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """A client of the shared Redis, which is empty."""
+    yield from _flushed(redis_server)
+
+
+@pytest.fixture
+def redis_url(redis_client: redis.Redis, redis_server: EmbeddedRedis) -> str:
+    """The address of the shared Redis, which is empty."""
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_factory(tmp_path: Path) -> Iterator[RedisFactory]:
+    """Starts a Redis of the test's own: `redis_factory(appendfsync="always")`, with the options of
+    EmbeddedRedis; its `stop`, `kill` and `start` keep address and data."""
+    started: list[EmbeddedRedis] = []
+
+    def make(folder: Path | None = None, **options: object) -> EmbeddedRedis:
+        folder = folder or tmp_path / f"redis-{len(started)}"
+        server = EmbeddedRedis(folder, **options)  # type: ignore[arg-type] # checked where used
+        started.append(server)
+        return server.start()
+
+    yield make
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture(scope="session", params=redis_binaries(), ids=str)
+def every_redis_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedRedis]:
+    """A server of each Redis on this machine in turn."""
+    binary: RedisBinary = request.param
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), appendfsync="no", binary=binary)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def every_redis(every_redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """A client of each Redis on this machine in turn, empty: for tests of scripts."""
+    yield from _flushed(every_redis_server)
