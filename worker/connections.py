@@ -39,6 +39,11 @@ def producer_client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_common(PRODUCER_TIMEOUT_S))
 
 
+def bulk_client(url: str) -> redis.Redis:
+    """A producer's client for large chunks: it never repeats a call either, but waits for longer."""
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_common(WORKER_TIMEOUT_S))
+
+
 def async_producer_client(url: str) -> redis.asyncio.Redis:
     """The same for asyncio."""
     retry = AsyncRetry(NoBackoff(), 0)
