@@ -1,0 +1,123 @@
+"""The command `ingest`: a table of commands, each loaded when it is called.
+
+`ingest --help` and shell completion load none of them, so they answer at once. A command is a
+module of this package; one that is not installed does not appear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+import click
+
+from worker.errors import IngestError, UnknownDestination
+
+from .exits import Failure, Misuse
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command is, and its line in the menu; `attribute` is the click command there."""
+
+    module: str
+    attribute: str
+    summary: str
+
+    @property
+    def path(self) -> str:
+        """The module's full name."""
+        return f"{__name__}.{self.module}"
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "up": Entry("up", "up", "Run the whole system in the foreground."),
+    "send": Entry("send", "send", "Put JSON Lines into the buffer."),
+    "check": Entry("check", "check", "Validate JSON Lines, and send nothing."),
+    "status": Entry("status", "status", "Show where every record is."),
+    "wait": Entry("wait", "wait", "Wait until nothing is on its way any more."),
+    "dlq": Entry("dlq", "dlq", "Look at, replay, purge and export dead letters."),
+    "trace": Entry("trace", "trace", "Tell where one record is, and what became of it."),
+    "pause": Entry("steer", "pause", "Stop a destination's deliveries."),
+    "resume": Entry("steer", "resume", "Start a destination's deliveries again."),
+    "export": Entry("readback", "export", "Download a vendor's events as JSON Lines."),
+    "count": Entry("readback", "count", "Ask the vendor for an event's count."),
+    "reconcile": Entry("readback", "reconcile", "Compare our deliveries with the vendor's counts."),
+    "settings": Entry("settings", "settings", "Show every setting and where it came from."),
+    "sandbox": Entry("sandbox", "sandbox", "Run the local stand-in of both vendors."),
+}
+
+
+class Menu(click.Group):
+    """The commands of `COMMANDS`; what they raise on purpose becomes a line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands whose modules are installed, in the table's order."""
+        del ctx
+        return [name for name, entry in COMMANDS.items() if find_spec(entry.path) is not None]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command; None when there is none of that name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        entry = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(entry.path), entry.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the menu out of the table, so that no command is loaded for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; its expected errors become one line on standard error."""
+        try:
+            return super().invoke(ctx)
+        except UnknownDestination as error:
+            raise Misuse(str(error)) from error
+        except IngestError as error:
+            raise Failure(str(error)) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            tell_redis_error(error)
+            raise
+
+
+def tell_redis_error(error: Exception) -> None:
+    """Raise a Failure if the error is Redis'; anything else is a bug, and keeps its traceback.
+
+    Redis' client is imported here and not above: by the time it can have failed, it is loaded.
+    """
+    from redis.exceptions import RedisError
+
+    if isinstance(error, RedisError):
+        raise Failure(f"Redis: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@click.group(
+    cls=Menu,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Exit codes:
+  0  done
+  1  failed: a timeout, records left, Redis or a vendor out of reach
+  2  a record was rejected, or the command line was wrong
+  3  reconcile found a difference""",
+)
+@click.version_option(package_name="ingestion-worker", prog_name="ingest")
+def ingest() -> None:
+    """Take single events and profiles, and upload them in full batches, losing none."""
+
+
+def main() -> NoReturn:
+    """The console script: run a command, and end the process with its exit code."""
+    ingest(prog_name="ingest")
+    raise AssertionError("click ends the process")

@@ -1,0 +1,83 @@
+"""The destinations an operator wants to see: those delivered to, and those with data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from worker import keys
+from worker.buffer import Buffer, Places, Status
+from worker.settings import Destination, Kind, Settings
+
+_EVERY_KIND = ("event", "profile", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The buffers of the destinations shown, in the configuration's order; strangers come last."""
+
+    buffers: Mapping[str, Buffer]
+
+    @classmethod
+    def of(cls, settings: Settings, client: redis.Redis, only: str | None = None) -> Overview:
+        """Look which destinations there are: ``only`` one, or all that are enabled or hold data.
+
+        A destination that was taken out of the configuration is shown as long as Redis knows it:
+        its records would else be lost to sight. UnknownDestination when ``only`` is neither.
+        """
+        found = _found(client)
+        shown = {
+            each.name: each
+            for each in settings.destinations.values()
+            if each.enabled or each.name in found
+        }
+        shown |= {name: _stranger(name) for name in sorted(found - settings.destinations.keys())}
+        if only is not None:
+            shown = {only: shown[only] if only in shown else settings.destination(only)}
+        return cls({name: Buffer(client, each) for name, each in shown.items()})
+
+    def statuses(self) -> dict[str, Status]:
+        """Where every record is now, by destination."""
+        return {name: buffer.status() for name, buffer in self.buffers.items()}
+
+
+def _found(client: redis.Redis) -> set[str]:
+    """The destinations that Redis holds totals of."""
+    before, after = keys.counters("\0").split("\0")
+    pattern = f"{before}*{after}"
+    names: Iterator[bytes] = client.scan_iter(match=pattern, count=1000)
+    return {name.decode()[len(before) : -len(after)] for name in names}
+
+
+def _stranger(name: str) -> Destination:
+    """A destination that is in Redis and not in the configuration."""
+    return Destination(name=name, vendor="", kinds={kind: Kind(1) for kind in _EVERY_KIND})
+
+
+def as_json(statuses: Mapping[str, Status]) -> dict[str, Any]:
+    """The places and totals in the shape that programs rely on; ages in seconds."""
+    return {
+        "destinations": {
+            name: {
+                "state": status.state,
+                "reason": status.reason,
+                "concurrency": status.concurrency,
+                "kinds": {kind: _kind(places) for kind, places in status.kinds.items()},
+            }
+            for name, status in statuses.items()
+        }
+    }
+
+
+def _kind(places: Places) -> dict[str, Any]:
+    return {
+        "buffered": places.buffered,
+        "in_flight": places.in_flight,
+        "retrying": places.retrying,
+        "dead": places.dead,
+        "oldest_wait_s": places.oldest_wait_s,
+        "totals": dict(places.totals),
+    }

@@ -1,0 +1,57 @@
+"""`ingest settings`: what every setting is, and why it is so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import click
+
+from worker.settings import Secret, Settings, Source, destinations_path
+
+# What single processes read for themselves: name, default, whether it is a secret.
+_PROCESSES: tuple[tuple[str, str, bool], ...] = (
+    ("PORT", "8000", False),
+    ("INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS", "", False),
+    ("FLOWER_BASIC_AUTH", "", True),
+    ("INGEST_LOG_FORMAT", "text", False),
+    ("INGEST_THREADS", "a thread for each request, and two", False),
+    ("INGEST_BEAT_SCHEDULE", "celerybeat-schedule", False),
+)
+
+
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def settings(as_json: bool) -> None:
+    """Show every setting, its value and where it came from; secrets are masked."""
+    sources = (*Settings.from_env().sources, *of_processes(os.environ))
+    if as_json:
+        import json
+
+        shown = {each.name: {"value": each.value, "origin": each.origin} for each in sources}
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        _print_table(sources)
+
+
+def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
+    """The settings that only one kind of process reads, and the file of destinations."""
+    origin = "environment INGEST_DESTINATIONS" if "INGEST_DESTINATIONS" in environ else "default"
+    found = [Source("INGEST_DESTINATIONS", str(destinations_path(environ)), origin)]
+    for name, default, secret in _PROCESSES:
+        value = environ.get(name) or default
+        origin = f"environment {name}" if environ.get(name) else "default"
+        found.append(Source(name, str(Secret(value)) if secret else value, origin))
+    return tuple(found)
+
+
+def _print_table(sources: tuple[Source, ...]) -> None:
+    from rich.table import Table
+
+    from .terminal import standard_output
+
+    table = Table("Setting", "Value", "From", box=None, pad_edge=False)
+    for each in sources:
+        given = each.origin.startswith(("environment", "file"))
+        table.add_row(each.name, each.value, each.origin, style="bold" if given else None)
+    standard_output().print(table)

@@ -1,0 +1,75 @@
+"""`ingest wait`: until nothing is buffered, in flight or waiting to be sent again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from .exits import Failure
+
+if TYPE_CHECKING:
+    from worker.buffer import Status
+
+    from .overview import Overview
+
+_LOOK_EVERY_S = 0.1
+
+
+@click.command
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Give up after S seconds, with exit code 1; without it, never.",
+)
+@click.option("--destination", help="Wait for this one alone.")
+def wait(timeout_s: float | None, destination: str | None) -> None:
+    """Wait until nothing is buffered, in flight or retrying. Dead letters are not waited for."""
+    from worker.settings import Settings
+
+    from .overview import Overview
+    from .redis_door import operator
+
+    settings = Settings.from_env()
+    overview = Overview.of(settings, operator(settings), only=destination)
+    deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+    if left := _until_drained(overview, deadline):
+        raise Failure(f"not drained after {timeout_s:g} s: {left}")
+
+
+def _until_drained(overview: Overview, deadline: float) -> str:
+    """What is left at the deadline, in words; empty when all is settled.
+
+    A Redis that goes away meanwhile is waited for: it comes back, or the deadline passes.
+    """
+    from redis.exceptions import RedisError
+
+    left = open_records(overview.statuses())
+    while left:
+        if time.monotonic() >= deadline:
+            return left
+        time.sleep(_LOOK_EVERY_S)
+        try:
+            left = open_records(overview.statuses())
+        except RedisError as error:
+            left = f"Redis does not answer ({type(error).__name__})"
+    return ""
+
+
+def open_records(statuses: Mapping[str, Status]) -> str:
+    """What is still on its way, in words; empty when nothing is."""
+    parts = []
+    for name, status in statuses.items():
+        places = {
+            f"{getattr(places, place)} {kind} {place.replace('_', ' ')}": getattr(places, place)
+            for kind, places in status.kinds.items()
+            for place in ("buffered", "in_flight", "retrying")
+        }
+        if told := ", ".join(text for text, number in places.items() if number):
+            stopped = "" if status.state == "running" else f" ({status.state}: {status.reason})"
+            parts.append(f"{name}{stopped}: {told}")
+    return "; ".join(parts)
