@@ -25,7 +25,7 @@ def read(size: int, body: Any, status: int = 200, **headers: str) -> Answer:
     """What the adapter reads from a body, given as bytes or as a JSON value."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return VENDOR.read("event", [b"{}"] * size, Response(status, named, content))
+    return VENDOR.read("event", size, Response(status, named, content))
 
 
 def outcomes(answer: Answer) -> list[tuple[str, str, int | None]]:
@@ -393,7 +393,7 @@ def test_no_answer_raises_or_loses_a_record(
     size: int, status: int, content: bytes, headers: dict[str, str]
 ) -> None:
     """Whatever comes back, there is a verdict for each record or a meaning for all of them."""
-    answer = VENDOR.read("event", [b"{}"] * size, Response(status, headers, content), now_s=0.0)
+    answer = VENDOR.read("event", size, Response(status, headers, content), now_s=0.0)
     if answer.meaning is Meaning.ANSWERED:
         assert len(answer.verdicts) == size
     else:

@@ -78,16 +78,15 @@ class CleverTap:
 
     def read_probe(self, response: Response) -> Answer:
         """The account works again when the meaning is ANSWERED, whatever became of the record."""
-        return self.read("event", (_PROBE,), response)
+        return self.read("event", 1, response)
 
     def read(
-        self, kind: str, bodies: Sequence[bytes], response: Response, *, now_s: float | None = None
+        self, kind: str, size: int, response: Response, *, now_s: float | None = None
     ) -> Answer:
-        """What became of the records sent: a verdict for each, in order, or one for the request.
+        """What became of the ``size`` records sent: a verdict for each, or one for the request.
 
-        Raises nothing, whatever the answer; the bodies are counted, not parsed. ``now_s`` (epoch
-        seconds) is what a Retry-After that is a date is counted from, when the answer has no date
-        of its own.
+        Raises nothing, whatever the answer. ``now_s`` (epoch seconds) is what a Retry-After that
+        is a date is counted from, when the answer has no date of its own.
         """
         del kind
         body = json_object(response.content)
@@ -98,7 +97,7 @@ class CleverTap:
             return Answer(Meaning.GARBLED, (), response.status, "success, but no JSON object")
         if (code := _whole_request_code(body)) is not None:
             return _whole(meaning_of(code), response, body, now_s)
-        return _read_success(len(bodies), response.status, body)
+        return _read_success(size, response.status, body)
 
 
 def base_url(region: str) -> str:
