@@ -1,0 +1,425 @@
+"""The sandbox as a server, spoken to over real sockets."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from worker.sandbox.sample import expected_refusals, sample
+from worker.sandbox.server import Running, running
+from worker.sandbox.settings import SandboxSettings
+
+ACCOUNT = {"X-CleverTap-Account-Id": "SBX-LOCAL-DEV", "X-CleverTap-Passcode": "sandbox-passcode"}
+PROJECT = "/track/v2/projects/sandbox-project"
+KEY = {"Authorization": "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()}
+DAYS = {"from": 20200101, "to": 20991231}
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Running]:
+    """One as shipped, of its own."""
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def client(sandbox: Running) -> Iterator[httpx.Client]:
+    """Speaks to it with the right credentials of both vendors."""
+    with httpx.Client(base_url=sandbox.url, headers=ACCOUNT | KEY, timeout=10) as opened:
+        yield opened
+
+
+def events(*numbers: int, name: str = "Product viewed") -> dict[str, Any]:
+    """An upload's body."""
+    return {
+        "d": [
+            {"identity": "a", "type": "event", "evtName": name, "evtData": {"n": n, "Price": n}}
+            for n in numbers
+        ]
+    }
+
+
+def ledger(client: httpx.Client, vendor: str = "clevertap") -> dict[str, Any]:
+    """What the sandbox says it took."""
+    told: dict[str, Any] = client.get("/sandbox/ledger").json()["vendors"][vendor]
+    return told
+
+
+def test_an_upload_is_answered_as_the_vendor_does(client: httpx.Client) -> None:
+    """Headers and bytes are the recorded ones, and what was taken is in the ledger."""
+    answer = client.post("/1/upload", json=events(1, 2))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json;charset=utf-8"
+    assert answer.text == '{ "status" : "success" , "processed" : 2 , "unprocessed" : [ ]}'
+    answer = client.post("/1/upload", json={"d": [*events(3)["d"], *events(4, name="Stayed")["d"]]})
+    assert answer.json()["status"] == "partial"
+    told = ledger(client)
+    assert told["records"] == {"event": 3}
+    assert told["refused"] == {"513": 1}
+    assert told["requests"] == {"200": 2}
+
+
+def test_mixed_kinds_come_to_one_address(client: httpx.Client) -> None:
+    """Events, profiles and tokens may share a request."""
+    profile = {"identity": "a", "type": "profile", "profileData": {"Name": "Ada"}}
+    token = {"type": "token", "objectId": "x1", "tokenData": {"id": "t", "type": "fcm"}}
+    body = {"d": [*events(1)["d"], profile, token]}
+    assert client.post("/1/upload", json=body).json()["processed"] == 3
+    assert ledger(client)["records"] == {"event": 1, "profile": 1, "token": 1}
+
+
+def test_a_rehearsal_keeps_nothing(client: httpx.Client) -> None:
+    """dryRun=1 validates and stores nothing; dryRun=0 is a real upload."""
+    answer = client.post("/1/upload?dryRun=1", json=events(1, name="Stayed"))
+    assert answer.json()["unprocessed"][0]["code"] == 513
+    client.post("/1/upload?dryRun=1", json=events(1))
+    told = ledger(client)
+    assert (told["records"], told["refused"], told["dry_run"]) == ({}, {}, 2)
+    client.post("/1/upload?dryRun=0", json=events(1))
+    assert ledger(client)["records"] == {"event": 1}
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"X-CleverTap-Account-Id": ""}, "12 digit account ID mandatory"),
+        ({"X-CleverTap-Account-Id": "else"}, "Account ID is not valid"),
+        ({"X-CleverTap-Passcode": "else"}, "Passcode Invalid"),
+    ],
+)
+def test_wrong_credentials(client: httpx.Client, headers: dict[str, str], error: str) -> None:
+    """Each has its text, and none the lists of an upload's answer."""
+    answer = client.post("/1/upload", json=events(1), headers=headers)
+    assert answer.status_code == 401
+    assert answer.text == f'{{ "status" : "fail" , "error" : "{error}" , "code" : 401}}'
+
+
+@pytest.mark.parametrize("body", [b"nonsense", b'{"d": 5}', b'{"d": [' + b"1," * 1000 + b"1]}"])
+def test_a_malformed_request(client: httpx.Client, body: bytes) -> None:
+    """No JSON, no list, or 1001 records are refused whole."""
+    answer = client.post("/1/upload", content=body)
+    assert answer.status_code == 400
+    assert answer.text == '{ "status" : "fail" , "error" : "Malformed request" , "code" : 400}'
+
+
+def test_other_paths_and_methods(client: httpx.Client) -> None:
+    """They are answered by the vendor, not by the framework."""
+    assert client.get("/1/upload").json()["code"] == 405
+    assert client.get("/1/nothing.json").json()["code"] == 404
+    assert "description" in client.get("/track/v2/nothing").json()["errors"]
+
+
+def test_too_many_at_once() -> None:
+    """Above its concurrency the vendor answers 429, and keeps nothing of the request."""
+    with running(SandboxSettings(upload_concurrency=2, latency_ms=300)) as sandbox:
+
+        def upload(number: int) -> httpx.Response:
+            url = f"{sandbox.url}/1/upload"
+            return httpx.post(url, json=events(number), headers=ACCOUNT, timeout=10)
+
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(upload, range(6)))
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert 0 < len(refused) <= 4
+        assert refused[0].text == (
+            '{ "status" : "fail" , "error" : "Too many concurrent requests" , "code" : 429}'
+        )
+        assert sandbox.stand.ledger.kept == 6 - len(refused)
+        assert sandbox.stand.uploads.highest == 2
+
+
+def test_the_vendor_may_close_connections_and_limit_bodies() -> None:
+    """Both are settings: the recorded server closes each connection; 413 is for clients to meet."""
+    with running(SandboxSettings(close_connections=True, max_body_bytes=500)) as sandbox:
+        url = f"{sandbox.url}/1/upload"
+        answer = httpx.post(url, json=events(1), headers=ACCOUNT)
+        assert answer.headers["connection"].lower() == "close"
+        assert httpx.post(url, json=events(*range(9)), headers=ACCOUNT).status_code == 413
+
+
+def exported(client: httpx.Client, cursor: str) -> list[Any]:
+    """The numbers of all events behind a cursor, sent back as it came."""
+    numbers = []
+    while cursor:
+        page = client.get(f"/1/events.json?cursor={cursor}").json()
+        assert page["status"] == "success"
+        numbers += [record["event_props"]["n"] for record in page.get("records", [])]
+        cursor = page.get("next_cursor", "")
+    return numbers
+
+
+def test_exporting_by_cursor(client: httpx.Client) -> None:
+    """Busy first; every record once; a cursor encoded once more is incorrect usage."""
+    client.post("/1/upload", json=events(*range(10)))
+    body = {"event_name": "productviewed", **DAYS}
+    cursor = client.post("/1/events.json?batch_size=4", json=body).json()["cursor"]
+    busy = client.get(f"/1/events.json?cursor={cursor}")
+    assert busy.status_code == 200
+    assert busy.json()["code"] == 2
+    assert client.get(f"/1/events.json?cursor={quote(cursor)}").json() == {
+        "status": "fail",
+        "error": "Incorrect Usage",
+        "code": 3,
+    }
+    assert exported(client, cursor) == list(range(10))
+    client.delete("/sandbox/cursors")
+    assert client.get(f"/1/events.json?cursor={cursor}").json()["code"] == "CURSOR_INVALIDATED"
+
+
+def test_an_empty_export_and_one_not_allowed(client: httpx.Client) -> None:
+    """Nothing found is a success without records; notification events are refused."""
+    query = '{"event_name":"Never","from":20200101,"to":20200102}'
+    cursor = client.get("/1/events.json", params={"query": query}).json()["cursor"]
+    client.get(f"/1/events.json?cursor={cursor}")
+    page = client.get(f"/1/events.json?cursor={cursor}")
+    assert page.text == '{ "status" : "success"}'
+    refused = client.post("/1/events.json", json={"event_name": "Notification Sent", **DAYS})
+    assert refused.status_code == 400
+    assert refused.json()["error"] == "Export not allowed for this event"
+
+
+def test_counting_by_request_id(client: httpx.Client) -> None:
+    """Partial, then the count; property filters count; a forgotten id is unknown."""
+    client.post("/1/upload", json=events(*range(10)))
+    above = [{"name": "Price", "operator": "greater_than", "value": 6}]
+    body = {"event_name": "Product viewed", "event_properties": above, **DAYS}
+    partial = client.post("/1/counts/events.json", json=body).json()
+    assert partial["status"] == "partial"
+    poll = f"/1/counts/events.json?req_id={partial['req_id']}"
+    assert client.get(poll).json() == {"status": "success", "count": 3}
+    client.delete("/sandbox/cursors")
+    forgotten = client.get(poll)
+    assert forgotten.status_code == 400
+    assert forgotten.json()["error"] == "invalid request id"
+
+
+def test_removed_events_are_missed(client: httpx.Client) -> None:
+    """What is taken off the vendor's side is not counted: a reconciliation must find it."""
+    client.post("/1/upload", json=events(*range(10)))
+    client.post("/1/upload", json=events(*range(3), name="Signed up"))
+    removed = client.delete("/sandbox/records", params={"evtName": "product viewed", "count": 7})
+    assert removed.json() == {"removed": 7}
+    days = ledger(client)["events"]
+    assert {name: sum(counts.values()) for name, counts in days.items()} == {
+        "Product viewed": 3,
+        "Signed up": 3,
+    }
+    lines = client.get("/sandbox/records", params={"kind": "event", "limit": 2, "offset": 2})
+    assert [line.split('"n":')[1][0] for line in lines.text.splitlines()] == ["9", "0"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        ({"kind": "drop"}, 1),
+        ({"kind": "drop", "apply": False}, 0),
+        ({"kind": "truncate"}, 1),
+        ({"kind": "truncate", "apply": False}, 0),
+    ],
+)
+def test_broken_connections(client: httpx.Client, rule: dict[str, Any], kept: int) -> None:
+    """No answer, or half of one, says nothing about what the vendor kept; the next is whole."""
+    client.post("/sandbox/faults", json={**rule, "times": 1}).raise_for_status()
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.post("/1/upload", json=events(1))
+    assert ledger(client)["records"].get("event", 0) == kept
+    assert client.post("/1/upload", json=events(2)).status_code == 200
+
+
+def test_ordered_answers(client: httpx.Client) -> None:
+    """Statuses with Retry-After, nonsense, an empty failure and whole bodies come as ordered."""
+    rules = [
+        {"status": 429, "retry_after": "2", "times": 1},
+        {"kind": "nonsense", "times": 1},
+        {"kind": "empty", "times": 1},
+        {"status": 200, "body": "{}", "times": 1},
+    ]
+    assert client.post("/sandbox/faults", json=rules).status_code == 201
+    first = client.post("/1/upload", json=events(1))
+    assert (first.status_code, first.headers["retry-after"]) == (429, "2")
+    assert "It works" in client.post("/1/upload", json=events(2)).text
+    empty = client.post("/1/upload", json=events(3)).text
+    assert empty == '{ "status" : "fail" , "processed" : 0 , "unprocessed" : [ ]}'
+    assert client.post("/1/upload", json=events(4)).text == "{}"
+    assert [rule["met"] for rule in client.get("/sandbox/faults").json()] == [1, 1, 1, 1]
+    assert client.delete("/sandbox/faults").json() == {"cleared": 4}
+    assert ledger(client)["records"] == {"event": 1}
+
+
+def test_a_fault_of_one_record(client: httpx.Client) -> None:
+    """Only the described record is refused, and only as often as told."""
+    rule = {"match": {"evtName": "Product viewed", "evtData.n": 2}, "code": 555, "times": 1}
+    client.post("/sandbox/faults", json=rule).raise_for_status()
+    (refused,) = client.post("/1/upload", json=events(1, 2, 3)).json()["unprocessed"]
+    assert refused["code"] == 555
+    assert refused["error"] == "Miscellaneous server error. Skipped record number : 2"
+    assert client.post("/1/upload", json=events(2)).json()["status"] == "success"
+
+
+def test_a_bloomreach_batch(client: httpx.Client) -> None:
+    """Results come in order with their command_id, and the batch succeeds whatever they say."""
+    event = {"customer_ids": {"registered": "jane"}, "event_type": "purchase", "properties": {}}
+    commands = [
+        {"name": "customers/events", "command_id": "a", "data": event},
+        {"name": "customers/events", "command_id": "b", "data": {**event, "customer_ids": {}}},
+        {"name": "customers/events", "data": {**event, "event_type": "internal_audit"}},
+        {"name": "customers", "command_id": "d", "data": {**event, "properties": {"x": 1}}},
+        {"name": "system/time", "command_id": "e"},
+    ]
+    told = client.post(f"{PROJECT}/batch", json={"commands": commands}).json()
+    assert told["success"] is True
+    *judged, time = told["results"]
+    assert judged == [
+        {"success": True, "command_id": "a"},
+        {
+            "success": False,
+            "errors": ["At least one id should be specified."],
+            "command_id": "b",
+        },
+        {
+            "success": False,
+            "errors": {"_global": ["Not authorized to add event of specified type"]},
+        },
+        {"success": True, "command_id": "d"},
+    ]
+    assert time["command_id"] == "e"
+    assert isinstance(time["time"], float)
+    assert ledger(client, "bloomreach")["records"] == {"event": 1, "profile": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"nonsense", "Invalid JSON"),
+        (b'{"commands": [{}, 5]}', "Invalid JSON"),
+        (b'{"commands": []}', "No commands"),
+        (b"{}", "No commands"),
+        (b'{"commands": [' + b"{}," * 50 + b"{}]}", "Too many commands, the limit is 50"),
+    ],
+)
+def test_a_bloomreach_batch_refused_whole(client: httpx.Client, body: bytes, message: str) -> None:
+    """One thing that is no command, none, or more than 50: nothing of it is taken."""
+    answer = client.post(f"{PROJECT}/batch", content=body)
+    assert answer.status_code == 400
+    assert answer.json() == {"success": False, "message": message}
+
+
+@pytest.mark.parametrize(
+    ("path", "authorization", "status", "error"),
+    [
+        (PROJECT, "", 401, "Access key not provided"),
+        (PROJECT, "Basic " + base64.b64encode(b"else:s").decode(), 401, "access key not found"),
+        (PROJECT, "Basic " + base64.b64encode(b"sandbox-key:s").decode(), 403, "invalid secret"),
+        (PROJECT, "Token else", 400, "Could not authenticate"),
+        ("/track/v2/projects/else", KEY["Authorization"], 400, "Invalid project id"),
+    ],
+)
+def test_bloomreach_credentials(
+    client: httpx.Client, path: str, authorization: str, status: int, error: str
+) -> None:
+    """Each wrong credential has its status and text."""
+    answer = client.get(f"{path}/system/time", headers={"Authorization": authorization})
+    assert (answer.status_code, answer.json()) == (status, {"success": False, "error": error})
+
+
+def test_single_bloomreach_calls(client: httpx.Client) -> None:
+    """Public tokens work too; a failure is HTTP 200, its errors text or list or object."""
+    public = {"Authorization": "Token sandbox-public-token"}
+    event = {"customer_ids": {"registered": "jane"}, "event_type": "purchase"}
+    path = f"{PROJECT}/customers/events"
+    told = client.post(path, json=event, headers=public).json()
+    assert told == {"errors": [], "success": True}
+    answer = client.post(path, json={**event, "event_type": ""})
+    assert answer.status_code == 200
+    assert answer.json() == {"success": False, "errors": "Field event_type is required"}
+    assert client.get(f"{PROJECT}/system/time").json()["success"] is True
+
+
+def test_bloomreachs_rate() -> None:
+    """Above the rate requests are refused, and what they held is not kept."""
+    with (
+        running(SandboxSettings(bloomreach_requests_per_s=2)) as sandbox,
+        httpx.Client(base_url=sandbox.url, headers=KEY) as client,
+    ):
+        statuses = [client.get(f"{PROJECT}/system/time").status_code for _ in range(10)]
+    assert statuses[:2] == [200, 200]
+    assert 429 in statuses
+
+
+def test_the_page_escapes_what_it_shows(client: httpx.Client) -> None:
+    """Record content is somebody else's text: no tag of it reaches the page, and no script runs."""
+    client.post("/1/upload", json=events(1, name="<script>alert(1)</script>"))
+    client.post("/sandbox/faults", json={"kind": "nonsense", "path": "<b>bold</b>"})
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "<script" not in page.text
+    assert "<b>" not in page.text
+    assert "&lt;script&gt;" in page.text
+    assert "not the vendors" in page.text
+
+
+def test_the_pages_buttons(client: httpx.Client) -> None:
+    """A button orders a fault by a form, and comes back to the page; other sites may not."""
+    form = {"rule": '{"kind": "http", "status": 503, "times": 1}'}
+    assert client.post("/sandbox/faults", data=form).headers["location"] == "/"
+    assert client.post("/1/upload", json=events(1)).status_code == 503
+    foreign = {"Origin": "http://elsewhere.example"}
+    assert client.post("/sandbox/faults", data=form, headers=foreign).status_code == 403
+    client.post("/sandbox/faults", data={"clear": "all"})
+    assert client.get("/sandbox/faults").json() == []
+
+
+def test_the_controls(client: httpx.Client) -> None:
+    """Health, settings without secrets, refusals that explain themselves, and forgetting it all."""
+    assert client.get("/healthz").json()["status"] == "ok"
+    assert client.get("/sandbox/settings").json()["passcode"] == "***"
+    refused = client.post("/sandbox/faults", json={"kind": "earthquake"})
+    assert (refused.status_code, "kind is one of" in refused.text) == (400, True)
+    assert client.delete("/sandbox/records").status_code == 400
+    client.post("/1/upload", json=events(1))
+    client.post("/sandbox/reset")
+    assert ledger(client)["records"] == {}
+
+
+def test_the_sample_through_the_wire(client: httpx.Client) -> None:
+    """Every faulty record of the sample is refused, and not one other; none comes twice."""
+    records = list(sample(2000, 200))
+    refused = 0
+    for first in range(0, len(records), 1000):
+        body = {"d": records[first : first + 1000]}
+        refused += len(client.post("/1/upload", json=body).json()["unprocessed"])
+    assert refused == expected_refusals(2000, 200) == 22
+    assert ledger(client)["duplicates"] == 0
+
+
+def test_serving_in_the_foreground() -> None:
+    """The command's own way: it announces a development tool and its address, then serves."""
+    code = "from worker.sandbox.server import serve; serve(port=0, passcode='given')"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True
+    ) as served:
+        assert served.stderr is not None
+        guard = threading.Timer(30, served.kill)
+        guard.start()
+        try:
+            line = served.stderr.readline()
+            assert "a development tool, not the vendors" in line
+            address = next(word for word in line.split() if word.startswith("http"))
+            headers = ACCOUNT | {"X-CleverTap-Passcode": "given"}
+            answer = httpx.post(f"{address}/1/upload", json=events(1), headers=headers)
+            assert answer.status_code == 200
+        finally:
+            guard.cancel()
+            served.terminate()

@@ -1,0 +1,84 @@
+"""The sandbox's own reading of Bloomreach's tracking API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from worker.sandbox.bloomreach import CUSTOMERS, EVENTS, Commands, Taken
+
+COMMANDS = Commands(["internal_audit"], ["internal_score"])
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    """A sound command's data, with changes."""
+    plain = {
+        "customer_ids": {"registered": "jane"},
+        "event_type": "purchase",
+        "timestamp": 1709566376,
+        "properties": {"total_price": 7.99},
+    }
+    return {**plain, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "errors"),
+    [
+        ({"customer_ids": {}}, ["At least one id should be specified."]),
+        ({"customer_ids": None}, ["At least one id should be specified."]),
+        ({"customer_ids": {"registered": "null"}}, ["At least one valid id should be specified"]),
+        (
+            {"customer_ids": {"registered": "undefined"}},
+            ["At least one valid id should be specified"],
+        ),
+        ({"customer_ids": {"registered": "--"}}, ["At least one valid id should be specified"]),
+        ({"event_type": None}, "Field event_type is required"),
+        (
+            {"event_type": "internal_audit"},
+            {"_global": ["Not authorized to add event of specified type"]},
+        ),
+        ({"properties": []}, {"properties": ["must be an object"]}),
+        ({"properties": {"text": "x" * 16_000}}, {"text": ["value is too large"]}),
+        ({"timestamp": "yesterday"}, {"timestamp": ["Not a valid timestamp"]}),
+        (
+            {"properties": {f"p{i}": "x" * 15_000 for i in range(54)}},
+            ["Message is too large"],
+        ),
+    ],
+)
+def test_errors_come_in_three_shapes(changes: dict[str, Any], errors: Any) -> None:
+    """A list, a text, or an object by field: a client has to read all of them."""
+    assert COMMANDS.judge(EVENTS, event(**changes)) == errors
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "ts"),
+    [
+        (1709566376, 1709566376),
+        (1709566376.9, 1709566376),
+        ("1709566376", 1709566376),
+        ("2024-03-04T15:32:56Z", 1709566376),
+        (1709566376000, 1709566376000),
+        (None, None),
+    ],
+)
+def test_a_timestamp_is_seconds_or_iso_8601(timestamp: Any, ts: int | None) -> None:
+    """Milliseconds are not recognised: they are taken for seconds, as the vendor warns."""
+    taken = COMMANDS.judge(EVENTS, event(timestamp=timestamp))
+    assert isinstance(taken, Taken)
+    assert (taken.kind, taken.name, taken.ts) == ("event", "purchase", ts)
+
+
+def test_a_customer_needs_an_object_of_properties() -> None:
+    """An update with a list, which one of the vendor's own clients warns of, is refused."""
+    customer = {"customer_ids": {"registered": "jane"}, "update_timestamp": 1681484247}
+    taken = COMMANDS.judge(CUSTOMERS, {**customer, "properties": {"first_name": "Jane"}})
+    assert isinstance(taken, Taken)
+    assert (taken.kind, taken.ts) == ("profile", 1681484247)
+    assert COMMANDS.judge(CUSTOMERS, {**customer, "properties": []}) == {
+        "properties": ["must be an object"]
+    }
+    assert COMMANDS.judge(CUSTOMERS, {**customer, "properties": {"internal_score": 1}}) == {
+        "_global": ["not authorized to update specified customer properties"]
+    }

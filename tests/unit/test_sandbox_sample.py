@@ -1,0 +1,57 @@
+"""The sample traffic: believable, repeatable, and faulty exactly as often as it says."""
+
+from __future__ import annotations
+
+import itertools
+
+import orjson
+import pytest
+
+from worker.sandbox.clevertap import Judge
+from worker.sandbox.sample import expected_refusals, sample
+from worker.sandbox.server import create_app
+
+
+def shipped_judge() -> Judge:
+    """The rules of a sandbox with its settings as shipped."""
+    return create_app().stand.judge
+
+
+@pytest.mark.parametrize(
+    ("events", "profiles", "seed"), [(10_000, 500, 7), (1234, 99, 8), (0, 300, 9)]
+)
+def test_one_in_a_hundred_is_refused(events: int, profiles: int, seed: int) -> None:
+    """The sandbox as shipped refuses one in each full hundred of a kind, and nothing else."""
+    judge = shipped_judge()
+    refused = {"event": 0, "profile": 0}
+    seen = {"event": 0, "profile": 0}
+    for record in sample(events, profiles, seed):
+        seen[record["type"]] += 1
+        refused[record["type"]] += judge.judge(record) is not None
+    assert seen == {"event": events, "profile": profiles}
+    assert refused == {"event": events // 100, "profile": profiles // 100}
+    assert sum(refused.values()) == expected_refusals(events, profiles)
+
+
+def test_all_four_reasons_occur() -> None:
+    """Restricted and discarded names, a refused domain, a country code that is none."""
+    judge = shipped_judge()
+    refusals = [judge.judge(record) for record in sample()]
+    assert {refusal.code for refusal in refusals if refusal} == {513, 515, 516, 528}
+
+
+def test_the_same_seed_gives_the_same_records_and_no_two_are_equal() -> None:
+    """A run can be repeated; and a duplicate in the ledger is never the sample's own."""
+    first, second = ([orjson.dumps(record) for record in sample()] for _ in range(2))
+    assert first == second
+    assert len(set(first)) == len(first)
+    assert first != [orjson.dumps(record) for record in sample(seed=8)]
+
+
+def test_times_rise_to_the_last() -> None:
+    """With a last time given, events carry times in order, all within an hour of it."""
+    stamps = [record["ts"] for record in sample(200, 2, last_ts=1_700_000_000) if "ts" in record]
+    assert len(stamps) == 200
+    assert stamps[-1] == 1_700_000_000
+    assert all(a <= b for a, b in itertools.pairwise(stamps))
+    assert stamps[0] > 1_700_000_000 - 3600 - 1
