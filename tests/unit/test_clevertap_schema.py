@@ -392,8 +392,8 @@ def test_a_refusal_tells_no_value() -> None:
 def test_limits_are_the_accounts_own() -> None:
     """Accounts differ: newer vendor pages speak of 100 properties, configurable."""
     limits = Limits(event_properties=2, profile_properties=1, key_length=4, value_bytes=4)
-    assert prepare(event({"keys": "four", "b": 1}), limits)
-    assert prepare(profile({"keys": "four", "Name": 1}), limits)
+    assert prepare(event({"keys": "four", "b": 1}), limits).body
+    assert prepare(profile({"keys": "four", "Name": 1}), limits).body
     for record in (
         event({"a": 1, "b": 1, "c": 1}),
         event({"named": 1}),
@@ -408,8 +408,8 @@ def test_limits_are_the_accounts_own() -> None:
 def test_nested_objects_pass_for_accounts_that_have_them() -> None:
     """The vendor's beta takes objects and arrays, three levels deep."""
     limits = Limits(nested=True)
-    assert prepare(event({"a": {"b": {"c": [1]}}, "d": [1, 2]}), limits)
-    assert prepare(profile({"a": {"b": [{"c": 1}]}}), limits)
+    assert prepare(event({"a": {"b": {"c": [1]}}, "d": [1, 2]}), limits).body
+    assert prepare(profile({"a": {"b": [{"c": 1}]}}), limits).body
     with pytest.raises(InvalidRecord) as refused:
         prepare(event({"a": {"b": {"c": {"d": 1}}}, "x": {"b": {"c": {"d": {}}}}}), limits)
     assert list(refused.value.errors) == ["evtData.x.b.c.d"]
