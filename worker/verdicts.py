@@ -13,8 +13,8 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]
-    content: bytes = b""
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Response:
 
     status: int
     headers: Mapping[str, str]
-    content: bytes
+    content: bytes = field(repr=False)
 
 
 class Outcome(StrEnum):
