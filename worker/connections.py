@@ -40,7 +40,7 @@ def producer_client(url: str) -> redis.Redis:
 
 
 def bulk_client(url: str) -> redis.Redis:
-    """A producer's client for large chunks: it never repeats a call either, but waits for longer."""
+    """A producer's client for large chunks: it never repeats a call, but waits for longer."""
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_common(WORKER_TIMEOUT_S))
 
 

@@ -36,7 +36,7 @@ class Entry:
 COMMANDS: Mapping[str, Entry] = {
     "up": Entry("up", "up", "Run the whole system in the foreground."),
     "send": Entry("send", "send", "Put JSON Lines into the buffer."),
-    "check": Entry("check", "check", "Validate JSON Lines, and send nothing."),
+    "check": Entry("send", "check", "Validate JSON Lines, and send nothing."),
     "status": Entry("status", "status", "Show where every record is."),
     "wait": Entry("wait", "wait", "Wait until nothing is on its way any more."),
     "dlq": Entry("dlq", "dlq", "Look at, replay, purge and export dead letters."),

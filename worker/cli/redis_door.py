@@ -28,4 +28,6 @@ def _client(make: Callable[[str], redis.Redis], settings: Settings) -> redis.Red
         return make(url)
     except ValueError as error:
         # The address is not shown: it may hold a password.
-        raise SettingsError("REDIS_URL: must begin with redis://, rediss:// or unix://") from error
+        raise SettingsError(
+            "REDIS_URL: not an address; it looks like redis://host:6379/0"
+        ) from error

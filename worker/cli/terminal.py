@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 # A table in a file or a pipe is read by a person or by grep: neither wants it cut at 80 columns.
 _PIPE_WIDTH = 200
@@ -22,3 +36,34 @@ def _console(console: Console) -> Console:
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console
+
+
+@contextmanager
+def bytes_read(stream: BinaryIO, what: str) -> Iterator[Callable[[int], object]]:
+    """A progress bar on standard error while the block runs; gives what to tell the bytes to.
+
+    Without a terminal there is none. A stream without a size gets a bar without an end.
+    """
+    console = standard_error()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(what, total=_size(stream))
+        yield lambda size: progress.advance(task, size)
+
+
+def _size(stream: BinaryIO) -> int | None:
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None

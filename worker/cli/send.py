@@ -1,0 +1,109 @@
+"""`ingest send` and `ingest check`: JSON Lines, each line a record in the vendor's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from .exits import REJECTED
+from .line_numbers import LineNumbers, LineNumbersType
+
+if TYPE_CHECKING:
+    from .checking import Checking
+    from .sending import Sending
+
+_FILE = click.argument("file", type=click.File("rb"), default="-")
+_DESTINATION = click.option(
+    "--destination", metavar="D", help="Where to; the default one without it."
+)
+_LINES = click.option(
+    "--lines",
+    type=LineNumbersType(),
+    default="1-",
+    metavar="N",
+    help="Take these lines alone, as in 7,12-15,1001-.",
+)
+
+
+@click.command
+@_FILE
+@_DESTINATION
+@_LINES
+@click.option("--wait", is_flag=True, help="While the buffer is full or away, wait for it.")
+@click.pass_context
+def send(
+    ctx: click.Context, file: BinaryIO, destination: str | None, lines: LineNumbers, wait: bool
+) -> None:
+    """Put the records of FILE (or -, standard input) into the buffer.
+
+    One record a line, in the vendor's shape. Prints {"accepted": n, "rejected": n} at the end;
+    each rejected line goes to standard error as {"line": n, "errors": {...}, "record": ...}.
+
+    When the buffer is full or Redis is away, it stops with exit code 1 and tells which lines are
+    left; with --wait it goes on when it can.
+    """
+    from worker.producer import Producer
+    from worker.settings import Settings
+
+    from .redis_door import bulk
+    from .sending import Sending
+
+    settings = Settings.from_env()
+    producer = Producer(settings, bulk(settings))
+    sending = Sending(producer, settings.destination(destination), patient=wait)
+    with _totals(ctx, sending):
+        _run(sending, file, lines, "sending")
+
+
+@click.command
+@_FILE
+@_DESTINATION
+@_LINES
+@click.option("--vendor", is_flag=True, help="Ask the vendor too, with a dry run.")
+@click.pass_context
+def check(
+    ctx: click.Context, file: BinaryIO, destination: str | None, lines: LineNumbers, vendor: bool
+) -> None:
+    """Validate the records of FILE (or -, standard input), and send nothing.
+
+    Tells what `send` would, and needs no Redis. --vendor also asks the vendor what it would
+    refuse, which needs the account's secrets; nothing is stored there.
+    """
+    from worker.settings import Settings
+
+    from .checking import Checking, asking
+
+    target = Settings.from_env().destination(destination)
+    if not vendor:
+        checking = Checking(target)
+        with _totals(ctx, checking):
+            _run(checking, file, lines, "checking")
+        return
+    with asking(target) as ask:
+        checking = Checking(target, ask)
+        with _totals(ctx, checking):
+            _run(checking, file, lines, "checking")
+
+
+@contextmanager
+def _totals(ctx: click.Context, work: Sending | Checking) -> Iterator[None]:
+    """Print what was done, also when it ended early; a rejected line decides the exit code."""
+    try:
+        yield
+    finally:
+        click.echo(str(work.account))
+    if work.account.rejected:
+        ctx.exit(REJECTED)
+
+
+def _run(work: Sending | Checking, file: BinaryIO, lines: LineNumbers, what: str) -> None:
+    from .json_lines import chunks
+    from .terminal import bytes_read
+
+    with bytes_read(file, what) as advance:
+        for chunk in chunks(file, lines.__contains__, advance):
+            work.take(chunk)
+        work.finish()

@@ -1,0 +1,75 @@
+"""What the vendor would say of records, without giving it any: its upload API with dryRun=1."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from .delivery import Sender
+from .destinations.base import Vendor
+from .errors import VendorError
+from .verdicts import Answer, Meaning, Outcome, Verdict
+
+# A person waits for the answer: a vendor that is busy is asked again for some seconds, not hours.
+TRIES = 4
+WAIT_S = 1.0
+MOST_WAIT_S = 10.0
+_PASSING = (
+    Meaning.THROTTLED,
+    Meaning.UNAVAILABLE,
+    Meaning.UNREACHABLE,
+    Meaning.AMBIGUOUS,
+    Meaning.GARBLED,
+)
+
+
+class DryRun:
+    """Asks one account; nothing is stored there, so asking twice does no harm."""
+
+    def __init__(
+        self, vendor: Vendor, sender: Sender, *, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._vendor = vendor
+        self._sender = sender
+        self._sleep = sleep
+
+    def verdicts(self, kind: str, bodies: Sequence[bytes]) -> list[Verdict]:
+        """One verdict for each record, in order; a whole-request refusal is halved until it is one.
+
+        ``bodies`` are one batch at most. VendorError when the vendor answers no such question now.
+        """
+        answer = self._asked(kind, bodies)
+        if answer.meaning is Meaning.ANSWERED:
+            return list(answer.verdicts)
+        if len(bodies) == 1:
+            return [Verdict(Outcome.DEAD, answer.meaning.value, answer.status, answer.error)]
+        middle = len(bodies) // 2
+        return self.verdicts(kind, bodies[:middle]) + self.verdicts(kind, bodies[middle:])
+
+    def _asked(self, kind: str, bodies: Sequence[bytes]) -> Answer:
+        """An answer that says something of the records: verdicts, or a refusal of the whole."""
+        answer = self._once(kind, bodies)
+        for wait_s in _waits():
+            if answer.meaning not in _PASSING:
+                break
+            self._sleep(min(answer.retry_after_s or wait_s, MOST_WAIT_S))
+            answer = self._once(kind, bodies)
+        if answer.meaning in (*_PASSING, Meaning.DENIED):
+            raise VendorError(f"the vendor does not check records now: {_words(answer)}")
+        return answer
+
+    def _once(self, kind: str, bodies: Sequence[bytes]) -> Answer:
+        response = self._sender.send(self._vendor.upload(kind, bodies, dry_run=True))
+        if isinstance(response, Answer):
+            return response
+        return self._vendor.read(kind, len(bodies), response)
+
+
+def _waits() -> Iterator[float]:
+    """Seconds before each further try, doubling."""
+    return (WAIT_S * 2**retry for retry in range(TRIES - 1))
+
+
+def _words(answer: Answer) -> str:
+    status = f" (HTTP {answer.status})" if answer.status else ""
+    return f"{answer.meaning.value.replace('_', ' ')}{status}: {answer.error}"
