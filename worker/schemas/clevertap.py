@@ -7,14 +7,14 @@ serialises it, once. What the vendor's pages don't forbid passes unchanged, unkn
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
-import orjson
 from marshmallow import ValidationError
 
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE, TOKEN, Prepared
+from worker.schemas.bodies import body_of, plain
 from worker.schemas.clevertap_records import (
     EventSchema,
     ProfileSchema,
@@ -22,14 +22,12 @@ from worker.schemas.clevertap_records import (
     TokenSchema,
 )
 from worker.schemas.clevertap_rules import IDENTITY_KEYS, NO_TYPE, Limits
-from worker.schemas.json_values import json_errors
+from worker.schemas.dates import dated, epoch_s
 from worker.schemas.rules import Rule, refusal
 
 __all__ = ["CleverTapSchema", "Limits"]
 
 _NO_RECORD = Rule("must be an object", NO_TYPE.code)
-_EPOCH_DAY: Final = date(1970, 1, 1)
-_DATED_DEPTH: Final = 4  # Items is an array of objects: two levels, and room for nested ones
 
 _KEYWORDS: Final = {
     "identity": "identity",
@@ -54,24 +52,25 @@ class CleverTapSchema:
             TOKEN: TokenSchema(limits),
         }
 
-    def prepare(self, record: Mapping[str, Any], *, now_s: int) -> Prepared:
+    def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
         """The record as it will be sent; ``now_s`` (epoch seconds) is its time if it has none.
 
         The record itself is not changed. A token is sent without a time: the vendor's page has
         none for it. Raises InvalidRecord, and nothing else, for whatever it is given.
         """
-        if type(record) is not dict:
-            record = _plain(record)
-        kind = record.get("type")
+        plain_record = plain(record)
+        if plain_record is None:
+            raise InvalidRecord({"record": [_NO_RECORD]}, _NO_RECORD.code)
+        kind = plain_record.get("type")
         schema = self.schemas.get(kind) if isinstance(kind, str) else None
         if schema is None:
             raise InvalidRecord({"type": [NO_TYPE]}, NO_TYPE.code)
         try:
-            schema.load(record)
+            schema.load(plain_record)
         except ValidationError as error:
             invalid = refusal(error)
         else:
-            return _prepared(schema.kind, record, now_s)
+            return _prepared(schema.kind, plain_record, now_s)
         raise invalid  # outside of the except clause: marshmallow's error holds the record
 
     def event(
@@ -88,7 +87,7 @@ class CleverTapSchema:
         vendor's ``$D_<epoch seconds>`` (a naive one is local time, as everywhere in Python), a
         date the start of that day in UTC. InvalidRecord for an unknown keyword in ``ids``.
         """
-        record = {**_ids(ids), "type": EVENT, "evtName": name, "evtData": _dated(properties)}
+        record = {**_ids(ids), "type": EVENT, "evtName": name, "evtData": dated(properties, _date)}
         return _timed(record, ts)
 
     def profile(
@@ -99,7 +98,7 @@ class CleverTapSchema:
         ts: int | datetime | None = None,
     ) -> dict[str, Any]:
         """A profile update as the upload API wants it; see `event`."""
-        return _timed({**_ids(ids), "type": PROFILE, "profileData": _dated(properties)}, ts)
+        return _timed({**_ids(ids), "type": PROFILE, "profileData": dated(properties, _date)}, ts)
 
     def token(
         self,
@@ -116,16 +115,13 @@ class CleverTapSchema:
         return {"objectId": object_id, "type": TOKEN, "tokenData": data}
 
 
-def _prepared(kind: str, record: Mapping[str, Any], now_s: int) -> Prepared:
+def _prepared(kind: str, record: Mapping[str, Any], now_s: float) -> Prepared:
     ts = record.get("ts")
     if ts is None:
-        ts = now_s
+        ts = int(now_s)  # the vendor takes whole seconds
         if kind != TOKEN:
             record = {**record, "ts": ts}
-    try:
-        body = orjson.dumps(record)
-    except (TypeError, ValueError):
-        body = _odd_body(record)
+    body = body_of(record)
     name = str.__str__(record["evtName"]) if kind == EVENT else ""
     for key in IDENTITY_KEYS:
         value = record.get(key)
@@ -133,31 +129,6 @@ def _prepared(kind: str, record: Mapping[str, Any], now_s: int) -> Prepared:
             break
     somebody = str.__str__(value) if isinstance(value, str) else value
     return Prepared(kind, body, f"{key}:{somebody}".encode(), ts, name)
-
-
-def _odd_body(record: Mapping[str, Any]) -> bytes:
-    """The bytes of a record that orjson did not take at once, or why there are none.
-
-    Lone surrogates and integers beyond 64 bits end here: looking for them in every record would
-    cost more than the serialisation that finds them. Keys of a str subclass are none of the two.
-    """
-    if errors := json_errors(record, ""):
-        raise InvalidRecord(errors)
-    try:
-        return orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS)
-    except (TypeError, ValueError):
-        raise InvalidRecord({"record": ["must be a JSON object"]}) from None
-
-
-def _plain(record: Any) -> dict[str, Any]:
-    """A mapping of any other class as a dict; its own code may fail in any way it likes."""
-    try:
-        plain = dict(record) if isinstance(record, Mapping) else None
-    except Exception:  # noqa: BLE001 - a mapping is foreign code, and the promise is InvalidRecord
-        plain = None
-    if plain is None:
-        raise InvalidRecord({"record": [_NO_RECORD]}, _NO_RECORD.code)
-    return plain
 
 
 def _ids(ids: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,29 +141,9 @@ def _ids(ids: Mapping[str, Any]) -> dict[str, Any]:
 
 def _timed(record: dict[str, Any], ts: int | datetime | None) -> dict[str, Any]:
     if ts is not None:
-        record["ts"] = _epoch_s(ts) if isinstance(ts, datetime) else ts
+        record["ts"] = epoch_s(ts) if isinstance(ts, datetime) else ts
     return record
 
 
-def _dated(value: Any, depth: int = 0) -> Any:
-    """``value`` with its dates in the vendor's form; properties of None are no properties."""
-    if depth == 0:
-        value = dict(value) if isinstance(value, Mapping) else {} if value is None else value
-    if isinstance(value, date):
-        seconds = _epoch_s(value)
-        return value if seconds is None else f"$D_{seconds}"
-    if isinstance(value, dict) and depth < _DATED_DEPTH:
-        return {key: _dated(inner, depth + 1) for key, inner in value.items()}
-    if isinstance(value, list) and depth < _DATED_DEPTH:
-        return [_dated(inner, depth + 1) for inner in value]
-    return value
-
-
-def _epoch_s(moment: date) -> int | None:
-    """Epoch seconds of a datetime or date, None when it has none that the platform can tell."""
-    if not isinstance(moment, datetime):
-        return (moment - _EPOCH_DAY) // timedelta(seconds=1)
-    try:
-        return int(moment.timestamp())
-    except (OverflowError, ValueError, OSError):
-        return None
+def _date(seconds: int) -> str:
+    return f"$D_{seconds}"

@@ -12,8 +12,10 @@ from ..settings import Destination
 class Schema(Protocol):
     """A vendor's published rules, and the way from our neutral calls to the vendor's shape."""
 
-    def prepare(self, record: Mapping[str, Any], *, now_s: int) -> Prepared:
+    def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
         """Check a record in the vendor's shape, stamp its time when it has none, serialise it once.
+
+        ``now_s`` is in epoch seconds; whether fractions of it are kept is the vendor's matter.
 
         Raises InvalidRecord, and nothing else, whatever it is given.
         """

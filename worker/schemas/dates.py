@@ -1,0 +1,42 @@
+"""Python's dates in a caller's properties, turned into what a vendor calls a date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+_EPOCH_DAY: Final = date(1970, 1, 1)
+_DEPTH: Final = 4  # an array of objects has two levels; there is room for nested ones
+
+
+def dated(properties: Any, form: Callable[[int], Any]) -> Any:
+    """A copy of ``properties`` with ``form(epoch seconds)`` for each date in it.
+
+    A naive datetime is local time, as everywhere in Python; a date is the start of that day in
+    UTC. None stands for no properties; what is no mapping is handed on for `prepare` to refuse.
+    """
+    if properties is None:
+        return {}
+    return _dated(dict(properties) if isinstance(properties, Mapping) else properties, form, 0)
+
+
+def _dated(value: Any, form: Callable[[int], Any], depth: int) -> Any:
+    if isinstance(value, date):
+        seconds = epoch_s(value)
+        return value if seconds is None else form(seconds)
+    if isinstance(value, dict) and depth < _DEPTH:
+        return {key: _dated(inner, form, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list) and depth < _DEPTH:
+        return [_dated(inner, form, depth + 1) for inner in value]
+    return value
+
+
+def epoch_s(moment: date) -> int | None:
+    """Epoch seconds of a datetime or date, None when it has none that the platform can tell."""
+    if not isinstance(moment, datetime):
+        return (moment - _EPOCH_DAY) // timedelta(seconds=1)
+    try:
+        return int(moment.timestamp())
+    except (OverflowError, ValueError, OSError):
+        return None
