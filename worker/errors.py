@@ -8,7 +8,11 @@
     ├── SettingsError         the operator mends the configuration
     │   └── UnknownDestination
     ├── EmbeddedRedisError    the operator installs a Redis, or names one
+    ├── InvalidQuery          the caller mends the question: it was not sent
+    ├── Stopped               nobody: what was going on is taken up again when asked for again
     └── VendorError           the vendor refused a question we asked it
+        ├── CredentialsRefused the operator mends credentials, region or permissions
+        └── CursorExpired     the caller begins the export again
 """
 
 from __future__ import annotations
@@ -75,5 +79,21 @@ class EmbeddedRedisError(IngestError):
     """The private Redis cannot be started or stopped; the message says why and what to do."""
 
 
+class InvalidQuery(IngestError):
+    """A question (export, count) that the vendor's documents rule out; it was not sent."""
+
+
+class Stopped(IngestError):
+    """The process was told to stop in the middle of a long task; nothing is lost by it."""
+
+
 class VendorError(IngestError):
     """The vendor answered a question (export, count, dry run) with a failure, told in its words."""
+
+
+class CredentialsRefused(VendorError):
+    """The vendor refuses the account: asking anything else of it is of no use."""
+
+
+class CursorExpired(VendorError):
+    """An export's cursor is no longer known, after events of it were handed out already."""

@@ -53,6 +53,11 @@ def tally(destination: str, day: str) -> str:
     return f"{base(destination)}:tally:{day}"
 
 
+def reconciled(destination: str, day: str) -> str:
+    """The last comparison of one day's tally with the vendor's counts (JSON); ``day`` is yyyymmdd."""
+    return f"{base(destination)}:reconciled:{day}"
+
+
 def state(destination: str) -> str:
     """The hash of a destination's state."""
     return f"{base(destination)}:state"

@@ -58,6 +58,8 @@ class Transport:
             httpx.URL(self._base_url + request.path),
             headers=request.headers,
             content=request.content,
+            # A cursor is to go out as it came; an address that was parsed may not.
+            extensions={"target": request.path.encode("ascii")},
         )
         with self._deadlines.request(self._timeout_s) as progress:
             try:
@@ -212,7 +214,12 @@ class _PoolTransport(httpx.BaseTransport):
         url = request.url
         outgoing = httpcore.Request(
             method=request.method.encode(),
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            url=httpcore.URL(
+                scheme=url.raw_scheme,
+                host=url.raw_host,
+                port=url.port,
+                target=request.extensions["target"],
+            ),
             headers=request.headers.raw,
             content=request.content,
             extensions={"timeout": {}},

@@ -13,6 +13,7 @@
 --   :dead:<kind>                 stream  dead letters
 --   :counters                    hash    totals
 --   :tally:<yyyymmdd>            hash    delivered records by event name, for reconcile
+--   :reconciled:<yyyymmdd>       string  that day's last reconciliation (no script uses it)
 --   :state                       hash    running / paused / parked, concurrency, back-off
 --   :recent                      list    "<records>:<deaths>" of the last settlements
 --   :journal                     stream  the last settlements, for trace

@@ -1,0 +1,166 @@
+"""CleverTap's read-back APIs, Get Events and Get Event Count: what is asked, what is answered. Pure.
+
+Both answer many failures with HTTP 200 and ``"status": "fail"``, some as a code, some only in words,
+some as a JSON array inside a string. Asking changes nothing at the vendor, so every question may be
+asked again; what `heard` tells is whether that is of use.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import orjson
+
+from ..verdicts import Answer, Meaning, Request, Response
+from .answers import json_object, retry_after_s, told
+from .clevertap import CleverTap, meaning_of
+
+_EVENTS: Final = "/1/events.json"
+_COUNTS: Final = "/1/counts/events.json"
+_IN_PROGRESS: Final = 2
+#: What the vendor says of a cursor, or of a request id, that it does not know (any more).
+_LOST: Final = re.compile(r"(invalid|expired) cursor|cursor .*(expired|invalid)|incorrect usage"
+                          r"|invalid request id", re.IGNORECASE)
+_LOST_CODES: Final = ("CURSOR_INVALIDATED", "CURSOR_EXPIRED")
+_CURSOR: Final = re.compile(r"[\x21-\x7e]{1,8000}")
+
+
+class Word(StrEnum):
+    """What an answer means for the one who asked."""
+
+    DATA = "data"
+    BUSY = "busy"  # still in progress: the same question again, later
+    LOST = "lost"  # the cursor or request id is unknown: begin again
+    THROTTLED = "throttled"  # too many at once
+    FAILED = "failed"  # 5xx, no answer, or an unreadable one: the same question, a few times
+    REFUSED = "refused"  # asked wrongly, or not allowed
+    DENIED = "denied"  # credentials, region or permission
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, understood. ``error`` is for people; ``wait_s`` is the vendor's own wish."""
+
+    word: Word
+    body: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    wait_s: float = 0.0
+
+
+class ClevertapReads:
+    """Builds the read-back requests of one account; holds no state."""
+
+    def __init__(self, vendor: CleverTap) -> None:
+        self.base_url = vendor.base_url
+        self._headers = vendor.probe().headers
+
+    def start_export(self, body: Mapping[str, Any], parameters: Mapping[str, str]) -> Request:
+        """Step 1 of an export: the answer's ``cursor`` stands for the first page."""
+        return self._post(f"{_EVENTS}?{urlencode(parameters)}", body)
+
+    def page(self, cursor: str) -> Request:
+        """Step 2: the page a cursor stands for. The cursor comes percent-encoded and goes as it came:
+        encoded once more, the vendor answers "Incorrect Usage"."""
+        return Request("GET", f"{_EVENTS}?cursor={cursor}", self._headers)
+
+    def start_count(self, body: Mapping[str, Any]) -> Request:
+        """Ask for a count; the answer is the count, or a ``req_id`` to poll with."""
+        return self._post(_COUNTS, body)
+
+    def poll_count(self, request_id: int) -> Request:
+        """Ask whether the count is there by now."""
+        return Request("GET", f"{_COUNTS}?req_id={request_id}", self._headers)
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Request:
+        return Request("POST", path, self._headers, orjson.dumps(body))
+
+
+def heard(answer: Response | Answer, now_s: float | None = None) -> Reply:
+    """What an answer, or the lack of one, means. Total: whatever came, it raises nothing."""
+    if isinstance(answer, Answer):
+        return Reply(Word.FAILED, error=answer.error)
+    body = json_object(answer.content)
+    wait_s = retry_after_s(answer.headers, now_s) or 0.0
+    if body is None:
+        word = _of_status(answer.status)
+        error = f"HTTP {answer.status} without a JSON object"
+        return Reply(Word.FAILED if word is Word.DATA else word, error=error, wait_s=wait_s)
+    word = _word(answer.status, body)
+    error = "" if word is Word.DATA else _error(answer.status, body)
+    return Reply(word, body, error, wait_s)
+
+
+def cursor_in(body: Mapping[str, Any], key: str) -> str | None:
+    """The cursor under ``key``; None when there is none (the last page has none, or an empty one).
+
+    ValueError when it cannot stand in an address as it is.
+    """
+    cursor = body.get(key)
+    if cursor is None or cursor == "":
+        return None
+    if not isinstance(cursor, str) or not _CURSOR.fullmatch(cursor):
+        raise ValueError(f"{key} is no cursor")
+    return cursor
+
+
+def whole_number(value: Any) -> int | None:
+    """A count or request id, also when it comes as text; None when it is none."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,30}", value, re.ASCII):
+        return int(value)
+    return value if type(value) is int and value >= 0 else None
+
+
+def _word(status: int, body: Mapping[str, Any]) -> Word:
+    failed = body.get("status") == "fail"
+    code = whole_number(body.get("code"))
+    if status < 500 and (failed or status >= 400):
+        text = _text(body.get("error"))
+        if code == _IN_PROGRESS or "still in progress" in text.lower():
+            return Word.BUSY
+        if body.get("code") in _LOST_CODES or _LOST.search(text):
+            return Word.LOST
+    word = _of_status(status)
+    if word is not Word.DATA or not failed:
+        return word
+    # HTTP 200, and a failure: its code, where it is an HTTP one, tells which.
+    inner = _of_status(code) if code is not None and 400 <= code <= 599 else Word.REFUSED
+    return inner
+
+
+def _of_status(status: int) -> Word:
+    match meaning_of(status):
+        case Meaning.ANSWERED:
+            return Word.DATA
+        case Meaning.THROTTLED:
+            return Word.THROTTLED
+        case Meaning.UNAVAILABLE:
+            return Word.FAILED
+        case Meaning.DENIED if status in (401, 402, 403):
+            return Word.DENIED
+        case _:
+            return Word.REFUSED
+
+
+def _error(status: int, body: Mapping[str, Any]) -> str:
+    code = body.get("code")
+    named = f", code {code}" if isinstance(code, int | str) and str(code) != str(status) else ""
+    text = _text(body.get("error")) or _text(body.get("message")) or "no reason given"
+    return f"{text} (HTTP {status}{named[:40]})"
+
+
+def _text(error: Any) -> str:
+    """An error in one line, whether it comes as text, as a list, or as a list inside a text."""
+    if isinstance(error, str) and error.lstrip().startswith("["):
+        try:
+            error = json.loads(error)
+        except (ValueError, RecursionError):
+            return told(error)
+    if isinstance(error, Sequence) and not isinstance(error, str | bytes):
+        return told("; ".join(told(each) for each in error[:10]))
+    return told(error)
