@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, NoReturn, Self
 from zoneinfo import ZoneInfo
 
@@ -24,7 +23,7 @@ from .address import redis_url
 from .buffer import accept_arguments, accepted
 from .connections import async_producer_client, producer_client
 from .errors import BufferFull, BufferUnavailable, InvalidRecord
-from .records import Prepared, pack
+from .records import Prepared, day_of, pack
 from .schemas.vendors import Schema, schema_for
 from .scripts import script
 from .settings import Destination, Settings
@@ -118,18 +117,9 @@ def add(call: _Call, prepared: Prepared, timezone: ZoneInfo) -> str:
     record_id = uuid_utils.uuid7()
     call.ids.append(str(record_id))
     call.identities.append(prepared.identity)
-    day = _day(prepared.ts // 900, timezone) if prepared.name else ""
+    day = day_of(prepared.ts, timezone) if prepared.name else ""
     call.stored.append(pack(record_id.hex, day, prepared.name, prepared.body))
     return call.ids[-1]
-
-
-@lru_cache(maxsize=4096)
-def _day(quarter_hour: int, timezone: ZoneInfo) -> str:
-    """The day of a quarter of an hour since the epoch: offsets from UTC are multiples of it."""
-    try:
-        return datetime.fromtimestamp(quarter_hour * 900, UTC).astimezone(timezone).strftime("%Y%m%d")
-    except (OverflowError, ValueError, OSError):
-        return "00000000"  # a year beyond 9999: nothing is counted by such a day
 
 
 def _identity(

@@ -9,8 +9,10 @@ deliveries by. Nothing after the line feed is ever parsed on the way to the vend
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -67,6 +69,19 @@ def pack(record_id: str, day: str, name: str, body: bytes) -> bytes:
 def header(day: str, name: str) -> bytes:
     """What stands between a record's id and its body; the same for all of a day's events of a name."""
     return b" " + day.encode() + b" " + orjson.dumps(name)[1:-1] + b"\n"
+
+
+def day_of(ts: int, timezone: ZoneInfo) -> str:
+    """The day (yyyymmdd) of epoch seconds in a time zone; offsets from UTC are whole quarters of an hour."""
+    return _day(ts // 900, timezone)
+
+
+@lru_cache(maxsize=4096)
+def _day(quarter_hour: int, timezone: ZoneInfo) -> str:
+    try:
+        return datetime.fromtimestamp(quarter_hour * 900, UTC).astimezone(timezone).strftime("%Y%m%d")
+    except (OverflowError, ValueError, OSError):
+        return "00000000"  # a year beyond 9999: nothing is counted by such a day
 
 
 def unpack(stored: bytes) -> StoredRecord:
