@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 import subprocess
 import sys
 import threading
@@ -405,7 +406,7 @@ def test_the_sample_through_the_wire(client: httpx.Client) -> None:
 
 
 def test_serving_in_the_foreground() -> None:
-    """The command's own way: it announces a development tool and its address, then serves."""
+    """The command's own way: it announces a development tool, serves, and ends on Ctrl-C."""
     code = "from worker.sandbox.server import serve; serve(port=0, passcode='given')"
     with subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True
@@ -420,6 +421,9 @@ def test_serving_in_the_foreground() -> None:
             headers = ACCOUNT | {"X-CleverTap-Passcode": "given"}
             answer = httpx.post(f"{address}/1/upload", json=events(1), headers=headers)
             assert answer.status_code == 200
+            served.send_signal(signal.SIGINT)
+            assert served.wait(20) == 0
+            assert "Traceback" not in served.stderr.read()
         finally:
             guard.cancel()
-            served.terminate()
+            served.kill()

@@ -87,6 +87,7 @@ class Ledger:
         if not rows:
             return 0
         _, kinds, names, stamps, bodies = map(list, zip(*rows, strict=True))
+        bodies = _fitted(bodies)
         # One string for all records of a name: each request parsed brings copies of its own.
         names = [self._spellings.setdefault(name, name) for name in names]
         counts = Counter(zip(kinds, names, map(self.day_of, stamps), strict=True))
@@ -155,3 +156,9 @@ class Ledger:
         chunk.bodies = [row.body for row in left]
         self.kept -= len(doomed)
         self.of(chunk.vendor).removed += len(doomed)
+
+
+def _fitted(bodies: list[bytes]) -> list[bytes]:
+    """The same bodies, each in memory of its own size: what orjson 3.13 returns holds on to some
+    4 kB (measured), and a body has 200 bytes. Compact JSON has no line feed of its own."""
+    return b"\n".join(bodies).split(b"\n")

@@ -63,7 +63,7 @@ class SandboxSettings:
     unauthorised_event_types: tuple[str, ...] = ("internal_audit",)
     unauthorised_properties: tuple[str, ...] = ("internal_score",)
 
-    # Bodies kept in memory, some 300 bytes each with a 190-byte event; the counts have no bound.
+    # Bodies kept in memory, some 400 bytes each with a 190-byte event; the counts have no bound.
     keep_records: int = 1_000_000
     keep_requests: int = 50
 
