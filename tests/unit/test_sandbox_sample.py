@@ -10,6 +10,7 @@ import pytest
 from worker.sandbox.clevertap import Judge
 from worker.sandbox.sample import expected_refusals, sample
 from worker.sandbox.server import create_app
+from worker.schemas.clevertap import CleverTapSchema
 
 
 def shipped_judge() -> Judge:
@@ -31,6 +32,13 @@ def test_one_in_a_hundred_is_refused(events: int, profiles: int, seed: int) -> N
     assert seen == {"event": events, "profile": profiles}
     assert refused == {"event": events // 100, "profile": profiles // 100}
     assert sum(refused.values()) == expected_refusals(events, profiles)
+
+
+def test_our_own_schema_passes_every_record() -> None:
+    """What is faulty is found by the vendor alone: no record is rejected at the producer."""
+    schema = CleverTapSchema()
+    for record in sample():
+        assert schema.prepare(record, now_s=1_700_000_000).kind == record["type"]
 
 
 def test_all_four_reasons_occur() -> None:

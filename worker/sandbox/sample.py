@@ -89,9 +89,17 @@ class _Shop:
         if step is None:
             self._steps = self._visit()
             step = next(self._steps)
-        if faulty:
-            step["evtName"] = self._rng.choice(("Web Page Viewed", "Legacy Page View"))
-        return step
+        return self._page_view(step["evtData"], step["identity"]) if faulty else step
+
+    def _page_view(self, step: Record, identity: str) -> Record:
+        """A page that was seen, told in place of ``step``; both names are refused."""
+        page = f"/{self._rng.choice(_GOODS)[1].lower()}"
+        return {
+            "identity": identity,
+            "type": "event",
+            "evtName": self._rng.choice(("Web Page Viewed", "Legacy Page View")),
+            "evtData": {"Page": page, "Visit": step["Visit"], "Step": step["Step"]},
+        }
 
     def profile(self, customer: int, *, faulty: bool) -> Record:
         """What is known of a customer; when ``faulty``, with an address or number refused."""

@@ -1,0 +1,33 @@
+"""The sandbox's page in the documentation, held against the code."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from worker.sandbox.rules import KINDS
+from worker.sandbox.server import create_app
+from worker.sandbox.settings import SandboxSettings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+
+
+def test_every_setting_is_documented() -> None:
+    """No setting is missing from the page, and the page names none that does not exist."""
+    table = PAGE.split("## Settings")[1].split("##")[0]
+    first_column = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`(\w+)`", " ".join(first_column)))
+    assert named == {field.name for field in dataclasses.fields(SandboxSettings)}
+
+
+def test_every_fault_is_documented() -> None:
+    """Each kind of fault has its line."""
+    assert set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)) >= set(KINDS)
+
+
+def test_every_control_is_documented() -> None:
+    """Each address of the sandbox's own is on the page."""
+    routes = create_app().routes()
+    missing = [path for path in routes if path.startswith("/sandbox") and path not in PAGE]
+    assert not missing
