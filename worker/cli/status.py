@@ -1,0 +1,76 @@
+"""`ingest status`: where every record is, once or again and again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from worker.buffer import Status
+
+    from .overview import Overview
+
+_EVERY_S = 1.0
+
+
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--watch", is_flag=True, help="Go on showing it, every second, until Ctrl-C.")
+@click.option("--destination", metavar="D", help="Show this one alone.")
+def status(as_json: bool, watch: bool, destination: str | None) -> None:
+    """Show where every record is, and the totals since the beginning.
+
+    Always: accepted = buffered + in flight + retrying + delivered + dead + purged. Shown are the
+    destinations that are delivered to, and those that still hold records.
+    """
+    from worker.settings import Settings
+
+    from .overview import Overview
+    from .redis_door import operator
+
+    settings = Settings.from_env()
+    overview = Overview.of(settings, operator(settings), only=destination)
+    if not watch:
+        _print_once(overview.statuses(), as_json)
+        return
+    try:
+        _watch(overview, as_json)
+    except KeyboardInterrupt:
+        click.get_current_context().exit(0)
+
+
+def _print_once(statuses: Mapping[str, Status], as_json: bool) -> None:
+    from .overview import as_json as shape
+    from .places import shown
+    from .terminal import standard_output
+
+    if as_json:
+        click.echo(json.dumps(shape(statuses)))
+    else:
+        standard_output().print(shown(statuses, now_ms=_now_ms()))
+
+
+def _watch(overview: Overview, as_json: bool) -> None:
+    """Show it every second: in place on a terminal, else one after the other."""
+    from .places import shown
+    from .terminal import standard_output
+
+    console = standard_output()
+    if as_json or not console.is_terminal:
+        while True:
+            _print_once(overview.statuses(), as_json)
+            time.sleep(_EVERY_S)
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(shown(overview.statuses(), now_ms=_now_ms()), refresh=True)
+            time.sleep(_EVERY_S)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
