@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import orjson
 
+from worker.verdicts import Meaning
+
 MAX_ERROR_CHARS: Final = 300
 MAX_RETRY_AFTER_S: Final = 86_400.0  # a wish beyond a day is no wish, and not the vendor's
 
@@ -32,6 +34,25 @@ def json_object(content: bytes) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             return None
     return value if isinstance(value, dict) else None
+
+
+def meaning_of(status: int) -> Meaning:
+    """What an HTTP status says of the whole request.
+
+    A status that the vendor does not list blames no record: a redirect or an unknown 4xx parks
+    the destination, 408, 409 and 425 ask for another attempt, 422 is a 400.
+    """
+    if 200 <= status <= 299:
+        return Meaning.ANSWERED
+    if status in (400, 422):
+        return Meaning.REFUSED
+    if status == 413:
+        return Meaning.TOO_LARGE
+    if status == 429:
+        return Meaning.THROTTLED
+    if 300 <= status <= 499 and status not in (408, 409, 425):
+        return Meaning.DENIED
+    return Meaning.UNAVAILABLE
 
 
 def told(text: Any) -> str:

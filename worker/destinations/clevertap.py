@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from worker.destinations.answers import json_object, retry_after_s, told
-from worker.destinations.headers import SecretHeaders
+from worker.destinations.answers import json_object, meaning_of, retry_after_s, told
+from worker.destinations.headers import SecretHeaders, credential
 from worker.errors import SettingsError
 from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
 
@@ -54,8 +54,8 @@ class CleverTap:
         self.base_url = base_url.rstrip("/")
         self._headers = SecretHeaders(
             {
-                "X-CleverTap-Account-Id": _header("account id", account_id),
-                "X-CleverTap-Passcode": _header("passcode", passcode),
+                "X-CleverTap-Account-Id": credential("CleverTap's account id", account_id),
+                "X-CleverTap-Passcode": credential("CleverTap's passcode", passcode),
                 "Content-Type": "application/json; charset=utf-8",
             }
         )
@@ -107,25 +107,6 @@ def base_url(region: str) -> str:
         known = ", ".join(sorted(REGIONS))
         raise SettingsError(f"{region[:40]!r} is no CleverTap region; known regions: {known}")
     return url
-
-
-def meaning_of(status: int) -> Meaning:
-    """What an HTTP status says of the whole request.
-
-    A status that the vendor does not list blames no record: a redirect or an unknown 4xx parks
-    the destination, 408, 409 and 425 ask for another attempt, 422 is a 400.
-    """
-    if 200 <= status <= 299:
-        return Meaning.ANSWERED
-    if status in (400, 422):
-        return Meaning.REFUSED
-    if status == 413:
-        return Meaning.TOO_LARGE
-    if status == 429:
-        return Meaning.THROTTLED
-    if 300 <= status <= 499 and status not in (408, 409, 425):
-        return Meaning.DENIED
-    return Meaning.UNAVAILABLE
 
 
 def _whole(
@@ -231,10 +212,3 @@ def _number(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
         return int(value)
     return None
-
-
-def _header(name: str, value: str) -> str:
-    """A credential as it can stand in a header; the error does not show it."""
-    if not value or not value.isascii() or not value.isprintable() or value != value.strip():
-        raise SettingsError(f"CleverTap's {name} must be printable ASCII without spaces around it")
-    return value

@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 import orjson
 
 from ..verdicts import Answer, Meaning, Request, Response
-from .answers import json_object, retry_after_s, told
-from .clevertap import CleverTap, meaning_of
+from .answers import json_object, meaning_of, retry_after_s, told
+from .clevertap import CleverTap
 
 _EVENTS: Final = "/1/events.json"
 _COUNTS: Final = "/1/counts/events.json"

@@ -1,0 +1,221 @@
+"""The marshmallow schemas of Bloomreach's two kinds of record.
+
+The vendor tells no kind in a record: one with an ``event_type`` is an event. Unknown keys pass, as
+the vendor's own modules send some; values are handed on as they are, never converted.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import orjson
+from marshmallow import INCLUDE, Schema, ValidationError, validates_schema
+
+from worker.records import EVENT, PROFILE
+from worker.schemas import bloomreach_rules as rules
+from worker.schemas.bloomreach_rules import NOBODY, Limits
+from worker.schemas.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
+from worker.schemas.rules import MAX_ERRORS, Errors, Rule, RuleField, join
+
+_MOST_BYTES_PER_CHAR = 6  # a control character in JSON
+
+
+class CustomerIds(RuleField):
+    """Who the record is about: hard and soft ids by name, one of them usable at least."""
+
+    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+        if not isinstance(value, dict) or not value:
+            return rules.NO_IDS
+        errors: Errors = {}
+        found = False
+        for name, given in value.items():
+            rule = _id_rule(given) if isinstance(name, str) else rules.BAD_KEY
+            if rule:
+                errors[join("", name)] = [rule]
+                if len(errors) >= MAX_ERRORS:
+                    break
+            found = found or usable_id(given) is not None
+        return errors or (None if found else rules.NO_VALID_ID)
+
+
+class EventType(RuleField):
+    """A type that is there."""
+
+    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+        return None if isinstance(value, str) and value.strip() else rules.NO_EVENT_TYPE
+
+
+class Timestamp(RuleField):
+    """Seconds since the epoch, or ISO 8601; null is as good as absent."""
+
+    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+        found = epoch_s(value)
+        return found if isinstance(found, Rule) else None
+
+
+class Properties(RuleField):
+    """An object of any JSON values, each of bounded size."""
+
+    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+        if not isinstance(value, dict):
+            return rules.NO_PROPERTIES
+        return cast("RecordSchema", self.parent).property_errors(value)
+
+
+class RecordSchema(Schema):
+    """What both kinds share: somebody whom the record is about, and properties."""
+
+    class Meta:
+        """What the vendor does not know, it takes all the same."""
+
+        unknown = INCLUDE
+
+    customer_ids = CustomerIds(rules.NO_IDS, required=True)
+
+    kind = ""
+    #: The key that holds the record's time.
+    time_key = ""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+        self._safe_chars = limits.value_bytes // _MOST_BYTES_PER_CHAR - 1
+        self._too_large = Rule(f"must be less than {limits.value_bytes} bytes of JSON")
+        self._too_many = Rule(f"must hold at most {limits.customer_properties} attributes")
+
+    def property_errors(self, properties: dict[Any, Any]) -> Errors | Rule | None:
+        """What is wrong with the properties, by name: one pass, the common types inline."""
+        errors: Errors = {}
+        for name, value in properties.items():
+            kind = type(value)
+            if kind is str and len(value) <= self._safe_chars:
+                rule = None
+            elif kind is float:
+                rule = None if value - value == 0 else NO_NUMBER
+            elif kind is bool or value is None:
+                rule = None
+            else:
+                self._add_value_errors(errors, name, value)
+                rule = None
+            if not isinstance(name, str):
+                rule = rules.BAD_KEY
+            if rule is not None:
+                errors[join("", name)] = [rule]
+            if len(errors) >= MAX_ERRORS:
+                break
+        return errors or None
+
+    def _add_value_errors(self, errors: Errors, name: Any, value: Any) -> None:
+        path = join("", name)
+        if isinstance(value, str):
+            if self._is_too_large(value):
+                errors[path] = [self._too_large]
+        elif isinstance(value, dict | list) or type(value) is tuple:
+            if found := json_errors(value, path):
+                errors.update(found)
+            elif self._is_too_large(value):
+                errors[path] = [self._too_large]
+        elif rule := scalar_rule(value):
+            errors[path] = [rule]
+
+    def _is_too_large(self, value: Any) -> bool:
+        try:
+            return len(orjson.dumps(value)) >= self._limits.value_bytes
+        except (TypeError, ValueError):
+            return False  # a lone surrogate or an odd key: the record's own serialisation tells
+
+    @validates_schema(skip_on_field_errors=False)
+    def check_unknown_keys(self, data: dict[Any, Any], **_: Any) -> None:
+        """One pass over the record's other keys: nothing that JSON cannot carry."""
+        errors: Errors = {}
+        for key, value in data.items():
+            if key in self.fields:
+                continue
+            if not isinstance(key, str):
+                errors[key] = [rules.BAD_KEY]
+            else:
+                errors.update(json_errors(value, key))
+        if errors:
+            raise ValidationError(errors)
+
+
+class EventSchema(RecordSchema):
+    """One event, as in the body of "Add event"; the newer page has ``properties`` optional."""
+
+    kind, time_key = EVENT, "timestamp"
+    event_type = EventType(rules.NO_EVENT_TYPE, required=True)
+    properties = Properties(rules.NO_PROPERTIES)
+    timestamp = Timestamp(rules.BAD_TS, allow_none=True)
+
+
+class CustomerSchema(RecordSchema):
+    """One update of a customer, as in the body of "Update customer properties"."""
+
+    kind, time_key = PROFILE, "update_timestamp"
+    properties = Properties(rules.NO_PROPERTIES, required=True)
+    update_timestamp = Timestamp(rules.BAD_TS, allow_none=True)
+
+    def property_errors(self, properties: dict[Any, Any]) -> Errors | Rule | None:
+        """As for events; and customer attributes are bounded in number, and named in ASCII."""
+        if len(properties) > self._limits.customer_properties:
+            return self._too_many
+        errors = super().property_errors(properties)
+        if isinstance(errors, Rule):
+            return errors
+        for name in properties:
+            if isinstance(name, str) and not name.isascii():
+                errors = errors or {}
+                errors[join("", name)] = [rules.BAD_NAME]
+        return errors
+
+
+def usable_id(value: Any) -> str | None:
+    """The id as text (the first usable one of an array), None when the vendor takes it for none."""
+    for each in value if isinstance(value, list | tuple) else (value,):
+        if not _is_id(each):
+            continue
+        text = str.__str__(each) if isinstance(each, str) else f"{each:d}"
+        if text not in NOBODY and any(map(str.isalnum, text)):
+            return text
+    return None
+
+
+def epoch_s(value: Any) -> float | Rule:
+    """The epoch seconds that a timestamp stands for, or the rule that it breaks."""
+    if isinstance(value, str):
+        if not rules.SECONDS.fullmatch(value):
+            return _iso_epoch_s(value)
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        return rules.BAD_TS
+    return rules.TS_IN_MILLISECONDS if value >= rules.MAX_TS_S else value
+
+
+def _iso_epoch_s(text: str) -> float | Rule:
+    """A date-time without an offset counts as UTC; the vendor's own reading is not published."""
+    if not rules.ISO_8601.fullmatch(text):
+        return rules.BAD_TS
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return rules.BAD_TS
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return seconds if seconds >= 0 else rules.BAD_TS
+
+
+def _id_rule(value: Any) -> Rule | None:
+    """The rule an id breaks; null, and words that name nobody, count as not set."""
+    if value is None:
+        return None
+    several = isinstance(value, list) or type(value) is tuple
+    for each in value if several else (value,):
+        if not _is_id(each):
+            return rules.BAD_ID
+        if isinstance(each, int) and not -(2**63) <= each < 2**64:
+            return NO_INTEGER
+    return None
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
