@@ -105,8 +105,9 @@ class Processes:
         self.all.append(process)
         return process
 
-    def start(self, name: str, *options: str, cwd: Path = ROOT, **env: str) -> Process:
-        """Start a line of the Procfile with options appended: `start("worker", REDIS_URL=url)`."""
+    def start(self, name: str, *options: str, env: Mapping[str, str], cwd: Path = ROOT) -> Process:
+        """Start a line of the Procfile, options appended, with ``env`` beside the present
+        environment: `start("worker", "-n", "a@%h", env={"REDIS_URL": url})`."""
         return self.run([*procfile()[name], *options], env=environment(env), name=name, cwd=cwd)
 
     def end(self) -> None:

@@ -1,0 +1,90 @@
+"""The configuration files for deployers, as the servers that read them understand them."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from support.environment import ROOT, environment
+from support.polling import poll_until
+from support.processes import Process, Processes, procfile
+from support.redis_servers import RedisFactory
+from worker.connections import operator_client
+from worker.redis_binaries import RedisBinary, redis_binaries
+
+LOGIN = "ada:correct horse"
+
+
+@pytest.mark.parametrize("binary", redis_binaries(), ids=str)
+def test_every_redis_understands_redis_conf(
+    binary: RedisBinary, processes: Processes, free_port: int, tmp_path: Path
+) -> None:
+    """Each Redis on this machine starts with config/redis.conf, and never evicts by it."""
+    conf = ROOT / "config" / "redis.conf"
+    options = ["--port", str(free_port), "--dir", str(tmp_path), "--bind", "127.0.0.1"]
+    server = processes.run([str(binary.path), str(conf), *options], env=environment({}))
+    server.wait_for("Ready to accept connections")
+    with redis.Redis(port=free_port) as client:
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("login", [{}, {"FLOWER_BASIC_AUTH": ""}, {"FLOWER_BASIC_AUTH": "ada"}])
+def test_flower_does_not_start_without_a_login(login: dict[str, str], redis_url: str) -> None:
+    """Without a name and a password Flower ends at once, and says what to set."""
+    env = environment({"REDIS_URL": redis_url, **login})
+    ended = subprocess.run(
+        procfile()["flower"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    assert "set FLOWER_BASIC_AUTH to name:password" in ended.stderr
+
+
+def start_flower(processes: Processes, port: int, env: dict[str, str]) -> Process:
+    """Flower by its Procfile line, on a port of the test's own, answering."""
+    flower = processes.start("flower", f"--port={port}", env=env)
+
+    def healthy() -> bool:
+        assert flower.returncode is None, flower.output()
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/healthcheck").is_success
+        except httpx.TransportError:
+            return False
+
+    poll_until(healthy, 60, "Flower answers")
+    return flower
+
+
+def test_flower_shows_nothing_without_its_login(
+    processes: Processes, free_port: int, redis_factory: RedisFactory
+) -> None:
+    """Pages and API are refused without the login, and open with it."""
+    url = redis_factory().url
+    start_flower(processes, free_port, {"REDIS_URL": url, "FLOWER_BASIC_AUTH": LOGIN})
+    basic = {"Authorization": "Basic " + base64.b64encode(LOGIN.encode()).decode()}
+    for page in ("/", "/workers", "/tasks", "/broker", "/api/tasks"):
+        assert httpx.get(f"http://127.0.0.1:{free_port}{page}").status_code == 401, page
+    answer = httpx.get(f"http://127.0.0.1:{free_port}/api/tasks", headers=basic)
+    assert answer.status_code == 200
+
+
+def test_flowers_login_may_come_from_a_file(
+    processes: Processes, free_port: int, redis_factory: RedisFactory, tmp_path: Path
+) -> None:
+    """FLOWER_BASIC_AUTH_FILE names a file with the login; its line feed is no part of it."""
+    file = tmp_path / "login"
+    file.write_text(LOGIN + "\n")
+    server = redis_factory()
+    env = {"REDIS_URL": server.url, "FLOWER_BASIC_AUTH_FILE": str(file)}
+    start_flower(processes, free_port, env)
+    name, _, password = LOGIN.partition(":")
+    answer = httpx.get(f"http://127.0.0.1:{free_port}/api/tasks", auth=(name, password))
+    assert answer.status_code == 200
+    with operator_client(server.url) as client:
+        assert client.ping()

@@ -1,0 +1,337 @@
+"""A vendor on loopback, on raw sockets: it answers as CleverTap's upload does, or as a test says.
+
+What a request meets is decided when its first byte arrives: the next of the `script`ed plays, else
+the `usual` one. `support.plays` has plays for each way an answer can go wrong. A ledger keeps every
+record the vendor took, by its identity, so that a test can tell where each record is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import pytest
+
+MISCELLANEOUS, RESTRICTED_EVENT = 555, 513
+Record = Mapping[str, Any]
+Play = Callable[["Exchange"], None]
+Whole = Callable[[Sequence[Record]], tuple[int, str] | None]
+
+
+@dataclass(slots=True)
+class Received:
+    """One request: when it came and was answered (monotonic seconds), how large it was, what it met.
+
+    ``under_way`` counts the requests the vendor had before it just then, this one included;
+    ``status`` is 0 as long as it was not answered.
+    """
+
+    began_s: float
+    under_way: int
+    path: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    identities: Sequence[str] = ()
+    status: int = 0
+    ended_s: float = 0.0
+
+    @property
+    def records(self) -> int:
+        """The number of records in it."""
+        return len(self.identities)
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether it only asked for validation."""
+        return "dryRun=1" in self.path
+
+
+class Exchange:
+    """One request on one connection, for a play to read as much of as it likes, and to answer."""
+
+    def __init__(self, vendor: LoopbackVendor, connection: socket.socket, noted: Received) -> None:
+        self.vendor = vendor
+        self.noted = noted
+        self.open = True
+        self._connection = connection
+        self._rest = b""
+
+    def head(self) -> int:
+        """Read to the end of the headers; returns the length of the body to come."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += self._receive()
+        head, _, self._rest = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        named = (line.split(":", 1) for line in lines)
+        self.noted.headers = {name.lower(): value.strip() for name, value in named}
+        self.noted.path = first.split(" ")[1]
+        self.noted.bytes = int(self.noted.headers.get("content-length", 0))
+        return self.noted.bytes
+
+    def body(self, size: int) -> bytes:
+        """Read so many bytes of the body."""
+        parts = [self._rest]
+        missing = size - len(self._rest)
+        while missing > 0:
+            parts.append(self._receive())
+            missing -= len(parts[-1])
+        data = b"".join(parts)
+        self._rest = data[size:]
+        return data[:size]
+
+    def records(self) -> list[Record]:
+        """Read the whole request and note whose records are in it."""
+        records: list[Record] = json.loads(self.body(self.head()))["d"]
+        self.noted.identities = [str(record["identity"]) for record in records]
+        return records
+
+    def answer(
+        self, status: int, body: bytes | Record, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """A whole answer."""
+        self.send(rendered(status, body, headers))
+        self.noted.status = status
+
+    def send(self, data: bytes) -> None:
+        """These bytes, and nothing else."""
+        self._connection.sendall(data)
+
+    def wait(self, seconds: float) -> None:
+        """Take so long; less when the vendor closes."""
+        self.vendor.closing.wait(seconds)
+
+    def reset(self) -> None:
+        """End the connection with a RST, so that the other side is told of an error."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        self.open = False
+        self._connection.close()
+
+    def silence(self) -> None:
+        """Say nothing until the other side gives up, or the vendor closes."""
+        while not self.vendor.closing.is_set():
+            if readable(self._connection, 0.05) and not self._connection.recv(65536):
+                return
+
+    def _receive(self) -> bytes:
+        data = self._connection.recv(262_144)
+        if not data:
+            raise ConnectionError("the other side hung up")
+        return data
+
+
+def rendered(status: int, body: bytes | Record, headers: Mapping[str, str] | None = None) -> bytes:
+    """An answer as it stands on the wire."""
+    content = (
+        body if isinstance(body, bytes) else json.dumps(body, separators=(" , ", " : ")).encode()
+    )
+    named = {"Content-Type": "application/json;charset=utf-8", **(headers or {})}
+    lines = [f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}"]
+    lines += [f"{name}: {value}" for name, value in named.items()]
+    return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
+
+
+def readable(connection: socket.socket, seconds: float) -> bool:
+    """Whether there is something to read, or the other side hung up, before so many seconds."""
+    if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        return True
+    return bool(select.select([connection], [], [], seconds)[0])
+
+
+def usual(exchange: Exchange) -> None:
+    """Answer as CleverTap does, as its present limit, whole-request rule and codes say."""
+    vendor, records = exchange.vendor, exchange.records()
+    if vendor.limit is not None and exchange.noted.under_way > vendor.limit:
+        exchange.answer(429, failure(429, "Too many concurrent requests"), vendor.throttle_headers)
+        return
+    exchange.wait(vendor.latency_s)
+    if vendor.whole and (refused := vendor.whole(records)):
+        exchange.answer(refused[0], failure(*refused))
+        return
+    exchange.answer(200, vendor.take(records, dry_run=exchange.noted.dry_run))
+
+
+def failure(code: int, error: str) -> Record:
+    """The vendor's answer for a whole request."""
+    return {"status": "fail", "error": error, "code": code}
+
+
+class LoopbackVendor:
+    """A vendor on a port of loopback, from construction to `close`.
+
+    ``limit`` is how many requests it bears at once (429 above), ``latency_s`` how long each takes,
+    ``whole`` a rule that refuses whole requests. All may be changed while it runs.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.usual: Play = usual
+        self.limit: int | None = None
+        self.latency_s = 0.0
+        self.whole: Whole | None = None
+        self.throttle_headers: Mapping[str, str] = {}
+        self.closing = threading.Event()
+        self.requests: list[Received] = []
+        self.taken: Counter[str] = Counter()
+        self._tls = tls
+        self._script: deque[Play] = deque()
+        self._codes: dict[str, deque[int]] = {}
+        self._always: dict[str, int] = {}
+        self._under_way = 0
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._listener: socket.socket | None = None
+        self.port = 0
+        self.open()
+
+    @property
+    def base_url(self) -> str:
+        """The address to send to."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def open(self) -> None:
+        """Accept connections, after `refuse` on the same port as before."""
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Small, so that a large request cannot wait, unread, in this side's memory.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        listener.bind(("127.0.0.1", self.port))
+        listener.listen(128)
+        self.port, self._listener = listener.getsockname()[1], listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def refuse(self) -> None:
+        """Be down: refuse connections, and cut those there are."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End."""
+        self.closing.set()
+        self.refuse()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def script(self, *plays: Play) -> None:
+        """What the next requests meet, one each."""
+        with self._lock:
+            self._script.extend(plays)
+
+    def prescribe(self, identity: str, *codes: int, always: int | None = None) -> None:
+        """Answer this record's next attempts with these codes; ``always`` is what follows them."""
+        self._codes[identity] = deque(codes)
+        if always is not None:
+            self._always[identity] = always
+
+    def take(self, records: Sequence[Record], *, dry_run: bool = False) -> Record:
+        """Enter the records into the ledger, but those whose code says no; returns the answer."""
+        refusals = []
+        with self._lock:
+            for position, record in enumerate(records, 1):
+                identity = str(record["identity"])
+                codes = self._codes.get(identity)
+                code = codes.popleft() if codes else self._always.get(identity)
+                if code is not None:
+                    error = f"No. Skipped record number : {position}"
+                    refusals.append(
+                        {"status": "fail", "code": code, "error": error, "record": record}
+                    )
+                elif not dry_run:
+                    self.taken[identity] += 1
+        processed = len(records) - len(refusals)
+        word = "success" if not refusals else "partial" if processed else "fail"
+        return {"status": word, "processed": processed, "unprocessed": refusals}
+
+    @property
+    def uploads(self) -> list[Received]:
+        """The requests that were no dry runs."""
+        return [each for each in list(self.requests) if not each.dry_run]
+
+    @property
+    def most_under_way(self) -> int:
+        """The most requests it had before it at once."""
+        return max((each.under_way for each in list(self.requests)), default=0)
+
+    def answers(self) -> Counter[int]:
+        """How often it answered with each status; 0 where it gave no whole answer."""
+        return Counter(each.status for each in list(self.requests))
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self.closing.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = self._tls.wrap_socket(plain, server_side=True) if self._tls else plain
+            with self._lock:
+                self._connections.add(connection)
+            try:
+                while not self.closing.is_set() and readable(connection, 60.0):
+                    if not self._exchange(connection):
+                        break
+            finally:
+                with self._lock:
+                    self._connections.discard(connection)
+                connection.close()
+
+    def _exchange(self, connection: socket.socket) -> bool:
+        """Play one request; whether the connection may bring another."""
+        if not _has_data(connection):
+            return False
+        with self._lock:
+            self._under_way += 1
+            noted = Received(time.monotonic(), self._under_way)
+            self.requests.append(noted)
+            play = self._script.popleft() if self._script else self.usual
+        exchange = Exchange(self, connection, noted)
+        try:
+            play(exchange)
+        finally:
+            noted.ended_s = time.monotonic()
+            with self._lock:
+                self._under_way -= 1
+        return exchange.open
+
+
+def _has_data(connection: socket.socket) -> bool:
+    """Whether what is readable is a request, not the end of the connection; reads nothing."""
+    if isinstance(connection, ssl.SSLSocket):
+        return True
+    return bool(connection.recv(1, socket.MSG_PEEK))
+
+
+@pytest.fixture
+def vendor() -> Iterator[LoopbackVendor]:
+    """A vendor that answers well until it is told otherwise."""
+    with LoopbackVendor() as running:
+        yield running
