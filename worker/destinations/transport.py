@@ -1,7 +1,7 @@
 """The one way out to a vendor: httpx, with a deadline that holds whatever the other side does.
 
-httpx's own timeouts bound each read, so a vendor that sends a byte a second would hold a request for
-ever, past its lease. Here every socket operation gets what is left until the request's deadline.
+httpx's own timeouts bound each read, so a vendor that sends a byte a second would hold a request
+for ever, past its lease. Here every socket operation gets what is left until the deadline.
 
 What a failure means is decided by what the vendor can have received: a request of which it lacks a
 single byte cannot have been carried out; one that left us whole may have been.
@@ -9,6 +9,8 @@ single byte cannot have been carried out; one that left us whole may have been.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 import threading
 import time
@@ -18,17 +20,27 @@ from typing import Any
 import httpcore
 import httpx
 
+from ..errors import SettingsError
 from ..verdicts import Answer, Meaning, Request, Response
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # 5000 exported events a page, or 1000 echoed records
-_CHUNK = 65536
+#: Everything httpcore may raise; a test holds this to its list.
+FAILURES = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
+)
 
 
 class Transport:
     """Sends requests to one address; safe to share between threads, not across a fork.
 
     ``timeout_s`` bounds a whole request, from connecting to the answer's last byte. Redirects are
-    never followed: they would carry credentials to another host.
+    never followed: they would carry credentials to another host. SettingsError when ``base_url`` is
+    no address, so that a mistake in it is found at start and not by a batch.
     """
 
     def __init__(
@@ -39,7 +51,7 @@ class Transport:
         connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        self._base_url = _checked(base_url)
         self._timeout_s = timeout_s
         self._deadlines = _Deadlines(clock)
         pool = httpcore.ConnectionPool(
@@ -49,10 +61,12 @@ class Transport:
             keepalive_expiry=30.0,
             network_backend=_Backend(self._deadlines),
         )
-        self._client = httpx.Client(transport=_PoolTransport(pool), trust_env=False)
+        self._client = httpx.Client(
+            transport=_PoolTransport(pool, self._deadlines), trust_env=False
+        )
 
     def send(self, request: Request) -> Response | Answer:
-        """The vendor's response; or, when there is none, what that means (unreachable, ambiguous)."""
+        """The vendor's response; or what it means that there is none (unreachable, ambiguous)."""
         outgoing = httpx.Request(
             request.method,
             httpx.URL(self._base_url + request.path),
@@ -64,18 +78,12 @@ class Transport:
         with self._deadlines.request(self._timeout_s) as progress:
             try:
                 response = self._client.send(outgoing, follow_redirects=False)
-            except httpcore.ConnectError as error:
-                return Answer(Meaning.UNREACHABLE, error=_text("cannot connect", error))
-            except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            except FAILURES as error:
                 whole = progress.whole
                 return Answer(
                     Meaning.AMBIGUOUS if whole else Meaning.UNREACHABLE,
                     error=_text("no whole answer" if whole else "request not sent", error),
                 )
-            except httpx.DecodingError:
-                return Answer(Meaning.GARBLED, error="the answer's compression cannot be undone")
-            except _AnswerTooLarge:
-                return Answer(Meaning.GARBLED, error=f"answer above {MAX_ANSWER_BYTES} bytes")
         return Response(response.status_code, dict(response.headers), response.content)
 
     def stop_by(self, seconds: float) -> None:
@@ -87,14 +95,23 @@ class Transport:
         self._client.close()
 
 
+def _checked(base_url: str) -> str:
+    """The address without a slash at its end, once it is known to be one."""
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise SettingsError(f"base_url: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise SettingsError(
+            "base_url: must be a scheme and a host, as in https://api.clevertap.com"
+        )
+    return base_url.rstrip("/")
+
+
 def _text(what: str, error: Exception) -> str:
-    """The kind of failure in words. A local protocol error quotes our own headers, so it is not quoted."""
+    """The kind of failure in words; not a local protocol error's own, which quote our headers."""
     detail = "" if isinstance(error, httpcore.LocalProtocolError) else str(error)
     return f"{what}: {type(error).__name__}{': ' + detail[:200] if detail else ''}"
-
-
-class _AnswerTooLarge(Exception):
-    """The answer passed the size we are ready to hold."""
 
 
 class _Progress(threading.local):
@@ -147,6 +164,7 @@ class _Stream(httpcore.NetworkStream):
         self._deadlines = deadlines
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        del timeout  # here and below: the deadline stands in its place
         while (left := self._deadlines.left()) > 0:
             try:
                 return self._stream.read(max_bytes, timeout=min(left, _SLICE_S))
@@ -155,15 +173,26 @@ class _Stream(httpcore.NetworkStream):
         raise httpcore.ReadTimeout("deadline passed")
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write to the last byte. httpcore's own bounds each piece that the other side takes, so
+        one that reads a little at a time would hold us past the deadline."""
+        del timeout
         progress = self._deadlines.progress
+        sending: socket.socket = self._stream.get_extra_info("socket")
+        left_over = memoryview(buffer)
         try:
-            if (left := self._deadlines.left()) <= 0:
-                raise httpcore.WriteTimeout("deadline passed")
-            self._stream.write(buffer, timeout=left)
-            progress.written = True
-        except (httpcore.WriteTimeout, httpcore.WriteError):
+            while left_over:
+                if (left := self._deadlines.left()) <= 0:
+                    raise httpcore.WriteTimeout("deadline passed")
+                sending.settimeout(min(left, _SLICE_S))
+                with contextlib.suppress(TimeoutError):
+                    left_over = left_over[sending.send(left_over) :]
+        except OSError as error:
+            progress.broken = True
+            raise httpcore.WriteError(str(error)) from error
+        except httpcore.WriteTimeout:
             progress.broken = True
             raise
+        progress.written = True
 
     def close(self) -> None:
         self._stream.close()
@@ -174,6 +203,7 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
+        del timeout
         left = max(0.001, self._deadlines.left())
         stream = self._stream.start_tls(ssl_context, server_hostname, timeout=left)
         return _Stream(stream, self._deadlines)
@@ -197,48 +227,77 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        left = max(0.001, self._deadlines.left())
-        stream = self._backend.connect_tcp(
-            host, port, timeout=left, local_address=local_address, socket_options=socket_options
-        )
-        return _Stream(stream, self._deadlines)
+        del timeout
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host}: {error}") from error
+        # A name may stand for several addresses: each gets its share of the time that is left, else
+        # a few that do not answer would take a request past its lease.
+        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+        for others, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
+            share = max(0.001, self._deadlines.left() / (others + 1))
+            try:
+                stream = self._backend.connect_tcp(
+                    address,
+                    port,
+                    timeout=share,
+                    local_address=local_address,
+                    socket_options=socket_options,
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if not others:
+                    raise
+            else:
+                return _Stream(stream, self._deadlines)
+        raise httpcore.ConnectError(f"{host}: no address")
 
 
 class _PoolTransport(httpx.BaseTransport):
     """Joins httpx's client to httpcore's pool; answers are read to their end, up to a size."""
 
-    def __init__(self, pool: httpcore.ConnectionPool) -> None:
+    def __init__(self, pool: httpcore.ConnectionPool, deadlines: _Deadlines) -> None:
         self._pool = pool
+        self._deadlines = deadlines
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
         outgoing = httpcore.Request(
             method=request.method.encode(),
             url=httpcore.URL(
-                scheme=url.raw_scheme,
-                host=url.raw_host,
-                port=url.port,
-                target=request.extensions["target"],
+                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
             ),
             headers=request.headers.raw,
             content=request.content,
-            extensions={"timeout": {}},
+            extensions={"timeout": {"pool": max(0.001, self._deadlines.left())}},
         )
         answer = self._pool.handle_request(outgoing)
         try:
-            return httpx.Response(answer.status, headers=answer.headers, content=_read(answer))
+            content = _read(answer)
         finally:
             answer.close()
+        with contextlib.suppress(httpx.DecodingError):
+            return httpx.Response(answer.status, headers=answer.headers, content=content)
+        # A compression that cannot be undone hides the words, not the status.
+        kept = [each for each in answer.headers if each[0].lower() != b"content-encoding"]
+        return httpx.Response(answer.status, headers=kept)
 
     def close(self) -> None:
         self._pool.close()
 
 
 def _read(answer: httpcore.Response) -> bytes:
+    """The whole body. What is too large counts as empty; so does what breaks off, but in a success:
+    there the body is the answer, and elsewhere the status has told enough."""
     chunks, size = [], 0
-    for chunk in answer.iter_stream():
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise _AnswerTooLarge
-        chunks.append(chunk)
+    try:
+        for chunk in answer.iter_stream():
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                return b""
+            chunks.append(chunk)
+    except FAILURES:
+        if 200 <= answer.status <= 299:
+            raise
+        return b""
     return b"".join(chunks)
