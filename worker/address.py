@@ -8,10 +8,12 @@ from .settings import Settings
 
 
 def redis_url(settings: Settings) -> str:
-    """The address of the Redis that holds the records: REDIS_URL, or the embedded one that runs here.
+    """REDIS_URL, or the address of the embedded Redis that runs here.
 
     SettingsError when there is neither.
     """
     if url := settings.redis_url.reveal() or running_url():
         return url
-    raise SettingsError("REDIS_URL: not set, and no embedded Redis runs in ./var (`ingest up` starts one)")
+    raise SettingsError(
+        "REDIS_URL: not set, and no embedded Redis runs in ./var (`ingest up` starts one)"
+    )

@@ -75,5 +75,7 @@ app.add_defaults(_configuration)
 
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
-    configure(str(loglevel or "INFO") if not isinstance(loglevel, int) else "INFO",
-              as_json=os.environ.get("INGEST_LOG_FORMAT") == "json")
+    configure(
+        str(loglevel or "INFO") if not isinstance(loglevel, int) else "INFO",
+        as_json=os.environ.get("INGEST_LOG_FORMAT") == "json",
+    )

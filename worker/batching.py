@@ -1,4 +1,4 @@
-"""Bodies of requests out of stored records, and what is counted of them: bytes are joined, not parsed."""
+"""What a request is made of, and what is counted of it: bytes are joined and cut, not parsed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def bodies(stored: Iterable[bytes]) -> list[bytes]:
 
 
 def tallies(stored: Iterable[bytes]) -> Counter[bytes]:
-    """How many records there are of each day and event name; records without a name count for none."""
+    """How many records there are of each day and event name; those without a name are left out."""
     counted = Counter(map(tally_key, stored))
     return Counter({key: n for key, n in counted.items() if not key.endswith(b" ")})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery.beat import PersistentScheduler, ScheduleEntry
-from kombu import Connection
+from kombu.connection import Connection
 
 # A tick that waits behind so many others adds nothing: each does all there is to do.
 MOST_WAITING = 10

@@ -12,11 +12,12 @@ from .address import redis_url
 from .buffer import Buffer
 from .connections import worker_client
 from .delivery import Deliverer
-from .destinations import clevertap
 from .destinations.base import Vendor
+from .destinations.bloomreach import BASE_URL as BLOOMREACH_URL
+from .destinations.bloomreach import Bloomreach
+from .destinations.clevertap import CleverTap, base_url
 from .destinations.transport import Transport
 from .drain import Ask, Drain
-from .errors import SettingsError
 from .settings import Destination, Settings
 
 # A request under way when the process is told to stop may go on so long; what is not answered then
@@ -27,12 +28,17 @@ STOP_WITHIN_S = 20.0
 def vendor_of(settings: Destination) -> Vendor:
     """The vendor's side of a destination."""
     if settings.vendor == "clevertap":
-        return clevertap.CleverTap(
-            settings.base_url or clevertap.base_url(settings.region),
+        return CleverTap(
+            settings.base_url or base_url(settings.region),
             settings.account_id,
             settings.passcode.reveal(),
         )
-    raise SettingsError(f"destinations.{settings.name}.vendor: no deliveries to {settings.vendor} yet")
+    return Bloomreach(
+        settings.base_url or BLOOMREACH_URL,
+        settings.project_token,
+        settings.api_key_id,
+        settings.api_secret.reveal(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Runtime:
             vendor,
             transport,
             stopping=self._stopping.is_set,
+            wait=self._stopping.wait,
             spread=drain.fill,
         )
         return Line(settings, buffer, drain, deliverer, transport)

@@ -1,4 +1,4 @@
-"""The tick: what ran out waits again, what is due or ready is claimed, and its delivery is asked for.
+"""The tick: what ran out waits again; what is due or ready is claimed, its delivery asked for.
 
 Any number of drains may run at once, on any number of machines: each claim is one atomic step.
 """
@@ -44,7 +44,8 @@ class Drain:
         found = self.buffer.tick()
         if found.memory_full:
             log.error(
-                "Redis is nearly out of memory: producers are refused", destination=self.settings.name
+                "Redis is nearly out of memory: producers are refused",
+                destination=self.settings.name,
             )
         if found.probe_due:
             self.ask.probe(self.settings)

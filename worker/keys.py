@@ -49,12 +49,12 @@ def counters(destination: str) -> str:
 
 
 def tally(destination: str, day: str) -> str:
-    """The hash of one day's delivered records by event name; ``day`` is yyyymmdd."""
+    """The hash of one day's delivered records by event name; the day is yyyymmdd."""
     return f"{base(destination)}:tally:{day}"
 
 
 def reconciled(destination: str, day: str) -> str:
-    """The last comparison of one day's tally with the vendor's counts (JSON); ``day`` is yyyymmdd."""
+    """The last comparison of a day's tally with the vendor's counts (JSON); the day is yyyymmdd."""
     return f"{base(destination)}:reconciled:{day}"
 
 

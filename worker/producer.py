@@ -1,7 +1,7 @@
 """The way in: a record is checked, stamped, serialised and put into the buffer, in one round trip.
 
-Nothing is kept in this process: when a call returns, the record is in Redis, and when it raises, the
-error says whether it may be. There is no thread and no queue that a fork or an exit could lose.
+Nothing is kept in this process: when a call returns, the record is in Redis, and when it raises,
+the error says whether it may be. There is no thread and no queue that a fork or an exit could lose.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .schemas.vendors import Schema, schema_for
 from .scripts import script
 from .settings import Destination, Settings
 
-# One call of `accept` holds Redis for about a millisecond per thousand records: others wait so long.
+# One call of `accept` holds Redis for about a millisecond per thousand records.
 MOST_PER_CALL = 1000
 
 
@@ -93,9 +93,12 @@ class _Desk:
         return prepared
 
     def calls(
-        self, destination: Destination, records: Iterable[Mapping[str, Any]], refusals: list[Rejected]
+        self,
+        destination: Destination,
+        records: Iterable[Mapping[str, Any]],
+        refusals: list[Rejected],
     ) -> Iterator[_Call]:
-        """Group valid records into calls, kind by kind, in order; note the others in ``refusals``."""
+        """Group valid records into calls, kind by kind, in order; note the others as refusals."""
         open_calls: dict[str, _Call] = {}
         for position, record in enumerate(records):
             try:
@@ -187,7 +190,7 @@ class Producer:
         ts: int | datetime | None = None,
         destination: str | None = None,
     ) -> str:
-        """Enqueue one profile update; updates of one identity stay in order. Returns the record's id."""
+        """Enqueue one profile update; those of one identity stay in order. Returns the id."""
         target = self._desk.destination(destination)
         ids = _identity(identity, fbid, gpid, object_id)
         record = self._desk.schema(target).profile(properties, ids=ids, ts=_seconds(ts))
@@ -311,7 +314,9 @@ class AsyncProducer:
     async def _accept(self, destination: Destination, call: _Call) -> None:
         args = accept_arguments(destination, call.kind, call.identities, call.stored)
         try:
-            answer = await script("accept").run_async(self._client, keys.base(destination.name), *args)
+            answer = await script("accept").run_async(
+                self._client, keys.base(destination.name), *args
+            )
         except RedisError as error:
             _raise(error, destination)
         accepted(destination, answer)
@@ -330,4 +335,3 @@ def _single(desk: _Desk, destination: Destination, record: Mapping[str, Any]) ->
 
 def _seconds(ts: int | datetime | None) -> int | None:
     return int(ts.timestamp()) if isinstance(ts, datetime) else ts
-

@@ -1,6 +1,6 @@
-"""A record, from acceptance to the wire: what is stored is a short header and the exact bytes to send.
+r"""A record from acceptance to the wire: a short header, and the exact bytes to send.
 
-    <id: 32 hex digits> <day: yyyymmdd> <name, JSON-escaped>\\n<the record's JSON>
+    <id: 32 hex digits> <day: yyyymmdd> <name, JSON-escaped>\n<the record's JSON>
 
 The id is a UUIDv7, so it carries the time of acceptance; day and name are what `settle` counts
 deliveries by. Nothing after the line feed is ever parsed on the way to the vendor.
@@ -67,19 +67,20 @@ def pack(record_id: str, day: str, name: str, body: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def header(day: str, name: str) -> bytes:
-    """What stands between a record's id and its body; the same for all of a day's events of a name."""
+    """What stands between a record's id and its body: the same for a day's events of one name."""
     return b" " + day.encode() + b" " + orjson.dumps(name)[1:-1] + b"\n"
 
 
 def day_of(ts: int, timezone: ZoneInfo) -> str:
-    """The day (yyyymmdd) of epoch seconds in a time zone; offsets from UTC are whole quarters of an hour."""
+    """The day (yyyymmdd) of epoch seconds in a time zone: offsets are quarters of an hour."""
     return _day(ts // 900, timezone)
 
 
 @lru_cache(maxsize=4096)
 def _day(quarter_hour: int, timezone: ZoneInfo) -> str:
     try:
-        return datetime.fromtimestamp(quarter_hour * 900, UTC).astimezone(timezone).strftime("%Y%m%d")
+        moment = datetime.fromtimestamp(quarter_hour * 900, UTC)
+        return moment.astimezone(timezone).strftime("%Y%m%d")
     except (OverflowError, ValueError, OSError):
         return "00000000"  # a year beyond 9999: nothing is counted by such a day
 
@@ -99,5 +100,5 @@ def body_of(stored: bytes) -> bytes:
 
 
 def tally_key(stored: bytes) -> bytes:
-    """Day and escaped name, as they stand in the header: what deliveries are counted by."""
+    """Day and escaped name, as the header has them: what deliveries are counted by."""
     return stored[ID_LENGTH + 1 : stored.index(b"\n")]

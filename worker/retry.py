@@ -3,13 +3,14 @@
 Rows of the table, by the meaning of the vendor's answer:
 
     answered               each record by its verdict; a retry counts an attempt
-    garbled                unknown: again, bounded, then dead as ``unconfirmed``
+    garbled                unknown: again, bounded, then dead as ``unconfirmed``; at once where the
+                           account asks that nothing be sent twice (``ambiguous = "dead_letter"``)
     refused, too_large     halved until the offender stands alone; alone, it dies
     denied                 untouched; the destination is parked
     throttled              untouched; again after the vendor's wish or a back-off
     unavailable,
-    unreachable            untouched; again with back-off until the horizon, then dead as ``expired``
-    ambiguous              the same, and counted; or dead as ``ambiguous`` where the account asks so
+    unreachable            untouched; again with back-off until the horizon, then dead: ``expired``
+    ambiguous              the same, and counted; or dead as ``ambiguous``, if the account asks so
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Split:
 class Decision:
     """What becomes of the batch, and what the destination learns from the answer.
 
-    ``park`` is the reason to stop the destination, ``wait_ms`` how long the vendor asked us to wait.
+    ``park`` is the reason to stop the destination, ``wait_ms`` the wait that the vendor asked for.
     """
 
     action: Settle | Split
@@ -71,9 +72,24 @@ class Decision:
 
 
 def backoff_ms(attempt: int, base_s: float, cap_s: float, random: float) -> int:
-    """Full jitter: evenly between nothing and ``base * 2^attempt``, at most ``cap``; ``random`` is in [0, 1)."""
+    """Full jitter: evenly between nothing and ``base * 2^attempt``, at most ``cap``.
+
+    ``random`` is in [0, 1).
+    """
     ceiling: float = min(cap_s, base_s * 2.0 ** min(attempt, 30))
     return int(1000 * random * ceiling)
+
+
+def wait_by_age_ms(attempt: Attempt, settings: Destination, random: float) -> int:
+    """How long a batch waits that failed for no fault of a record: the longer, the older it is.
+
+    The destination holds back as a whole while nothing succeeds; this is for the batch that alone
+    makes the vendor fail, and would else be sent again every second, before all others. A quarter
+    of its age is little after a short outage, and lets its tries grow rare.
+    """
+    age_s = max(0, attempt.now_ms - attempt.first_claim_ms) / 1000
+    ceiling_s = min(settings.backoff_cap_s, max(settings.backoff_base_s, age_s / 4))
+    return int(1000 * random * ceiling_s)
 
 
 def decide(answer: Answer, attempt: Attempt, settings: Destination, random: float) -> Decision:
@@ -89,12 +105,20 @@ def decide(answer: Answer, attempt: Attempt, settings: Destination, random: floa
             return Decision(_isolate(answer, attempt), "success")
         case Meaning.DENIED:
             settle = Settle(_again(answer), counts_attempt=False)
-            return Decision(settle, park=f"{answer.status}: {answer.error}")
+            return Decision(settle, park=_parking(answer, settings))
         case Meaning.THROTTLED:
             return _throttled(answer, settings, random)
         case Meaning.UNAVAILABLE | Meaning.UNREACHABLE | Meaning.AMBIGUOUS:
             wait_ms = int(1000 * (answer.retry_after_s or 0))
             return Decision(_failed(answer, attempt, settings, random), "failure", wait_ms=wait_ms)
+
+
+def _parking(answer: Answer, settings: Destination) -> str:
+    """Why the destination is parked, and what to do: an operator reads it in the status."""
+    return (
+        f"{answer.status}: {answer.error}; check its credentials and address: "
+        f"a probe every {settings.probe_interval_s:g} s takes it up again"
+    )
 
 
 def _again(answer: Answer) -> Verdict:
@@ -106,10 +130,12 @@ def _by_verdicts(
 ) -> Settle:
     """Close verdicts: what was tried too often dies under the reason it was tried again for."""
     last = attempt.attempt + 1 >= settings.max_attempts
+    once = settings.ambiguous == "dead_letter"
     delay_ms = backoff_ms(attempt.attempt, settings.backoff_base_s, settings.backoff_cap_s, random)
 
     def closed(verdict: Verdict) -> Verdict:
-        if verdict.outcome is Outcome.RETRY and last:
+        final = last or (once and verdict.reason == UNCONFIRMED)
+        if verdict.outcome is Outcome.RETRY and final:
             return Verdict(Outcome.DEAD, verdict.reason, verdict.code, verdict.error)
         return verdict
 
@@ -118,8 +144,8 @@ def _by_verdicts(
     else:
         open_or_dead = [(at, v) for at, v in enumerate(verdicts, 1) if v is not DELIVERED]
         usual, named = DELIVERED, [(at, closed(verdict)) for at, verdict in open_or_dead]
-    unconfirmed = 0 if last else sum(verdict.reason == UNCONFIRMED for verdict in verdicts)
-    return Settle(usual, named, delay_ms=delay_ms, ambiguous=unconfirmed)
+    unconfirmed = sum(verdict.reason == UNCONFIRMED for verdict in verdicts)
+    return Settle(usual, named, delay_ms=delay_ms, ambiguous=0 if last or once else unconfirmed)
 
 
 def _isolate(answer: Answer, attempt: Attempt) -> Settle | Split:
@@ -143,6 +169,6 @@ def _failed(answer: Answer, attempt: Attempt, settings: Destination, random: flo
     if attempt.now_ms - attempt.first_claim_ms >= settings.retry_horizon_s * 1000:
         dead = Verdict(Outcome.DEAD, "expired", answer.status, answer.error)
         return Settle(dead, counts_attempt=False)
-    delay_ms = backoff_ms(0, settings.backoff_base_s, settings.backoff_cap_s, random)
+    delay_ms = wait_by_age_ms(attempt, settings, random)
     doubtful = attempt.size if ambiguous else 0
     return Settle(_again(answer), counts_attempt=False, delay_ms=delay_ms, ambiguous=doubtful)

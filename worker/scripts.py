@@ -18,7 +18,9 @@ class Script:
     def __init__(self, name: str) -> None:
         folder = files("worker").joinpath("lua")
         self.name = name
-        self.text = "".join(folder.joinpath(f"{part}.lua").read_text() for part in ("prelude", name))
+        self.text = "".join(
+            folder.joinpath(f"{part}.lua").read_text() for part in ("prelude", name)
+        )
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, client: Any, base: str, *args: Any) -> Any:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 from zoneinfo import ZoneInfo
 
 from .errors import SettingsError, UnknownDestination
+from .setting_values import CONVERTERS, Ambiguous, Secret, mask_url, number
 
 VENDORS = {
     "clevertap": (("account_id", "passcode"), ("event", "profile", "token")),
@@ -24,25 +25,6 @@ VENDORS = {
 }
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-
-
-class Secret(str):
-    """A string that shows itself only when asked for with `reveal`."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret('***')" if self.reveal() else "Secret('')"
-
-    def __str__(self) -> str:
-        return "***" if self.reveal() else ""
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
-
-    def reveal(self) -> str:
-        """The secret itself."""
-        return str.__str__(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +76,7 @@ class Destination:
     probe_interval_s: float = 60.0
     count_poll_s: float = 30.0
     max_buffered: int = 5_000_000
-    ambiguous: Literal["retry", "dead_letter"] = "retry"
+    ambiguous: Ambiguous = "retry"
     flood_window: int = 1000
     flood_share: float = 0.5
     event_properties: int = 256
@@ -128,7 +110,7 @@ class Settings:
         return _Reader(os.environ if environ is None else environ).settings()
 
     def destination(self, name: str | None = None) -> Destination:
-        """The destination of that name, or the default one; UnknownDestination names those there are."""
+        """The destination of that name, or the default; UnknownDestination names the others."""
         wanted = name or self.default_destination
         try:
             return self.destinations[wanted]
@@ -142,7 +124,7 @@ class Settings:
 
 
 def destinations_path(environ: Mapping[str, str]) -> Path:
-    """The destinations file: the one named, else the checkout's, else the one the package brings."""
+    """The destinations file: the one named, else the checkout's, else the package's own."""
     if named := environ.get("INGEST_DESTINATIONS"):
         return Path(named)
     package = Path(__file__).parent
@@ -160,7 +142,7 @@ class _Reader:
     def settings(self) -> Settings:
         redis_url = self._env("REDIS_URL", "", secret=True)
         broker_url = self._env("CELERY_BROKER_URL", redis_url, secret=True)
-        interval = _positive_float("INGEST_DRAIN_INTERVAL_S", self._env("INGEST_DRAIN_INTERVAL_S", "1"))
+        interval = number("INGEST_DRAIN_INTERVAL_S", self._env("INGEST_DRAIN_INTERVAL_S", "1"))
         path = destinations_path(self.environ)
         destinations = self._destinations(path)
         return Settings(
@@ -180,14 +162,16 @@ class _Reader:
             try:
                 return Path(path).read_text(encoding="utf-8").strip(), f"file named by {name}_FILE"
             except OSError as error:
-                raise SettingsError(f"{name}_FILE: cannot read the file: {error.strerror}") from error
+                raise SettingsError(
+                    f"{name}_FILE: cannot read the file: {error.strerror}"
+                ) from error
         return None, "default"
 
     def _env(self, name: str, default: str, *, secret: bool = False) -> str:
         value, origin = self._lookup(name)
         if value is None:
             value = default
-        self.sources.append(Source(name, _mask_url(value) if secret else value, origin))
+        self.sources.append(Source(name, mask_url(value) if secret else value, origin))
         return value
 
     def _default(self, destinations: Mapping[str, Destination]) -> str:
@@ -210,13 +194,17 @@ class _Reader:
             raise SettingsError(f"destinations file {path}: {error}") from error
         tables = document.pop("destinations", None)
         if document or not isinstance(tables, dict) or not tables:
-            raise SettingsError(f"destinations file {path}: needs [destinations.NAME] tables, and nothing else")
+            raise SettingsError(
+                f"destinations file {path}: needs [destinations.NAME] tables, and nothing else"
+            )
         return {name: self._destination(name, table) for name, table in tables.items()}
 
     def _destination(self, name: str, table: Any) -> Destination:
         where = f"destinations.{name}"
         if not _NAME.fullmatch(name):
-            raise SettingsError(f"{where}: a name is of a-z, 0-9, - and _, and begins with a letter or digit")
+            raise SettingsError(
+                f"{where}: a name is of a-z, 0-9, - and _, and begins with a letter or digit"
+            )
         if not isinstance(table, dict) or table.get("vendor") not in VENDORS:
             raise SettingsError(f"{where}.vendor: must be one of {', '.join(VENDORS)}")
         table = dict(table)
@@ -225,7 +213,9 @@ class _Reader:
         values: dict[str, Any] = {}
         for key, raw in table.items():
             if key not in hints or key == "name":
-                raise SettingsError(f"{where}.{key}: not a setting; there are: {', '.join(sorted(hints))}")
+                raise SettingsError(
+                    f"{where}.{key}: not a setting; there are: {', '.join(sorted(hints))}"
+                )
             values[key] = self._value(f"{where}.{key}", hints[key], raw)
         needed, _ = VENDORS[table["vendor"]]
         values.setdefault("enabled", all(values.get(key) for key in needed))
@@ -234,11 +224,15 @@ class _Reader:
         self._note_defaults(where, destination, table)
         return destination
 
-    def _note_defaults(self, where: str, destination: Destination, table: Mapping[str, Any]) -> None:
+    def _note_defaults(
+        self, where: str, destination: Destination, table: Mapping[str, Any]
+    ) -> None:
         for each in fields(Destination):
             if each.name in table or each.name in ("name", "kinds", "vendor"):
                 continue
-            self.sources.append(Source(f"{where}.{each.name}", str(getattr(destination, each.name)), "default"))
+            self.sources.append(
+                Source(f"{where}.{each.name}", str(getattr(destination, each.name)), "default")
+            )
 
     def _kinds(self, where: str, vendor: str, tables: Any) -> dict[str, Kind]:
         allowed = VENDORS[vendor][1]
@@ -250,11 +244,21 @@ class _Reader:
                 raise SettingsError(f"{where}.kinds.{kind}: {vendor} has {', '.join(allowed)}")
             unknown = set(table) - {"batch_records", "partitions"}
             if unknown or "batch_records" not in table:
-                raise SettingsError(f"{where}.kinds.{kind}: needs batch_records, and may have partitions")
-            values = {key: self._value(f"{where}.kinds.{kind}.{key}", int, raw) for key, raw in table.items()}
+                raise SettingsError(
+                    f"{where}.kinds.{kind}: needs batch_records, and may have partitions"
+                )
+            values = {
+                key: self._value(f"{where}.kinds.{kind}.{key}", int, raw)
+                for key, raw in table.items()
+            }
             kinds[kind] = Kind(**values)
-            if not 1 <= kinds[kind].batch_records <= 5000 or not 0 <= kinds[kind].partitions <= 1024:
-                raise SettingsError(f"{where}.kinds.{kind}: batch_records is 1-5000, partitions 0-1024")
+            if (
+                not 1 <= kinds[kind].batch_records <= 5000
+                or not 0 <= kinds[kind].partitions <= 1024
+            ):
+                raise SettingsError(
+                    f"{where}.kinds.{kind}: batch_records is 1-5000, partitions 0-1024"
+                )
         return kinds
 
     def _value(self, where: str, hint: Any, raw: Any) -> Any:
@@ -264,81 +268,33 @@ class _Reader:
             raw = value if value is not None else (reference[2] or "")
         elif hint is Secret and raw:
             raise SettingsError(f"{where}: a secret is not written down here; name it as ${{NAME}}")
-        convert: Callable[[str, Any], Any] = _CONVERTERS.get(hint, _literal)
-        converted = convert(where, raw)
+        converted = CONVERTERS[hint](where, raw)
         self.sources.append(Source(where, str(converted), origin))
         return converted
 
 
-def _integer(where: str, raw: Any) -> int:
-    try:
-        if isinstance(raw, bool | float):
-            raise ValueError
-        return int(raw)
-    except (TypeError, ValueError):
-        raise SettingsError(f"{where}: must be a whole number, not {raw!r}") from None
-
-
-def _positive_float(where: str, raw: Any) -> float:
-    try:
-        value = float(raw)
-        if isinstance(raw, bool) or not 0 <= value < float("inf"):
-            raise ValueError
-        return value
-    except (TypeError, ValueError):
-        raise SettingsError(f"{where}: must be a number, 0 or more, not {raw!r}") from None
-
-
-def _boolean(where: str, raw: Any) -> bool:
-    known = {True: True, False: False, "true": True, "1": True, "false": False, "0": False, "": False}
-    if isinstance(raw, bool | str) and raw in known:
-        return known[raw]
-    raise SettingsError(f"{where}: must be true or false, not {raw!r}")
-
-
-def _text(where: str, raw: Any) -> str:
-    if not isinstance(raw, str):
-        raise SettingsError(f"{where}: must be text, not {raw!r}")
-    return raw
-
-
-def _zone(where: str, raw: Any) -> ZoneInfo:
-    try:
-        return ZoneInfo(_text(where, raw))
-    except (KeyError, ValueError, OSError):
-        raise SettingsError(f"{where}: no time zone {raw!r}; a name as in Europe/Prague") from None
-
-
-def _literal(where: str, raw: Any) -> str:
-    if raw not in ("retry", "dead_letter"):
-        raise SettingsError(f"{where}: must be retry or dead_letter, not {raw!r}")
-    return str(raw)
-
-
-_CONVERTERS: dict[Any, Callable[[str, Any], Any]] = {
-    int: _integer,
-    float: _positive_float,
-    bool: _boolean,
-    str: _text,
-    Secret: lambda where, raw: Secret(_text(where, raw)),
-    ZoneInfo: _zone,
-}
-
-
 def _check(where: str, destination: Destination, needed: tuple[str, ...]) -> None:
-    if destination.enabled and (missing := [key for key in needed if not getattr(destination, key)]):
+    if destination.enabled and (
+        missing := [key for key in needed if not getattr(destination, key)]
+    ):
         raise SettingsError(f"{where}: enabled, but {', '.join(missing)} is not set")
     if destination.base_url and not re.match(r"https?://[^/?#@\s]+/?$", destination.base_url):
-        raise SettingsError(f"{where}.base_url: must be a scheme and a host, as in https://api.clevertap.com")
+        raise SettingsError(
+            f"{where}.base_url: must be a scheme and a host, as in https://api.clevertap.com"
+        )
     if destination.lease_s <= destination.request_timeout_s:
         raise SettingsError(f"{where}.lease_s: must be longer than request_timeout_s")
-    at_least_one = ("concurrency", "concurrency_limit", "max_attempts", "max_deaths", "batch_max_bytes",
-                    "max_buffered", "flood_window", "tally_days", "request_timeout_s")
+    at_least_one = (
+        "concurrency",
+        "concurrency_limit",
+        "max_attempts",
+        "max_deaths",
+        "batch_max_bytes",
+        "max_buffered",
+        "flood_window",
+        "tally_days",
+        "request_timeout_s",
+    )
     for key in at_least_one:
         if not getattr(destination, key) > 0:
             raise SettingsError(f"{where}.{key}: must be above 0")
-
-
-def _mask_url(url: str) -> str:
-    """An address without its password."""
-    return re.sub(r"(?<=://)([^:/@]*):[^@]*@", r"\1:***@", url)

@@ -52,7 +52,7 @@ def _made() -> Runtime:
 
 
 def runtime() -> Runtime:
-    """This process' parts, made when the first task runs (so never before a fork)."""
+    """Make this process' parts when they are first needed, so never before a fork."""
     with _lock:
         return _made()
 
@@ -71,10 +71,11 @@ def drain() -> dict[str, int]:
 
 
 @app.task(name="ingest.deliver")
-def deliver(
-    *, destination: str, kind: str, records: int, attempt: int, batch: str, token: str
-) -> dict[str, Any]:
-    """Deliver a batch, and what is ready after it; returns what became of the records."""
+def deliver(*, destination: str, batch: str, token: str, **_shown: Any) -> dict[str, Any]:
+    """Deliver a batch, and what is ready after it; returns what became of the records.
+
+    The other arguments (kind, records, attempt) are for people who look at Flower.
+    """
     line = runtime().lines.get(destination)
     if line is None:
         return {"destination": destination, "answer": "not a destination of this worker"}

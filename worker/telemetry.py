@@ -1,4 +1,4 @@
-"""Logging of the worker's processes: one line an event, named fields, no record content, no secret."""
+"""Logging of the worker's processes: one line an event, named fields, no record, no secret."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Watchdog:
                 log.debug("the watchdog cannot see the broker", error=type(error).__name__)
 
     def look(self) -> None:
-        """End the process if messages wait, this worker has room, and nothing has happened for long."""
+        """End the process if messages wait, this worker has room, and long nothing has happened."""
         with self._app.connection_for_read(transport_options=self._options()) as connection:
             messages = waiting(connection, self._app.conf.task_default_queue)
         busy = self._running >= self._app.conf.worker_concurrency
