@@ -1,8 +1,8 @@
-"""CleverTap's read-back APIs, Get Events and Get Event Count: what is asked, what is answered. Pure.
+"""CleverTap's read-back APIs, Get Events and Get Event Count: questions and answers. Pure.
 
-Both answer many failures with HTTP 200 and ``"status": "fail"``, some as a code, some only in words,
-some as a JSON array inside a string. Asking changes nothing at the vendor, so every question may be
-asked again; what `heard` tells is whether that is of use.
+Both answer many failures with HTTP 200 and ``"status": "fail"``, some as a code, some only in
+words, some as a JSON array inside a string. Asking changes nothing at the vendor, so every question
+may be asked again; what `heard` tells is whether that is of use.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ClevertapReads:
         return self._post(f"{_EVENTS}?{urlencode(parameters)}", body)
 
     def page(self, cursor: str) -> Request:
-        """Step 2: the page a cursor stands for. The cursor comes percent-encoded and goes as it came:
+        """Step 2: the page a cursor stands for. It comes percent-encoded and goes as it came:
         encoded once more, the vendor answers "Incorrect Usage"."""
         return Request("GET", f"{_EVENTS}?cursor={cursor}", self._headers)
 
@@ -126,11 +126,13 @@ def _word(status: int, body: Mapping[str, Any]) -> Word:
         if body.get("code") in _LOST_CODES or _LOST.search(text):
             return Word.LOST
     word = _of_status(status)
-    if word is not Word.DATA or not failed:
+    if word is not Word.DATA:
         return word
+    if not failed:
+        # An object that does not say how it went would look like an export's last page.
+        return Word.DATA if body.get("status") in ("success", "partial") else Word.FAILED
     # HTTP 200, and a failure: its code, where it is an HTTP one, tells which.
-    inner = _of_status(code) if code is not None and 400 <= code <= 599 else Word.REFUSED
-    return inner
+    return _of_status(code) if code is not None and 400 <= code <= 599 else Word.REFUSED
 
 
 def _of_status(status: int) -> Word:

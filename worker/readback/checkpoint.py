@@ -1,0 +1,55 @@
+"""How far an export to a file has come: a small file beside it, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The first ``size`` bytes of the file hold ``records`` events: all those before ``cursor``.
+
+    ``cursor`` is None when nothing comes after them. ``query`` is what was asked for.
+    """
+
+    query: Mapping[str, Any]
+    cursor: str | None
+    size: int = 0
+    records: int = 0
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint | None:
+        """The checkpoint in that file, None when there is no file; InvalidQuery for any other."""
+        try:
+            found = cls(**json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise InvalidQuery(f"{path} is not a checkpoint of ours; remove it to begin") from error
+        return found
+
+    def save(self, path: Path) -> None:
+        """Put it on the disk; after a crash there is this one, or the one before, and whole."""
+        fresh = path.with_name(path.name + ".new")
+        with fresh.open("wb") as file:
+            file.write(json.dumps(asdict(self)).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync_folder(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Put a file's coming, going or new name on the disk."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

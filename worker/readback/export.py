@@ -1,0 +1,130 @@
+"""Get Events: the pages of an export, and its events one by one.
+
+Two steps: the question gives a cursor, a cursor gives a page and the next cursor, and the last page
+gives none. Asking for a page twice is safe. A cursor lives four hours, or one unused (reported by
+clients of the API; the vendor's page names no number); then the export has to begin again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+from ..destinations.clevertap_reads import Word, cursor_in
+from ..errors import CursorExpired, VendorError
+from ..settings import Destination, Settings
+from .queries import LARGEST_BATCH, ExportQuery, day_number
+from .reader import Reader, reading, refuse_unreadable
+
+#: So often an export begins again because its cursor was lost; more often, it would never end.
+RESTARTS: Final = 3
+
+
+class CursorLost(Exception):
+    """The vendor does not know the cursor (any more); the message is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events, as the vendor wrote them, and the cursor of those after them, if any."""
+
+    records: Sequence[Mapping[str, Any]]
+    next_cursor: str | None
+
+
+def start(reader: Reader, query: ExportQuery) -> str:
+    """The cursor of an export's first page; VendorError when the vendor does not give one."""
+    reply = reader.ask(reader.reads.start_export(query.body, query.parameters))
+    try:
+        cursor = cursor_in(reply.body, "cursor") if reply.word is Word.DATA else None
+    except ValueError as error:
+        raise VendorError(f"the export did not begin: {error}") from error
+    if cursor is None:
+        raise VendorError(f"the export did not begin: {reply.error or 'the answer has no cursor'}")
+    return cursor
+
+
+def pages(reader: Reader, cursor: str) -> Iterator[Page]:
+    """The pages from ``cursor`` to the end; CursorLost, or VendorError.
+
+    The next page is asked for when it is wanted, so one page is held at a time.
+    """
+    following: str | None = cursor
+    while following is not None:
+        page = _page(reader, following)
+        if page.next_cursor == following:
+            raise VendorError("the vendor names the same cursor again: the export would never end")
+        following = page.next_cursor
+        yield page
+
+
+def _page(reader: Reader, cursor: str) -> Page:
+    reply = reader.ask(reader.reads.page(cursor))
+    if reply.word is Word.LOST:
+        raise CursorLost(reply.error)
+    records = reply.body.get("records", [])
+    if reply.body.get("status") != "success":
+        raise VendorError("the vendor's page is not a whole one")
+    if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
+        raise VendorError("the vendor's page holds no list of events")
+    try:
+        return Page(records, cursor_in(reply.body, "next_cursor"))
+    except ValueError as error:
+        raise VendorError(f"the vendor's page cannot be followed: {error}") from error
+
+
+def export_events(
+    event: str,
+    first: int | str | date,
+    last: int | str | date,
+    *,
+    batch_size: int = LARGEST_BATCH,
+    app: bool | None = None,
+    profile: bool | None = None,
+    events: bool | None = None,
+    destination: Destination | str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The events of that name from ``first`` to ``last``, in the vendor's shape, page by page.
+
+    Each is ``{"profile": {..}, "ts": .., "event_props": {..}, "session_props": {..}}``, with ``ts``
+    as yyyymmddhhmmss in the account's time zone. Days are as in ExportQuery; ``destination`` is
+    one, or its name. Raises InvalidQuery at once, VendorError while reading, and CursorExpired when
+    the cursor is lost after events were handed out: who begins again has those a second time. An
+    export that can go on where it was is one to a file (`export_file`).
+    """
+    query = ExportQuery(
+        event, day_number(first), day_number(last), batch_size, app, profile, events
+    )
+    if not isinstance(destination, Destination):
+        destination = Settings.from_env().destination(destination)
+    refuse_unreadable(destination)
+    return _events(destination, query)
+
+
+def _events(destination: Destination, query: ExportQuery) -> Iterator[dict[str, Any]]:
+    with reading(destination) as reader:
+        for page in pages_from_start(reader, query):
+            for record in page.records:
+                yield dict(record)
+
+
+def pages_from_start(reader: Reader, query: ExportQuery) -> Iterator[Page]:
+    """All pages; begins again as long as none was handed out, and raises CursorExpired after."""
+    for _ in range(RESTARTS + 1):
+        handed_out = 0
+        try:
+            for page in pages(reader, start(reader, query)):
+                handed_out += len(page.records)
+                yield page
+        except CursorLost as error:
+            lost = error
+            if handed_out:
+                raise CursorExpired(
+                    f"the export's cursor was lost after {handed_out} events ({error}): "
+                    "begin again, or export to a file, which can go on"
+                ) from error
+        else:
+            return
+    raise VendorError(f"the export's cursor was lost {RESTARTS + 1} times: {lost}")

@@ -1,0 +1,149 @@
+"""What an exported event looks like in a file: JSON Lines, CSV, or a row of Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import orjson
+
+from ..errors import InvalidQuery
+
+FORMATS: Final = ("jsonl", "csv", "parquet")
+#: The same for every event, so that one pass over an export of any size can write them.
+COLUMNS: Final = (
+    "ts",
+    "identity",
+    "objectId",
+    "platform",
+    "email",
+    "event_props",
+    "session_props",
+    "profile",
+    "other",
+)
+_WHOLE: Final = ("event_props", "session_props", "profile")
+_ROWS_AT_ONCE: Final = 5000
+
+
+class Encoder(Protocol):
+    """Turns pages into bytes; ``header`` stands before the first."""
+
+    header: bytes
+
+    def encode(self, records: Iterable[Mapping[str, Any]]) -> bytes:
+        """A page; every event ends with a line feed."""
+
+
+class JsonLines:
+    """One event a line, as the vendor wrote it."""
+
+    header = b""
+
+    def encode(self, records: Iterable[Mapping[str, Any]]) -> bytes:
+        return b"".join([_json(record) + b"\n" for record in records])
+
+
+class Csv:
+    """One event a row. The columns are COLUMNS, or paths into it such as ``event_props.Price``.
+
+    Objects are JSON in their cell; with COLUMNS nothing of an event is left out.
+    """
+
+    def __init__(self, paths: Sequence[str] = ()) -> None:
+        self._paths = [path.split(".") for path in paths]
+        self.header = _csv_rows([paths or COLUMNS])
+
+    def encode(self, records: Iterable[Mapping[str, Any]]) -> bytes:
+        return _csv_rows(map(self._row, records))
+
+    def _row(self, record: Mapping[str, Any]) -> Sequence[Any]:
+        if not self._paths:
+            return list(columns(record).values())
+        return [_cell(_at(record, path)) for path in self._paths]
+
+
+def encoder_of(name: str, paths: Sequence[str] = ()) -> Encoder:
+    """The encoder of a format's file; Parquet is made of JSON Lines, at the end."""
+    return Csv(paths) if name == "csv" else JsonLines()
+
+
+def format_of(out: Path | None, name: str | None, paths: Sequence[str] = ()) -> str:
+    """The format asked for, else the one the file's name ends in, else JSON Lines.
+
+    InvalidQuery for what cannot be had, before anything is asked of the vendor.
+    """
+    suffix = out.suffix.lower().removeprefix(".") if out else ""
+    chosen = name or (suffix if suffix in FORMATS else "jsonl")
+    if chosen not in FORMATS:
+        raise InvalidQuery(f"no format {chosen!r}; there are: {', '.join(FORMATS)}")
+    if paths and chosen != "csv":
+        raise InvalidQuery("columns can be chosen for CSV alone; the other formats hold everything")
+    if chosen == "parquet" and out is None:
+        raise InvalidQuery("Parquet is not for standard output: name a file with --out")
+    if chosen == "parquet" and find_spec("pyarrow") is None:
+        raise InvalidQuery(
+            "Parquet needs pyarrow, which is not installed: "
+            "`pip install 'ingestion-worker[export]'`, or choose jsonl or csv"
+        )
+    return chosen
+
+
+def columns(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An event as a row: COLUMNS, with objects as JSON text; ``other`` holds what has no column."""
+    profile = record.get("profile")
+    known = profile if isinstance(profile, Mapping) else {}
+    row: dict[str, Any] = {"ts": _cell(record.get("ts"))}
+    row |= {name: _cell(known.get(name)) for name in COLUMNS[1:5]}
+    row |= {name: _cell(record.get(name)) for name in _WHOLE}
+    rest = {key: value for key, value in record.items() if key not in ("ts", *_WHOLE)}
+    return row | {"other": _cell(rest or None)}
+
+
+def to_parquet(lines: Path, out: Path) -> None:
+    """Write JSON Lines as Parquet, some thousand rows at a time; ``out`` is replaced whole."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema([(name, pa.string()) for name in COLUMNS])
+    fresh = out.with_name(out.name + ".new")
+    with lines.open("rb") as source, parquet.ParquetWriter(fresh, schema) as writer:
+        while rows := [_texts(line) for line in islice(source, _ROWS_AT_ONCE)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    fresh.replace(out)
+
+
+def _texts(line: bytes) -> dict[str, str | None]:
+    row = columns(json.loads(line))
+    return {name: None if value is None else str(value) for name, value in row.items()}
+
+
+def _at(record: Any, path: Sequence[str]) -> Any:
+    """The value a path leads to; a key that itself holds a dot is found as well."""
+    for at in range(len(path), 0, -1):
+        if isinstance(record, Mapping) and (key := ".".join(path[:at])) in record:
+            return record[key] if at == len(path) else _at(record[key], path[at:])
+    return None
+
+
+def _cell(value: Any) -> Any:
+    return _json(value).decode() if isinstance(value, Mapping | list | bool) else value
+
+
+def _csv_rows(rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a lone surrogate, or a number beyond 64 bits
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()

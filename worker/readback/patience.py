@@ -1,0 +1,67 @@
+"""How long a vendor's trouble is borne: a value in, a wait or an error out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import random
+from typing import Final
+
+from ..destinations.clevertap_reads import Reply, Word
+from ..errors import CredentialsRefused, VendorError
+
+#: An export may be "in progress", or an account busy, for so long; the vendor names no bound. An
+#: older page of it says of 429: "try again after 10 minutes".
+BUSY_WITHIN_S: Final = 900.0
+#: 5xx, broken connections, answers that cannot be read: with a back-off from 1 s about a minute.
+FAILURES: Final = 6
+#: Above it a wait only makes a person wait longer than the vendor does.
+LONGEST_WAIT_S: Final = 30.0
+
+
+class Patience:
+    """The trouble since the last good answer. Times in seconds; ``random`` is in [0, 1)."""
+
+    def __init__(
+        self,
+        base_s: float,
+        cap_s: float = LONGEST_WAIT_S,
+        *,
+        random: Callable[[], float] = random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base_s, self._cap_s = base_s, min(cap_s, LONGEST_WAIT_S)
+        self._random, self._clock = random, clock
+        self.calm()
+
+    def calm(self) -> None:
+        """A good answer came."""
+        self._tries = self._failures = 0
+        self._since: float | None = None
+
+    def wait_s(self, reply: Reply) -> float:
+        """How long to wait before the same question again; VendorError when that is of no use."""
+        _raise_final(reply)
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        self._tries += 1
+        self._failures += reply.word is Word.FAILED
+        if self._failures >= FAILURES:
+            raise VendorError(f"the vendor failed {self._failures} times: {reply.error}")
+        if now - self._since >= BUSY_WITHIN_S:
+            raise VendorError(f"the vendor was busy for {BUSY_WITHIN_S:g} s: {reply.error}")
+        return max(self._backoff_s(), min(reply.wait_s, BUSY_WITHIN_S))
+
+    def _backoff_s(self) -> float:
+        """Between half and the whole of what doubles with each try: a wait is never nothing."""
+        ceiling = min(self._cap_s, self._base_s * 2.0 ** min(self._tries - 1, 30))
+        return ceiling * (0.5 + 0.5 * self._random())
+
+
+def _raise_final(reply: Reply) -> None:
+    if reply.word is Word.DENIED:
+        raise CredentialsRefused(
+            f"the vendor refuses the account: {reply.error}; check account id, passcode and region"
+        )
+    if reply.word in (Word.REFUSED, Word.LOST):
+        raise VendorError(f"the vendor refused the question: {reply.error}")

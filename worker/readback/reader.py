@@ -1,0 +1,94 @@
+"""Puts a question to the vendor, and again while that is of use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from ..destinations import clevertap
+from ..destinations.clevertap_reads import ClevertapReads, Reply, Word, heard
+from ..destinations.transport import Transport
+from ..errors import InvalidQuery, SettingsError
+from ..settings import Destination
+from ..verdicts import Answer, Request, Response
+from .patience import Patience
+
+#: Reads under way for an account at a time: the vendor's page "API Request Limit".
+CONCURRENCY: Final = 3
+
+
+class Sender(Protocol):
+    """What carries a request out: the transport."""
+
+    def send(self, request: Request) -> Response | Answer:
+        """The vendor's response, or what its absence means."""
+
+
+class Reader:
+    """The read-back side of one account; may be shared between threads. ``sleep`` takes seconds."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        reads: ClevertapReads,
+        sender: Sender,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.destination = destination
+        self.reads = reads
+        self.sleep = sleep
+        self.clock = clock
+        self._sender = sender
+
+    def patience(self) -> Patience:
+        """Patience for one line of questions, with the destination's back-off."""
+        settings = self.destination
+        return Patience(settings.backoff_base_s, settings.backoff_cap_s, clock=self.clock)
+
+    def once(self, request: Request) -> Reply:
+        """Ask once."""
+        return heard(self._sender.send(request), time.time())
+
+    def ask(self, request: Request) -> Reply:
+        """Ask until the answer is data, or that a cursor is lost; VendorError for the rest."""
+        patience = self.patience()
+        while True:
+            reply = self.once(request)
+            if reply.word in (Word.DATA, Word.LOST):
+                return reply
+            self.sleep(patience.wait_s(reply))
+
+
+def refuse_unreadable(destination: Destination) -> None:
+    """InvalidQuery for a vendor without read-back, SettingsError for one without credentials."""
+    if destination.vendor != "clevertap":
+        raise InvalidQuery(
+            f"{destination.name}: no read-back from {destination.vendor}: the documents this is "
+            "built on tell how to send to it, and no way to export or count what was sent"
+        )
+    if not (destination.account_id and destination.passcode.reveal()):
+        raise SettingsError(f"destinations.{destination.name}: account_id or passcode is not set")
+
+
+@contextmanager
+def reading(
+    destination: Destination, *, sleep: Callable[[float], object] = time.sleep
+) -> Iterator[Reader]:
+    """A reader of that account, with connections that end with the block."""
+    refuse_unreadable(destination)
+    vendor = clevertap.CleverTap(
+        destination.base_url or clevertap.base_url(destination.region),
+        destination.account_id,
+        destination.passcode.reveal(),
+    )
+    transport = Transport(
+        vendor.base_url, timeout_s=destination.request_timeout_s, connections=CONCURRENCY
+    )
+    try:
+        yield Reader(destination, ClevertapReads(vendor), transport, sleep=sleep)
+    finally:
+        transport.close()

@@ -1,0 +1,187 @@
+"""What we delivered against what the vendor counts, event by event and day by day.
+
+A difference is never explained away: it is told, with what may be behind it. While deliveries go
+on, our number is a range, from before the vendor was asked to after.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+import redis
+
+from .. import keys
+from ..buffer import Buffer
+from ..errors import VendorError
+from ..schemas.clevertap_properties import plain_name
+from .counts import count_all
+from .queries import CountQuery
+from .reader import Reader
+from .tallies import Delivered, Tallies
+
+#: Without a day given, the days that were delivered to so lately are compared: a week, so that a
+#: night that failed, and a vendor that counted late, are made good.
+RECENT_DAYS: Final = 7
+#: Results are kept as long as the tallies they were made of.
+KEPT_S: Final = 35 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One event on one day (yyyymmdd, of the account): numbers of events.
+
+    ``counted`` is None when the vendor gave no count; ``note`` then says why, and else what may be
+    behind a difference. ``difference`` is what the vendor has too many (+) or too few (-).
+    """
+
+    day: str
+    event: str
+    delivered: int
+    counted: int | None
+    difference: int = 0
+    note: str = ""
+    spellings: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the vendor counts what we delivered."""
+        return self.counted is not None and self.difference == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """One destination's comparison; ``checked_at`` in epoch seconds."""
+
+    destination: str
+    checked_at: int
+    lines: Sequence[Line]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every line does; true when nothing was delivered."""
+        return all(line.agrees for line in self.lines)
+
+    @property
+    def differences(self) -> list[Line]:
+        """The lines that do not agree."""
+        return [line for line in self.lines if not line.agrees]
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What may explain a difference: days that are young, and the destination's own numbers."""
+
+    young: frozenset[str]
+    ambiguous: int
+    in_flight: int
+
+
+class Reconciler:
+    """Compares for one destination. ``now`` gives epoch seconds."""
+
+    def __init__(
+        self, reader: Reader, client: redis.Redis, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._reader, self._client, self._now = reader, client, now
+        self._destination = reader.destination
+        self._tallies = Tallies(client, reader.destination)
+
+    def run(self, day: str | None = None, recent_days: int = RECENT_DAYS) -> Reconciliation:
+        """Compare one day, or all that were delivered to lately, and keep the result.
+
+        VendorError when the vendor gives no count at all; a count that fails among others is a line
+        that does not agree.
+        """
+        days = [day] if day else self._tallies.days(changed_within_days=recent_days)
+        asked = [(on, each) for on in days for each in self._tallies.of(on).values()]
+        queries = [CountQuery(each.names[0], int(on), int(on)) for on, each in asked]
+        counted = count_all(self._reader, queries)
+        _refuse_silence(counted)
+        after = {on: self._tallies.of(on) for on in days}
+        doubt = self._doubt()
+        lines = [
+            _line(on, each, after[on], number, doubt)
+            for (on, each), number in zip(asked, counted, strict=True)
+        ]
+        found = Reconciliation(self._destination.name, int(self._now()), _shifted(lines))
+        self._keep(found)
+        return found
+
+    def _doubt(self) -> _Doubt:
+        today = datetime.fromtimestamp(self._now(), self._destination.timezone)
+        young = frozenset((today - timedelta(days=ago)).strftime("%Y%m%d") for ago in (0, 1))
+        places = Buffer(self._client, self._destination).status().kinds.get("event")
+        if places is None:
+            return _Doubt(young, 0, 0)
+        return _Doubt(young, places.totals["ambiguous"], places.in_flight + places.retrying)
+
+    def _keep(self, found: Reconciliation) -> None:
+        for day in sorted({line.day for line in found.lines}):
+            lines = [asdict(line) for line in found.lines if line.day == day]
+            value = orjson.dumps({"checked_at": found.checked_at, "lines": lines})
+            self._client.set(keys.reconciled(found.destination, day), value, ex=KEPT_S)
+
+
+def kept(client: redis.Redis, destination: str, day: str) -> Reconciliation | None:
+    """The last comparison of that day (yyyymmdd), None when there is none (any more)."""
+    raw: Any = client.get(keys.reconciled(destination, day))
+    if raw is None:
+        return None
+    found = orjson.loads(raw)
+    lines = [Line(**{**each, "spellings": tuple(each["spellings"])}) for each in found["lines"]]
+    return Reconciliation(destination, found["checked_at"], lines)
+
+
+def _refuse_silence(counted: Sequence[int | VendorError]) -> None:
+    """A vendor that answered nothing was not compared with."""
+    failed = [each for each in counted if isinstance(each, VendorError)]
+    if failed and len(failed) == len(counted):
+        raise failed[0]
+
+
+def _line(
+    day: str,
+    before: Delivered,
+    after: dict[str, Delivered],
+    counted: int | VendorError,
+    doubt: _Doubt,
+) -> Line:
+    event, spellings = before.names[0], before.names
+    if isinstance(counted, VendorError):
+        return Line(day, event, before.number, None, note=str(counted), spellings=spellings)
+    # Between the two readings of the tally the vendor was asked: what it counts may be any between.
+    grown = [each.number for each in after.values() if set(each.names) & set(spellings)]
+    delivered = min(max(counted, before.number), max([before.number, *grown]))
+    line = Line(day, event, delivered, counted, counted - delivered, spellings=spellings)
+    return line if line.agrees else replace(line, note=_note(line, doubt))
+
+
+def _note(line: Line, doubt: _Doubt) -> str:
+    if line.difference < 0:
+        if line.day in doubt.young:
+            return "a young day: the vendor may not have counted all of it yet"
+        return "the vendor counts fewer than it confirmed to us"
+    causes = []
+    if doubt.ambiguous:
+        causes.append(f"up to {doubt.ambiguous} were sent again after no answer: duplicates")
+    if doubt.in_flight:
+        causes.append(f"{doubt.in_flight} are on their way, and may be there already")
+    causes.append("something else (an SDK, an import) may send this event too")
+    return "; ".join(causes)
+
+
+def _shifted(lines: Sequence[Line]) -> list[Line]:
+    """Mark differences that cancel out from day to day: the days then begin at different hours."""
+    net: dict[str, int] = {}
+    for line in lines:
+        net[plain_name(line.event)] = net.get(plain_name(line.event), 0) + line.difference
+    hint = "the days' differences cancel out: is `timezone` the account's?"
+    return [
+        replace(line, note=hint) if line.difference and not net[plain_name(line.event)] else line
+        for line in lines
+    ]
