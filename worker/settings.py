@@ -23,6 +23,9 @@ VENDORS = {
     "clevertap": (("account_id", "passcode"), ("event", "profile", "token")),
     "bloomreach": (("project_token", "api_key_id"), ("event", "profile")),
 }
+# Records a request may hold: Bloomreach takes 50 commands (page "Batch commands"); no CleverTap page
+# allows more than 1000, and 5000 leaves room for accounts that were given more.
+MOST_RECORDS = {"clevertap": 5000, "bloomreach": 50}
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -46,7 +49,8 @@ class Destination:
 
     ``lease_s`` must exceed ``request_timeout_s``: a lease that ends while its request is under way
     would send the batch twice. The default of 90 is three times the timeout, which leaves room for
-    a worker to be stopped for a moment.
+    a worker to be stopped for a moment. ``hard_id`` and ``soft_id`` are what a Bloomreach project
+    calls the ids that producers give as identity and object_id.
     """
 
     name: str
@@ -80,6 +84,8 @@ class Destination:
     flood_window: int = 1000
     flood_share: float = 0.5
     event_properties: int = 256
+    hard_id: str = "registered"
+    soft_id: str = "cookie"
     journal_settlements: int = 1000
     tally_days: int = 35
 
@@ -252,12 +258,13 @@ class _Reader:
                 for key, raw in table.items()
             }
             kinds[kind] = Kind(**values)
+            most = MOST_RECORDS[vendor]
             if (
-                not 1 <= kinds[kind].batch_records <= 5000
+                not 1 <= kinds[kind].batch_records <= most
                 or not 0 <= kinds[kind].partitions <= 1024
             ):
                 raise SettingsError(
-                    f"{where}.kinds.{kind}: batch_records is 1-5000, partitions 0-1024"
+                    f"{where}.kinds.{kind}: batch_records is 1-{most}, partitions 0-1024"
                 )
         return kinds
 

@@ -26,6 +26,9 @@ from worker.errors import SettingsError, VendorError
 from worker.records import EVENT
 from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
 
+#: The address of projects that were given none of their own (page "Authentication").
+BASE_URL: Final = "https://api.exponea.com"
+
 #: The page "Batch commands".
 MOST_COMMANDS: Final = 50
 

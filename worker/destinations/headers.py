@@ -15,7 +15,7 @@ class SecretHeaders(dict[str, str]):
 
 
 def credential(what: str, value: str) -> str:
-    """A credential as it can stand in a header; SettingsError names ``what`` it is, never its value."""
+    """A credential as it can stand in a header; SettingsError names it, and not its value."""
     if not value or not value.isascii() or not value.isprintable() or value != value.strip():
         raise SettingsError(f"{what} must be printable ASCII without spaces around it")
     return value

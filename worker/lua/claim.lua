@@ -5,6 +5,8 @@
 --          requests per second (0: no limit); then, for each kind: name, records a batch,
 --          '1' when ordered
 -- Returns  {batch id, batch as JSON, records or {}}, or nil when there is nothing to claim now.
+-- The batch tells when it may be sent, so that all processes together keep to the requests per
+-- second: each claim takes the next slot, and whoever sends waits for it.
 -- Repeating a call whose answer was lost gives the same batch again.
 local id, token, lease_ms, begun = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local limit, start, max_wait_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -30,14 +32,16 @@ local allowed = (tonumber(state[4]) or 0) > 0 and 1 or math.min(tonumber(state[2
 if redis.call('ZCARD', base .. ':leases') >= allowed then return nil end
 max_bytes = math.min(max_bytes, tonumber(state[5]) or max_bytes)
 
--- Requests a second over all processes: each claim moves the time of the next one on, and a
--- second's worth may be claimed at once.
-local rate_at = math.max(now, tonumber(state[6]) or 0)
-if rate > 0 and rate_at - now >= 1000 then return nil end
+-- The slots of requests are 1/rate apart, and 5 % more: no second holds more than `rate` of them
+-- even when some take up to 50 ms longer on their way than others. Unused slots are not made up
+-- for. Slots are given out for a second ahead, which is the time between two drains.
+local LOOSER, AHEAD_MS = 1.05, 1000
+local slot = math.max(now, tonumber(state[6]) or 0)
+if rate > 0 and slot - now >= AHEAD_MS then return nil end
 
 local function take_place()
   work_when_full()
-  if rate > 0 then redis.call('HSET', base .. ':state', 'rate_at', rate_at + 1000 / rate) end
+  if rate > 0 then redis.call('HSET', base .. ':state', 'rate_at', slot + 1000 * LOOSER / rate) end
 end
 
 local due = redis.call('ZRANGEBYSCORE', base .. ':retries', '-inf', now, 'LIMIT', 0, 1)[1]
@@ -45,6 +49,7 @@ if due then
   take_place()
   redis.call('ZREM', base .. ':retries', due)
   local batch = load_batch(due)
+  batch.slot = rate > 0 and slot or nil
   lease(due, batch, token, lease_ms, begun, now)
   return answer(due, batch)
 end
@@ -118,7 +123,7 @@ local function take(kind, size, ordered, open)
     if full or taken >= size then break end
   end
   local batch = {kind = kind, size = taken, attempt = 0, deaths = 0, first = now, error = '',
-                 parts = ordered and parts or nil}
+                 parts = ordered and parts or nil, slot = rate > 0 and slot or nil}
   redis.call('HINCRBY', base .. ':state', 'buffered', -taken)
   lease(id, batch, token, lease_ms, begun, now)
   return answer(id, batch)

@@ -44,8 +44,9 @@ local function push(list, records, first, last)
 end
 
 -- A batch: {kind, size, attempt, deaths, first (epoch ms of the first claim), begun (epoch ms, 0
--- before a worker began it), token, error, due, parts}. `parts`, of ordered kinds only, lists
--- {partition, size} in the order of the records.
+-- before a worker began it), token, error, due, parts, slot}. `parts`, of ordered kinds only, lists
+-- {partition, size} in the order of the records; `slot`, of destinations with a limit of requests
+-- per second only, is when it may be sent (epoch ms).
 local function load_batch(id)
   local raw = redis.call('HGET', base .. ':batches', id)
   return raw and cjson.decode(raw)

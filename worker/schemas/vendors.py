@@ -39,4 +39,4 @@ def schema_for(destination: Destination) -> Schema:
         return CleverTapSchema(Limits(event_properties=destination.event_properties))
     from .bloomreach import BloomreachSchema
 
-    return BloomreachSchema()
+    return BloomreachSchema(hard_id=destination.hard_id, soft_id=destination.soft_id)
