@@ -41,7 +41,10 @@ MEMORY_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased batch. ``records`` is empty until the claim was begun; times are epoch ms."""
+    """A leased batch. ``records`` is empty until the claim was begun; times are epoch ms.
+
+    ``wait_ms`` is how long to wait, from when it was begun, before it is sent.
+    """
 
     batch: str
     token: str
@@ -52,6 +55,7 @@ class Claim:
     first_claim_ms: int
     begun_ms: int
     records: Sequence[bytes] = ()
+    wait_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +281,7 @@ def _claim(answer: Any) -> Claim | None:
         return None
     batch_id, raw, records = answer
     batch = json.loads(raw)
+    begun_ms = int(batch["begun"])
     return Claim(
         batch=batch_id.decode(),
         token=batch["token"],
@@ -285,8 +290,9 @@ def _claim(answer: Any) -> Claim | None:
         attempt=int(batch["attempt"]),
         deaths=int(batch["deaths"]),
         first_claim_ms=int(batch["first"]),
-        begun_ms=int(batch["begun"]),
+        begun_ms=begun_ms,
         records=records,
+        wait_ms=max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0,
     )
 
 

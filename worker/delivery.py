@@ -61,7 +61,8 @@ class Delivery:
 class Deliverer:
     """Delivers the batches of one destination; shared by the threads of a worker.
 
-    ``stopping`` is asked before each batch: while it says yes, nothing is sent. ``spread`` is called
+    ``stopping`` is asked before each batch: while it says yes, nothing is sent. ``wait`` sleeps for
+    so many seconds, until a batch may be sent, and may end sooner when we stop. ``spread`` is called
     when the destination bears more requests than before, so that other threads join in.
     """
 
@@ -73,6 +74,7 @@ class Deliverer:
         sender: Sender,
         *,
         stopping: Callable[[], bool] = lambda: False,
+        wait: Callable[[float], object] = time.sleep,
         spread: Callable[[], object] = lambda: None,
         random: Callable[[], float] = random,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
@@ -82,6 +84,7 @@ class Deliverer:
         self.vendor = vendor
         self.sender = sender
         self.stopping = stopping
+        self.wait = wait
         self.spread = spread
         self.random = random
         self.now_ms = now_ms
@@ -91,6 +94,8 @@ class Deliverer:
         done = Delivery(self.settings.name)
         claim = self.buffer.begin(batch, token)
         while claim is not None:
+            if claim.wait_ms:
+                self.wait(claim.wait_ms / 1000)
             if self.stopping():
                 self._hand_back(claim)
                 return done
