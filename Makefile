@@ -26,11 +26,11 @@ test: lint ## lint, then every test (ARGS go to pytest)
 	@$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 bench: setup ## measure against the floor and the alternatives; prints the table
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/bench.txt
+	@$(BIN)/python -c 'import celery_batches' 2>/dev/null || PYTHON="$(PYTHON)" scripts/setup bench
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 chaos: setup ## kill and cut things for longer than the tests do, and count the records
-	@$(BIN)/pytest -m chaos tests/acceptance $(ARGS)
+	@CHAOS_ROUNDS=$${CHAOS_ROUNDS:-40} $(BIN)/pytest -m chaos --timeout 1800 $(ARGS)
 
 lint: setup ## ruff, mypy, and the layers (import-linter)
 	@$(BIN)/ruff check .
