@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import socket
 import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 import redis
+import yaml
 
 from support.environment import ROOT, environment
 from support.polling import poll_until
@@ -88,3 +90,27 @@ def test_flowers_login_may_come_from_a_file(
     assert answer.status_code == 200
     with operator_client(server.url) as client:
         assert client.ping()
+
+
+def health_check(service: str, env: dict[str, str]) -> int:
+    """How the compose file's health check of a service ends."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    shell, command = compose["services"][service]["healthcheck"]["test"]
+    assert shell == "CMD-SHELL"
+    command = command.replace("$$", "$")
+    checked = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=ROOT, env=env, capture_output=True, check=False
+    )
+    return checked.returncode
+
+
+def test_the_workers_health_check_tells_a_live_one_from_a_dead_one(
+    processes: Processes, redis_factory: RedisFactory
+) -> None:
+    """The command in the compose file passes while the worker answers, and fails after its end."""
+    env = {"REDIS_URL": redis_factory().url, "HOSTNAME": socket.gethostname()}
+    worker = processes.start("worker", env=env)
+    poll_until(lambda: health_check("worker", environment(env)) == 0, 60, "the worker answers")
+    assert worker.returncode is None, worker.output()
+    worker.kill()
+    assert health_check("worker", environment(env)) != 0
