@@ -12,21 +12,28 @@ from worker.buffer import Places, Status
 
 # The drain ticks every second, and the watchdog in its place when no beat does.
 _SILENT_AFTER_S = 30.0
+_NARROW = 100
+_LEFT_OUT = ("Requests", "Oldest\nwait")
 
 _Column = tuple[str, Callable[[Places], Text]]
 
 
-def shown(statuses: Mapping[str, Status], *, now_ms: int) -> RenderableType:
-    """The table, and remarks below it; ``now_ms`` is the time in epoch milliseconds."""
+def shown(statuses: Mapping[str, Status], *, now_ms: int, width: int = 200) -> RenderableType:
+    """The table, and remarks below it; ``now_ms`` is the time in epoch milliseconds.
+
+    ``width`` is the console's, in columns: what matters less is left out of a narrow one.
+    """
     if not statuses:
         return Text("No destination is enabled, and nothing is in the buffer.")
     remarks = [Text(line, style="yellow") for line in _remarks(statuses, now_ms)]
-    return Group(_table(statuses), *remarks)
+    return Group(_table(statuses, narrow=width < _NARROW), *remarks)
 
 
-def _table(statuses: Mapping[str, Status]) -> Table:
+def _table(statuses: Mapping[str, Status], *, narrow: bool) -> Table:
     columns = _columns([each for status in statuses.values() for each in status.kinds.values()])
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    if narrow:
+        columns = [each for each in columns if each[0] not in _LEFT_OUT]
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     for heading in ("Destination", "State", "Kind"):
         table.add_column(heading)
     for heading, _ in columns:
@@ -46,13 +53,13 @@ def _columns(shown: Sequence[Places]) -> list[_Column]:
     return [
         ("Accepted", lambda places: _number(places.totals["accepted"])),
         ("Buffered", lambda places: _number(places.buffered, "yellow")),
-        ("In flight", lambda places: _number(places.in_flight, "yellow")),
+        ("In\nflight", lambda places: _number(places.in_flight, "yellow")),
         ("Retrying", lambda places: _number(places.retrying, "yellow")),
         ("Delivered", lambda places: _number(places.totals["delivered"], "green")),
         ("Dead", lambda places: _number(places.dead, "red")),
         *((name.capitalize(), _total(name)) for name in happened),
         ("Requests", _total("attempts")),
-        ("Oldest wait", lambda places: Text(_wait(places))),
+        ("Oldest\nwait", lambda places: Text(_wait(places))),
     ]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import click
 
-from worker.settings import Secret, Settings, Source, destinations_path
+from worker.setting_values import Secret
+from worker.settings import Settings, Source, destinations_path
 
 # What single processes read for themselves: name, default, whether it is a secret.
 _PROCESSES: tuple[tuple[str, str, bool], ...] = (

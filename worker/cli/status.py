@@ -51,7 +51,8 @@ def _print_once(statuses: Mapping[str, Status], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(shape(statuses)))
     else:
-        standard_output().print(shown(statuses, now_ms=_now_ms()))
+        console = standard_output()
+        console.print(shown(statuses, now_ms=_now_ms(), width=console.width))
 
 
 def _watch(overview: Overview, as_json: bool) -> None:
@@ -68,7 +69,8 @@ def _watch(overview: Overview, as_json: bool) -> None:
 
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(shown(overview.statuses(), now_ms=_now_ms()), refresh=True)
+            table = shown(overview.statuses(), now_ms=_now_ms(), width=console.width)
+            live.update(table, refresh=True)
             time.sleep(_EVERY_S)
 
 

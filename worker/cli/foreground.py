@@ -1,0 +1,187 @@
+"""The life of `ingest up`: start, sample, watch, and stop in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from redis.exceptions import RedisError
+
+from worker.buffer import Status
+from worker.errors import BufferError
+from worker.local_system import STOP_ORDER, LocalSystem
+from worker.log_tail import LogTail
+from worker.producer import Producer
+from worker.sandbox.sample import sample
+
+from .conservation import balance
+from .exits import Failure
+from .overview import Overview
+from .redis_door import bulk, operator
+from .screen import Screen
+from .stop_signals import StopSignals
+from .wait import open_records
+
+_LOOK_EVERY_S = 0.25
+_SANDBOX_STARTS_WITHIN_S = 20.0
+_MOST_LINES_A_LOOK = 5
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The options of the command. Times are in seconds; ``timeout_s`` bounds the draining."""
+
+    sample: bool
+    exit_when_drained: bool
+    timeout_s: float | None
+    sample_timeout_s: float
+    sandbox_port: int
+    flower_port: int
+
+
+class Foreground:
+    """Runs a system and shows it; `run` returns whether it ended as wished."""
+
+    def __init__(
+        self,
+        system: LocalSystem,
+        wishes: Wishes,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.system = system
+        self.wishes = wishes
+        self.signals = StopSignals()
+        self.screen = Screen(clock)
+        self._clock = clock
+        self._sleep = sleep
+        self._began = clock()
+        self._overview: Overview | None = None
+        logs = system.folder / "log"
+        self._tails = {name: LogTail(logs / f"{name}.log") for name in STOP_ORDER}
+
+    def run(self) -> bool:
+        """Run until told to stop, or until drained where that is wished."""
+        with self.signals.caught():
+            try:
+                with self.screen:
+                    return self._watch(self._start())
+            finally:
+                self._stop()
+
+    def _start(self) -> Overview:
+        system, wishes = self.system, self.wishes
+        system.prepare(wishes.sandbox_port, wishes.flower_port)
+        client = operator(system.settings)
+        client.ping()
+        system.start_sandbox()
+        self._await_sandbox()
+        system.start()
+        for line in self._introduction():
+            self.screen.say(line)
+        self._overview = Overview.of(system.settings, client)
+        if system.sandbox_url and wishes.sample and not self.signals.stop:
+            self._send_sample()
+        return self._overview
+
+    def _await_sandbox(self) -> None:
+        deadline = self._clock() + _SANDBOX_STARTS_WITHIN_S
+        while not self.system.sandbox_answers() and not self.signals.stop:
+            self._look()
+            if self._clock() > deadline:
+                raise Failure("the sandbox does not start; see its log in ./var/log")
+            self._sleep(_LOOK_EVERY_S / 5)
+
+    def _introduction(self) -> Iterator[str]:
+        system = self.system
+        where = f"private, its data in {system.redis.folder}" if system.redis else "as configured"
+        yield f"Redis    {where}"
+        if system.sandbox_url:
+            yield f"Sandbox  {system.sandbox_url}/  stands in for the vendors: no secrets are set"
+        login = system.flower_login or "as configured"
+        yield f"Flower   {system.flower_url}/  login {login}"
+        yield f"Logs     {(system.folder / 'log').resolve()}"
+        if system.shared_env.exists():
+            yield f"Another terminal: `. {system.shared_env}`, then `ingest status --watch`"
+        yield "Ctrl-C stops everything; what is not delivered yet stays for the next start."
+
+    def _send_sample(self) -> None:
+        """Traffic to look at; it ends early when the buffer has no room for it."""
+        producer = Producer(self.system.settings, bulk(self.system.settings))
+        records, accepted = sample(), 0
+        try:
+            while chunk := list(islice(records, _CHUNK)):
+                accepted += producer.send_many(chunk).accepted
+        except BufferError as error:
+            accepted += len(error.accepted)
+            self.screen.say(f"the sample ends early: {error}", "yellow")
+        finally:
+            producer.close()
+        self.screen.say(f"A sample of {accepted:,} records was accepted.")
+
+    def _watch(self, overview: Overview) -> bool:
+        while not self.signals.stop:
+            self._look()
+            statuses = self._statuses(overview)
+            self.screen.counts(statuses)
+            if statuses and self.wishes.exit_when_drained:
+                ended = self._ended(statuses)
+                if ended is not None:
+                    return ended
+            self._sleep(_LOOK_EVERY_S)
+        return not self.wishes.exit_when_drained
+
+    def _look(self) -> None:
+        """Keep the system running, and show what it has to say."""
+        for line in self.system.look():
+            self.screen.say(line, "bold yellow")
+        for name, tail in self._tails.items():
+            lines = tail.worth_showing()
+            for line in lines[:_MOST_LINES_A_LOOK]:
+                self.screen.say(f"{name}: {line}", "yellow")
+            if (more := len(lines) - _MOST_LINES_A_LOOK) > 0:
+                self.screen.say(f"{name}: and {more} more like these in its log", "yellow")
+
+    def _statuses(self, overview: Overview) -> dict[str, Status]:
+        try:
+            return overview.statuses()
+        except RedisError as error:
+            self.screen.say(f"Redis does not answer: {type(error).__name__}", "bold yellow")
+            return {}
+
+    def _ended(self, statuses: Mapping[str, Status]) -> bool | None:
+        """Whether all is settled (True), never will be (False), or is under way (None)."""
+        took_s = self._clock() - self._began
+        left = open_records(statuses)
+        if not left:
+            self.screen.say(f"Settled {took_s:.0f} s after the start.", "bold green")
+            for line in balance(statuses):
+                self.screen.say(line)
+            return True
+        paused = [name for name, status in statuses.items() if status.state == "paused"]
+        if took_s < self._timeout_s() and not paused:
+            return None
+        why = "until somebody resumes it" if paused else f"after {took_s:.0f} s"
+        self.screen.say(f"Not settled {why}: {left}", "bold red")
+        for line in balance(statuses):
+            self.screen.say(line)
+        return False
+
+    def _timeout_s(self) -> float:
+        if self.wishes.timeout_s is not None:
+            return self.wishes.timeout_s
+        return self.wishes.sample_timeout_s if self.system.sandbox_url else float("inf")
+
+    def _stop(self) -> None:
+        """End everything, Redis last; between the two, see what is left in it."""
+        if self.system.supervisor.children:
+            self.screen.say("Stopping ...")
+        for name in self.system.stop(lambda: self.signals.hurry):
+            self.screen.say(f"{name} had to be killed", "bold yellow")
+        if self._overview and (left := open_records(self._statuses(self._overview))):
+            self.screen.say(f"Kept for the next start: {left}")
+        self.system.stop_redis()

@@ -1,0 +1,78 @@
+"""`ingest up`: the whole system in the foreground, for trying and developing."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from .exits import FAILED
+
+# Trying it out must end by itself, also when something is wrong with this machine.
+_SAMPLE_DEADLINE_S = 170.0
+
+
+@click.command
+@click.option(
+    "--exit-when-drained",
+    is_flag=True,
+    help="End by itself, with exit code 0, once everything is settled.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="With --exit-when-drained: give up after S seconds, with exit code 1. "
+    f"[default: {_SAMPLE_DEADLINE_S:g} in sandbox mode, else never]",
+)
+@click.option(
+    "--sample/--no-sample",
+    default=True,
+    show_default=True,
+    help="Send sample traffic in sandbox mode.",
+)
+@click.option(
+    "--sandbox-port",
+    type=click.IntRange(1, 65535),
+    default=8090,
+    show_default=True,
+    help="Another is taken when this one is in use.",
+)
+@click.option(
+    "--flower-port",
+    type=click.IntRange(1, 65535),
+    default=5555,
+    show_default=True,
+    help="Another is taken when this one is in use.",
+)
+@click.pass_context
+def up(
+    ctx: click.Context,
+    *,
+    exit_when_drained: bool,
+    timeout_s: float | None,
+    sample: bool,
+    sandbox_port: int,
+    flower_port: int,
+) -> None:
+    """Run worker, beat and Flower in the foreground until Ctrl-C.
+
+    Without REDIS_URL a private Redis keeps its data in ./var; without a destination's secrets a
+    local sandbox stands in for the vendors, and sample traffic is sent to it. Logs are in
+    ./var/log. Records that are not delivered yet are kept for the next start.
+    """
+    from worker.local_system import LocalSystem
+
+    from .foreground import Foreground, Wishes
+
+    wishes = Wishes(
+        sample=sample,
+        exit_when_drained=exit_when_drained,
+        timeout_s=timeout_s,
+        sample_timeout_s=_SAMPLE_DEADLINE_S,
+        sandbox_port=sandbox_port,
+        flower_port=flower_port,
+    )
+    if not Foreground(LocalSystem(os.environ), wishes).run():
+        ctx.exit(FAILED)

@@ -1,0 +1,168 @@
+"""The whole system on one machine: Redis, the vendors' sandbox, worker, beat and Flower.
+
+What is configured is used; what is not is brought along: a private Redis when REDIS_URL is not
+set, the sandbox when no destination has its secrets, a login for Flower when it has none.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .embedded import EmbeddedRedis
+from .errors import SettingsError
+from .procfile import commands
+from .redis_processes import alive
+from .sandbox.settings import SandboxSettings
+from .settings import Settings
+from .supervisor import Program, Supervisor
+
+FOLDER = Path("var")
+SANDBOX_PORT = 8090
+FLOWER_PORT = 5555
+# A request under way may go on for 20 s after a worker was told to stop; then it settles.
+WORKER_STOPS_WITHIN_S = 25.0
+STOP_ORDER = ("beat", "worker", "flower", "sandbox")
+
+
+class LocalSystem:
+    """Starts and stops everything; records stay in ``folder`` from one run to the next.
+
+    ``env`` is what the processes are given, ``settings`` what they make of it; both are whole once
+    `prepare` was called.
+    """
+
+    def __init__(self, environ: Mapping[str, str], folder: Path = FOLDER) -> None:
+        self.env = dict(environ)
+        self.settings = Settings.from_env(environ)
+        self.folder = folder
+        self.supervisor = Supervisor(folder / "log")
+        self.redis: EmbeddedRedis | None = None
+        self.sandbox_url: str | None = None
+        self.flower_url = ""
+        self.flower_login: str | None = None
+        self._brought: dict[str, str] = {}
+
+    @property
+    def shared_env(self) -> Path:
+        """The file that gives another terminal what was brought along, while this runs."""
+        return self.folder / "env"
+
+    def prepare(self, sandbox_port: int = SANDBOX_PORT, flower_port: int = FLOWER_PORT) -> None:
+        """Bring along what is not configured, and start Redis; ports are the first to be tried.
+
+        SettingsError when that leaves nothing to deliver to; EmbeddedRedisError.
+        """
+        if not any(self.settings.enabled()):
+            self._use_sandbox(free_port(sandbox_port))
+        self._use_flower(free_port(flower_port))
+        self.env.setdefault("INGEST_BEAT_SCHEDULE", str((self.folder / "beat-schedule").resolve()))
+        if not self.settings.redis_url.reveal():
+            self.redis = EmbeddedRedis(self.folder / "redis")
+            self.redis.start()
+            self._bring(REDIS_URL=self.redis.url)
+        self.settings = Settings.from_env(self.env)
+        if not any(self.settings.enabled()):
+            raise SettingsError("no destination is enabled: set the secrets of one")
+        if self._brought:
+            self._share()
+
+    def _use_sandbox(self, port: int) -> None:
+        sandbox = SandboxSettings.from_environment(self.env)
+        self.sandbox_url = f"http://127.0.0.1:{port}"
+        self._bring(
+            CLEVERTAP_ACCOUNT_ID=sandbox.account_id,
+            CLEVERTAP_PASSCODE=sandbox.passcode,
+            CLEVERTAP_BASE_URL=self.sandbox_url,
+            BLOOMREACH_PROJECT_TOKEN=sandbox.project_token,
+            BLOOMREACH_API_KEY_ID=sandbox.api_key_id,
+            BLOOMREACH_API_SECRET=sandbox.api_secret,
+            BLOOMREACH_BASE_URL=self.sandbox_url,
+        )
+
+    def _use_flower(self, port: int) -> None:
+        self.flower_url = f"http://127.0.0.1:{port}"
+        if not self.env.get("FLOWER_BASIC_AUTH") and not self.env.get("FLOWER_BASIC_AUTH_FILE"):
+            self.flower_login = f"ingest:{secrets.token_urlsafe(9)}"
+            self.env["FLOWER_BASIC_AUTH"] = self.flower_login
+
+    def _bring(self, **brought: str) -> None:
+        """Give the processes what was not configured, and note it for another terminal."""
+        self.env |= brought
+        self._brought |= brought
+
+    def _share(self) -> None:
+        """Write down what was brought along; others on this machine may not read it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.shared_env.unlink(missing_ok=True)
+        self.shared_env.touch(mode=0o600)
+        lines = (f"export {name}={shlex.quote(value)}\n" for name, value in self._brought.items())
+        self.shared_env.write_text("".join(lines))
+
+    def start_sandbox(self) -> None:
+        """Start the sandbox, where one is used; see `sandbox_answers`."""
+        if self.sandbox_url:
+            port = self.sandbox_url.rpartition(":")[2]
+            command = [sys.executable, "-m", "worker.cli", "sandbox", "--port", port]
+            self.supervisor.start(Program("sandbox", command, self.env))
+
+    def sandbox_answers(self) -> bool:
+        """Whether the sandbox takes connections, or none is needed."""
+        return self.sandbox_url is None or listens(int(self.sandbox_url.rpartition(":")[2]))
+
+    def start(self) -> None:
+        """Start the worker, the beat and Flower."""
+        lines = commands()
+        # Several systems on one machine may share a broker: a name of our own for the worker.
+        name = f"--hostname=up-{os.getpid()}@%h"
+        worker = [*lines["worker"], name]
+        self.supervisor.start(Program("worker", worker, self.env, WORKER_STOPS_WITHIN_S))
+        self.supervisor.start(Program("beat", lines["beat"], self.env))
+        flower = [*lines["flower"], f"--port={self.flower_url.rpartition(':')[2]}"]
+        self.supervisor.start(Program("flower", flower, self.env))
+
+    def look(self) -> list[str]:
+        """Start again what ended by itself; returns what happened, in words."""
+        happened = self.supervisor.look()
+        if self.redis and self.redis.pid and not alive(self.redis.pid):
+            self.redis.kill()  # forgets the process; `start` then takes the same port and data
+            self.redis.start()
+            happened.append("Redis had ended by itself, and was started again with its data")
+        return happened
+
+    def stop(self, hurry: Callable[[], bool] = lambda: False) -> list[str]:
+        """End everything but Redis; returns the names of those that had to be killed."""
+        self.shared_env.unlink(missing_ok=True)
+        return self.supervisor.stop(STOP_ORDER, hurry)
+
+    def stop_redis(self) -> None:
+        """End the private Redis, with everything on disk; EmbeddedRedisError when it does not."""
+        if self.redis:
+            self.redis.stop()
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections at this port of loopback."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port(wanted: int) -> int:
+    """The port wanted, or another when somebody has it."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            # As servers do: a port whose last owner just ended is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise SettingsError("no port of loopback is free")

@@ -1,0 +1,49 @@
+"""The commands of the system's processes: those of the checkout's Procfile, or the same, built in.
+
+An installed package has no Procfile; `BUILT_IN` stands for it, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+BUILT_IN: Mapping[str, str] = {
+    "worker": "celery -A worker.app worker --loglevel=INFO --without-gossip --without-mingle",
+    "beat": "celery -A worker.app beat --loglevel=INFO",
+    # The checkout's config/flower.py sees to the login; without it, Flower reads
+    # FLOWER_BASIC_AUTH by itself, and `ingest up` always sets it.
+    "flower": "celery -A worker.app flower --address=127.0.0.1",
+}
+CHECKOUT = Path(__file__).parents[1]
+
+
+def commands(folder: Path = CHECKOUT) -> dict[str, list[str]]:
+    """The commands by name, taken apart, ready to run from any directory."""
+    try:
+        lines = read((folder / "Procfile").read_text(encoding="utf-8"))
+    except OSError:
+        lines = dict(BUILT_IN)
+    return {name: _runnable(shlex.split(line), folder) for name, line in lines.items()}
+
+
+def read(text: str) -> dict[str, str]:
+    """A Procfile's lines, by name; what is no `name: command` is passed over."""
+    named = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name.strip(): command.strip() for name, colon, command in named if colon}
+
+
+def _runnable(words: list[str], folder: Path) -> list[str]:
+    """With this Python's own celery, and with the files it names found beside the Procfile."""
+    words = [_absolute(word, folder) for word in words]
+    if words[0] == "celery":
+        return [sys.executable, "-m", *words]
+    return words
+
+
+def _absolute(word: str, folder: Path) -> str:
+    option, equals, value = word.rpartition("=")
+    path = folder / value
+    return f"{option}{equals}{path}" if "/" in value and path.is_file() else word

@@ -1,0 +1,139 @@
+"""Runs a few programs as one: starts them, starts again what ended by itself, stops all in order.
+
+Each program runs in a session of its own, so that a Ctrl-C in the terminal reaches us alone and we
+decide who ends when. Where the system can do so, they are told to end when we die without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+# A program that ends at once is not started in a tight loop; one that ran for a minute had begun.
+FIRST_RESTART_S = 1.0
+MOST_RESTART_S = 30.0
+STEADY_AFTER_S = 60.0
+MOST_LOG_BYTES = 10 * 1024 * 1024
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run; ``stop_within_s`` is how long it may take to end after it was asked to."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+    stop_within_s: float = 5.0
+
+
+class Child:
+    """A program and its process; its output goes to ``log``."""
+
+    def __init__(self, program: Program, log: Path, clock: Callable[[], float]) -> None:
+        self.program = program
+        self.log = log
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._due: float | None = None
+        self._restart_s = FIRST_RESTART_S
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start it; OSError when it cannot be run at all."""
+        if self.log.exists() and self.log.stat().st_size > MOST_LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [*_dying_with_us(), *self.program.command],
+                env=dict(self.program.env),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._started_at, self._due = self._clock(), None
+
+    def look(self) -> str | None:
+        """Start it again when that is due; what happened in words, if anything did."""
+        if self._process is None:
+            if self._due is None or self._clock() < self._due:
+                return None
+            self.start()
+            return f"{self.program.name} was started again"
+        code = self._process.poll()
+        if code is None:
+            return None
+        if self._clock() - self._started_at > STEADY_AFTER_S:
+            self._restart_s = FIRST_RESTART_S
+        wait_s, self._restart_s = self._restart_s, min(MOST_RESTART_S, 2 * self._restart_s)
+        self._process, self._due = None, self._clock() + wait_s
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"{self.program.name} {how}; it is started again in {wait_s:g} s; see {self.log}"
+
+    def stop(self, hurry: Callable[[], bool] = lambda: False) -> bool:
+        """End it, and wait; False when it was too slow, or ``hurry`` said yes: killed."""
+        self._due = None
+        process, self._process = self._process, None
+        if process is None:
+            return True
+        process.terminate()
+        deadline = self._clock() + self.program.stop_within_s
+        while process.poll() is None:
+            if self._clock() >= deadline or hurry():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        return True
+
+
+class Supervisor:
+    """Several children; started in the order given to `start`, stopped in the order of `stop`."""
+
+    def __init__(self, logs: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logs = logs
+        self._clock = clock
+        self.children: dict[str, Child] = {}
+
+    def start(self, program: Program) -> Child:
+        """Start one more program."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        child = Child(program, self._logs / f"{program.name}.log", self._clock)
+        child.start()
+        self.children[program.name] = child
+        return child
+
+    def look(self) -> list[str]:
+        """See after all of them; returns what happened, in words."""
+        return [said for child in self.children.values() if (said := child.look())]
+
+    def stop(self, order: Sequence[str], hurry: Callable[[], bool] = lambda: False) -> list[str]:
+        """End them, in ``order``, each before the next; returns the names of those killed."""
+        found = [self.children.pop(name) for name in order if name in self.children]
+        return [child.program.name for child in found if not child.stop(hurry)]
+
+
+@cache
+def _dying_with_us() -> tuple[str, ...]:
+    """What to put before a command so that it is ended when we are killed, where there is that."""
+    prefix = ("setpriv", "--pdeathsig", "TERM", "--")
+    if shutil.which("setpriv") is None:
+        return ()
+    # Busybox's setpriv lacks the option.
+    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    return () if tried.returncode else prefix
