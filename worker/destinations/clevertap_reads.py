@@ -25,8 +25,11 @@ _EVENTS: Final = "/1/events.json"
 _COUNTS: Final = "/1/counts/events.json"
 _IN_PROGRESS: Final = 2
 #: What the vendor says of a cursor, or of a request id, that it does not know (any more).
-_LOST: Final = re.compile(r"(invalid|expired) cursor|cursor .*(expired|invalid)|incorrect usage"
-                          r"|invalid request id", re.IGNORECASE)
+_LOST: Final = re.compile(
+    r"(invalid|expired) cursor|cursor .*(expired|invalid)|incorrect usage"
+    r"|invalid request id",
+    re.IGNORECASE,
+)
 _LOST_CODES: Final = ("CURSOR_INVALIDATED", "CURSOR_EXPIRED")
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,8000}")
 

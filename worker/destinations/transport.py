@@ -265,7 +265,10 @@ class _PoolTransport(httpx.BaseTransport):
         outgoing = httpcore.Request(
             method=request.method.encode(),
             url=httpcore.URL(
-                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+                scheme=url.raw_scheme,
+                host=url.raw_host,
+                port=url.port,
+                target=request.extensions["target"],
             ),
             headers=request.headers.raw,
             content=request.content,

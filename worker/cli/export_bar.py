@@ -1,0 +1,91 @@
+"""The progress bar of an export; without a terminal only what has to be said is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from worker.errors import VendorError
+from worker.readback.counts import Counting
+from worker.readback.queries import CountQuery
+
+from .terminal import standard_error
+
+if TYPE_CHECKING:
+    from worker.readback.export_file import Progress as Exported
+    from worker.readback.queries import ExportQuery
+    from worker.readback.reader import Reader
+
+
+class Quiet:
+    """For pipes and logs."""
+
+    def say(self, text: str) -> None:
+        """Tell a person on standard error."""
+        click.echo(text, err=True)
+
+    def on_page(self, exported: Exported) -> None:
+        """How far the export came."""
+
+
+class Bar(Quiet):
+    """For terminals. An export does not tell how much is to come; the vendor's count does, once it
+    has counted, which is asked for between pages: one question more in each ``count_poll_s``."""
+
+    def __init__(self, progress: Progress, reader: Reader, query: ExportQuery) -> None:
+        self._progress = progress
+        self._clock = reader.clock
+        self._counting: Counting | None = Counting(
+            reader, CountQuery(query.event, query.first, query.last)
+        )
+        self._due = self._clock()
+        self._task = progress.add_task(query.event, total=None)
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False)
+
+    def on_page(self, exported: Exported) -> None:
+        self._progress.update(self._task, completed=exported.records)
+        if self._counting is not None and self._clock() >= self._due:
+            self._count(self._counting)
+
+    def _count(self, counting: Counting) -> None:
+        try:
+            wait_s = counting.step()
+        except VendorError:  # then there is no total; the export itself is not concerned
+            wait_s = None
+        if wait_s is not None:
+            self._due = self._clock() + wait_s
+            return
+        self._counting = None
+        self._progress.update(self._task, total=counting.result)
+
+
+@contextmanager
+def export_bar(reader: Reader, query: ExportQuery) -> Iterator[Quiet]:
+    """A bar on standard error while the block runs, where that is a terminal."""
+    console = standard_error()
+    if not console.is_terminal:
+        yield Quiet()
+        return
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("events"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        yield Bar(progress, reader, query)
