@@ -29,8 +29,8 @@ from .verdicts import Outcome, Verdict
 STATUSES = ("running", "paused", "parked")
 TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambiguous", "attempts")
 
-# Between a refusal (429) and the next try above what it taught: with 200 successes between, refusals
-# stay under one in a hundred; five seconds bound how long new capacity goes unnoticed.
+# Between a refusal (429) and the next try above what it taught: with 200 successes between,
+# refusals stay under one in a hundred; five seconds bound how long new capacity goes unnoticed.
 PATIENCE = 200
 PATIENCE_MS = 5000
 
@@ -70,7 +70,8 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What ran out of its lease: batches nobody had begun, batches whose worker died, their records."""
+    """What ran out of its lease: batches nobody had begun; batches whose worker died, and their
+    records."""
 
     unbegun: int
     died: int
@@ -89,7 +90,7 @@ class Adapted:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What a drain finds: producers are refused while memory is full; a parked destination wants a probe."""
+    """What a drain finds: producers are refused while memory is full; a probe may be due."""
 
     memory_full: bool
     probe_due: bool
@@ -139,7 +140,7 @@ def new_id() -> str:
 
 
 def identity_hash(identity: bytes) -> bytes:
-    """Four bytes that choose an identity's partition; CRC-32 is enough to spread, and stable for ever."""
+    """Four bytes that choose an identity's partition: CRC-32, which is the same for ever."""
     return struct.pack(">I", crc32(identity))
 
 
@@ -202,7 +203,7 @@ class Buffer:
         return _claim(answer)
 
     def begin(self, batch_id: str, token: str) -> Claim | None:
-        """Begin a batch that was claimed for us, under a token of our own; None when it is ours no more."""
+        """Begin a batch that was claimed for us, under a new token; None when it is ours no more."""
         return _claim(self._run("begin", batch_id, token, token_hex(8), self._lease_ms))
 
     def settle(self, claim: Claim, settle: Settle, label: str) -> Settled | None:
@@ -212,14 +213,17 @@ class Buffer:
             return None
         return Settled(answer[0], answer[1], answer[2], answer[3] == b"1")
 
-    def split(self, claim: Claim, error: str, label: str) -> bool:
-        """Halve the batch, in order; False when the lease is ours no more."""
+    def split(self, claim: Claim, error: str, label: str, *, lower_to: int = 0) -> bool:
+        """Halve the batch, in order; False when the lease is ours no more.
+
+        ``lower_to`` is the most bytes a batch may have from now on (the vendor answered 413).
+        """
         deaths = max(0, self.destination.max_deaths - 1) if claim.deaths else 0
-        args = (claim.batch, claim.token, new_id(), error, deaths, label)
+        args = (claim.batch, claim.token, new_id(), error, deaths, label, lower_to)
         return self._run("split", *args) is not None
 
     def recover(self, *, unbegun: bool = False) -> Recovered:
-        """Let batches whose lease ran out wait again; with ``unbegun`` also those nobody has begun."""
+        """Let batches whose lease ran out wait again; with ``unbegun``, those not begun too."""
         return Recovered(*self._run("recover", int(unbegun)))
 
     def adapt(self, signal: str, begun_ms: int, random: float, wait_ms: int) -> Adapted:
@@ -239,10 +243,6 @@ class Buffer:
             PATIENCE_MS,
         )
         return Adapted(concurrency=answer[0], pause_ms=answer[1], wider=bool(answer[2]))
-
-    def lower_bytes(self, size: int) -> None:
-        """Make no batch larger than ``size`` bytes from now on: the vendor answered 413."""
-        self.client.hset(keys.state(self.destination.name), "max_bytes", max(1, size))
 
     def pause(self, reason: str) -> bool:
         """Stop deliveries on a person's word; False when they were stopped already."""
@@ -344,9 +344,7 @@ def _status(destination: Destination, answer: Sequence[Any]) -> Status:
     ):
         waited_ms = answer[2] - accepted_at_ms(oldest.decode()) if oldest else 0
         totals = {name: int(counters.get(f"{kind}:{name}", 0)) for name in TOTALS}
-        kinds[kind] = Places(
-            buffered, in_flight, retrying, dead, max(0, waited_ms) / 1000, totals
-        )
+        kinds[kind] = Places(buffered, in_flight, retrying, dead, max(0, waited_ms) / 1000, totals)
         codes[kind] = _prefixed(counters, f"{kind}:code:")
     return Status(
         state=state.get("status", "running"),
@@ -362,5 +360,6 @@ def _status(destination: Destination, answer: Sequence[Any]) -> Status:
 
 
 def _prefixed(counters: Mapping[str, str], prefix: str) -> dict[str, int]:
-    return {key.removeprefix(prefix): int(n) for key, n in counters.items() if key.startswith(prefix)}
-
+    return {
+        key.removeprefix(prefix): int(n) for key, n in counters.items() if key.startswith(prefix)
+    }

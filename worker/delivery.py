@@ -44,7 +44,7 @@ class Delivery:
     answer: str = ""
 
     def plus(self, claim: Claim, settled: Settled, answer: str) -> Delivery:
-        """This and one more batch."""
+        """The sum with one more batch."""
         kind = claim.kind if self.kind in ("", claim.kind) else "mixed"
         return replace(
             self,
@@ -62,8 +62,8 @@ class Deliverer:
     """Delivers the batches of one destination; shared by the threads of a worker.
 
     ``stopping`` is asked before each batch: while it says yes, nothing is sent. ``wait`` sleeps for
-    so many seconds, until a batch may be sent, and may end sooner when we stop. ``spread`` is called
-    when the destination bears more requests than before, so that other threads join in.
+    so many seconds, until a batch may be sent, and may end sooner when we stop. ``spread`` is
+    called when the destination bears more requests than before, so that other threads join in.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Deliverer:
         self.now_ms = now_ms
 
     def run(self, batch: str, token: str, *, until: Callable[[], bool]) -> Delivery:
-        """Deliver the batch that was claimed for us, then others that are ready, ``until`` says stop."""
+        """Deliver the batch that was claimed for us, then what is ready, until ``until`` says so."""
         done = Delivery(self.settings.name)
         claim = self.buffer.begin(batch, token)
         while claim is not None:
@@ -108,6 +108,8 @@ class Deliverer:
 
     def deliver(self, claim: Claim) -> tuple[Settled, str]:
         """One attempt: send the batch and settle it; returns what moved, and the answer's label."""
+        if claim.deaths and self.settings.ambiguous == "dead_letter":
+            return self._bury_doubtful(claim), ""
         if claim.deaths >= self.settings.max_deaths:
             return self._isolate_poison(claim), ""
         answer = self._send(claim)
@@ -137,51 +139,60 @@ class Deliverer:
         return self.vendor.read(claim.kind, claim.size, response)
 
     def _carry_out(self, claim: Claim, decision: Decision, label: str) -> Settled:
+        """Teach the destination before the lease is free for another claim, then move the records."""
         if decision.park and self.buffer.park(decision.park):
             log.error(
                 "destination parked: check its credentials and address; a probe brings it back",
                 destination=self.settings.name,
                 reason=decision.park,
             )
-        settled = self._move(claim, decision, label)
+        wider = False
         if decision.signal:
-            adapted = self.buffer.adapt(
+            wider = self.buffer.adapt(
                 decision.signal, claim.begun_ms, self.random(), decision.wait_ms
-            )
-            if adapted.wider:
-                self.spread()
+            ).wider
+        settled = self._move(claim, decision, label)
+        if wider:
+            self.spread()
         return settled
 
     def _move(self, claim: Claim, decision: Decision, label: str) -> Settled:
-        nothing = Settled(0, 0, claim.size, False)
-        if isinstance(decision.action, Split):
-            if decision.action.lower_bytes:
-                self.buffer.lower_bytes(sum(map(len, claim.records)) // 2)
-            self.buffer.split(claim, decision.action.error, label)
-            return nothing
-        settled = self.buffer.settle(claim, decision.action, label)
+        action = decision.action
+        if isinstance(action, Split):
+            most = sum(map(len, claim.records)) // 2 if action.lower_bytes else 0
+            moved = self.buffer.split(claim, action.error, label, lower_to=most)
+            settled = _nothing_moved(claim) if moved else None
+        else:
+            settled = self.buffer.settle(claim, action, label)
         if settled is None:
             log.warning(
                 "settled too late: the lease ran out; the batch is sent again",
                 destination=self.settings.name,
                 batch=claim.batch,
             )
-            return nothing
+            return _nothing_moved(claim)
         if settled.tripped:
             log.error(
-                "destination paused: most of its last records became dead letters",
+                "destination paused: most of its last records became dead letters; "
+                "look at `ingest dlq summary`, then `ingest resume` it",
                 destination=self.settings.name,
             )
         return settled
+
+    def _bury_doubtful(self, claim: Claim) -> Settled:
+        """A worker that did not come back may have sent the batch, and here nothing is sent twice."""
+        error = "its worker did not come back: it may have been sent"
+        dead = Settle(Verdict(Outcome.DEAD, "ambiguous", None, error), counts_attempt=False)
+        return self.buffer.settle(claim, dead, "") or _nothing_moved(claim)
 
     def _isolate_poison(self, claim: Claim) -> Settled:
         """Halve a batch whose worker died too often; a single record so suspected dies instead."""
         error = f"{claim.deaths} workers died of this batch"
         if claim.size > 1:
             self.buffer.split(claim, error, "")
-            return Settled(0, 0, claim.size, False)
+            return _nothing_moved(claim)
         dead = Settle(Verdict(Outcome.DEAD, "poison", None, error), counts_attempt=False)
-        return self.buffer.settle(claim, dead, "") or Settled(0, 0, claim.size, False)
+        return self.buffer.settle(claim, dead, "") or _nothing_moved(claim)
 
     def _hand_back(self, claim: Claim) -> None:
         """Let a batch that was not sent wait again, as if it had not been begun."""
@@ -196,3 +207,7 @@ class Deliverer:
             log.info("destination taken up again: a probe passed", destination=self.settings.name)
             return True
         return False
+
+
+def _nothing_moved(claim: Claim) -> Settled:
+    return Settled(delivered=0, dead=0, retrying=claim.size, tripped=False)

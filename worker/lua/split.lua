@@ -1,7 +1,8 @@
 -- Halve a batch, in order, so that a record which spoils it is isolated.
 -- KEYS[1]  the destination's base key
 -- ARGV     batch id; token; id of the second half; error that led here; deaths the halves begin
---          with; a label of the vendor's answer for the counters, '' when nothing was sent
+--          with; a label of the vendor's answer for the counters, '' when nothing was sent;
+--          the most bytes a batch may have from now on, 0 to leave it
 -- Returns  {records in the first half, in the second}, or nil when the token is stale or the
 --          batch has a single record: then nothing changed.
 -- The first half keeps the batch's id. Both wait, due at once; of an ordered kind, the second
@@ -30,6 +31,14 @@ for _, part in ipairs(batch.parts or {}) do
   before = before + part[2]
 end
 
+-- A batch claimed before the last 413 must not raise what that one lowered.
+local most = tonumber(ARGV[7])
+if most > 0 then
+  local known = tonumber(redis.call('HGET', base .. ':state', 'max_bytes')) or most
+  redis.call('HSET', base .. ':state', 'max_bytes', math.min(known, most))
+end
+
+batch.remainder = nil -- a suspect is sent alone, see `claim`
 local second = {}
 for field, value in pairs(batch) do second[field] = value end
 second.size, second.parts = #records, batch.parts and second_parts
