@@ -6,15 +6,11 @@ the error says whether it may be. There is no thread and no queue that a fork or
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NoReturn, Self
-from zoneinfo import ZoneInfo
 
 import redis
-import uuid_utils
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
 
@@ -22,114 +18,13 @@ from . import keys
 from .address import redis_url
 from .buffer import accept_arguments, accepted
 from .connections import async_producer_client, producer_client
-from .errors import BufferFull, BufferUnavailable, InvalidRecord
-from .records import Prepared, day_of, pack
-from .schemas.vendors import Schema, schema_for
+from .desk import Call, Desk, Rejected, SendResult, named_ids, seconds
+from .errors import BufferFull, BufferUnavailable
+from .fanout import AsyncFanout, Fanout
 from .scripts import script
 from .settings import Destination, Settings
 
-# One call of `accept` holds Redis for about a millisecond per thousand records.
-MOST_PER_CALL = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A record that was not accepted: its position in the call, from 0, and why."""
-
-    position: int
-    error: InvalidRecord
-
-
-@dataclass(frozen=True, slots=True)
-class SendResult:
-    """What `send_many` did: the ids of the accepted records in order, and the rejected ones."""
-
-    ids: Sequence[str] = ()
-    refusals: Sequence[Rejected] = ()
-
-    @property
-    def accepted(self) -> int:
-        """The number of records that are in the buffer now."""
-        return len(self.ids)
-
-    @property
-    def rejected(self) -> int:
-        """The number of records that broke a rule; nothing else happened to them."""
-        return len(self.refusals)
-
-
-@dataclass(slots=True)
-class _Call:
-    """The records of one kind that go in together."""
-
-    kind: str
-    ids: list[str] = field(default_factory=list)
-    identities: list[bytes] = field(default_factory=list)
-    stored: list[bytes] = field(default_factory=list)
-
-
-class _Desk:
-    """What both producers share: everything but the socket."""
-
-    def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
-        self._settings = settings
-        self._now = now
-        self._schemas: dict[str, Schema] = {}
-
-    def destination(self, name: str | None) -> Destination:
-        return self._settings.destination(name)
-
-    def schema(self, destination: Destination) -> Schema:
-        schema = self._schemas.get(destination.name)
-        if schema is None:
-            schema = self._schemas[destination.name] = schema_for(destination)
-        return schema
-
-    def prepare(self, destination: Destination, record: Mapping[str, Any]) -> Prepared:
-        prepared = self.schema(destination).prepare(record, now_s=int(self._now()))
-        if prepared.kind not in destination.kinds:
-            known = ", ".join(destination.kinds)
-            raise InvalidRecord({"type": [f"{destination.name} takes {known}"]})
-        return prepared
-
-    def calls(
-        self,
-        destination: Destination,
-        records: Iterable[Mapping[str, Any]],
-        refusals: list[Rejected],
-    ) -> Iterator[_Call]:
-        """Group valid records into calls, kind by kind, in order; note the others as refusals."""
-        open_calls: dict[str, _Call] = {}
-        for position, record in enumerate(records):
-            try:
-                prepared = self.prepare(destination, record)
-            except InvalidRecord as error:
-                refusals.append(Rejected(position, error))
-                continue
-            call = open_calls.get(prepared.kind)
-            if call is None:
-                call = open_calls[prepared.kind] = _Call(prepared.kind)
-            add(call, prepared, destination.timezone)
-            if len(call.stored) >= MOST_PER_CALL:
-                yield open_calls.pop(prepared.kind)
-        yield from open_calls.values()
-
-
-def add(call: _Call, prepared: Prepared, timezone: ZoneInfo) -> str:
-    """Give a prepared record its id and its header, and put it into the call; returns the id."""
-    record_id = uuid_utils.uuid7()
-    call.ids.append(str(record_id))
-    call.identities.append(prepared.identity)
-    day = day_of(prepared.ts, timezone) if prepared.name else ""
-    call.stored.append(pack(record_id.hex, day, prepared.name, prepared.body))
-    return call.ids[-1]
-
-
-def _identity(
-    identity: str | None, fbid: str | None, gpid: str | None, object_id: str | None
-) -> dict[str, str]:
-    named = {"identity": identity, "fbid": fbid, "gpid": gpid, "object_id": object_id}
-    return {name: value for name, value in named.items() if value is not None}
+__all__ = ["AsyncProducer", "Producer", "Rejected", "SendResult"]
 
 
 def _raise(error: RedisError, destination: Destination) -> NoReturn:
@@ -152,7 +47,7 @@ class Producer:
     """
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
-        self._desk = _Desk(settings)
+        self._desk = Desk(settings)
         self._client = client
 
     @classmethod
@@ -175,8 +70,8 @@ class Producer:
     ) -> str:
         """Enqueue one event; ``ts`` in epoch seconds, now when absent. Returns the record's id."""
         target = self._desk.destination(destination)
-        ids = _identity(identity, fbid, gpid, object_id)
-        record = self._desk.schema(target).event(name, properties or {}, ids=ids, ts=_seconds(ts))
+        ids = named_ids(identity, fbid, gpid, object_id)
+        record = self._desk.schema(target).event(name, properties or {}, ids=ids, ts=seconds(ts))
         return self._send(target, record)
 
     def profile(
@@ -192,8 +87,8 @@ class Producer:
     ) -> str:
         """Enqueue one profile update; those of one identity stay in order. Returns the id."""
         target = self._desk.destination(destination)
-        ids = _identity(identity, fbid, gpid, object_id)
-        record = self._desk.schema(target).profile(properties, ids=ids, ts=_seconds(ts))
+        ids = named_ids(identity, fbid, gpid, object_id)
+        record = self._desk.schema(target).profile(properties, ids=ids, ts=seconds(ts))
         return self._send(target, record)
 
     def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
@@ -220,12 +115,19 @@ class Producer:
             raise
         return SendResult(ids, refusals)
 
+    def to(self, destination: str, *others: str) -> Fanout:
+        """Several destinations for each record: `producer.to("clevertap", "other").event(...)`.
+
+        UnknownDestination for a name that the configuration does not define.
+        """
+        return Fanout(self._desk, self._desk.destinations(destination, *others), self._accept)
+
     def _send(self, destination: Destination, record: Mapping[str, Any]) -> str:
-        call = _single(self._desk, destination, record)
+        call = self._desk.single(destination, record)
         self._accept(destination, call)
         return call.ids[0]
 
-    def _accept(self, destination: Destination, call: _Call) -> None:
+    def _accept(self, destination: Destination, call: Call) -> None:
         args = accept_arguments(destination, call.kind, call.identities, call.stored)
         try:
             answer = script("accept").run(self._client, keys.base(destination.name), *args)
@@ -242,7 +144,7 @@ class AsyncProducer:
     """The same for asyncio; see Producer. One for each event loop."""
 
     def __init__(self, settings: Settings, client: redis.asyncio.Redis) -> None:
-        self._desk = _Desk(settings)
+        self._desk = Desk(settings)
         self._client = client
 
     @classmethod
@@ -265,8 +167,8 @@ class AsyncProducer:
     ) -> str:
         """Enqueue one event; see Producer.event."""
         target = self._desk.destination(destination)
-        ids = _identity(identity, fbid, gpid, object_id)
-        record = self._desk.schema(target).event(name, properties or {}, ids=ids, ts=_seconds(ts))
+        ids = named_ids(identity, fbid, gpid, object_id)
+        record = self._desk.schema(target).event(name, properties or {}, ids=ids, ts=seconds(ts))
         return await self._send(target, record)
 
     async def profile(
@@ -282,8 +184,8 @@ class AsyncProducer:
     ) -> str:
         """Enqueue one profile update; see Producer.profile."""
         target = self._desk.destination(destination)
-        ids = _identity(identity, fbid, gpid, object_id)
-        record = self._desk.schema(target).profile(properties, ids=ids, ts=_seconds(ts))
+        ids = named_ids(identity, fbid, gpid, object_id)
+        record = self._desk.schema(target).profile(properties, ids=ids, ts=seconds(ts))
         return await self._send(target, record)
 
     async def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
@@ -306,12 +208,16 @@ class AsyncProducer:
             raise
         return SendResult(ids, refusals)
 
+    def to(self, destination: str, *others: str) -> AsyncFanout:
+        """Several destinations for each record; see Producer.to."""
+        return AsyncFanout(self._desk, self._desk.destinations(destination, *others), self._accept)
+
     async def _send(self, destination: Destination, record: Mapping[str, Any]) -> str:
-        call = _single(self._desk, destination, record)
+        call = self._desk.single(destination, record)
         await self._accept(destination, call)
         return call.ids[0]
 
-    async def _accept(self, destination: Destination, call: _Call) -> None:
+    async def _accept(self, destination: Destination, call: Call) -> None:
         args = accept_arguments(destination, call.kind, call.identities, call.stored)
         try:
             answer = await script("accept").run_async(
@@ -324,14 +230,3 @@ class AsyncProducer:
     async def close(self) -> None:
         """Close the connections; nothing is lost by not calling it."""
         await self._client.aclose()
-
-
-def _single(desk: _Desk, destination: Destination, record: Mapping[str, Any]) -> _Call:
-    prepared = desk.prepare(destination, record)
-    call = _Call(prepared.kind)
-    add(call, prepared, destination.timezone)
-    return call
-
-
-def _seconds(ts: int | datetime | None) -> int | None:
-    return int(ts.timestamp()) if isinstance(ts, datetime) else ts
