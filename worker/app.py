@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from celery.schedules import crontab
 
 from .address import redis_url
 from .settings import Settings
@@ -65,6 +66,13 @@ def _configuration() -> dict[str, Any]:
                 "task": "ingest.drain",
                 "schedule": settings.drain_interval_s,
                 "options": {"expires": max(10.0, 10 * settings.drain_interval_s)},
+            },
+            # At night in most of the zones that accounts are in, and when the day before has been
+            # counted. A second beat makes it run twice, which only asks the vendor twice.
+            "reconcile": {
+                "task": "ingest.reconcile",
+                "schedule": crontab(hour="3", minute="30"),
+                "options": {"expires": 3600.0},
             },
         },
     }

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from celery import signals
@@ -15,6 +16,12 @@ from .app import app
 from .bootstrap import Runtime
 from .buffer import Claim
 from .drain import Ask
+from .errors import Stopped, VendorError
+from .readback.export_file import Target, export_to_file
+from .readback.formats import format_of
+from .readback.queries import LARGEST_BATCH, ExportQuery, day_number
+from .readback.reader import reading
+from .readback.reconcile import Reconciler
 from .settings import Destination, Settings
 from .telemetry import get_logger
 from .watchdog import Watchdog
@@ -24,6 +31,7 @@ log = get_logger(__name__)
 # A delivery goes on with the next batch as long as there is one, for so long; then another task
 # goes on in its place, so that Flower and the other kinds see something happen.
 RUN_S = 2.0
+NAP_S = 0.5  # a waiting task looks so often whether its worker is told to stop
 
 
 def _ask_deliver(destination: Destination, claim: Claim) -> None:
@@ -92,6 +100,83 @@ def probe(*, destination: str) -> dict[str, Any]:
     """Ask a vendor that refused us whether it takes us again."""
     line = runtime().lines.get(destination)
     return {"destination": destination, "passed": line.deliverer.probe() if line else False}
+
+
+def _nap(seconds: float) -> None:
+    """Wait, but not longer than this process is to live."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if runtime().stopping:
+            raise Stopped("the worker stops; the task may be asked for again")
+        time.sleep(min(left, NAP_S))
+
+
+@app.task(name="ingest.export")
+def export(
+    *,
+    destination: str,
+    event: str,
+    first: str,
+    last: str,
+    path: str,
+    form: str | None = None,
+    restart: bool = False,
+    batch_size: int = LARGEST_BATCH,
+    app: bool | None = None,
+    profile: bool | None = None,
+    events: bool | None = None,
+) -> dict[str, Any]:
+    """Export to a file on this worker's machine, or go on with it; as `ingest export` does.
+
+    It may run for hours. A worker that is stopped or dies leaves it as it is: asked for once more,
+    with the same arguments, it goes on. Returns the events and bytes of the file.
+    """
+    days = day_number(first), day_number(last)
+    query = ExportQuery(event, *days, batch_size, app=app, profile=profile, events=events)
+    target = Target(Path(path), format_of(Path(path), form))
+    with reading(runtime().settings.destination(destination), sleep=_nap) as reader:
+        done = export_to_file(
+            reader,
+            query,
+            target,
+            restart=restart,
+            say=lambda text: log.info(text, destination=destination, file=path),
+            stopping=lambda: runtime().stopping,
+        )
+    return asdict(done)
+
+
+@app.task(name="ingest.reconcile")
+def reconcile(*, destination: str | None = None, day: str | None = None) -> dict[str, int]:
+    """Compare our deliveries with the vendors' counts; returns the differences by destination.
+
+    Without a destination: every one that can be read back. -1: the vendor did not tell.
+    """
+    found = {}
+    for settings in runtime().settings.enabled():
+        if destination in (None, settings.name) and settings.vendor == "clevertap":
+            found[settings.name] = _reconcile(settings, day)
+    return found
+
+
+def _reconcile(settings: Destination, day: str | None) -> int:
+    try:
+        with reading(settings, sleep=_nap) as reader:
+            result = Reconciler(reader, runtime().client).run(day)
+    except VendorError as error:
+        log.error("not reconciled", destination=settings.name, error=str(error))  # noqa: TRY400
+        return -1
+    for line in result.differences:
+        log.warning(
+            "delivered and counted differ",
+            destination=settings.name,
+            day=line.day,
+            event_name=line.event,
+            delivered=line.delivered,
+            counted=line.counted,
+            note=line.note,
+        )
+    return len(result.differences)
 
 
 watchdog = Watchdog(app)
