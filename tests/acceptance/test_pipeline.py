@@ -1,0 +1,163 @@
+"""The pipeline from outside: the real commands, worker and beat, against a vendor on loopback."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.environment import environment
+from support.polling import poll_until
+from support.processes import Processes
+from support.vendor import Exchange, LoopbackVendor
+from worker import Producer
+
+EVENTS, PROFILES, FAULTY_EVERY = 20_000, 2_000, 400
+PASSCODE, MARK = "PASS-PASS-PASS", "person-mark"
+MAX_WAIT_S = 1.0
+
+
+@pytest.fixture
+def vendor() -> Iterator[LoopbackVendor]:
+    """A vendor that refuses some, and shuffles what it refuses."""
+    with LoopbackVendor() as vendor:
+        vendor.usual = unhelpful
+        for at in range(7, EVENTS, FAULTY_EVERY):
+            vendor.prescribe(f"{MARK}-e{at}", always=(513, 528)[at % 2])
+        for at in range(7, PROFILES, FAULTY_EVERY):
+            vendor.prescribe(f"{MARK}-p{at}", always=516)
+        yield vendor
+
+
+@pytest.fixture
+def env(redis_url: str, vendor: LoopbackVendor) -> dict[str, str]:
+    """The environment of all our processes."""
+    return {
+        "REDIS_URL": redis_url,
+        "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
+        "CLEVERTAP_PASSCODE": PASSCODE,
+        "CLEVERTAP_BASE_URL": vendor.base_url,
+        "INGEST_MAX_WAIT_S": str(MAX_WAIT_S),
+    }
+
+
+def unhelpful(exchange: Exchange) -> None:
+    """Answer rightly, but list the refused in any order, with echoes that are not what was sent."""
+    records = exchange.records()
+    answer = exchange.vendor.take(records, dry_run=exchange.noted.dry_run)
+    random.Random(len(records)).shuffle(answer["unprocessed"])
+    for refusal in answer["unprocessed"]:
+        refusal["record"] = {"identity": 0, "type": records[0]["type"]}
+    exchange.answer(200, answer)
+
+
+def ingest(env: Mapping[str, str], *args: str, stdin: str = "") -> str:
+    """Run `ingest` as a user does; returns what it printed."""
+    command = [str(Path(sys.prefix, "bin", "ingest")), *args]
+    done = subprocess.run(
+        command,
+        input=stdin,
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def places(env: Mapping[str, str]) -> dict[str, Any]:
+    """The kinds of the first destination, as `ingest status --json` tells them."""
+    kinds: dict[str, Any] = json.loads(ingest(env, "status", "--json"))["destinations"][
+        "clevertap"
+    ]["kinds"]
+    return kinds
+
+
+def adds_up(kind: Mapping[str, Any]) -> bool:
+    """The promise, as anybody can check it."""
+    totals = kind["totals"]
+    open_ = kind["buffered"] + kind["in_flight"] + kind["retrying"]
+    return bool(totals["accepted"] == open_ + totals["delivered"] + kind["dead"] + totals["purged"])
+
+
+def lines() -> Iterator[str]:
+    """The records of the test, events and profiles mixed, as JSON Lines."""
+    for at in range(EVENTS):
+        event = {"identity": f"{MARK}-e{at}", "type": "event", "evtName": "Product viewed"}
+        yield json.dumps(event | {"evtData": {"n": at}})
+        nth, between = divmod(at, EVENTS // PROFILES)
+        if between == 0:
+            profile = {"identity": f"{MARK}-p{nth}", "type": "profile"}
+            yield json.dumps(profile | {"profileData": {"Name": f"{MARK} {nth}"}})
+
+
+def test_a_backlog_leaves_in_full_requests_and_every_record_arrives_once(
+    env: dict[str, str], vendor: LoopbackVendor, processes: Processes
+) -> None:
+    """Records become full batches; each is at the vendor once or dead with its own code."""
+    worker = processes.start("worker", "-n", "one@test", env=env)
+    beat = processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
+    worker.wait_for("ready")
+    # What Flower is told of tasks, as Celery's own command prints it.
+    command = ["celery", "-A", "worker.app", "events", "--dump"]
+    shown = processes.run(command, env=environment(env), name="events")
+    shown.wait_for("heartbeat")
+    sent = json.loads(ingest(env, "send", "-", stdin="\n".join(lines()) + "\n"))
+    assert sent == {"accepted": EVENTS + PROFILES, "rejected": 0}
+    while True:
+        kinds = places(env)
+        assert all(adds_up(kind) for kind in kinds.values()), kinds
+        if not any(kind["buffered"] or kind["in_flight"] for kind in kinds.values()):
+            break
+    ingest(env, "wait", "--timeout", "60")
+
+    kinds = places(env)
+    faulty = {"event": EVENTS // FAULTY_EVERY, "profile": PROFILES // FAULTY_EVERY}
+    assert all(adds_up(kind) for kind in kinds.values())
+    assert {name: kinds[name]["dead"] for name in faulty} == faulty
+    assert set(vendor.taken.values()) == {1}
+    assert len(vendor.taken) == EVENTS + PROFILES - sum(faulty.values())
+
+    sizes = [(each.identities[0].split("-")[2][0], each.records) for each in vendor.uploads]
+    full = [size for size in sizes if size in (("e", 1000), ("p", 100))]
+    assert all(records <= {"e": 1000, "p": 100}[kind] for kind, records in sizes)
+    assert len(full) >= 0.95 * len(sizes), sizes
+
+    dead = [json.loads(line) for line in ingest(env, "dlq", "list", "--json").splitlines()]
+    codes = {letter["record"]["identity"]: letter["code"] for letter in dead}
+    expected = {f"{MARK}-e{at}": (513, 528)[at % 2] for at in range(7, EVENTS, FAULTY_EVERY)}
+    expected |= {f"{MARK}-p{at}": 516 for at in range(7, PROFILES, FAULTY_EVERY)}
+    assert codes == expected
+
+    shown.wait_for("ingest.deliver")
+    told = shown.output()
+    assert "'kind': 'event', 'records': 1000, 'attempt': 1" in told
+    assert "'delivered': 100, 'dead': 0, 'retry': 0" in told
+    everything = worker.output() + beat.output() + told
+    assert not [word for word in (PASSCODE, MARK) if word in everything]
+
+
+def test_a_lone_record_waits_no_longer_than_max_wait_and_a_tick(
+    env: dict[str, str], vendor: LoopbackVendor, processes: Processes
+) -> None:
+    """On an idle system a single record is with the vendor after `max_wait` and one tick."""
+    worker = processes.start("worker", "-n", "one@test", env=env)
+    processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
+    worker.wait_for("ready")
+    ingest(env, "send", "-", stdin='{"identity":"first","type":"event","evtName":"A","evtData":{}}')
+    poll_until(lambda: vendor.taken["first"], 20, "the system is idle and warm")
+    producer = Producer.from_env(env)
+    began = time.monotonic()
+    producer.event("A", {}, identity="second")
+    poll_until(lambda: vendor.taken["second"], 20, "the lone record arrives")
+    # One second of tick, and one that a busy machine may take.
+    assert time.monotonic() - began < MAX_WAIT_S + 2.0

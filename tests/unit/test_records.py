@@ -1,0 +1,78 @@
+"""The stored form of a record: a header that can be cut off, and bytes that stay as they are."""
+
+from __future__ import annotations
+
+import time
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker import batching
+from worker.buffer import new_id
+from worker.records import accepted_at_ms, body_of, canonical_id, day_of, pack, tally_key, unpack
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(NAMES, st.binary(max_size=200))
+def test_a_record_comes_back_as_it_was_packed(name: str, body: bytes) -> None:
+    """Whatever is in the name or the body, quotes and line feeds included."""
+    record_id = new_id()
+    stored = pack(record_id, "20261121", name, body)
+    taken = unpack(stored)
+    assert (taken.id, taken.day, taken.name, taken.body) == (record_id, "20261121", name, body)
+    assert body_of(stored) == body
+    assert tally_key(stored).startswith(b"20261121 ")
+
+
+def test_an_id_carries_the_time_of_acceptance_in_either_spelling() -> None:
+    """UUIDv7: the first 48 bits are epoch milliseconds."""
+    before = int(time.time() * 1000)
+    record_id = new_id()
+    dashed = (
+        f"{record_id[:8]}-{record_id[8:12]}-{record_id[12:16]}-{record_id[16:20]}-{record_id[20:]}"
+    )
+    assert before <= accepted_at_ms(record_id) == accepted_at_ms(dashed) <= time.time() * 1000
+    assert canonical_id(dashed.upper()) == record_id
+
+
+@pytest.mark.parametrize("stored", [b"", b"no header", b"short\n{}", b"\n" * 40])
+def test_what_is_no_stored_record_is_refused(stored: bytes) -> None:
+    """Something else that got into a list is told, not taken for a record."""
+    with pytest.raises(ValueError, match="not a stored record"):
+        unpack(stored)
+
+
+@pytest.mark.parametrize(
+    ("ts", "zone", "day"),
+    [
+        (1468308340, "UTC", "20160712"),
+        (1468281599, "UTC", "20160711"),
+        (1468281600, "UTC", "20160712"),
+        (1468281599, "Asia/Kolkata", "20160712"),  # 5:30 ahead
+        (1468281599, "Asia/Kathmandu", "20160712"),  # 5:45 ahead
+        (1468281600, "America/New_York", "20160711"),
+        (1792886400, "Europe/Prague", "20261025"),  # the day its summer time ends
+        (10**14, "UTC", "00000000"),
+    ],
+)
+def test_the_day_of_a_record_is_the_accounts_day(ts: int, zone: str, day: str) -> None:
+    """Deliveries are counted by the day the vendor counts them by."""
+    assert day_of(ts, ZoneInfo(zone)) == day
+
+
+def test_what_a_batch_is_counted_by_is_cut_from_the_headers() -> None:
+    """Tallies by day and name, ids in 16 bytes each, bodies untouched; profiles have no tally."""
+    ids = [new_id() for _ in range(4)]
+    stored = [
+        pack(ids[0], "20261121", "A", b'{"n":0}'),
+        pack(ids[1], "20261121", "A", b'{"n":1}'),
+        pack(ids[2], "20261122", "A b", b'{"n":2}'),
+        pack(ids[3], "", "", b'{"n":3}'),
+    ]
+    assert batching.bodies(stored) == [b'{"n":%d}' % n for n in range(4)]
+    assert batching.tallies(stored) == {b"20261121 A": 2, b"20261122 A b": 1}
+    assert batching.ids(stored) == b"".join(map(bytes.fromhex, ids))
+    assert batching.without(stored, [2, 4]) == [stored[0], stored[2]]

@@ -1,0 +1,192 @@
+"""Settings: where values come from, what is refused, and that secrets stay hidden."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.errors import SettingsError, UnknownDestination
+from worker.setting_values import Secret
+from worker.settings import Settings
+
+SECRETS = {
+    "CLEVERTAP_ACCOUNT_ID": "ACC",
+    "CLEVERTAP_PASSCODE": "PASS-1",
+    "REDIS_URL": "redis://h/0",
+}
+MINIMAL = """
+[destinations.shop]
+vendor = "clevertap"
+account_id = "${SHOP_ACCOUNT}"
+passcode = "${SHOP_PASSCODE}"
+%s
+[destinations.shop.kinds.event]
+batch_records = 1000
+%s
+"""
+
+
+def read(tmp_path: Path, destination: str = "", rest: str = "", **environ: str) -> Settings:
+    """Settings of a file with one destination."""
+    path = tmp_path / "destinations.toml"
+    path.write_text(MINIMAL % (destination, rest))
+    return Settings.from_env({"INGEST_DESTINATIONS": str(path), **environ})
+
+
+def test_as_shipped_a_destination_is_enabled_by_its_secrets() -> None:
+    """Both vendors are defined; only the one whose secrets are set is delivered to."""
+    settings = Settings.from_env(SECRETS)
+    assert list(settings.destinations) == ["clevertap", "bloomreach"]
+    assert [each.name for each in settings.enabled()] == ["clevertap"]
+    assert settings.destination().name == "clevertap"
+
+
+def test_a_producer_needs_no_secret() -> None:
+    """Without any vendor secret there is still a destination to enqueue for."""
+    settings = Settings.from_env({"REDIS_URL": "redis://h/0"})
+    assert settings.destination().name == "clevertap"
+    assert not list(settings.enabled())
+
+
+def test_the_first_enabled_destination_is_the_default_unless_one_is_named() -> None:
+    """A program that only uses the second vendor need not name it in every call."""
+    only_second = {"BLOOMREACH_PROJECT_TOKEN": "t", "BLOOMREACH_API_KEY_ID": "k"}
+    assert Settings.from_env(only_second).destination().name == "bloomreach"
+    named = only_second | {"INGEST_DEFAULT_DESTINATION": "clevertap"}
+    assert Settings.from_env(named).destination().name == "clevertap"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name", "expected"),
+    [
+        ("INGEST_MAX_WAIT_S", "0.5", "max_wait_s", 0.5),
+        ("INGEST_REQUEST_TIMEOUT_S", "7", "request_timeout_s", 7.0),
+        ("INGEST_LEASE_S", "120", "lease_s", 120.0),
+        ("INGEST_BACKOFF_BASE_S", "0.1", "backoff_base_s", 0.1),
+        ("INGEST_BACKOFF_CAP_S", "9", "backoff_cap_s", 9.0),
+        ("INGEST_MAX_ATTEMPTS", "2", "max_attempts", 2),
+        ("INGEST_RETRY_HORIZON_S", "60", "retry_horizon_s", 60.0),
+        ("INGEST_PROBE_INTERVAL_S", "1", "probe_interval_s", 1.0),
+        ("INGEST_COUNT_POLL_S", "0", "count_poll_s", 0.0),
+        ("INGEST_BATCH_MAX_BYTES", "1000", "batch_max_bytes", 1000),
+        ("INGEST_MAX_BUFFERED", "12", "max_buffered", 12),
+        ("CLEVERTAP_REGION", "in1", "region", "in1"),
+        ("CLEVERTAP_BASE_URL", "http://127.0.0.1:1", "base_url", "http://127.0.0.1:1"),
+    ],
+)
+def test_the_shipped_file_takes_tuning_from_the_environment(
+    variable: str, value: str, name: str, expected: Any
+) -> None:
+    """Every promised variable reaches the setting it names."""
+    settings = Settings.from_env({**SECRETS, variable: value})
+    assert getattr(settings.destination("clevertap"), name) == expected
+    shown = {each.name: each for each in settings.sources}[f"destinations.clevertap.{name}"]
+    assert shown.origin == f"environment {variable}"
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    """NAME_FILE is read when NAME is not set; a final line feed is not part of the secret."""
+    file = tmp_path / "passcode"
+    file.write_text("from-a-file\n")
+    given = {"CLEVERTAP_ACCOUNT_ID": "ACC", "CLEVERTAP_PASSCODE_FILE": str(file)}
+    settings = Settings.from_env(given)
+    assert settings.destination().passcode.reveal() == "from-a-file"
+    shown = {each.name: each for each in settings.sources}["destinations.clevertap.passcode"]
+    assert (shown.value, shown.origin) == ("***", "file named by CLEVERTAP_PASSCODE_FILE")
+
+
+def test_secrets_show_themselves_nowhere() -> None:
+    """Neither printing settings nor listing their sources tells a passcode or a password."""
+    settings = Settings.from_env(SECRETS | {"REDIS_URL": "redis://user:hidden@h/0"})
+    shown = f"{settings!r} {settings.destinations!r} {settings.sources!r} {settings.redis_url}"
+    assert "PASS-1" not in shown
+    assert "hidden" not in shown
+    assert settings.redis_url.reveal() == "redis://user:hidden@h/0"
+
+
+def test_a_secret_is_hidden_in_every_way_of_printing() -> None:
+    """Format, repr and str are masked; reveal is the one way in, also after a copy."""
+    secret = Secret("s3cret")
+    assert "s3cret" not in f"{secret} {secret!r} {secret!s:>9} {secret:>9}"
+    assert copy.deepcopy(secret).reveal() == "s3cret"
+    assert not str(Secret(""))
+
+
+@pytest.mark.parametrize(
+    ("destination", "rest", "named"),
+    [
+        ("max_waits = 1", "", "destinations.shop.max_waits: not a setting"),
+        ('max_attempts = "many"', "", "destinations.shop.max_attempts: must be a whole number"),
+        ("max_attempts = 0", "", "destinations.shop.max_attempts: must be above 0"),
+        ("max_attempts = true", "", "destinations.shop.max_attempts: must be a whole number"),
+        ("max_wait_s = -1", "", "destinations.shop.max_wait_s: must be a number, 0 or more"),
+        ("max_wait_s = nan", "", "destinations.shop.max_wait_s: must be a number, 0 or more"),
+        ('timezone = "Middle/Earth"', "", "destinations.shop.timezone: no time zone"),
+        ('ambiguous = "maybe"', "", "destinations.shop.ambiguous: must be retry or dead_letter"),
+        ("lease_s = 30", "", "destinations.shop.lease_s: must be longer than request_timeout_s"),
+        (
+            'base_url = "api.example.com"',
+            "",
+            "destinations.shop.base_url: must be a scheme and a host",
+        ),
+        (
+            'base_url = "https://u:p@h/"',
+            "",
+            "destinations.shop.base_url: must be a scheme and a host",
+        ),
+        ("enabled = true", "", "destinations.shop: enabled, but account_id, passcode is not set"),
+        ('enabled = "yes"', "", "destinations.shop.enabled: must be true or false"),
+        ("", "[destinations.shop.kinds.order]\nbatch_records = 1", "destinations.shop.kinds.order"),
+        ("", "[destinations.shop.kinds.profile]\npartitions = 1", "needs batch_records"),
+        ("", "[destinations.shop.kinds.profile]\nbatch_records = 0", "batch_records is 1-5000"),
+        ("", '[destinations."a b"]\nvendor = "clevertap"', "destinations.a b: a name is of"),
+        ("", '[destinations.x]\nvendor = "acme"', "destinations.x.vendor: must be one of"),
+        ("", '[destinations.x]\nvendor = "clevertap"', "destinations.x.kinds: needs at least one"),
+        ("", "[other]\nx = 1", "needs [destinations.NAME] tables, and nothing else"),
+        ("= 1", "", "destinations.toml"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place_and_rule(
+    tmp_path: Path, destination: str, rest: str, named: str
+) -> None:
+    """The error names the setting and what it must be."""
+    with pytest.raises(SettingsError) as refused:
+        read(tmp_path, destination, rest)
+    assert named in str(refused.value)
+
+
+def test_a_secret_written_into_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    """Files are committed and shared; secrets are named in them, never written."""
+    path = tmp_path / "destinations.toml"
+    path.write_text(MINIMAL.replace("${SHOP_PASSCODE}", "hunter2") % ("", ""))
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({"INGEST_DESTINATIONS": str(path)})
+    assert "destinations.shop.passcode: a secret is not written down here" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_several_accounts_of_one_vendor_are_several_destinations(tmp_path: Path) -> None:
+    """Names are free; each has its own secrets."""
+    other = MINIMAL.replace("shop", "app").replace("SHOP", "APP") % ("", "")
+    settings = read(tmp_path, "", other, SHOP_ACCOUNT="1", SHOP_PASSCODE="p", APP_ACCOUNT="2")
+    assert list(settings.destinations) == ["shop", "app"]
+    assert [each.account_id for each in settings.enabled()] == ["1"]
+
+
+def test_an_unknown_destination_is_told_with_those_there_are() -> None:
+    """A misspelt name is mended from the error alone."""
+    with pytest.raises(UnknownDestination, match="there are: clevertap, bloomreach"):
+        Settings.from_env(SECRETS).destination("clevertab")
+    with pytest.raises(UnknownDestination, match="INGEST_DEFAULT_DESTINATION"):
+        Settings.from_env({"INGEST_DEFAULT_DESTINATION": "x"})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """Both the destinations file and a secret's file are named by what is wrong with them."""
+    with pytest.raises(SettingsError, match=r"destinations file .*: No such file"):
+        Settings.from_env({"INGEST_DESTINATIONS": str(tmp_path / "none.toml")})
+    with pytest.raises(SettingsError, match="CLEVERTAP_PASSCODE_FILE: cannot read"):
+        Settings.from_env({"CLEVERTAP_PASSCODE_FILE": str(tmp_path / "none")})
