@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
@@ -59,6 +60,25 @@ def bytes_read(stream: BinaryIO, what: str) -> Iterator[Callable[[int], object]]
     ) as progress:
         task = progress.add_task(what, total=_size(stream))
         yield lambda size: progress.advance(task, size)
+
+
+@contextmanager
+def counted(what: str, total: int | None) -> Iterator[Callable[[int], object]]:
+    """The same for things that are counted; ``total`` is None when nobody knows how many."""
+    console = standard_error()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda number: progress.advance(task, number)
 
 
 def _size(stream: BinaryIO) -> int | None:

@@ -1,0 +1,156 @@
+"""`ingest dlq`: look at dead letters, replay them, purge them, export them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from .dead_letter_options import chosen, which
+from .dlq_moves import purge, replay
+from .exits import Failure
+
+if TYPE_CHECKING:
+    from worker.dead_letters import Filter, Selection
+
+_SHOWN = 50  # lines of a table that a person reads; --limit asks for more
+
+
+@click.group
+def dlq() -> None:
+    """Look at dead letters, replay them, purge them, export them."""
+
+
+dlq.add_command(replay)
+dlq.add_command(purge)
+
+
+@dlq.command("list", short_help="List dead letters, the oldest first.")
+@which
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, records included.")
+@click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
+def list_(destination: str | None, where: Filter, as_json: bool, limit: int | None) -> None:
+    """List dead letters, the oldest first; the table leaves the records out."""
+    from worker.dead_letters import several
+
+    selections = chosen(destination, where)
+    if as_json:
+        for letter in several(selections, limit):
+            click.echo(_line(letter.to_json()), nl=False)
+        return
+    from .dead_letter_tables import letters_table
+    from .terminal import standard_output
+
+    limit = limit or _SHOWN
+    letters = list(several(selections, limit + 1))
+    if not letters:
+        click.echo("No dead letters.")
+        return
+    standard_output().print(letters_table(letters[:limit]))
+    if len(letters) > limit:
+        click.echo(f"The first {limit} are shown; --limit shows more, `summary` counts all.")
+
+
+@dlq.command(short_help="Count dead letters by what killed them.")
+@which
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, a group a line.")
+def summary(destination: str | None, where: Filter, as_json: bool) -> None:
+    """Count dead letters by destination, kind, code, text and event name."""
+    from worker.dead_letter_groups import summary as summarise
+    from worker.dead_letters import several
+
+    groups = summarise(several(chosen(destination, where)))
+    if as_json:
+        for group in groups:
+            click.echo(_line(group.to_json()), nl=False)
+        return
+    if not groups:
+        click.echo("No dead letters.")
+        return
+    from .dead_letter_tables import groups_table
+    from .terminal import standard_output
+
+    standard_output().print(groups_table(groups))
+
+
+@dlq.command(short_help="Show dead letters whole, records included.")
+@which
+@click.argument("wanted", required=False, metavar="[ID]")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines instead of indented JSON.")
+def show(destination: str | None, where: Filter, wanted: str | None, as_json: bool) -> None:
+    """Show dead letters whole, records included: the one with ID, or all that are meant."""
+    from dataclasses import replace
+
+    import orjson
+
+    from worker.dead_letters import several
+
+    from .dead_letter_options import parsed_id
+
+    if wanted is not None:
+        where = replace(where, id=parsed_id(wanted))
+    found = False
+    for letter in several(chosen(destination, where)):
+        found = True
+        told = letter.to_json()
+        text = _line(told) if as_json else orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n"
+        click.echo(text, nl=False)
+    if not found and where.id is not None:
+        raise Failure("no dead letter has this id; `ingest trace` tells where the record is")
+
+
+@dlq.command(short_help="Write dead letters as JSON Lines.")
+@which
+@click.option("--json", "as_json", is_flag=True, help="Changes nothing: it is JSON Lines anyway.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to; standard output without it.",
+)
+def export(destination: str | None, where: Filter, as_json: bool, out: Path | None) -> None:
+    """Write dead letters as JSON Lines, to be mended and given to `dlq replay --from`."""
+    del as_json
+    from .terminal import counted
+
+    selections = chosen(destination, where)
+    if out is None:
+        _write(selections, sys.stdout.buffer, lambda _: None)
+        return
+    sizes = [each.size for each in selections if each.size is not None]
+    total = sum(sizes) if len(sizes) == len(selections) else None
+    with _whole(out) as file, counted("exporting", total) as advance:
+        written = _write(selections, file, advance)
+    click.echo(f"{written} dead letters written to {out}", err=True)
+
+
+def _write(selections: list[Selection], file: BinaryIO, advance: Callable[[int], object]) -> int:
+    from worker.dead_letters import several
+
+    written = 0
+    for letter in several(selections):
+        file.write(_line(letter.to_json()))
+        advance(1)
+        written += 1
+    return written
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name when it is complete; for its owner alone to read."""
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        yield file
+    partial.replace(path)
+
+
+def _line(told: Any) -> bytes:
+    import orjson
+
+    return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)

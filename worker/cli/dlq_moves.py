@@ -1,0 +1,210 @@
+"""`ingest dlq replay` and `ingest dlq purge`: what moves dead letters, and asks before it does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from .dead_letter_options import chosen, which
+from .exits import REJECTED, Misuse
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from worker.dead_letters import Filter, Selection
+    from worker.replay_check import Opinion
+    from worker.replays import Kept
+
+_YES = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+# Everything these commands print is JSON already; programs may say so on every command alike.
+_JSON = click.option("--json", "as_json", is_flag=True, help="Changes nothing: it is JSON anyway.")
+
+
+@click.command(short_help="Put dead letters back into the buffer.")
+@which
+@_YES
+@_JSON
+@click.option(
+    "--check", is_flag=True, help="Ask the vendor first (dry run), and replay what would pass."
+)
+@click.option(
+    "--from",
+    "file",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Replay these records instead: mended lines of `dlq export`, or - for standard input.",
+)
+@click.pass_context
+def replay(
+    ctx: click.Context,
+    *,
+    destination: str | None,
+    where: Filter,
+    yes: bool,
+    as_json: bool,
+    check: bool,
+    file: BinaryIO | None,
+) -> None:
+    """Put dead letters back into the buffer, at the end of the line; prints {"replayed": n}.
+
+    Those that die meanwhile, or die again, are left alone. Exit code 2 when some could not be
+    replayed: standard error has a line for each, and they stay dead letters.
+
+    With --check and neither --yes nor a terminal it only prints what the vendor says.
+    """
+    del as_json
+    if file is not None:
+        _replay_from(ctx, destination, where, file, yes=yes, check=check)
+        return
+    if not check:
+        _must_be_able_to_ask(yes)
+    selections = _known(chosen(destination, where))
+    without: AbstractSet[str] = frozenset()
+    if check:
+        said = _said(selections)
+        if not yes and not _has_person():
+            click.echo(json.dumps({**said.to_json(), "replayed": 0}))
+            return
+        without = said.ids
+        _ask("Replay {} that would pass?", lambda: said.passed, yes=yes)
+    else:
+        _ask("Replay {}?", lambda: _count(selections), yes=yes)
+    told = _Told()
+    replayed = sum(_replay_one(each, without, told) for each in selections)
+    click.echo(json.dumps({"replayed": replayed}))
+    if told.number:
+        ctx.exit(REJECTED)
+
+
+@click.command(short_help="Throw dead letters away, counted.")
+@which
+@_YES
+@_JSON
+def purge(*, destination: str | None, where: Filter, yes: bool, as_json: bool) -> None:
+    """Throw dead letters away for good; prints {"purged": n}, which the totals count too."""
+    del as_json
+    from .terminal import counted
+
+    _must_be_able_to_ask(yes)
+    selections = chosen(destination, where)
+    _ask("Throw {} away for good?", lambda: _count(selections), yes=yes)
+    with counted("purging", None) as advance:
+        purged = sum(each.purge(advance) for each in selections)
+    click.echo(json.dumps({"purged": purged}))
+
+
+class _Told:
+    """Tells on standard error what was not replayed, and counts it."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, kept: Kept) -> None:
+        """One JSON object a line: which record, and the rules; never its values."""
+        from uuid import UUID
+
+        self.number += 1
+        line = {"line": kept.position} if kept.position else {}
+        told = {**line, "id": str(UUID(kept.id)), "errors": kept.errors}
+        click.echo(json.dumps(told), err=True)
+
+    def line(self, number: int, errors: object) -> None:
+        """A line of a file that names no dead letter."""
+        self.number += 1
+        click.echo(json.dumps({"line": number, "errors": errors}), err=True)
+
+
+def _replay_one(selection: Selection, without: AbstractSet[str], tell: _Told) -> int:
+    from worker.replays import Replays
+
+    from .terminal import counted
+
+    letters = selection.letters
+    with counted(f"replaying {letters.destination.name}", None) as advance:
+        replays = Replays(letters.client, letters.destination)
+        return replays.replay(selection, tell, without=without, advance=advance)
+
+
+def _known(selections: Iterable[Selection]) -> list[Selection]:
+    """Those of destinations that are configured: nobody would deliver what others replay."""
+    known = []
+    for each in selections:
+        if each.letters.destination.vendor:
+            known.append(each)
+        elif number := each.count():
+            name = each.letters.destination.name
+            click.echo(f"{name}: not configured, so {_letters(number)} stay", err=True)
+    return known
+
+
+def _said(selections: Iterable[Selection]) -> Opinion:
+    """Ask the vendors, and tell a person what they say."""
+    from worker.replay_check import Opinion, opinion
+
+    from .checking import asking
+
+    said = Opinion()
+    for each in selections:
+        if each.count():
+            with asking(each.letters.destination) as ask:
+                said = said.plus(opinion(each, ask))
+    click.echo(f"{said.passed} would pass, {said.refused} would be refused", err=True)
+    for (code, text), number in said.refusals.most_common(20):
+        click.echo(f"  {number} x {'no code' if code is None else code}: {text!r}", err=True)
+    return said
+
+
+def _replay_from(
+    ctx: click.Context,
+    destination: str | None,
+    where: Filter,
+    file: BinaryIO,
+    *,
+    yes: bool,
+    check: bool,
+) -> None:
+    """Replay the lines of a file, each under the id and at the destination that it names."""
+    from .json_lines import chunks
+    from .mended_lines import MendedLines
+
+    if check or (where.kind, where.code, where.id) != (None, None, None):
+        raise Misuse("--from names its records itself: it goes with --destination and --yes alone")
+    _must_be_able_to_ask(yes)
+    if not yes:
+        click.confirm(f"Replay the records of {file.name}?", err=True, abort=True)
+    told = _Told()
+    lines = MendedLines(destination, told, told.line)
+    replayed = sum(lines.replay(chunk) for chunk in chunks(file))
+    click.echo(json.dumps({"replayed": replayed}))
+    if told.number:
+        ctx.exit(REJECTED)
+
+
+def _count(selections: Iterable[Selection]) -> int:
+    return sum(each.count() for each in selections)
+
+
+def _letters(number: int) -> str:
+    return f"{number} dead letter{'' if number == 1 else 's'}"
+
+
+def _has_person() -> bool:
+    return sys.stdin.isatty()
+
+
+def _must_be_able_to_ask(yes: bool) -> None:
+    if not yes and not _has_person():
+        raise Misuse("nobody can be asked here: add --yes to go ahead without a question")
+
+
+def _ask(question: str, count: Callable[[], int], *, yes: bool) -> None:
+    """Go on, or end with exit code 1; the question is no output, so it goes to standard error.
+
+    Of nothing, nobody is asked. They are counted for the question alone: that may take a while.
+    """
+    if not yes and (number := count()):
+        click.confirm(question.format(_letters(number)), err=True, abort=True)

@@ -1,0 +1,69 @@
+"""Dead letters put together by what killed them: a thousand of one cause are one line to read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .dead_letters import DeadLetter, iso
+
+# A vendor that puts a value into each text would else fill our memory.
+MOST_GROUPS = 10_000
+OTHERS = "(more texts)"
+
+_POSITION = re.compile(r"\s*Skipped record number\s*:\s*[0-9]+[\s.]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters alike: how many, and when the first and the last of them died (epoch ms)."""
+
+    destination: str
+    kind: str
+    reason: str
+    code: int | None
+    text: str
+    event: str
+    count: int
+    first_ms: int
+    last_ms: int
+
+    def to_json(self) -> dict[str, Any]:
+        """What `dlq summary --json` prints of it."""
+        return {
+            "destination": self.destination,
+            "kind": self.kind,
+            "reason": self.reason,
+            "code": self.code,
+            "text": self.text,
+            "event": self.event,
+            "count": self.count,
+            "first": iso(self.first_ms),
+            "last": iso(self.last_ms),
+        }
+
+
+def summary(letters: Iterable[DeadLetter], most_groups: int = MOST_GROUPS) -> list[Group]:
+    """Groups by destination, kind, reason, code, text and event name, the largest first.
+
+    Beyond ``most_groups``, what differs in text alone is put together.
+    """
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for letter in letters:
+        account = (letter.destination, letter.kind, letter.reason, letter.code)
+        key = (*account, text_of(letter.error), letter.name)
+        if key not in found and len(found) >= most_groups:
+            key = (*account, OTHERS, "")
+        died = letter.failed_at_ms
+        entry = found.setdefault(key, [0, died, died])
+        entry[0] += 1
+        entry[1], entry[2] = min(entry[1], died), max(entry[2], died)
+    groups = [Group(*key, *entry) for key, entry in found.items()]
+    return sorted(groups, key=lambda group: -group.count)
+
+
+def text_of(error: str) -> str:
+    """A vendor's text without the record's position in its request, which differs each time."""
+    return _POSITION.sub("", error[:1000]).strip()

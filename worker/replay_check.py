@@ -1,0 +1,86 @@
+"""What the vendor would say of dead letters today, asked by a dry run before they are replayed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+from .dead_letter_groups import text_of
+from .dead_letters import DeadLetter, Selection
+from .settings import Destination
+from .verdicts import Outcome, Verdict
+
+Ask = Callable[[str, Sequence[bytes]], Sequence[Verdict]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """How many would pass; of the others their ids, and how many for each code and text."""
+
+    passed: int = 0
+    ids: AbstractSet[str] = frozenset()
+    refusals: Counter[tuple[int | None, str]] = field(default_factory=Counter)
+
+    @property
+    def refused(self) -> int:
+        """How many would not pass."""
+        return len(self.ids)
+
+    def plus(self, other: Opinion) -> Opinion:
+        """Both together."""
+        return Opinion(
+            self.passed + other.passed,
+            self.ids | other.ids,
+            self.refusals + other.refusals,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `dlq replay --check` prints when it goes no further."""
+        return {
+            "would_pass": self.passed,
+            "would_be_refused": self.refused,
+            "refused": [
+                {"code": code, "error": text, "count": number}
+                for (code, text), number in self.refusals.most_common()
+            ],
+        }
+
+
+def opinion(selection: Selection, ask: Ask) -> Opinion:
+    """The vendor's opinion of the selected; ``ask`` is given batches of one kind.
+
+    VendorError when the vendor does not answer.
+    """
+    passed, ids, refusals = 0, set[str](), Counter[tuple[int | None, str]]()
+    for batch in _batches(selection, selection.letters.destination):
+        verdicts = ask(batch[0].kind, [letter.body for letter in batch])
+        for letter, verdict in zip(batch, verdicts, strict=True):
+            if verdict.outcome is Outcome.DELIVERED:
+                passed += 1
+            else:
+                ids.add(letter.id)
+                refusals[verdict.code, text_of(verdict.error)] += 1
+    return Opinion(passed, ids, refusals)
+
+
+def _batches(selection: Selection, destination: Destination) -> Iterator[list[DeadLetter]]:
+    """Requests as the worker would make them: so many records, and so many bytes."""
+    batch: list[DeadLetter] = []
+    size = 0
+    for letter in selection:
+        kind = destination.kinds[letter.kind]
+        full = len(batch) >= kind.batch_records
+        if batch and (
+            full
+            or batch[0].kind != letter.kind
+            or size + len(letter.body) > destination.batch_max_bytes
+        ):
+            yield batch
+            batch, size = [], 0
+        batch.append(letter)
+        size += len(letter.body)
+    if batch:
+        yield batch

@@ -1,0 +1,185 @@
+"""Where one record is now, and what is known of its way there.
+
+A record's id carries the time of its acceptance, so lists and streams that are sorted by time are
+looked at where it belongs first. Replayed records and producers' clocks break that order, so
+whatever is not found there is looked for everywhere before it is called unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from . import keys
+from .dead_letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
+from .records import accepted_at_ms
+from .scripts import script
+from .settings import Destination
+
+LOOK = 2000  # records in one look at a list: about a millisecond of Redis' time
+SETTLEMENTS = 20  # settlements in one look at the journal: up to 5000 ids each
+
+# A record that moves while it is looked for may slip past once (a replay puts it behind us); that
+# it does so in every one of three rounds is not to be expected.
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Buffered:
+    """Accepted and not yet claimed: so far from the head (1 is next) of its partition."""
+
+    destination: str
+    kind: str
+    partition: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnItsWay:
+    """In a batch: in flight until the lease ends, or waiting until it is due (epoch ms).
+
+    ``attempts`` are those counted so far, ``deaths`` workers lost over it, ``error`` the last
+    answer's text, empty before the first.
+    """
+
+    destination: str
+    kind: str
+    in_flight: bool
+    batch: str
+    attempts: int
+    deaths: int
+    error: str
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Taken by the vendor, in this batch, at this time (epoch ms), with this answer."""
+
+    destination: str
+    kind: str
+    batch: str
+    at_ms: int
+    answer: str
+
+
+Whereabouts = Buffered | OnItsWay | DeadLetter | Delivered
+
+
+class Trace:
+    """Looks for records of one destination."""
+
+    def __init__(self, client: redis.Redis, destination: Destination) -> None:
+        self.client = client
+        self.destination = destination
+        self._base = keys.base(destination.name)
+
+    def find(self, record_id: str) -> Whereabouts | None:
+        """Where the record (32 hex digits) is; None when no trace of it is left.
+
+        Places are looked at in the order in which a record passes through them.
+        """
+        for _ in range(ROUNDS):
+            found = (
+                self._buffered(record_id)
+                or self._on_its_way(record_id)
+                or DeadLetters(self.client, self.destination).find(record_id)
+                or self._delivered(record_id)
+            )
+            if found:
+                return found
+        return None
+
+    def _buffered(self, record_id: str) -> Buffered | None:
+        partitions = list(self._partitions())
+        for look in (self._where_it_belongs, self._anywhere):
+            for kind, partition in partitions:
+                if position := look(f"pending:{kind}:{partition}", record_id):
+                    return Buffered(self.destination.name, kind, partition, position)
+        return None
+
+    def _partitions(self) -> Iterator[tuple[str, int]]:
+        for kind in self.destination.kinds:
+            partitions = {0}
+            layouts: Any = self.client.lrange(keys.layout(self.destination.name, kind), 0, -1)
+            for entry in layouts:
+                first, count = map(int, entry.split(b":"))
+                partitions.update(range(first, first + count))
+            yield from ((kind, partition) for partition in sorted(partitions))
+
+    def _where_it_belongs(self, name: str, record_id: str) -> int:
+        return self._look(name, record_id, "guess")[0]
+
+    def _anywhere(self, name: str, record_id: str) -> int:
+        looked, position, at_head = 0, 0, False
+        while not position and not at_head:
+            position, at_head = self._look(name, record_id, looked)
+            looked += LOOK
+        return position
+
+    def _look(self, name: str, record_id: str, looked: int | str) -> tuple[int, bool]:
+        found = script("find_listed").run(self.client, self._base, name, record_id, LOOK, looked)
+        return found[0], found[1] == b"1"
+
+    def _on_its_way(self, record_id: str) -> OnItsWay | None:
+        batches: Any = self.client.hkeys(keys.batches(self.destination.name))
+        for raw in batches:
+            batch = raw.decode()
+            if self._anywhere(f"batch:{batch}", record_id) and (found := self._batch(batch)):
+                return found
+        return None
+
+    def _batch(self, batch_id: str) -> OnItsWay | None:
+        """What is known of a batch; None when it was settled in the meantime."""
+        name = self.destination.name
+        with self.client.pipeline() as together:
+            together.hget(keys.batches(name), batch_id)
+            together.zscore(keys.leases(name), batch_id)
+            raw, leased_until = together.execute()
+        if raw is None:
+            return None
+        batch: dict[str, Any] = json.loads(raw)
+        return OnItsWay(
+            destination=name,
+            kind=batch["kind"],
+            in_flight=leased_until is not None,
+            batch=batch_id,
+            attempts=int(batch["attempt"]),
+            deaths=int(batch["deaths"]),
+            error=batch["error"],
+            due_ms=int(batch.get("due", 0) if leased_until is None else leased_until),
+        )
+
+    def _delivered(self, record_id: str) -> Delivered | None:
+        """The settlement that delivered it: after its acceptance, unless a clock was wrong."""
+        accepted = f"{max(0, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)}-0"
+        for newest, oldest in (("+", accepted), (f"({accepted}", "-")):
+            if entry := self._settlement(record_id, newest, oldest):
+                return self._delivery(entry)
+        return None
+
+    def _settlement(self, record_id: str, newest: str, oldest: str) -> str:
+        while True:
+            entry, looked = script("find_delivered").run(
+                self.client, self._base, bytes.fromhex(record_id), newest, oldest, SETTLEMENTS
+            )
+            if entry or not looked:
+                return str(entry.decode())
+            newest = f"({looked.decode()}"
+
+    def _delivery(self, entry: str) -> Delivered | None:
+        found: Any = self.client.xrange(keys.journal(self.destination.name), entry, entry)
+        if not found:
+            return None  # the journal let go of it just now
+        fields = found[0][1]
+        return Delivered(
+            destination=self.destination.name,
+            kind=fields[b"kind"].decode(),
+            batch=fields[b"batch"].decode(),
+            at_ms=int(entry.partition("-")[0]),
+            answer=fields[b"answer"].decode(),
+        )
