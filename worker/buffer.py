@@ -203,7 +203,7 @@ class Buffer:
         return _claim(answer)
 
     def begin(self, batch_id: str, token: str) -> Claim | None:
-        """Begin a batch that was claimed for us, under a new token; None when it is ours no more."""
+        """Begin a batch that was claimed for us, under a new token; None when it is not ours."""
         return _claim(self._run("begin", batch_id, token, token_hex(8), self._lease_ms))
 
     def settle(self, claim: Claim, settle: Settle, label: str) -> Settled | None:

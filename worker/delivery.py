@@ -90,7 +90,7 @@ class Deliverer:
         self.now_ms = now_ms
 
     def run(self, batch: str, token: str, *, until: Callable[[], bool]) -> Delivery:
-        """Deliver the batch that was claimed for us, then what is ready, until ``until`` says so."""
+        """Deliver the batch claimed for us, then what is ready, until ``until`` says so."""
         done = Delivery(self.settings.name)
         claim = self.buffer.begin(batch, token)
         while claim is not None:
@@ -139,7 +139,7 @@ class Deliverer:
         return self.vendor.read(claim.kind, claim.size, response)
 
     def _carry_out(self, claim: Claim, decision: Decision, label: str) -> Settled:
-        """Teach the destination before the lease is free for another claim, then move the records."""
+        """Teach the destination while the lease is ours, then move the records."""
         if decision.park and self.buffer.park(decision.park):
             log.error(
                 "destination parked: check its credentials and address; a probe brings it back",
@@ -180,7 +180,7 @@ class Deliverer:
         return settled
 
     def _bury_doubtful(self, claim: Claim) -> Settled:
-        """A worker that did not come back may have sent the batch, and here nothing is sent twice."""
+        """A worker that did not come back may have sent it, and here nothing is sent twice."""
         error = "its worker did not come back: it may have been sent"
         dead = Settle(Verdict(Outcome.DEAD, "ambiguous", None, error), counts_attempt=False)
         return self.buffer.settle(claim, dead, "") or _nothing_moved(claim)

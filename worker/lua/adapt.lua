@@ -6,10 +6,11 @@
 --          must lie between a refusal and the next try above what it taught
 -- Returns  {concurrency, ms until the next claim may be made, 1 when more may be claimed than before}
 --
--- Upwards by one after a run of successes as long as the concurrency is wide; halved on a refusal,
--- which also teaches a ceiling: up to it the way back is quick, above it we try again only after
--- many successes, so that less than one request in a hundred is refused in the steady state.
--- Of requests under way together, the first to fail speaks for all.
+-- Upwards by one after a run of successes as long as the concurrency is wide, if that width was in
+-- use; halved on a refusal, which also teaches a ceiling: up to it the way back is quick, above it
+-- we try again only after many successes, so that less than one request in a hundred is refused in
+-- the steady state. Of requests under way together, the first to fail speaks for all.
+-- To be called while the answered request still holds its lease.
 local signal, begun = ARGV[1], tonumber(ARGV[2])
 local limit, start = tonumber(ARGV[3]), tonumber(ARGV[4])
 local backoff_ms, cap_ms, random, wait_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -27,10 +28,15 @@ local function hold_back(exponent)
   open_at = math.max(open_at, now + math.floor(delay))
 end
 
+local under_way = redis.call('ZCARD', base .. ':leases')
+
 if signal == 'success' then
-  failures, open_at = 0, 0
-  run, since = run + 1, since + 1
-  if concurrency < limit then
+  -- What was sent before the trouble says nothing against holding back.
+  if now >= open_at or begun > math.max(failed_at, refused_at) then failures, open_at = 0, 0 end
+  since = since + 1
+  -- One may be missing: it is just being settled, or claimed.
+  if concurrency < limit and under_way >= concurrency - 1 then
+    run = run + 1
     if concurrency < ceiling then
       local steps = ceiling < limit and math.ceil(concurrency / 2) or concurrency
       if run >= steps then concurrency, run = concurrency + 1, 0 end
@@ -40,7 +46,6 @@ if signal == 'success' then
   end
 elseif signal == 'throttled' then
   if begun > refused_at then
-    local under_way = redis.call('ZCARD', base .. ':leases') + 1 -- this one is settled already
     if concurrency == 1 or under_way == 1 then
       failures = failures + 1
       hold_back(failures - 1)

@@ -18,10 +18,11 @@ local function answer(batch_id, batch)
   return describe(batch_id, batch, records)
 end
 
-local claimed_before = load_batch(id)
-if claimed_before then
-  return claimed_before.token == token and answer(id, claimed_before) or nil
+for _, leased in ipairs(redis.call('ZRANGE', base .. ':leases', 0, -1)) do
+  local batch = load_batch(leased)
+  if batch.token == token then return answer(leased, batch) end
 end
+if load_batch(id) then return nil end -- claimed before, and its lease has run out since
 
 local state = redis.call('HMGET', base .. ':state', 'status', 'concurrency', 'open_at',
                          'failures', 'max_bytes', 'rate_at', 'cursor')
