@@ -15,6 +15,8 @@ pytest_plugins = [
     "support.processes",
     "support.services",
     "support.chance",
+    "support.vendor",
+    "support.pipeline",
 ]
 TIERS = {
     "unit": "unit",

@@ -1,4 +1,4 @@
-"""The ways an answer can go wrong: what `support.vendor` does with a request that is to meet trouble."""
+"""The ways an answer can go wrong: what a request to `support.vendor` may meet."""
 
 from __future__ import annotations
 

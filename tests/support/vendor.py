@@ -30,7 +30,7 @@ Whole = Callable[[Sequence[Record]], tuple[int, str] | None]
 
 @dataclass(slots=True)
 class Received:
-    """One request: when it came and was answered (monotonic seconds), how large it was, what it met.
+    """One request: when it came and was answered (monotonic seconds), its size, what it met.
 
     ``under_way`` counts the requests the vendor had before it just then, this one included;
     ``status`` is 0 as long as it was not answered.
@@ -99,9 +99,10 @@ class Exchange:
     def answer(
         self, status: int, body: bytes | Record, headers: Mapping[str, str] | None = None
     ) -> None:
-        """A whole answer."""
-        self.send(rendered(status, body, headers))
+        """A whole answer; whoever reads it finds the place free that it had held."""
         self.noted.status = status
+        self.leave()
+        self.send(rendered(status, body, headers))
 
     def send(self, data: bytes) -> None:
         """These bytes, and nothing else."""
@@ -119,6 +120,7 @@ class Exchange:
     def hang_up(self) -> None:
         """End the connection."""
         self.open = False
+        self.leave()
         self._connection.close()
 
     def silence(self) -> None:
@@ -126,6 +128,12 @@ class Exchange:
         while not self.vendor.closing.is_set():
             if readable(self._connection, 0.05) and not self._connection.recv(65536):
                 return
+
+    def leave(self) -> None:
+        """Be under way no more; may be repeated."""
+        if not self.noted.ended_s:
+            self.noted.ended_s = time.monotonic()
+            self.vendor.ended()
 
     def _receive(self) -> bytes:
         data = self._connection.recv(262_144)
@@ -281,6 +289,11 @@ class LoopbackVendor:
         """How often it answered with each status; 0 where it gave no whole answer."""
         return Counter(each.status for each in list(self.requests))
 
+    def ended(self) -> None:
+        """Note that a request is under way no more."""
+        with self._lock:
+            self._under_way -= 1
+
     def _accept(self, listener: socket.socket) -> None:
         while not self.closing.is_set():
             try:
@@ -317,9 +330,7 @@ class LoopbackVendor:
         try:
             play(exchange)
         finally:
-            noted.ended_s = time.monotonic()
-            with self._lock:
-                self._under_way -= 1
+            exchange.leave()
         return exchange.open
 
 

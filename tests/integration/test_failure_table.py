@@ -1,0 +1,361 @@
+"""What becomes of each record, for each answer a vendor can give: the rows of the outcome table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from support import plays
+from support.pipeline import Pipeline, PipelineFactory, identities
+from support.vendor import (
+    MISCELLANEOUS,
+    RESTRICTED_EVENT,
+    Exchange,
+    LoopbackVendor,
+    Record,
+    failure,
+)
+
+NOBODY_KNOWS = 799
+
+
+def taken_once(vendor: LoopbackVendor, names: list[str]) -> None:
+    """Each of these records, and no other, is in the vendor's ledger exactly once."""
+    assert vendor.taken == dict.fromkeys(names, 1)
+
+
+def test_all_processed_is_delivered(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A whole success leaves nothing behind, and each record at the vendor once."""
+    names = identities(2500)
+    pipeline.accept(names)
+    pipeline.deliver()
+    taken_once(vendor, names)
+    assert [each.records for each in vendor.requests] == [1000, 1000, 500]
+    assert pipeline.events.totals["delivered"] == 2500
+    assert pipeline.batches() == []
+
+
+def test_refused_records_die_and_no_others(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """Of a partial answer, exactly the named records die, with the vendor's code and text."""
+    names = identities(100)
+    for name in ("i0", "i37", "i99"):
+        vendor.prescribe(name, always=RESTRICTED_EVENT)
+    pipeline.accept(names)
+    pipeline.deliver()
+    dead = pipeline.dead()
+    assert [each["identity"] for each in dead] == ["i0", "i37", "i99"]
+    assert {(each["reason"], each["code"], each["error"]) for each in dead} == {
+        ("refused", "513", "No.")
+    }
+    taken_once(vendor, [name for name in names if name not in ("i0", "i37", "i99")])
+    assert len(vendor.requests) == 1
+
+
+def test_a_failed_answer_with_status_200_kills_its_records(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """HTTP 200 is no success: when all are refused, all die."""
+    pipeline = pipeline_of(flood_window=1000)
+    for name in identities(10):
+        vendor.prescribe(name, always=RESTRICTED_EVENT)
+    pipeline.accept(identities(10))
+    pipeline.deliver()
+    assert [each["identity"] for each in pipeline.dead()] == identities(10)
+    assert not vendor.taken
+
+
+def test_555_is_tried_again_alone(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """Only the records with a server error are sent again, and nobody twice to the ledger."""
+    names = identities(1000)
+    for name in ("i3", "i500", "i999"):
+        vendor.prescribe(name, MISCELLANEOUS, MISCELLANEOUS)
+    pipeline.accept(names)
+    pipeline.deliver()
+    taken_once(vendor, names)
+    assert [list(each.identities) for each in vendor.requests[1:]] == [["i3", "i500", "i999"]] * 2
+    totals = pipeline.events.totals
+    assert (totals["delivered"], totals["dead_lettered"], totals["ambiguous"]) == (1000, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(MISCELLANEOUS, "server_error"), (NOBODY_KNOWS, "unknown_code")]
+)
+def test_what_is_tried_too_often_dies_with_its_reason(
+    pipeline: Pipeline, vendor: LoopbackVendor, code: int, reason: str
+) -> None:
+    """A code that may pass, or that we don't know, is tried max_attempts times, then dead."""
+    vendor.prescribe("i1", always=code)
+    pipeline.accept(identities(3))
+    pipeline.deliver()
+    [dead] = pipeline.dead()
+    assert (dead["identity"], dead["reason"], dead["code"]) == ("i1", reason, str(code))
+    assert dead["attempts"] == str(pipeline.settings.max_attempts) == "5"
+    assert len(vendor.requests) == 5
+    taken_once(vendor, ["i0", "i2"])
+
+
+NOTHING_SAID = {"status": "fail", "processed": 0, "unprocessed": []}
+GARBLED = {
+    "nothing processed, nothing unprocessed": NOTHING_SAID,
+    "too few": {"status": "success", "processed": 7, "unprocessed": []},
+    "too many": {"status": "success", "processed": 11, "unprocessed": []},
+    "no counts": {"status": "success"},
+    "html": b"<html>Welcome to the hotel's network</html>",
+    "empty": b"",
+    "an array": b"[1, 2]",
+    "broken": b'{ "status" : "success" , "proce',
+}
+
+
+@pytest.mark.parametrize("content", GARBLED.values(), ids=GARBLED.keys())
+def test_an_answer_that_does_not_tell_is_tried_again(
+    pipeline: Pipeline, vendor: LoopbackVendor, content: bytes | dict[str, object]
+) -> None:
+    """A 200 that says nothing sure is no delivery: the batch goes again, counted as ambiguous."""
+    vendor.script(plays.body(content))
+    pipeline.accept(identities(10))
+    pipeline.deliver()
+    taken_once(vendor, identities(10))
+    totals = pipeline.events.totals
+    assert (totals["delivered"], totals["ambiguous"], totals["attempts"]) == (10, 10, 2)
+
+
+@pytest.mark.parametrize("content", [NOTHING_SAID, b"nonsense"], ids=["empty", "nonsense"])
+def test_what_never_tells_is_bounded(
+    pipeline: Pipeline, vendor: LoopbackVendor, content: bytes | dict[str, object]
+) -> None:
+    """After max_attempts of such answers the records are dead as unconfirmed, none is lost."""
+    vendor.usual = plays.body(content, takes=True)
+    pipeline.accept(identities(10))
+    pipeline.deliver()
+    assert {each["reason"] for each in pipeline.dead()} == {"unconfirmed"}
+    assert len(vendor.requests) == 5
+    # What is dead is not sent again: of five tries, four could double.
+    assert pipeline.events.totals["ambiguous"] == 40
+
+
+def test_money_is_not_sent_twice_on_an_unclear_answer(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """Where the account asks it, an answer that does not tell makes dead letters at once."""
+    pipeline = pipeline_of(ambiguous="dead_letter")
+    vendor.usual = plays.body(b"nonsense", takes=True)
+    pipeline.accept(identities(10))
+    pipeline.deliver()
+    assert {each["reason"] for each in pipeline.dead()} == {"unconfirmed"}
+    taken_once(vendor, identities(10))
+
+
+def test_one_poison_record_among_a_thousand_dies_alone(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """A vendor that answers 400 for the whole request gets at most 21 requests: 999 delivered."""
+    poison = "i613"
+    vendor.whole = lambda records: (
+        (400, "Malformed request") if any(r["identity"] == poison for r in records) else None
+    )
+    names = identities(1000)
+    pipeline.accept(names)
+    pipeline.deliver()
+    [dead] = pipeline.dead()
+    assert (dead["identity"], dead["reason"], dead["code"]) == (poison, "refused", "400")
+    assert dead["error"] == "Malformed request"
+    taken_once(vendor, [name for name in names if name != poison])
+    assert len(vendor.requests) <= 21
+    assert pipeline.state("status") in (None, "running")
+
+
+def test_a_split_keeps_the_order_of_a_partition(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """Profiles of one person arrive in order, though their batch was halved again and again."""
+    vendor.whole = lambda records: (
+        (400, "Malformed request")
+        if any(r["profileData"]["Number"] in (20, 71) for r in records)
+        else None
+    )
+    seen: list[int] = []
+    take = vendor.take
+
+    def note(records: Sequence[Record], *, dry_run: bool = False) -> Record:
+        seen.extend(record["profileData"]["Number"] for record in records)
+        return take(records, dry_run=dry_run)
+
+    vendor.take = note  # type: ignore[method-assign] # it listens, and changes nothing
+    pipeline.accept_profiles(["jack"] * 100)
+    pipeline.deliver()
+    assert seen == [number for number in range(100) if number not in (20, 71)]
+    assert len(pipeline.dead("profile")) == 2
+
+
+def test_413_lowers_the_size_of_batches(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A vendor that takes 100 kB at once gets no more than that, after it has said so once."""
+    most = 100_000
+    filler = "x" * 800
+    names = identities(2000)
+    pipeline.accept(names, filler)
+
+    def limited(exchange: Exchange) -> None:
+        records = exchange.records()
+        if exchange.noted.bytes > most:
+            exchange.answer(413, failure(413, "Request Entity Too Large"))
+        else:
+            exchange.answer(200, vendor.take(records))
+
+    vendor.usual = limited
+    pipeline.deliver()
+    taken_once(vendor, names)
+    lowered = int(pipeline.state("max_bytes") or 0)
+    assert most // 2 <= lowered <= most * 1.1
+    assert max(each.bytes for each in vendor.requests[-5:]) <= most
+    # The first batch was halved until it fitted; what was claimed after that fitted at once.
+    assert vendor.answers()[413] <= 20
+
+
+def test_a_413_for_an_older_larger_batch_does_not_raise_the_limit(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """Of batches under way together, the last word on the size is the smallest."""
+    vendor.script(plays.status(413), plays.status(413))
+    pipeline.accept(identities(10), "x" * 1000)
+    small = pipeline.buffer.claim(begun=True)
+    pipeline.accept(identities(1000, "j"), "x" * 1000)
+    large = pipeline.buffer.claim(begun=True)
+    assert small is not None
+    assert large is not None
+    pipeline.deliverer.deliver(small)
+    lowered = pipeline.state("max_bytes")
+    pipeline.deliverer.deliver(large)
+    assert pipeline.state("max_bytes") == lowered
+    pipeline.deliver()
+
+
+def test_a_record_too_large_for_the_vendor_dies_alone(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """A record that no request can carry is isolated, and its neighbours are delivered."""
+    vendor.whole = lambda records: (
+        (413, "Too large") if any(r["identity"] == "i5" for r in records) else None
+    )
+    pipeline.accept(identities(16))
+    pipeline.deliver()
+    [dead] = pipeline.dead()
+    assert (dead["identity"], dead["reason"], dead["code"]) == ("i5", "too_large", "413")
+    taken_once(vendor, [name for name in identities(16) if name != "i5"])
+
+
+def test_413_before_the_body_was_read_is_understood(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """A server that answers 413 on the headers and hangs up is read, though our writing broke."""
+    pipeline = pipeline_of(batch_max_bytes=64 * 1024 * 1024)
+    vendor.script(plays.too_large_early)
+    pipeline.accept(identities(1000), "x" * 8000)
+    pipeline.deliver()
+    taken_once(vendor, identities(1000))
+    assert pipeline.status().answers == {"413": 1, "200": 2}
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 504, 408])
+def test_a_server_error_costs_no_attempt(
+    pipeline: Pipeline, vendor: LoopbackVendor, code: int
+) -> None:
+    """The batch goes again as it is, as often as it takes, and is not called ambiguous."""
+    vendor.script(*[plays.status(code)] * 7)
+    pipeline.accept(identities(10))
+    pipeline.deliver(until=lambda: len(vendor.requests) == 7)
+    [batch] = pipeline.batches()
+    assert batch["attempt"] == 0
+    pipeline.deliver()
+    taken_once(vendor, identities(10))
+    totals = pipeline.events.totals
+    assert (totals["ambiguous"], totals["attempts"], totals["dead_lettered"]) == (0, 8, 0)
+
+
+def test_429_costs_no_attempt_and_halves_the_concurrency(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """A refusal for too many requests is no fault of the batch; the destination narrows."""
+    pipeline = pipeline_of(concurrency=8)
+    vendor.script(plays.status(429))
+    pipeline.accept(identities(10))
+    pipeline.step()
+    [batch] = pipeline.batches()
+    assert batch["attempt"] == 0
+    assert pipeline.status().concurrency == 4
+    pipeline.deliver()
+    taken_once(vendor, identities(10))
+
+
+def test_a_whole_request_failure_inside_a_200_is_understood(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """A 200 whose body says 429 for the whole is a 429."""
+    vendor.script(plays.body(failure(429, "Too many concurrent requests")))
+    pipeline.accept(identities(10))
+    pipeline.step()
+    assert pipeline.batches()[0]["attempt"] == 0
+    pipeline.deliver()
+    taken_once(vendor, identities(10))
+
+
+def test_what_is_older_than_the_horizon_expires(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A batch that has failed for a day is dead as expired at its next failure, not before."""
+    vendor.script(*[plays.status(503)] * 2)
+    pipeline.accept(identities(10))
+    pipeline.step()
+    pipeline.age(pipeline.settings.retry_horizon_s - 60)
+    pipeline.deliver(until=lambda: len(vendor.requests) == 2)
+    assert pipeline.dead() == []
+    pipeline.age(60)
+    vendor.script(plays.status(503))
+    pipeline.deliver()
+    dead = pipeline.dead()
+    assert [each["identity"] for each in dead] == identities(10)
+    assert {(each["reason"], each["code"]) for each in dead} == {("expired", "503")}
+    assert not vendor.taken
+    assert pipeline.state("status") in (None, "running"), "old age is no flood"
+
+
+def test_an_old_batch_that_succeeds_at_last_is_delivered(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """The horizon ends tries, it does not forbid the one that works."""
+    vendor.script(plays.status(503))
+    pipeline.accept(identities(10))
+    pipeline.step()
+    pipeline.age(2 * pipeline.settings.retry_horizon_s)
+    pipeline.deliver()
+    taken_once(vendor, identities(10))
+
+
+def test_a_batch_that_always_fails_lets_others_pass(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """A record that makes the vendor answer 500 delays its own batch, not the destination."""
+    pipeline = pipeline_of(backoff_cap_s=300.0, backoff_base_s=0.001)
+    vendor.whole = lambda records: (
+        (500, "Oops") if any(r["identity"] == "poison" for r in records) else None
+    )
+    pipeline.accept(["poison"])
+    pipeline.step()
+    pipeline.age(3600)
+    pipeline.step()
+    names = identities(20_000)
+    pipeline.accept(names)
+    pipeline.deliver(until=lambda: pipeline.open == 1)
+    taken_once(vendor, names)
+    assert vendor.answers()[500] <= 5
+
+
+def test_no_answer_holds_a_secret(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """Nothing that is kept of any failure, dead letters included, shows our credentials."""
+    vendor.script(plays.status(401), plays.status(503), plays.reset_after_all, plays.body(b"x"))
+    vendor.prescribe("i0", always=RESTRICTED_EVENT)
+    pipeline.accept(identities(4))
+    pipeline.step()
+    pipeline.buffer.unpark()
+    pipeline.deliver()
+    written = json.dumps([pipeline.dead(), pipeline.journal()])
+    assert "503" in written
+    assert "s3cret" not in written
