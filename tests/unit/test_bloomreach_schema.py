@@ -243,7 +243,7 @@ def test_other_limits_are_kept() -> None:
 
 
 def test_a_neutral_call_is_mapped() -> None:
-    """The identity and object_id go to the project's hard and soft id; dates become epoch seconds."""
+    """The ids go under the names that the project has for them; dates become epoch seconds."""
     at = datetime(2024, 3, 4, 15, 32, 56, tzinfo=UTC)
     ids = {"identity": "42", "object_id": "c-1"}
     made = SCHEMA.event("view", {"at": at, "days": [date(1970, 1, 2)]}, ids=ids, ts=7)
