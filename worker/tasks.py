@@ -52,6 +52,7 @@ def _ask_probe(destination: Destination) -> None:
 
 
 _lock = threading.Lock()
+_stop_asked = threading.Event()
 
 
 @cache
@@ -62,7 +63,10 @@ def _made() -> Runtime:
 def runtime() -> Runtime:
     """Make this process' parts when they are first needed, so never before a fork."""
     with _lock:
-        return _made()
+        made = _made()
+    if _stop_asked.is_set() and not made.stopping:
+        made.stop()
+    return made
 
 
 @app.task(name="ingest.drain")
@@ -190,7 +194,13 @@ def _start(**_: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
-    runtime().stop()
+    """Runs in a signal handler, perhaps in the midst of `runtime`: it must not wait for its lock.
+
+    Measured: a worker told to stop while it made its parts waited for itself until it was killed.
+    """
+    _stop_asked.set()
+    if _made.cache_info().currsize:
+        _made().stop()
 
 
 @signals.worker_shutdown.connect
