@@ -121,7 +121,11 @@ def to_parquet(lines: Path, out: Path) -> None:
 
 def _texts(line: bytes) -> dict[str, str | None]:
     row = columns(json.loads(line))
-    return {name: None if value is None else str(value) for name, value in row.items()}
+    return {name: None if value is None else _utf8(str(value)) for name, value in row.items()}
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _at(record: Any, path: Sequence[str]) -> Any:

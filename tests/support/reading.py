@@ -1,0 +1,95 @@
+"""Reading back in tests: accounts to ask, events at the vendor's, and answers a vendor may give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from support.vendor import Exchange, LoopbackVendor, Play
+from worker.records import EVENT
+from worker.sandbox.ledger import Row
+from worker.sandbox.server import Running
+from worker.sandbox.settings import SandboxSettings
+from worker.setting_values import Secret
+from worker.settings import Destination, Kind
+
+DAY = time.strftime("%Y%m%d", time.gmtime())
+NAME = "Product viewed"
+SANDBOX = SandboxSettings()
+
+
+def account(base_url: str, **changed: Any) -> Destination:
+    """The sandbox's account at that address, with waits of a test's length."""
+    quick: dict[str, Any] = {
+        "name": "main",
+        "vendor": "clevertap",
+        "kinds": {EVENT: Kind(1000)},
+        "enabled": True,
+        "base_url": base_url,
+        "account_id": SANDBOX.account_id,
+        "passcode": Secret(SANDBOX.passcode),
+        "request_timeout_s": 5.0,
+        "backoff_base_s": 0.01,
+        "backoff_cap_s": 0.05,
+        "count_poll_s": 0.01,
+    }
+    return Destination(**quick | changed)
+
+
+def environment_of(base_url: str, **more: str) -> Mapping[str, str]:
+    """What tells a command of that account."""
+    return {
+        "CLEVERTAP_BASE_URL": base_url,
+        "CLEVERTAP_ACCOUNT_ID": SANDBOX.account_id,
+        "CLEVERTAP_PASSCODE": SANDBOX.passcode,
+        "INGEST_BACKOFF_BASE_S": "0.05",
+        "INGEST_COUNT_POLL_S": "0.05",
+        **more,
+    }
+
+
+def fill(sandbox: Running, size: int, name: str = NAME, filler: str = "") -> None:
+    """So many events of today at the vendor's, numbered from 0 in their property ``n``."""
+    now = int(time.time())
+    for first in range(0, size, 1000):
+        rows = [
+            Row("clevertap", "event", name, now, _event(name, now, number, filler))
+            for number in range(first, min(first + 1000, size))
+        ]
+        sandbox.stand.ledger.take("clevertap", rows)
+
+
+def _event(name: str, ts: int, number: int, filler: str) -> bytes:
+    data = {"n": number, "Text": filler}
+    return orjson.dumps(
+        {"identity": f"i{number}", "type": "event", "evtName": name, "ts": ts, "evtData": data}
+    )
+
+
+def numbers(lines: bytes) -> list[int]:
+    """The ``n`` of each event in JSON Lines; a line cut short fails."""
+    return [orjson.loads(line)["event_props"]["n"] for line in lines.splitlines()]
+
+
+def says(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Play:
+    """A play for any request: this JSON value, or these bytes."""
+
+    def play(exchange: Exchange) -> None:
+        exchange.body(exchange.head())
+        exchange.answer(status, body, headers)
+
+    return play
+
+
+def breaks_off(exchange: Exchange) -> None:
+    """The request is read, and the connection cut."""
+    exchange.body(exchange.head())
+    exchange.reset()
+
+
+def paths(vendor: LoopbackVendor) -> list[str]:
+    """What stood in the requests' first lines, byte for byte."""
+    return [each.path for each in vendor.requests]

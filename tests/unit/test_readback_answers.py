@@ -1,0 +1,186 @@
+"""What CleverTap's read-back answers mean, as a table, and how long trouble is borne."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.destinations.clevertap import CleverTap
+from worker.destinations.clevertap_reads import (
+    ClevertapReads,
+    Reply,
+    Word,
+    cursor_in,
+    heard,
+    whole_number,
+)
+from worker.errors import CredentialsRefused, VendorError
+from worker.readback.patience import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Patience
+from worker.verdicts import Answer, Meaning, Response
+
+READS = ClevertapReads(CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode"))
+
+
+def reply(body: Any, status: int = 200, **headers: str) -> Reply:
+    """What is read from a body, given as bytes or as a JSON value."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return heard(Response(status, headers, content))
+
+
+def fail(error: Any, code: Any = None) -> dict[str, Any]:
+    """A failure in the vendor's shape."""
+    return {"status": "fail", "error": error, "code": code}
+
+
+TABLE = [
+    (200, {"status": "success", "cursor": "a%2Fb"}, Word.DATA),
+    (200, {"status": "success"}, Word.DATA),
+    (200, {"status": "partial", "req_id": 384649162721759}, Word.DATA),
+    (200, fail("Request still in progress, please retry later", 2), Word.BUSY),
+    (200, fail("Request still in progress, please retry later", "2"), Word.BUSY),
+    (400, fail("Request still in progress, please retry later"), Word.BUSY),
+    (200, fail("Incorrect Usage", 3), Word.LOST),
+    (200, fail("Invalid cursor", "CURSOR_INVALIDATED"), Word.LOST),
+    (400, fail("Cursor has expired"), Word.LOST),
+    (400, fail("invalid request id", 400), Word.LOST),
+    (200, fail('["Invalid event : Uninstalled"]', 400), Word.REFUSED),
+    (200, fail("Invalid date", 4002), Word.REFUSED),
+    (200, fail("something else"), Word.REFUSED),
+    (400, fail("Export not allowed for this event", 400), Word.REFUSED),
+    (404, fail("Resource not found", 404), Word.REFUSED),
+    (302, b"", Word.REFUSED),
+    (401, fail("Account ID is not valid", 401), Word.DENIED),
+    (403, b"<html>", Word.DENIED),
+    (200, fail("Invalid Credentials", 401), Word.DENIED),
+    (429, fail("Too many concurrent requests", 429), Word.THROTTLED),
+    (200, fail("Too many concurrent requests", 429), Word.THROTTLED),
+    (500, fail("Invalid cursor", 500), Word.FAILED),
+    (503, b"", Word.FAILED),
+    (200, fail("try later", 503), Word.FAILED),
+    (200, b"<html>It works!</html>", Word.FAILED),
+    (200, b"[]", Word.FAILED),
+    (200, {}, Word.FAILED),
+    (200, {"records": []}, Word.FAILED),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "word"), TABLE)
+def test_each_answer_means_one_thing(status: int, body: Any, word: Word) -> None:
+    """Every shape that the vendor's pages or its clients report leads to one way on."""
+    assert reply(body, status).word is word
+
+
+def test_a_refusal_is_told_in_the_vendors_words() -> None:
+    """A JSON array inside a string is unpacked; status and code stand beside the words."""
+    error = reply(fail('["Invalid event : Uninstalled","Second"]', 4002)).error
+    assert error == "Invalid event : Uninstalled; Second (HTTP 200, code 4002)"
+    assert reply(fail(None, 400), 400).error == "no reason given (HTTP 400)"
+    assert reply(fail('["broken', 400), 400).error == '["broken (HTTP 400)'
+
+
+def test_no_answer_at_all_is_a_failure_to_try_again() -> None:
+    """Reading changes nothing at the vendor, so even an ambiguous end is only tried again."""
+    assert heard(Answer(Meaning.AMBIGUOUS, error="no whole answer")).word is Word.FAILED
+
+
+@given(st.binary(max_size=200), st.integers(100, 599))
+def test_whatever_comes_is_understood_somehow(content: bytes, status: int) -> None:
+    """No answer, however odd, raises."""
+    assert reply(content, status).word in Word
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3),
+    )
+)
+def test_an_error_of_any_type_is_told(error: Any) -> None:
+    """An error that is no text becomes a line all the same."""
+    told = reply(json.dumps(fail(error, error)).encode()).error
+    assert "\n" not in told
+
+
+def test_a_cursor_stands_in_the_address_as_it_came() -> None:
+    """A cursor comes percent-encoded, and a page's request holds it byte for byte."""
+    cursor = "AfljfgIJBgBnamF5Kz8NegcBAwxhbCe%2Fbmhhe04BBAVlYjT4YG5reQEATQQrai57K2oue04FAUhnd38%3D"
+    assert READS.page(cursor).path == f"/1/events.json?cursor={cursor}"
+
+
+def test_the_last_page_names_no_cursor() -> None:
+    """No cursor, null and an empty one are the end; what cannot stand in an address is refused."""
+    ends: list[dict[str, Any]] = [{}, {"next_cursor": None}, {"next_cursor": ""}]
+    assert [cursor_in(body, "next_cursor") for body in ends] == [None, None, None]
+    for odd in (7, "a b", "a\r\nX: y", ["a"], "x" * 9000):
+        with pytest.raises(ValueError, match="no cursor"):
+            cursor_in({"next_cursor": odd}, "next_cursor")
+
+
+def test_numbers_are_read_as_text_too() -> None:
+    """A count may come as text; a boolean, a negative or a broken number is none."""
+    values = (7138, "7138", 0, True, -1, 1.5, "x", None, "٣")
+    found = [whole_number(value) for value in values]
+    assert found == [7138, 7138, 0, None, None, None, None, None, None]
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def patience(clock: Clock | None = None, random: float = 1.0) -> Patience:
+    """A base of one second, no luck."""
+    return Patience(1.0, random=lambda: random, clock=clock or Clock())
+
+
+def test_waits_double_up_to_a_bound() -> None:
+    """The wait doubles with each try, is never nothing, and never longer than half a minute."""
+    bearing, throttled = patience(), Reply(Word.THROTTLED)
+    waits = [bearing.wait_s(throttled) for _ in range(7)]
+    assert waits == [1, 2, 4, 8, 16, LONGEST_WAIT_S, LONGEST_WAIT_S]
+    assert patience(random=0.0).wait_s(throttled) == 0.5
+
+
+def test_the_vendors_wish_is_followed() -> None:
+    """A Retry-After longer than our own wait is waited for."""
+    assert patience().wait_s(reply(fail("Too many", 429), 429, **{"retry-after": "120"})) == 120
+
+
+def test_failures_are_borne_a_few_times() -> None:
+    """After so many failures in a row it ends with the last one's words; a good answer forgives."""
+    bearing, failed = patience(), reply(b"", 503)
+    for _ in range(FAILURES - 1):
+        bearing.wait_s(failed)
+    bearing.calm()
+    for _ in range(FAILURES - 1):
+        bearing.wait_s(failed)
+    with pytest.raises(VendorError, match="failed 6 times: HTTP 503"):
+        bearing.wait_s(failed)
+
+
+def test_being_busy_is_borne_for_so_long() -> None:
+    """An export that is never ready ends after a quarter of an hour, and says so."""
+    clock = Clock()
+    bearing, busy = patience(clock), Reply(Word.BUSY, error="still in progress")
+    bearing.wait_s(busy)
+    clock.now = BUSY_WITHIN_S - 1
+    bearing.wait_s(busy)
+    clock.now = BUSY_WITHIN_S
+    with pytest.raises(VendorError, match="busy for 900 s: still in progress"):
+        bearing.wait_s(busy)
+
+
+def test_what_no_waiting_mends_is_raised_at_once() -> None:
+    """Refused credentials and a refused question have errors of their own, for who must act."""
+    with pytest.raises(CredentialsRefused, match="check account id, passcode and region"):
+        patience().wait_s(reply(fail("Invalid Credentials", 401), 401))
+    with pytest.raises(VendorError, match="Export not allowed"):
+        patience().wait_s(reply(fail("Export not allowed for this event", 400), 400))
