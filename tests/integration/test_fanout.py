@@ -1,0 +1,127 @@
+"""One record for several destinations: in all of them, or refused before any took it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+import redis
+
+from worker import AsyncProducer, Producer, keys
+from worker.connections import async_producer_client, producer_client
+from worker.errors import BufferFull, InvalidRecord, UnknownDestination
+from worker.records import canonical_id, unpack
+from worker.settings import Settings
+
+BOTH = ("clevertap", "bloomreach")
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    """The destinations as shipped."""
+    return Settings.from_env({"REDIS_URL": redis_url})
+
+
+@pytest.fixture
+def producer(settings: Settings, redis_url: str) -> Iterator[Producer]:
+    """A producer for them."""
+    producer = Producer(settings, producer_client(redis_url))
+    yield producer
+    producer.close()
+
+
+def buffered(client: redis.Redis, name: str, kind: str = "event") -> list[tuple[str, object]]:
+    """Id and body of what waits for a destination, over all partitions."""
+    found = client.keys(keys.pending(name, kind)[:-1].replace("{", "\\{") + "*")
+    assert isinstance(found, list)
+    lists: Any = [client.lrange(key, 0, -1) for key in found]
+    stored = [unpack(each) for records in lists for each in records]
+    return [(each.id, orjson.loads(each.body)) for each in stored]
+
+
+def test_one_event_goes_to_each_in_its_own_shape(
+    producer: Producer, redis_client: redis.Redis
+) -> None:
+    """The ids that come back are those of the records that wait, one for each destination."""
+    ids = producer.to(*BOTH).event("Viewed", {"Price": 5}, identity="42", ts=1_700_000_000)
+    assert tuple(ids) == BOTH
+    assert buffered(redis_client, "clevertap") == [
+        (
+            canonical_id(ids["clevertap"]),
+            {"identity": "42", "type": "event", "evtName": "Viewed", "evtData": {"Price": 5},
+             "ts": 1_700_000_000},
+        )
+    ]  # fmt: skip
+    assert buffered(redis_client, "bloomreach") == [
+        (
+            canonical_id(ids["bloomreach"]),
+            {"customer_ids": {"registered": "42"}, "event_type": "Viewed",
+             "properties": {"Price": 5}, "timestamp": 1_700_000_000},
+        )
+    ]  # fmt: skip
+
+
+def test_a_refusal_by_one_keeps_the_record_from_all(
+    producer: Producer, redis_client: redis.Redis
+) -> None:
+    """Every destination's errors are told, under its name, and nothing was enqueued."""
+    with pytest.raises(InvalidRecord) as refused:
+        producer.to(*BOTH).event("App Launched", {"a": [1]}, identity="42", fbid="7")
+    assert {path.partition(": ")[0] for path in refused.value.errors} == set(BOTH)
+    assert refused.value.code == 513
+    with pytest.raises(InvalidRecord) as refused:
+        producer.to(*BOTH).profile({"Visits": {"$incr": 1}}, identity="42")
+    assert set(refused.value.errors) == {"bloomreach: properties.Visits"}
+    for name in BOTH:
+        assert not buffered(redis_client, name)
+        assert not buffered(redis_client, name, "profile")
+
+
+def test_a_full_buffer_tells_where_the_record_is(settings: Settings, redis_url: str) -> None:
+    """What an earlier destination took stays there: its id is in the error."""
+    full = replace(settings.destinations["bloomreach"], max_buffered=0)
+    tight = replace(settings, destinations={**settings.destinations, "bloomreach": full})
+    producer = Producer(tight, producer_client(redis_url))
+    with pytest.raises(BufferFull, match="bloomreach") as refused:
+        producer.to(*BOTH).event("Viewed", identity="42")
+    assert len(refused.value.accepted) == 1
+    producer.close()
+
+
+def test_names_are_checked_and_counted_once(producer: Producer, redis_client: redis.Redis) -> None:
+    """An unknown name is told at once; a name given twice is one destination."""
+    with pytest.raises(UnknownDestination, match="nowhere"):
+        producer.to("clevertap", "nowhere")
+    ids = producer.to("bloomreach", "bloomreach").send(
+        {"customer_ids": {"registered": "42"}, "event_type": "Viewed"}
+    )
+    assert list(ids) == ["bloomreach"]
+    assert len(buffered(redis_client, "bloomreach")) == 1
+
+
+def test_asyncio_has_the_same(
+    settings: Settings, redis_url: str, redis_client: redis.Redis
+) -> None:
+    """Both fan-outs share everything but the socket."""
+
+    async def send() -> list[dict[str, str]]:
+        producer = AsyncProducer(settings, async_producer_client(redis_url))
+        both = producer.to(*BOTH)
+        made = [
+            await both.event("Viewed", {"Price": 5}, identity="42"),
+            await both.profile({"City": "Brno"}, identity="42"),
+        ]
+        with pytest.raises(InvalidRecord):
+            await both.send({})
+        await producer.close()
+        return made
+
+    for ids, kind in zip(asyncio.run(send()), ("event", "profile"), strict=True):
+        for name in BOTH:
+            assert [each for each, _ in buffered(redis_client, name, kind)] == [
+                canonical_id(ids[name])
+            ]

@@ -1,0 +1,94 @@
+"""Requests per second: the slots that claims are given, over all who claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import redis
+
+from support.pipeline import QUICK, stored_event
+from worker.buffer import Buffer, Claim
+from worker.records import EVENT
+from worker.retry import Settle
+from worker.settings import Kind
+from worker.verdicts import Outcome, Verdict
+
+
+def buffer_of(client: redis.Redis, requests_per_s: int, records: int) -> Buffer:
+    """A buffer with so many records, each a batch of its own."""
+    settings = replace(
+        QUICK,
+        kinds={EVENT: Kind(1)},
+        requests_per_s=requests_per_s,
+        concurrency=1000,
+        concurrency_limit=1000,
+    )
+    buffer = Buffer(client, settings)
+    buffer.accept(EVENT, [b"i"] * records, [stored_event("i") for _ in range(records)])
+    return buffer
+
+
+def slot_ms(claim: Claim) -> float:
+    """When a claim may be sent, in epoch milliseconds."""
+    return claim.begun_ms + claim.wait_ms
+
+
+@pytest.mark.parametrize("requests_per_s", [1, 7, 100, 1000])
+def test_no_second_holds_more_than_the_limit(every_redis: redis.Redis, requests_per_s: int) -> None:
+    """Slots are apart by more than the limit's share of a second, whoever takes them."""
+    first = buffer_of(every_redis, requests_per_s, 60)
+    second = Buffer(every_redis, first.destination)
+    claims = []
+    for at in range(60):
+        claim = (first, second)[at % 2].claim(begun=True)
+        if claim is None:
+            break
+        claims.append(claim)
+    slots = [slot_ms(claim) for claim in claims]
+    gaps = [later - earlier for earlier, later in pairwise(slots)]
+    # Redis' clock is read in whole milliseconds.
+    assert all(gap >= 1000 / requests_per_s - 0.001 for gap in gaps)
+    assert len(claims) == 60 or claims[-1].wait_ms < 1000, "given out for a second ahead"
+
+
+def test_the_limit_is_used_well(every_redis: redis.Redis) -> None:
+    """Who claims early waits for the slot, so that 95 of 100 requests a second are made."""
+    buffer = buffer_of(every_redis, 100, 50)
+    claims = [buffer.claim(begun=True) for _ in range(50)]
+    slots = [slot_ms(claim) for claim in claims if claim]
+    assert len(slots) == 50
+    # Claims that came late found later slots; these did not, for all were taken in a burst.
+    assert slots[-1] - slots[0] <= 49 * 10.5 + 100
+
+
+def test_without_a_limit_nobody_waits(every_redis: redis.Redis) -> None:
+    """CleverTap limits requests under way, not requests per second."""
+    buffer = buffer_of(every_redis, 0, 20)
+    claims = [buffer.claim(begun=True) for _ in range(20)]
+    assert [claim.wait_ms for claim in claims if claim] == [0.0] * 20
+
+
+def test_a_batch_claimed_for_another_keeps_its_slot(every_redis: redis.Redis) -> None:
+    """What the drain claims, a worker begins later: it waits for what is left."""
+    buffer = buffer_of(every_redis, 2, 2)
+    now, later = buffer.claim(begun=False), buffer.claim(begun=False)
+    assert now
+    assert later
+    assert now.wait_ms == later.wait_ms == 0.0, "not begun: nothing is to be sent yet"
+    begun = [buffer.begin(claim.batch, claim.token) for claim in (now, later)]
+    assert [claim.wait_ms > 0 for claim in begun if claim] == [False, True]
+
+
+def test_a_retry_takes_a_slot_of_its_own(every_redis: redis.Redis) -> None:
+    """A request that is sent again is a request: the limit counts it."""
+    buffer = buffer_of(every_redis, 2, 1)
+    first = buffer.claim(begun=True)
+    assert first
+    again = Settle(Verdict(Outcome.RETRY, "handed_back"), counts_attempt=False)
+    assert buffer.settle(first, again, "")
+    second = buffer.claim(begun=True)
+    assert second
+    assert second.batch == first.batch
+    assert slot_ms(second) - slot_ms(first) >= 500

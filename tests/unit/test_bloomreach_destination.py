@@ -1,0 +1,56 @@
+"""A Bloomreach destination as it is configured: its wiring, and what its settings allow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.bootstrap import vendor_of
+from worker.destinations.bloomreach import BASE_URL, MOST_COMMANDS, Bloomreach
+from worker.errors import SettingsError
+from worker.schemas.vendors import schema_for
+from worker.settings import MOST_RECORDS, Destination, Secret, Settings
+
+FILE = """
+[destinations.crm]
+vendor = "bloomreach"
+project_token = "project"
+api_key_id = "key"
+hard_id = "customer_no"
+[destinations.crm.kinds.event]
+batch_records = %d
+"""
+
+
+def destination(folder: Path, batch_records: int = 50) -> Destination:
+    """The destination of a file with batches of that size."""
+    file = folder / "destinations.toml"
+    file.write_text(FILE % batch_records)
+    return Settings.from_env({"INGEST_DESTINATIONS": str(file)}).destination("crm")
+
+
+def test_a_batch_above_the_vendors_limit_is_a_wrong_setting(tmp_path: Path) -> None:
+    """What the vendor does with more is not published: it never gets to see it."""
+    assert MOST_RECORDS["bloomreach"] == MOST_COMMANDS
+    assert destination(tmp_path, 50).kinds["event"].batch_records == 50
+    with pytest.raises(SettingsError, match="batch_records is 1-50"):
+        destination(tmp_path, 51)
+
+
+def test_the_projects_names_for_ids_reach_the_schema(tmp_path: Path) -> None:
+    """A producer's identity becomes the id that the project calls its own."""
+    made = schema_for(destination(tmp_path)).event("view", {}, ids={"identity": "42"}, ts=None)
+    assert made["customer_ids"] == {"customer_no": "42"}
+
+
+def test_the_adapter_is_made_of_the_settings() -> None:
+    """Private access with a secret, public without, and the vendor's address unless given."""
+    made = Destination(
+        "crm", "bloomreach", {}, project_token="p", api_key_id="k", api_secret=Secret("s")
+    )
+    vendor = vendor_of(made)
+    assert isinstance(vendor, Bloomreach)
+    assert vendor.base_url == BASE_URL
+    # The secret itself, not the stars it shows.
+    assert vendor.probe().headers["Authorization"] == "Basic azpz"
