@@ -10,7 +10,8 @@ from worker.bootstrap import vendor_of
 from worker.destinations.bloomreach import BASE_URL, MOST_COMMANDS, Bloomreach
 from worker.errors import SettingsError
 from worker.schemas.vendors import schema_for
-from worker.settings import MOST_RECORDS, Destination, Secret, Settings
+from worker.setting_values import Secret
+from worker.settings import MOST_RECORDS, Destination, Settings
 
 FILE = """
 [destinations.crm]
