@@ -100,5 +100,6 @@ CONVERTERS: dict[Any, Callable[[str, Any], Any]] = {
 
 
 def mask_url(url: str) -> str:
-    """An address without its password."""
-    return re.sub(r"(?<=://)([^:/@]*):[^@]*@", r"\1:***@", url)
+    """An address without its password, wherever in it that is; rather too much is masked."""
+    url = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)(password=)[^&#]*", r"\1***", url)
