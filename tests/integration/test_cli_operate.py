@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import redis
+
+from support.commands import CREDENTIALS, Cli, event, json_lines
+from support.polling import poll_until
+from support.ports import find_free_port, listens
+from worker import keys
+
+PLACES = {"buffered", "in_flight", "retrying", "dead", "oldest_wait_s", "totals"}
+TOTALS = {
+    "accepted",
+    "delivered",
+    "dead_lettered",
+    "replayed",
+    "purged",
+    "ambiguous",
+    "attempts",
+}
+
+
+@pytest.fixture
+def cli(redis_url: str) -> Cli:
+    """The command, with an empty Redis."""
+    return Cli({"REDIS_URL": redis_url, **CREDENTIALS})
+
+
+@pytest.fixture
+def loaded(cli: Cli) -> Cli:
+    """The command, with twenty events in the buffer."""
+    assert cli("send", stdin=json_lines(map(event, range(20)))).returncode == 0
+    return cli
+
+
+def test_status_has_the_shape_that_programs_rely_on(loaded: Cli) -> None:
+    """`status --json` holds the contract's fields and no others, for every kind."""
+    status = json.loads(loaded("status", "--json").stdout)
+    assert set(status) == {"destinations"}
+    assert set(status["destinations"]) == {"clevertap"}
+    shown = status["destinations"]["clevertap"]
+    assert set(shown) == {"state", "reason", "concurrency", "kinds"}
+    assert (shown["state"], shown["reason"]) == ("running", None)
+    assert set(shown["kinds"]) == {"event", "profile", "token"}
+    assert all(set(kind) == PLACES for kind in shown["kinds"].values())
+    assert all(set(kind["totals"]) == TOTALS for kind in shown["kinds"].values())
+    assert shown["kinds"]["event"]["buffered"] == 20
+    assert shown["kinds"]["event"]["totals"]["accepted"] == 20
+
+
+def test_status_shows_what_is_enabled_and_what_still_holds_records(
+    loaded: Cli, redis_client: redis.Redis
+) -> None:
+    """Records of a destination that is disabled, or no longer configured, are not lost to sight."""
+    redis_client.hset(keys.counters("former"), "event:accepted", 3)
+    without_secrets = Cli({"REDIS_URL": loaded.env["REDIS_URL"]})
+    shown = json.loads(without_secrets("status", "--json").stdout)["destinations"]
+    assert set(shown) == {"clevertap", "former"}
+    assert shown["former"]["kinds"]["event"]["totals"]["accepted"] == 3
+
+
+def test_status_for_people_names_what_needs_attention(loaded: Cli) -> None:
+    """The table is plain text in a pipe, and tells that nobody looks after waiting records."""
+    shown = loaded("status").stdout
+    assert "clevertap" in shown
+    assert "do a worker and a beat run?" in shown
+    assert "\x1b" not in shown
+
+
+def test_status_can_be_watched(loaded: Cli) -> None:
+    """`--watch --json` prints an object a second, until Ctrl-C ends it well."""
+    with loaded.begin("status", "--watch", "--json") as watching:
+        for _ in range(2):
+            shown = json.loads(watching.stdout.readline())
+            assert "clevertap" in shown["destinations"]
+        watching.process.send_signal(signal.SIGINT)
+        assert watching.process.wait(10) == 0
+
+
+def test_pause_and_resume_are_seen_and_may_be_repeated(cli: Cli) -> None:
+    """A pause carries its reason into the status; a resume takes it away."""
+    assert cli("pause", "clevertap", "--reason", "moving house").returncode == 0
+    assert cli.status()["state"] == "paused"
+    assert cli.status()["reason"] == "moving house"
+    assert "already" in cli("pause", "clevertap").stdout
+    assert cli("resume", "clevertap").returncode == 0
+    assert (cli.status()["state"], cli.status()["reason"]) == ("running", None)
+
+
+def test_an_unknown_destination_is_a_wrong_use(cli: Cli) -> None:
+    """A destination that is nowhere defined is told with those there are, and exit code 2."""
+    for command in (["pause", "nowhere"], ["send", "--destination", "nowhere"]):
+        done = cli(*command)
+        assert done.returncode == 2
+        assert done.stderr == "Error: no destination 'nowhere'; there are: clevertap, bloomreach\n"
+
+
+def test_wait_tells_what_is_left_at_the_timeout(loaded: Cli) -> None:
+    """With records on their way, `wait` ends with 1 and names them and what holds them up."""
+    loaded("pause", "clevertap", "--reason", "testing")
+    waited = loaded("wait", "--timeout", "0.2")
+    assert waited.returncode == 1
+    assert "20 event buffered" in waited.stderr
+    assert "paused: testing" in waited.stderr
+
+
+def test_wait_ends_when_all_is_settled(loaded: Cli, redis_client: redis.Redis) -> None:
+    """`wait` returns 0 as soon as nothing is on its way, however long it might have waited."""
+    assert loaded("wait", "--destination", "bloomreach").returncode == 0
+    with loaded.begin("wait", "--timeout", "30") as waiting:
+        redis_client.delete(keys.pending("clevertap", "event"))
+        assert waiting.process.wait(20) == 0
+
+
+def test_settings_show_origins_and_no_secret(cli: Cli, tmp_path: Path) -> None:
+    """Every setting is shown with its origin; secrets from anywhere are masked."""
+    file = tmp_path / "key"
+    file.write_text("s3cret-bloomreach\n")
+    given = {
+        "REDIS_URL": "redis://:s3cret-p@ss@127.0.0.1:1/0",
+        "CELERY_BROKER_URL": "redis://127.0.0.1:1/0?password=s3cret-query",
+        "BLOOMREACH_API_SECRET_FILE": str(file),
+        "FLOWER_BASIC_AUTH": "admin:s3cret-flower",
+        "INGEST_MAX_WAIT_S": "7",
+    }
+    as_table, as_json = cli("settings", **given), cli("settings", "--json", **given)
+    assert as_table.returncode == as_json.returncode == 0
+    assert "s3cret" not in as_table.stdout + as_json.stdout
+    assert "p@ss" not in as_table.stdout
+    assert "ss@127" not in as_table.stdout
+    shown = json.loads(as_json.stdout)
+    assert shown["destinations.clevertap.max_wait_s"] == {
+        "value": "7.0",
+        "origin": "environment INGEST_MAX_WAIT_S",
+    }
+    assert shown["destinations.bloomreach.api_secret"]["value"] == "***"
+    assert shown["FLOWER_BASIC_AUTH"]["value"] == "***"
+
+
+def test_no_error_is_a_traceback(cli: Cli, tmp_path: Path) -> None:
+    """Wrong settings and an unreachable Redis are one line and exit code 1, without secrets."""
+    wrong = {
+        "REDIS_URL": [f"redis://:hush@127.0.0.1:{find_free_port()}/0", "hush://hush@nowhere"],
+        "INGEST_MAX_WAIT_S": ["soon"],
+        "INGEST_DESTINATIONS": [str(tmp_path / "nowhere.toml")],
+    }
+    for name, values in wrong.items():
+        for value in values:
+            done = cli("status", **{name: value})
+            assert done.returncode == 1, (name, value, done.stderr)
+            assert len(done.stderr.splitlines()) == 1
+            assert "hush" not in done.stderr
+
+
+def test_without_redis_url_the_private_redis_is_named(tmp_path: Path) -> None:
+    """With no REDIS_URL and nothing running in ./var, the error tells what to do."""
+    done = Cli(CREDENTIALS, cwd=tmp_path)("status")
+    assert done.returncode == 1
+    assert "ingest up" in done.stderr
+
+
+def test_the_sandbox_runs_until_it_is_stopped(free_port: int) -> None:
+    """`sandbox` serves on the port given; a port in use is one line and exit code 1."""
+    command = ("sandbox", "--port", str(free_port))
+    with Cli({}).begin(*command) as serving:
+        poll_until(lambda: listens(free_port), what="the sandbox listens")
+        again = Cli({})(*command)
+        assert again.returncode == 1
+        assert "in use" in again.stderr
+        assert len(again.stderr.splitlines()) == 1
+        serving.process.send_signal(signal.SIGTERM)
+        serving.process.wait(10)
+    assert not listens(free_port)
+
+
+def test_help_shows_the_exit_codes_and_every_command(cli: Cli) -> None:
+    """The menu is whole, each command has a help of its own, and its line is not cut off."""
+    menu = cli("--help").stdout
+    for name in ("up", "send", "check", "status", "wait", "pause", "resume", "settings", "sandbox"):
+        assert f"\n  {name} " in menu
+        assert cli(name, "--help").returncode == 0
+    assert "Exit codes:" in menu
+    assert "..." not in menu.partition("\n")[2]

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from support.commands import (
+    CREDENTIALS,
+    INGEST,
+    Cli,
+    event,
+    json_lines,
+    numbers,
+    profile,
+    told,
+)
+from support.environment import environment
+from support.polling import poll_until
+from support.ports import find_free_port
+from worker import keys
+from worker.connections import worker_client
+from worker.embedded import EmbeddedRedis
+from worker.sandbox.server import running
+
+
+@pytest.fixture
+def cli(redis_url: str) -> Cli:
+    """The command, with an empty Redis."""
+    return Cli({"REDIS_URL": redis_url, **CREDENTIALS})
+
+
+def buffered(client: redis.Redis) -> list[int]:
+    """The numbers of the events in the buffer, in order."""
+    stored = client.lrange(keys.pending("clevertap", "event"), 0, -1)
+    return numbers(each for each in stored if isinstance(each, bytes))
+
+
+def test_every_line_is_buffered_in_order_and_counted(cli: Cli, redis_client: redis.Redis) -> None:
+    """A clean input of several chunks is in the buffer, in its order, and the command says so."""
+    sent = cli("send", "-", stdin=json_lines(map(event, range(2500))))
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert sent.stdout == '{"accepted": 2500, "rejected": 0}\n'
+    assert buffered(redis_client) == list(range(2500))
+
+
+def test_rejected_lines_are_told_with_number_reason_and_record(cli: Cli) -> None:
+    """Bad records, bad JSON and non-objects are each told on standard error, in their order."""
+    lines = [event(0), {"type": "event"}, "", "{nonsense", [1], event(1)]
+    sent = cli("send", stdin=json_lines(lines))
+    assert sent.returncode == 2
+    assert json.loads(sent.stdout) == {"accepted": 2, "rejected": 3}
+    assert [each["line"] for each in told(sent)] == [2, 4, 5]
+    assert [each["record"] for each in told(sent)] == [{"type": "event"}, "{nonsense", [1]]
+    assert "evtName" in told(sent)[0]["errors"]
+    assert all(each["errors"] for each in told(sent))
+
+
+def test_a_file_with_a_byte_order_mark_and_windows_ends_is_taken(cli: Cli, tmp_path: Path) -> None:
+    """What editors on other systems put into a file costs no record."""
+    file = tmp_path / "records.jsonl"
+    text = json_lines([event(0), event(1)]).replace("\n", "\r\n").removesuffix("\r\n")
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert json.loads(cli("send", str(file)).stdout) == {"accepted": 2, "rejected": 0}
+
+
+def test_a_full_buffer_is_filled_and_the_rest_is_named_exactly(
+    cli: Cli, redis_client: redis.Redis
+) -> None:
+    """With no room left the command stops; `--lines` with what it names completes the input."""
+    mixed = [event(at) if at % 3 else profile(at) for at in range(400)]
+    mixed[7] = {"type": "event"}
+    text = json_lines(mixed)
+    first = cli("send", stdin=text, INGEST_MAX_BUFFERED="150")
+    assert first.returncode == 1
+    assert "holds its limit of 150 records" in first.stderr
+    counts = json.loads(first.stdout)
+    assert counts["accepted"] == 150
+
+    rest = first.stderr.rpartition("--lines: ")[2].strip()
+    second = cli("send", "--lines", rest, stdin=text)
+    assert counts["accepted"] + json.loads(second.stdout)["accepted"] == 399
+    assert counts["rejected"] + json.loads(second.stdout)["rejected"] == 1
+    expected = [at for at in range(400) if at % 3 and at != 7]
+    assert sorted(buffered(redis_client)) == expected
+    assert cli.status()["kinds"]["profile"]["buffered"] == 134
+
+
+def test_with_wait_a_full_buffer_is_waited_for(cli: Cli, redis_client: redis.Redis) -> None:
+    """While there is no room the command waits, and goes on where it was when there is."""
+    state = keys.state("clevertap")
+    with cli.begin("send", "--wait", INGEST_MAX_BUFFERED="60") as sending:
+        sending.stdin.write(json_lines(map(event, range(100))))
+        sending.stdin.close()
+        poll_until(lambda: redis_client.hget(state, "buffered") == b"60", what="it is full")
+        assert "waiting" in sending.stderr.readline()
+        assert buffered(redis_client) == list(range(60))
+        redis_client.hset(state, "buffered", 0)  # as if a batch had been claimed
+        assert json.loads(sending.stdout.read()) == {"accepted": 100, "rejected": 0}
+        assert sending.process.wait(10) == 0
+    assert buffered(redis_client) == list(range(100))
+
+
+def test_without_redis_the_error_is_one_line(cli: Cli) -> None:
+    """An unreachable Redis is told without a traceback, with what was not sent, and exit code 1."""
+    gone = f"redis://:hush@127.0.0.1:{find_free_port()}/0"
+    sent = cli("send", stdin=json_lines([event(0)]), REDIS_URL=gone)
+    assert sent.returncode == 1
+    assert json.loads(sent.stdout) == {"accepted": 0, "rejected": 0}
+    assert "--lines: 1-" in sent.stderr
+    assert len(sent.stderr.splitlines()) == 1
+    assert "hush" not in sent.stderr
+
+
+def test_a_lost_answer_is_told_as_such(
+    cli: Cli, redis_factory: Callable[..., EmbeddedRedis]
+) -> None:
+    """When Redis does not answer what was sent, the lines that may be there or not are named."""
+    server = redis_factory()
+    pending = keys.pending("clevertap", "event")
+    with cli.begin("send", REDIS_URL=server.url) as sending, worker_client(server.url) as client:
+        sending.stdin.write(json_lines(map(event, range(1000))))
+        sending.stdin.flush()
+        poll_until(lambda: client.llen(pending) == 1000, what="the first chunk is in")
+        client.client_pause(60_000, all=False)
+        sending.stdin.write(json_lines(map(event, range(1000, 1500))))
+        sending.stdin.close()
+        poll_until(
+            lambda: any("b" in each["flags"] for each in client.client_list()),
+            what="Redis has the second chunk",
+        )
+        server.kill()
+        stderr = sending.stderr.read()
+        assert sending.process.wait(30) == 1
+        assert json.loads(sending.stdout.read()) == {"accepted": 1000, "rejected": 0}
+    assert "Lines 1001-1500 may have been accepted or not" in stderr
+
+
+def test_check_needs_no_redis(cli: Cli) -> None:
+    """`check` validates without a Redis or a secret, and tells what `send` would."""
+    checking = Cli({})
+    lines = json_lines([event(0), {"type": "event"}])
+    checked = checking("check", "-", stdin=lines)
+    assert checked.returncode == 2
+    assert json.loads(checked.stdout) == {"accepted": 1, "rejected": 1}
+    assert checked.stderr == cli("send", stdin=lines).stderr
+
+
+def test_check_by_the_vendor_names_what_it_alone_refuses(cli: Cli) -> None:
+    """With `--vendor` a name that the vendor alone knows as restricted is told, and not kept."""
+    with running() as sandbox:
+        settings = sandbox.stand.settings
+        checked = cli(
+            "check",
+            "--vendor",
+            stdin=json_lines([event(0), event(1, "Web Page Viewed"), profile(2)]),
+            CLEVERTAP_BASE_URL=sandbox.url,
+            CLEVERTAP_ACCOUNT_ID=settings.account_id,
+            CLEVERTAP_PASSCODE=settings.passcode,
+        )
+        assert checked.returncode == 2, checked.stderr
+        assert json.loads(checked.stdout) == {"accepted": 2, "rejected": 1}
+        assert told(checked)[0]["line"] == 2
+        assert "code 513" in told(checked)[0]["errors"]["vendor"][0]
+        assert sandbox.stand.ledger.kept == 0
+
+
+def test_check_by_the_vendor_tells_when_the_vendor_refuses_us(cli: Cli) -> None:
+    """Refused credentials are an error of the command, not of each record."""
+    with running() as sandbox:
+        checked = cli(
+            "check", "--vendor", stdin=json_lines([event(0)]), CLEVERTAP_BASE_URL=sandbox.url
+        )
+    assert checked.returncode == 1
+    assert "HTTP 401" in checked.stderr
+    assert "s3cret" not in checked.stderr
+
+
+def test_a_progress_bar_is_for_terminals_alone(cli: Cli, tmp_path: Path) -> None:
+    """On a terminal there is a bar on standard error; in a pipe there is nothing but JSON."""
+    file = tmp_path / "records.jsonl"
+    file.write_text(json_lines(map(event, range(10))))
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [str(INGEST), "send", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment({**cli.env, "TERM": "xterm"}),
+    ) as sending:
+        os.close(theirs)
+        assert sending.stdout
+        assert json.loads(sending.stdout.read()) == {"accepted": 10, "rejected": 0}
+    assert b"sending" in os.read(ours, 4096)
+    os.close(ours)
+    assert cli("send", str(file)).stderr == ""
