@@ -1,0 +1,416 @@
+"""Exports: against the sandbox over real sockets, and against a vendor that a test scripts."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from support.environment import environment
+from support.reading import (
+    DAY,
+    NAME,
+    account,
+    breaks_off,
+    environment_of,
+    fill,
+    numbers,
+    paths,
+    says,
+)
+from support.vendor import LoopbackVendor
+from worker.destinations.transport import Transport
+from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
+from worker.readback.export import export_events
+from worker.readback.export_file import Progress, Target, export_to_file
+from worker.readback.queries import ExportQuery
+from worker.readback.reader import reading
+from worker.sandbox.server import Running, running
+from worker.sandbox.settings import SandboxSettings
+from worker.verdicts import Request
+
+CURSOR = "AfljfgIJBgBnamF5Kz8NegcBAwxhbCe%2Fbmhhe04BBAVlYjT4YG5reQEATQQrai57K2oue04FAUhnd38%3D"
+OK = {"status": "success"}
+BUSY = {"status": "fail", "error": "Request still in progress, please retry later", "code": 2}
+EXPIRED = {"status": "fail", "error": "Invalid cursor", "code": "CURSOR_INVALIDATED"}
+HALF, ALL = b'{"event_props":{"n":0}}\n', b'{"event_props":{"n":0}}\n{"event_props":{"n":1}}\n'
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Running]:
+    """A sandbox of the test's own."""
+    with running(SandboxSettings(busy_polls=2)) as started:
+        yield started
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where to export to."""
+    return tmp_path / "out.jsonl"
+
+
+def page(number: int, following: str | None = None) -> dict[str, Any]:
+    """A page of one event."""
+    return OK | {"records": [{"event_props": {"n": number}}], "next_cursor": following}
+
+
+def query(**changed: Any) -> ExportQuery:
+    """Today's events."""
+    return ExportQuery(NAME, int(DAY), int(DAY), **changed)
+
+
+def export(url: str, out: Path, size: int = 1000, **given: Any) -> Progress:
+    """Export to a file."""
+    with reading(account(url), sleep=lambda _: None) as reader:
+        return export_to_file(reader, query(batch_size=size), Target(out), **given)
+
+
+def checkpoint(out: Path) -> dict[str, Any]:
+    """What stands in the checkpoint."""
+    found: dict[str, Any] = orjson.loads(out.with_name(out.name + ".checkpoint").read_bytes())
+    return found
+
+
+def files(folder: Path) -> list[str]:
+    """What lies there."""
+    return sorted(each.name for each in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "cursor", [CURSOR, "a%2fb%3d", "a%25b", "a/b=+c", "a#b?c&d=e;f|{}", "%zz%", "a'\"<>`b"]
+)
+def test_a_cursor_goes_out_byte_for_byte(vendor: LoopbackVendor, cursor: str) -> None:
+    """Whatever is in a cursor, the request's first line holds it as the vendor wrote it."""
+    transport = Transport(vendor.base_url, timeout_s=5)
+    vendor.script(says(OK), says(OK))
+    transport.send(Request("GET", f"/1/events.json?cursor={cursor}", {}))
+    transport.send(Request("POST", f"/1/events.json?cursor={cursor}", {}, b"{}"))
+    transport.close()
+    assert paths(vendor) == [f"/1/events.json?cursor={cursor}"] * 2
+
+
+def test_events_come_one_by_one(sandbox: Running) -> None:
+    """The generator waits while the export is in progress, and follows the cursors to the end."""
+    fill(sandbox, 2500)
+    events = export_events(
+        "product VIEWED", DAY, DAY, batch_size=1000, app=True, destination=account(sandbox.url)
+    )
+    found = list(events)
+    assert [each["event_props"]["n"] for each in found] == list(range(2500))
+    assert found[0]["profile"]["os_version"] == ""
+
+
+def test_an_event_that_nobody_had_gives_nothing(sandbox: Running, out: Path) -> None:
+    """An answer without records and without a cursor is the end: an empty file."""
+    assert export(sandbox.url, out) == Progress(0, 0)
+    assert out.read_bytes() == b""
+
+
+def test_parts_of_a_record_can_be_left_out(sandbox: Running) -> None:
+    """The flags reach the vendor."""
+    fill(sandbox, 1)
+    to = account(sandbox.url)
+    (event,) = export_events(NAME, DAY, DAY, events=False, profile=False, destination=to)
+    assert "event_props" not in event
+    assert "profileData" not in event["profile"]
+
+
+def test_the_same_cursor_is_asked_while_the_vendor_is_busy(vendor: LoopbackVendor) -> None:
+    """In progress, too many, 5xx, nonsense, a broken connection: the same question again."""
+    too_many = says({"status": "fail", "error": "Too many", "code": 429}, 429)
+    vendor.script(says(OK | {"cursor": CURSOR}), says(BUSY), too_many, says(b"", 503))
+    vendor.script(says(b"<html>"), breaks_off, says(BUSY), says(page(7)))
+    (event,) = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
+    assert event == {"event_props": {"n": 7}}
+    assert paths(vendor)[1:] == [f"/1/events.json?cursor={CURSOR}"] * 7
+
+
+def test_a_vendor_that_stays_broken_is_given_up(vendor: LoopbackVendor) -> None:
+    """Trouble is borne so many times and no more, and the error is the vendor's last word."""
+    vendor.usual = says({"status": "fail", "error": "Please try again later"}, 503)
+    with pytest.raises(VendorError, match=r"failed 6 times: Please try again later \(HTTP 503\)"):
+        list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
+    assert len(vendor.requests) == 6
+
+
+def test_refused_credentials_leave_no_file(vendor: LoopbackVendor, out: Path) -> None:
+    """401 is not asked again, and the file that was made for the export goes away."""
+    vendor.usual = says({"status": "fail", "error": "Account ID is not valid", "code": 401}, 401)
+    with pytest.raises(CredentialsRefused, match="Account ID is not valid"):
+        export(vendor.base_url, out)
+    assert len(vendor.requests) == 1
+    assert files(out.parent) == []
+
+
+def test_a_page_that_is_none_is_no_end(vendor: LoopbackVendor) -> None:
+    """Pages of the wrong shape, and cursors that lead in a circle, are errors and not silence."""
+    oddities: list[dict[str, Any]] = [{"records": {}}, {"records": [1]}, page(1, CURSOR)]
+    for odd in (*oddities, page(1, "a b"), {"status": "partial"}):
+        vendor.script(says(OK | {"cursor": CURSOR}), says(OK | odd))
+        with pytest.raises(VendorError):
+            list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
+    vendor.script(says(OK))
+    with pytest.raises(VendorError, match="no cursor"):
+        list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
+
+
+def test_a_cursor_lost_before_any_event_begins_again(vendor: LoopbackVendor) -> None:
+    """Nothing was handed out yet, so the generator begins again by itself."""
+    vendor.script(says(OK | {"cursor": "a"}), says(EXPIRED))
+    vendor.script(says(OK | {"cursor": "b"}), says(page(1)))
+    (event,) = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
+    assert event["event_props"] == {"n": 1}
+
+
+def test_a_cursor_lost_later_is_told(vendor: LoopbackVendor) -> None:
+    """After events were handed out, beginning again would double them: the caller is told."""
+    vendor.script(says(OK | {"cursor": "a"}), says(page(1, "b")), says(EXPIRED))
+    events = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
+    assert next(events)["event_props"] == {"n": 1}
+    with pytest.raises(CursorExpired, match="after 1 events"):
+        next(events)
+
+
+def test_bloomreach_has_no_read_back() -> None:
+    """A vendor without read-back is refused in words, before anything is asked."""
+    other = account("http://127.0.0.1:9", vendor="bloomreach")
+    with pytest.raises(InvalidQuery, match="no read-back from bloomreach"):
+        export_events(NAME, DAY, DAY, destination=other)
+
+
+def test_an_export_stopped_between_pages_goes_on(sandbox: Running, out: Path) -> None:
+    """The checkpoint's bytes are the file's, and the second call asks for the rest alone."""
+    fill(sandbox, 5000)
+    with pytest.raises(Stopped, match="after 1000 events"):
+        export(sandbox.url, out, stopping=lambda: True)
+    assert checkpoint(out)["size"] == out.stat().st_size
+    said: list[str] = []
+    assert export(sandbox.url, out, say=said.append).records == 5000
+    assert numbers(out.read_bytes()) == list(range(5000))
+    assert said == [f"going on after 1000 events, {said[0].split()[-2]} bytes"]
+    assert files(out.parent) == ["out.jsonl"]
+
+
+def test_what_was_written_after_the_checkpoint_is_cut_off(sandbox: Running, out: Path) -> None:
+    """Bytes that a dying process left behind the checkpoint come once, not twice."""
+    fill(sandbox, 3000)
+    with pytest.raises(Stopped):
+        export(sandbox.url, out, stopping=lambda: True)
+    with out.open("ab") as file:
+        file.write(b'{"event_props":{"n":1000}}\n{"event_pr')
+    export(sandbox.url, out)
+    assert numbers(out.read_bytes()) == list(range(3000))
+
+
+@pytest.mark.parametrize("harm", ["shorter", "gone", "other"])
+def test_a_file_that_is_not_as_its_checkpoint_says_is_begun_again(
+    sandbox: Running, out: Path, harm: str
+) -> None:
+    """A file cut short, removed or changed is not built upon."""
+    fill(sandbox, 3000)
+    with pytest.raises(Stopped):
+        export(sandbox.url, out, stopping=lambda: True)
+    content = out.read_bytes()
+    if harm == "gone":
+        out.unlink()
+    else:
+        out.write_bytes(content[:-10] if harm == "shorter" else content[:-1] + b"x")
+    said: list[str] = []
+    export(sandbox.url, out, say=said.append)
+    assert "not as its checkpoint says; beginning again" in said[0]
+    assert numbers(out.read_bytes()) == list(range(3000))
+
+
+def test_an_expired_cursor_begins_again_without_doubles(sandbox: Running, out: Path) -> None:
+    """The checkpoint's cursor ran out: the file is written anew, and a person is told."""
+    fill(sandbox, 3000)
+    with pytest.raises(Stopped):
+        export(sandbox.url, out, stopping=lambda: True)
+    sandbox.stand.forget_cursors()
+    said: list[str] = []
+    export(sandbox.url, out, say=said.append)
+    assert "no longer knows the cursor after 1000 events" in said[1]
+    assert "beginning again from the start" in said[1]
+    assert numbers(out.read_bytes()) == list(range(3000))
+
+
+def test_a_cursor_that_runs_out_midway_begins_again(vendor: LoopbackVendor, out: Path) -> None:
+    """What the file held of the lost export is not kept."""
+    vendor.script(says(OK | {"cursor": "a"}), says(page(5, "b")), says(EXPIRED))
+    vendor.script(says(OK | {"cursor": "c"}), says(page(0, "d")), says(page(1)))
+    assert export(vendor.base_url, out) == Progress(2, len(ALL))
+    assert out.read_bytes() == ALL
+
+
+def test_cursors_that_always_run_out_are_given_up(vendor: LoopbackVendor, out: Path) -> None:
+    """It ends, and says what to do."""
+    for _ in range(4):
+        vendor.script(says(OK | {"cursor": "a"}), says(EXPIRED))
+    with pytest.raises(VendorError, match=r"lost 4 times .* ask for fewer days"):
+        export(vendor.base_url, out)
+
+
+def test_another_exports_file_is_left_alone(sandbox: Running, out: Path) -> None:
+    """A checkpoint of another question is refused; a larger page is the same question."""
+    fill(sandbox, 3000)
+    with pytest.raises(Stopped):
+        export(sandbox.url, out, stopping=lambda: True)
+    with (
+        reading(account(sandbox.url)) as reader,
+        pytest.raises(InvalidQuery, match=f"another export \\({NAME}, {DAY} to {DAY}\\)"),
+    ):
+        export_to_file(reader, query(app=True), Target(out))
+    assert export(sandbox.url, out, size=500).records == 3000
+
+
+def test_restart_forgets_the_checkpoint(sandbox: Running, out: Path) -> None:
+    """With --restart the file is begun again although it could go on."""
+    fill(sandbox, 2000)
+    with pytest.raises(Stopped):
+        export(sandbox.url, out, stopping=lambda: True)
+    said: list[str] = []
+    export(sandbox.url, out, restart=True, say=said.append)
+    assert said == []
+    assert numbers(out.read_bytes()) == list(range(2000))
+
+
+def test_a_finished_file_stays_until_the_vendor_answers(
+    sandbox: Running, vendor: LoopbackVendor, out: Path
+) -> None:
+    """An export that does not begin costs nothing of what the file holds."""
+    fill(sandbox, 10)
+    export(sandbox.url, out)
+    vendor.usual = says({"status": "fail", "error": "Passcode Invalid", "code": 401}, 401)
+    with pytest.raises(CredentialsRefused):
+        export(vendor.base_url, out)
+    assert numbers(out.read_bytes()) == list(range(10))
+
+
+def test_two_exports_do_not_write_one_file(sandbox: Running, out: Path) -> None:
+    """The second is refused while the first has the file."""
+    with out.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InvalidQuery, match="being written by another export"):
+            export(sandbox.url, out)
+
+
+def test_parquet_goes_on_too(sandbox: Running, tmp_path: Path) -> None:
+    """Parquet is made at the end, of lines that were collected with a checkpoint."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    fill(sandbox, 2000)
+    target = Target(tmp_path / "out.parquet", "parquet")
+    with reading(account(sandbox.url)) as reader:
+        with pytest.raises(Stopped):
+            export_to_file(reader, query(batch_size=1000), target, stopping=lambda: True)
+        assert files(tmp_path) == ["out.parquet.checkpoint", "out.parquet.part"]
+        export_to_file(reader, query(), target)
+    assert files(tmp_path) == ["out.parquet"]
+    assert parquet.read_table(target.path).num_rows == 2000
+
+
+KILLER = """
+import os, signal, sys
+from worker.cli import main
+left = int(sys.argv.pop(1))
+OURS = ("export_file.py", "checkpoint.py", "export.py")
+begun = False
+def on_line(frame, event, argument):
+    global left
+    left -= event == "line"
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return on_line
+def on_call(frame, event, argument):
+    global begun
+    begun = begun or frame.f_code.co_name == "export_to_file"
+    return on_line if begun and frame.f_code.co_filename.endswith(OURS) else None
+sys.settrace(on_call)
+main()
+"""
+
+
+@pytest.fixture
+def killed_after(sandbox: Running) -> Callable[[int, Path], int]:
+    """Runs `ingest export` and kills it (SIGKILL) at its so-manieth line; gives how it ended."""
+    env = environment(environment_of(sandbox.url))
+
+    def run(lines: int, out: Path) -> int:
+        question = [NAME, "--from", DAY, "--to", DAY, "--batch-size", "100", "--out", str(out)]
+        command = [sys.executable, "-c", KILLER, str(lines), "export", *question]
+        done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+        return done.returncode
+
+    return run
+
+
+@pytest.mark.timeout(900)
+def test_a_kill_at_any_line_leaves_no_gap_and_no_double(
+    sandbox: Running,
+    killed_after: Callable[[int, Path], int],
+    out: Path,
+    rng: random.Random,
+    chaos_rounds: int,
+) -> None:
+    """Wherever the process dies, the same command ends with the file an undisturbed one writes."""
+    fill(sandbox, 500)
+    for _ in range(chaos_rounds):
+        out.unlink(missing_ok=True)
+        kills = 0
+        while killed_after(rng.randrange(1, 600), out):
+            kills += 1
+            assert kills < 100
+        assert numbers(out.read_bytes()) == list(range(500)), kills
+        assert files(out.parent) == [out.name]
+
+
+def test_standard_output_gets_the_lines(sandbox: Running) -> None:
+    """Without --out the events go to standard output, and nothing else does."""
+    fill(sandbox, 300)
+    command = [Path(sys.prefix, "bin", "ingest"), "export", NAME, "--from", DAY, "--to", DAY]
+    done = subprocess.run(
+        [*map(str, command), "--format", "csv", "--column", "event_props.n"],
+        env=environment(environment_of(sandbox.url)),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.decode().split() == ["event_props.n", *map(str, range(300))]
+    assert done.stderr == b""
+
+
+def test_a_terminal_gets_a_bar(sandbox: Running, out: Path) -> None:
+    """On a terminal standard error shows how many events of how many are there."""
+    fill(sandbox, 3000)
+    leader, follower = os.openpty()
+    command = [str(Path(sys.prefix, "bin", "ingest")), "export", NAME, "--from", DAY, "--to", DAY]
+    with os.fdopen(leader, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [*command, "--out", str(out), "--batch-size", "100"],
+            env=environment(environment_of(sandbox.url, TERM="xterm", COLUMNS="120")),
+            stderr=follower,
+        )
+        os.close(follower)
+        shown = b""
+        while chunk := _read(terminal):
+            shown += chunk
+        assert process.wait(30) == 0
+    assert b"3000/3000" in shown
+    assert f"{out.name}: 3000 events".encode() in shown.replace(b"\r\n", b"")
+
+
+def _read(terminal: Any) -> bytes:
+    try:
+        found: bytes = terminal.read(65536)
+    except OSError:  # Linux' word for the end of a terminal
+        return b""
+    return found
