@@ -29,7 +29,8 @@ __all__ = ["AsyncProducer", "Producer", "Rejected", "SendResult"]
 
 def _raise(error: RedisError, destination: Destination) -> NoReturn:
     """Tell a failure of Redis in the producer's words."""
-    if isinstance(error, OutOfMemoryError):
+    # Redis 6.2 wraps what a command inside a script raises into an error of the script.
+    if isinstance(error, OutOfMemoryError) or "-OOM " in str(error):
         raise BufferFull(f"{destination.name}: Redis is out of memory") from error
     connected = " connecting to " not in str(error)
     lost = isinstance(error, RedisConnectionError | redis.TimeoutError) and connected
@@ -113,7 +114,7 @@ class Producer:
         except (BufferFull, BufferUnavailable) as error:
             error.accepted = ids
             raise
-        return SendResult(ids, refusals)
+        return SendResult(sorted(ids), refusals)
 
     def to(self, destination: str, *others: str) -> Fanout:
         """Several destinations for each record: `producer.to("clevertap", "other").event(...)`.
@@ -206,7 +207,7 @@ class AsyncProducer:
         except (BufferFull, BufferUnavailable) as error:
             error.accepted = ids
             raise
-        return SendResult(ids, refusals)
+        return SendResult(sorted(ids), refusals)
 
     def to(self, destination: str, *others: str) -> AsyncFanout:
         """Several destinations for each record; see Producer.to."""
