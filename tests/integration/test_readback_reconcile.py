@@ -1,0 +1,239 @@
+"""Reconciliation: real settlements in a real Redis against the sandbox's counts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from support.environment import environment
+from support.reading import DAY, NAME, account, environment_of, fill, says
+from support.vendor import LoopbackVendor
+from worker import keys
+from worker.buffer import Buffer
+from worker.delivery import Deliverer
+from worker.destinations.clevertap import CleverTap
+from worker.destinations.transport import Transport
+from worker.errors import VendorError
+from worker.producer import Producer
+from worker.readback.reader import reading
+from worker.readback.reconcile import KEPT_S, Line, Reconciler, Reconciliation, kept
+from worker.readback.tallies import Tallies
+from worker.sandbox.server import Running, running
+from worker.settings import Destination, Settings
+
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y%m%d")
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Running]:
+    """A sandbox of the test's own."""
+    with running() as started:
+        yield started
+
+
+def settings_for(to: Destination) -> Settings:
+    """Settings with this destination and no other."""
+    shipped = Settings.from_env({})
+    return replace(shipped, destinations={to.name: to}, default_destination=to.name)
+
+
+def deliver(client: redis.Redis, to: Destination, *records: dict[str, Any]) -> None:
+    """Take records in and deliver them, as the worker's own parts do."""
+    result = Producer(settings_for(to), client).send_many(records)
+    assert result.rejected == 0
+    transport = Transport(to.base_url, timeout_s=5)
+    vendor = CleverTap(to.base_url, to.account_id, to.passcode.reveal())
+    buffer = Buffer(client, to)
+    deliverer = Deliverer(to, buffer, vendor, transport)
+    while (claim := buffer.claim(begun=True)) is not None:
+        deliverer.deliver(claim)
+    transport.close()
+
+
+def event(number: int, name: str = NAME, ts: float | None = None) -> dict[str, Any]:
+    """One event in the vendor's shape."""
+    record = {"identity": f"i{number}", "type": "event", "evtName": name, "evtData": {"n": number}}
+    return record if ts is None else record | {"ts": int(ts)}
+
+
+def ready(to: Destination) -> Destination:
+    """The same, with partial batches sent at once."""
+    return replace(to, max_wait_s=0.0)
+
+
+def reconciled(client: redis.Redis, to: Destination, **given: Any) -> Reconciliation:
+    """Compare now."""
+    with reading(to) as reader:
+        return Reconciler(reader, client).run(**given)
+
+
+def test_ten_thousand_agree_and_seven_missing_are_named(
+    redis_client: redis.Redis, redis_url: str, sandbox: Running
+) -> None:
+    """After 10,000 deliveries all agree, with exit 0; with 7 events removed at the vendor's the
+    command names the event, the day and the 7, and exits with 3."""
+    to = ready(account(sandbox.url, name="clevertap"))
+    deliver(redis_client, to, *(event(number) for number in range(10_000)))
+    agreed = ingest(sandbox, redis_url)
+    assert (agreed.returncode, agreed.stdout.splitlines()[-1]) == (0, "clevertap: all 1 agree")
+    sandbox.stand.ledger.remove(lambda row: row.name == NAME, 7)
+    differs = ingest(sandbox, redis_url)
+    assert differs.returncode == 3
+    assert f"{NAME} on {DAY}: 7 too few" in differs.stdout
+    told = json.loads(ingest(sandbox, redis_url, "--json").stdout)
+    (line,) = told["destinations"]["clevertap"]["events"]
+    assert told["agrees"] is False
+    assert (line["event"], line["day"]) == (NAME, DAY)
+    assert (line["delivered"], line["counted"], line["difference"]) == (10_000, 9_993, -7)
+    assert "young day" in line["note"]
+    assert ingest(sandbox, redis_url, "--date", YESTERDAY).returncode == 0
+    assert ingest(sandbox, redis_url, "--date", "2026").returncode == 2
+    assert ingest(sandbox, redis_url, "--destination", "bloomreach").returncode == 2
+
+
+def ingest(sandbox: Running, redis_url: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run `ingest reconcile` as a user does."""
+    return subprocess.run(
+        [str(Path(sys.prefix, "bin", "ingest")), "reconcile", *args],
+        env=environment(environment_of(sandbox.url, REDIS_URL=redis_url)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_names_count_as_the_vendor_compares_them(
+    redis_client: redis.Redis, sandbox: Running
+) -> None:
+    """Spellings that differ in case and spaces alone are one event to the vendor, and so to us."""
+    to = ready(account(sandbox.url))
+    spellings = ("Sign Up", "signup", "signup", 'Ünï "x" \\ \t名')
+    deliver(redis_client, to, *(event(number, name) for number, name in enumerate(spellings)))
+    found = reconciled(redis_client, to)
+    assert found.agrees
+    assert {(line.event, line.delivered) for line in found.lines} == {
+        ("signup", 3),
+        ('Ünï "x" \\ \t名', 1),
+    }
+
+
+def test_days_are_those_of_the_records_in_the_accounts_zone(
+    redis_client: redis.Redis,
+) -> None:
+    """An event at one in the morning UTC is of the day before in Los Angeles, at both sides; an old
+    day that was delivered to lately is compared too."""
+    from zoneinfo import ZoneInfo
+
+    from worker.sandbox.settings import SandboxSettings
+
+    zone = "America/Los_Angeles"
+    with running(SandboxSettings(time_zone=zone)) as sandbox:
+        to = ready(account(sandbox.url, timezone=ZoneInfo(zone)))
+        at = datetime(2024, 3, 2, 1, tzinfo=UTC).timestamp()
+        deliver(redis_client, to, event(1, ts=at), event(2, ts=at))
+        found = reconciled(redis_client, to)
+    assert [(line.day, line.delivered, line.counted) for line in found.lines] == [
+        ("20240301", 2, 2)
+    ]
+
+
+def test_a_wrong_time_zone_is_guessed(redis_client: redis.Redis, sandbox: Running) -> None:
+    """Differences that cancel out from day to day point at the setting."""
+    to = ready(account(sandbox.url))
+    noon = datetime(2024, 3, 2, 12, tzinfo=UTC).timestamp()
+    deliver(redis_client, to, event(1, ts=noon), event(2, ts=noon - 86400))
+    redis_client.hincrby(keys.tally("main", "20240301"), NAME, 1)
+    redis_client.hincrby(keys.tally("main", "20240302"), NAME, -1)
+    notes = {line.note for line in reconciled(redis_client, to).differences}
+    assert notes == {"the days' differences cancel out: is `timezone` the account's?"}
+
+
+def test_more_at_the_vendors_may_be_duplicates(redis_client: redis.Redis, sandbox: Running) -> None:
+    """What was sent again after no answer is named as what may be behind a surplus; it is still a
+    difference."""
+    to = ready(account(sandbox.url))
+    deliver(redis_client, to, event(1))
+    fill(sandbox, 3)
+    redis_client.hset(keys.counters("main"), "event:ambiguous", 3)
+    found = reconciled(redis_client, to)
+    assert not found.agrees
+    assert found.lines[0].difference == 3
+    assert "up to 3 were sent again after no answer: duplicates" in found.lines[0].note
+    assert "SDK" in found.lines[0].note
+
+
+def test_deliveries_meanwhile_are_no_difference(
+    redis_client: redis.Redis, vendor: LoopbackVendor
+) -> None:
+    """The tally is read before and after the vendor is asked: what it counts may lie between."""
+    to = account(vendor.base_url)
+    redis_client.hset(keys.tally("main", DAY), NAME, 10)
+    redis_client.expire(keys.tally("main", DAY), 35 * 86400)
+
+    def answer_after_a_delivery(exchange: Any) -> None:
+        redis_client.hincrby(keys.tally("main", DAY), NAME, 5)
+        says({"status": "success", "count": 12})(exchange)
+
+    vendor.script(answer_after_a_delivery)
+    (line,) = reconciled(redis_client, to).lines
+    assert (line.agrees, line.delivered) == (True, 12)
+
+
+def test_a_count_that_fails_does_not_agree(
+    redis_client: redis.Redis, vendor: LoopbackVendor
+) -> None:
+    """One event without a count is a line that says why; a vendor that gives none at all is an
+    error."""
+    to = account(vendor.base_url)
+    redis_client.hset(keys.tally("main", DAY), mapping={"Good": 1, "Odd": 1})
+    redis_client.expire(keys.tally("main", DAY), 35 * 86400)
+    vendor.usual = says({"status": "success", "count": 1})
+    vendor.script(says({"status": "fail", "error": "Invalid event", "code": 400}, 400))
+    found = reconciled(redis_client, to)
+    assert not found.agrees
+    (line,) = found.differences
+    assert (line.counted, line.difference) == (None, 0)
+    assert "Invalid event" in line.note
+    vendor.usual = says({"status": "fail", "error": "Invalid event", "code": 400}, 400)
+    with pytest.raises(VendorError, match="Invalid event"):
+        reconciled(redis_client, to)
+
+
+def test_results_are_kept_as_long_as_tallies(redis_client: redis.Redis, sandbox: Running) -> None:
+    """The last result of each day can be read for 35 days."""
+    to = ready(account(sandbox.url))
+    deliver(redis_client, to, event(1))
+    found = reconciled(redis_client, to)
+    assert kept(redis_client, "main", DAY) == Reconciliation("main", found.checked_at, found.lines)
+    assert isinstance(found.lines[0], Line)
+    assert 0 < redis_client.ttl(keys.reconciled("main", DAY)) <= KEPT_S
+    assert kept(redis_client, "main", YESTERDAY) is None
+
+
+def test_only_days_that_grew_lately_are_compared(redis_client: redis.Redis) -> None:
+    """A day nobody delivered to for eight days is left out of a week, and the day of a time beyond
+    the calendar always."""
+    to = account("http://127.0.0.1:9")
+    for day, age in (("20240101", 8), ("20240102", 6), ("00000000", 0), (DAY, 0)):
+        redis_client.hset(keys.tally("main", day), NAME, 1)
+        redis_client.expire(keys.tally("main", day), (35 - age) * 86400)
+    redis_client.hset(keys.tally("main2", "20240103"), NAME, 1)
+    tallies = Tallies(redis_client, to)
+    assert tallies.days(changed_within_days=7) == ["20240102", DAY]
+    assert tallies.days(changed_within_days=35) == ["20240101", "20240102", DAY]
+
+
+def test_nothing_delivered_agrees(redis_url: str, sandbox: Running) -> None:
+    """Without a delivery there is nothing to differ, and the command says so."""
+    done = ingest(sandbox, redis_url)
+    assert (done.returncode, done.stdout) == (0, "clevertap: nothing delivered to compare\n")
