@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support.commands import INGEST, Cli, event, json_lines
+from support.environment import environment
+from support.polling import poll_until
+from support.processes import Process, Processes
+from support.services import require
+
+# The defaults are for people; here nothing is worth waiting for.
+QUICK = {"INGEST_MAX_WAIT_S": "0.5", "INGEST_DRAIN_INTERVAL_S": "0.5"}
+# What keeps a few records in the buffer until somebody stops the system.
+SLOW = {"INGEST_MAX_WAIT_S": "600"}
+
+
+class Up:
+    """Starts `ingest up` in a folder of its own, with no REDIS_URL and no secret."""
+
+    def __init__(self, processes: Processes, cwd: Path) -> None:
+        self._processes = processes
+        self.cwd = cwd
+        self.cli = Cli({}, cwd=cwd)
+        self._seen: set[int] = set()
+
+    def __call__(self, *options: str, **env: str) -> Process:
+        """Start it."""
+        command = [str(INGEST), "up", *options]
+        return self._processes.run(command, env=environment(env), name="up", cwd=self.cwd)
+
+    def begun(self, *options: str, **env: str) -> Process:
+        """Start it, and wait until it has shown counts."""
+        process = self(*options, **env)
+        process.wait_for("Ctrl-C stops everything")
+        self.children(process)
+        return process
+
+    def children(self, process: Process) -> dict[str, psutil.Process]:
+        """Its children, by what they are."""
+        found = {}
+        for child in psutil.Process(process.pid).children(recursive=True):
+            self._seen.add(child.pid)
+            words = " ".join(child.cmdline())
+            for name in ("redis-server", " worker ", " beat ", " flower ", " sandbox "):
+                if name in words:
+                    found[name.strip()] = child
+        return found
+
+    def child(self, process: Process, name: str) -> psutil.Process:
+        """The child of that name, once it is there."""
+        return poll_until(lambda: [*filter(None, [self.children(process).get(name)])], what=name)[0]
+
+    def strays(self) -> list[int]:
+        """Children that were seen and still run."""
+        return [pid for pid in self._seen if _runs(pid)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def up(processes: Processes, tmp_path: Path) -> Iterator[Up]:
+    """Starts the whole system; what a failed test leaves of it is killed."""
+    cwd = tmp_path / "home"
+    cwd.mkdir()
+    started = Up(processes, cwd)
+    yield started
+    for pid in started.strays():
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_newcomer_sees_the_sample_settled(up: Up) -> None:
+    """With nothing configured the system starts, settles its sample, shows that nothing is lost,
+    and ends by itself with no process left."""
+    process = up("--exit-when-drained", **QUICK)
+    output = process.wait_for("Settled")
+    assert process.popen.wait(60) == 0
+    output = process.output()
+    assert re.search(r"event +accepted 10,000 = delivered 9,900 \+ dead 100", output)
+    assert re.search(r"profile +accepted 500 = delivered 495 \+ dead 5", output)
+    assert re.search(r"event +513 +\d+", output)
+    assert "Traceback" not in output
+    assert not (up.cwd / "var" / "env").exists()
+
+
+def test_ctrl_c_keeps_what_is_buffered_for_the_next_start(up: Up) -> None:
+    """Records in the buffer when everything is stopped are delivered by the next run, once each."""
+    first = up.begun("--no-sample", **SLOW)
+    sent = up.cli("send", stdin=json_lines(map(event, range(25))))
+    assert sent.returncode == 0, sent.stderr
+    assert first.stop(signal.SIGINT) == 0
+    assert "25 event buffered" in first.output()
+    assert up.strays() == []
+
+    second = up("--no-sample", "--exit-when-drained", **QUICK)
+    assert second.popen.wait(60) == 0
+    assert re.search(r"event +accepted 25 = delivered 25 \+ dead 0", second.output())
+    assert up.strays() == []
+
+
+def test_what_ends_by_itself_is_started_again(up: Up) -> None:
+    """A worker and a Redis that were killed come back, with every record."""
+    process = up.begun("--no-sample", **SLOW)
+    assert up.cli("send", stdin=json_lines(map(event, range(10)))).returncode == 0
+    before = up.child(process, "worker")
+    before.kill()
+    process.wait_for("worker was killed by signal 9")
+    process.wait_for("worker was started again")
+    up.child(process, "redis-server").kill()
+    process.wait_for("was started again with its data")
+    assert up.cli.status()["kinds"]["event"]["buffered"] == 10
+    assert up.child(process, "worker").pid != before.pid
+    assert process.stop(signal.SIGTERM) == 0
+    assert up.strays() == []
+
+
+def test_ports_in_use_are_no_obstacle(up: Up) -> None:
+    """With the usual ports taken others are used, and told; another terminal is given the same."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = up.begun("--no-sample", "--sandbox-port", port, "--flower-port", port, **SLOW)
+        output = process.output()
+        addresses = re.findall(
+            r"^(?:Sandbox|Flower) +(http://127.0.0.1:\d+)/", output, re.MULTILINE
+        )
+        assert len(set(addresses)) == 2
+        assert not any(address.endswith(f":{port}") for address in addresses)
+        shared = (up.cwd / "var" / "env").read_text()
+        assert f"CLEVERTAP_BASE_URL={addresses[0]}" in shared
+        assert process.stop(signal.SIGINT) == 0
+    assert up.strays() == []
+
+
+def test_a_second_one_in_the_same_folder_is_refused(up: Up) -> None:
+    """Two systems do not share one private Redis: the second tells so, and leaves the first."""
+    first = up.begun("--no-sample", **SLOW)
+    second = up("--no-sample")
+    assert second.popen.wait(30) == 1
+    assert "another process" in second.output()
+    assert "Traceback" not in second.output()
+    assert up.cli("status").returncode == 0
+    assert first.stop(signal.SIGINT) == 0
+
+
+def test_nothing_outlives_a_killed_system_but_the_records(up: Up) -> None:
+    """Killed without a chance to stop anything, its processes end; Redis, whose data would be at
+    risk, stays, and the next start takes it over."""
+    require(shutil.which("setpriv"), "no setpriv (util-linux) on the PATH: children cannot tell")
+    process = up.begun("--no-sample", **SLOW)
+    redis = up.child(process, "redis-server")
+    process.popen.kill()
+    process.popen.wait(10)
+    poll_until(lambda: up.strays() == [redis.pid], 20, "only Redis is left")
+    second = up.begun("--no-sample", **SLOW)
+    assert f"{redis.pid} " in (up.cwd / "var" / "redis" / "address").read_text()
+    assert second.stop(signal.SIGINT) == 0
+    assert up.strays() == []
