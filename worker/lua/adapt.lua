@@ -31,8 +31,10 @@ end
 local under_way = redis.call('ZCARD', base .. ':leases')
 
 if signal == 'success' then
-  -- What was sent before the trouble says nothing against holding back.
-  if now >= open_at or begun > math.max(failed_at, refused_at) then failures, open_at = 0, 0 end
+  -- What was sent before the trouble says nothing against holding back. A single failure holds
+  -- nothing back: there any success does, lest a vendor that fails now and then be served singly.
+  local single = failures <= 1 and now >= open_at
+  if single or begun > math.max(failed_at, refused_at) then failures, open_at = 0, 0 end
   since = since + 1
   -- One may be missing: it is just being settled, or claimed.
   if concurrency < limit and under_way >= concurrency - 1 then
