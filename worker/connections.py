@@ -50,6 +50,12 @@ def async_producer_client(url: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(url, retry=retry, **_common(PRODUCER_TIMEOUT_S))
 
 
+def gateway_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
+    """The gateway's client for asyncio: it never repeats a call by itself either."""
+    retry = AsyncRetry(NoBackoff(), 0)
+    return redis.asyncio.Redis.from_url(url, retry=retry, **_common(timeout_s))
+
+
 def worker_client(url: str, retries: int = WORKER_RETRIES) -> redis.Redis:
     """A client that outlasts a restart of Redis; its connections are made when first used."""
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
