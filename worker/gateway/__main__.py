@@ -1,0 +1,60 @@
+"""The gateway's process: `python -m worker.gateway`, with options that win over the environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from worker.errors import IngestError
+from worker.telemetry import configure
+
+from .parts import parts_of
+from .settings import GatewaySettings
+
+# Requests under way when told to stop get so long; a call to Redis takes two seconds at most.
+STOP_WITHIN_S = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; the exit code."""
+    options = _options(arguments)
+    configure(as_json=os.environ.get("INGEST_LOG_FORMAT") == "json")
+    try:
+        settings = GatewaySettings.from_env()
+        parts_of()  # what is wrong with the environment is told before anything listens
+    except IngestError as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        return 1
+    uvicorn.run(
+        "worker.gateway.app:create_app",
+        factory=True,
+        host=options.host or settings.host,
+        port=settings.port if options.port is None else options.port,
+        workers=options.processes or settings.processes,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        backlog=2048,
+        timeout_keep_alive=65,  # longer than the 60 s of the usual load balancers before it
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+    )
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m worker.gateway", description=__doc__)
+    parser.add_argument("--host", help="where to listen (INGEST_GATEWAY_HOST)")
+    parser.add_argument("--port", type=int, help="PORT, or 8000")
+    parser.add_argument("--processes", type=int, help="INGEST_GATEWAY_PROCESSES, or 1")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,114 @@
+"""The gateway as an ASGI application: `uvicorn --factory worker.gateway.app:create_app`.
+
+It is composed from routers: functions that make routes out of the process's parts. A router of
+another package (a dashboard, metrics) is one more in `create_app`'s list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from .access_log import access_log
+from .bloomreach import CUSTOMERS, EVENTS, Batch, Single, SystemTime
+from .clevertap import Upload
+from .exchange import Door
+from .front import Front, Observer
+from .health import Alive, Ready
+from .idempotency import HEADER
+from .openapi import OpenApi
+from .parts import Parts, parts_of
+
+Router = Callable[[Parts], Sequence[BaseRoute]]
+
+
+def vendors(parts: Parts) -> Sequence[BaseRoute]:
+    """The vendors' calls; CleverTap's first, for routes are tried in order."""
+    reception, settings = parts.reception, parts.settings
+    return _routes(
+        Upload(reception, settings),
+        Single(EVENTS, reception, settings),
+        Single(CUSTOMERS, reception, settings),
+        Batch(reception, settings),
+        SystemTime(reception, settings),
+    )
+
+
+def operations(parts: Parts) -> Sequence[BaseRoute]:
+    """What load balancers and developers ask."""
+    return _routes(
+        Alive(),
+        Ready(parts.client, list(parts.settings.destinations), parts.gateway.ready_tick_s),
+        OpenApi(parts.gateway),
+    )
+
+
+ROUTERS: Sequence[Router] = (vendors, operations)
+
+
+def create_app(
+    environ: Mapping[str, str] | None = None,
+    *,
+    routers: Sequence[Router] = ROUTERS,
+    observers: Sequence[Observer] = (),
+) -> Front:
+    """The application for an environment, the process's own by default.
+
+    SettingsError when the environment is wrong. ``observers`` are told of every request that was
+    answered. One application serves one event loop.
+    """
+    parts = parts_of(environ)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await parts.client.aclose()
+
+    app = Starlette(
+        routes=[route for router in routers for route in router(parts)],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+    watching = access_log(parts.gateway.access_log)
+    return Front(
+        _with_cors(app, parts.gateway.cors_origins),
+        [*([watching] if watching else []), *observers],
+    )
+
+
+def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Let pages of these origins call; browsers send no request of others."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=[
+            "Authorization",
+            "Content-Encoding",
+            HEADER.decode(),
+            "X-CleverTap-Account-Id",
+            "X-CleverTap-Passcode",
+        ],
+        expose_headers=["Retry-After", "Idempotency-Replayed"],
+    )
+
+
+def _routes(*doors: Door) -> list[BaseRoute]:
+    return [Route(door.path, door) for door in doors]
+
+
+async def _http_error(_: StarletteRequest, error: Exception) -> Response:
+    """No such path, in CleverTap's shape; the path is not repeated: it may hold anything."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    text = "Not found" if status == 404 else "Refused"
+    return JSONResponse({"status": "fail", "error": text, "code": status}, status)

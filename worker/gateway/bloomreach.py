@@ -1,0 +1,220 @@
+"""Bloomreach's tracking calls, as its own clients make them and as its server answers them.
+
+Refused records are answered as the vendor answers them: HTTP 200, and `success` false for the
+record. What was accepted is told by `success` true, after it is in Redis.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from worker.desk import Call, add
+from worker.errors import InvalidRecord
+from worker.records import EVENT, PROFILE
+from worker.settings import Destination, Settings
+
+from . import credentials
+from .exchange import Door, Headers, Reply, Request
+from .reception import Reception, Visit, named
+from .refusals import Refused
+
+PROJECT = "/track/v2/projects/{token}"
+EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
+MOST_COMMANDS = 50  # vendor page "Batch commands"
+_KINDS = {EVENTS: EVENT, CUSTOMERS: PROFILE}
+_REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
+_INVALID = "Invalid JSON"
+
+# By position from 0: what is wrong with the command.
+Errors = dict[int, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """What became of a request's commands: the valid ones as calls, the others as errors."""
+
+    calls: Sequence[Call]
+    errors: Errors
+
+
+class Tracking(Door):
+    """What all of the project's endpoints share."""
+
+    def __init__(
+        self, reception: Reception, settings: Settings, now: Callable[[], float] = time.time
+    ) -> None:
+        self._reception = reception
+        self._now = now
+        self._destinations = [
+            each for each in settings.destinations.values() if each.vendor == "bloomreach"
+        ]
+
+    async def _entered(self, request: Request) -> Visit:
+        shown = credentials.bloomreach(request.header(b"authorization"))
+        if shown is None:
+            raise Refused(401, "Access key not provided")
+        producer = await self._reception.known(shown, self._destinations)
+        if producer is None:
+            raise Refused(401, "access key not found")
+        token: str = request.scope["path_params"]["token"]
+        destination = named(self._destinations, token, "project_token")
+        if destination is None:
+            raise Refused(400, "Invalid project id")
+        return await self._reception.let_in(request, producer, destination)
+
+    def _object(self, body: bytes) -> dict[str, Any]:
+        try:
+            found = self._reception.bodies.parse(body)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise Refused(400, _INVALID)
+        return found
+
+    def _sift(self, destination: Destination, commands: Sequence[tuple[Any, Any]]) -> Sifted:
+        """Check commands, given as name and data; valid ones wait in calls, kind by kind."""
+        calls: dict[str, Call] = {}
+        errors: Errors = {}
+        for position, (name, data) in enumerate(commands):
+            if name == TIME:
+                continue
+            try:
+                kind = _kind(name, data)
+                prepared = self._reception.desk.prepare(destination, data)
+            except InvalidRecord as error:
+                errors[position] = _texts(error)
+                continue
+            add(calls.setdefault(kind, Call(kind)), prepared, destination.timezone)
+        return Sifted(list(calls.values()), errors)
+
+    def refusal(self, refused: Refused) -> Reply:
+        """The vendor's answer to a request that is refused as a whole."""
+        key = "message" if refused.status == 400 else "error"
+        body = {"success": False, key: refused.text}
+        return Reply(refused.status, orjson.dumps(body), refused.headers)
+
+
+class Single(Tracking):
+    """`POST .../customers/events` and `POST .../customers`: one record a request."""
+
+    method = "POST"
+
+    def __init__(self, name: str, reception: Reception, settings: Settings) -> None:
+        super().__init__(reception, settings)
+        self._name = name
+        self.path = f"{PROJECT}/{name}"
+
+    async def answer(self, request: Request) -> Reply:
+        """HTTP 200 with the record's verdict, or Refused."""
+        visit = await self._entered(request)
+        data = self._object(visit.body)
+        self._reception.charge(visit, 1)
+        sifted = self._sift(visit.destination, [(self._name, data)])
+        request.seen.refused = len(sifted.errors)
+        kept = await self._reception.enqueue(visit, sifted.calls, _kept(0.0, sifted.errors))
+        if kept is None:
+            return self._told(sifted.errors)
+        return self._told(_read(kept)[1], _REPLAYED)
+
+    def _told(self, errors: Errors, headers: Headers = ()) -> Reply:
+        if errors:
+            body = orjson.dumps({"success": False, "errors": errors[0]})
+        else:
+            body = b'{"errors":[],"success":true}'
+        return Reply(200, body, headers)
+
+
+class Batch(Tracking):
+    """`POST .../batch`: up to 50 commands, a result for each, in order."""
+
+    method = "POST"
+    path = f"{PROJECT}/batch"
+
+    async def answer(self, request: Request) -> Reply:
+        """HTTP 200 with a result for each command, or Refused."""
+        visit = await self._entered(request)
+        commands = self._commands(visit.body)
+        self._reception.charge(visit, len(commands))
+        pairs = [(each.get("name"), each.get("data")) for each in commands]
+        sifted, now = self._sift(visit.destination, pairs), self._now()
+        request.seen.refused = len(sifted.errors)
+        kept = await self._reception.enqueue(visit, sifted.calls, _kept(now, sifted.errors))
+        if kept is None:
+            return _results(commands, now, sifted.errors)
+        return _results(commands, *_read(kept), _REPLAYED)
+
+    def _commands(self, body: bytes) -> list[dict[str, Any]]:
+        commands = self._object(body).get("commands")
+        if commands is None or commands == []:
+            raise Refused(400, "No commands")
+        if not isinstance(commands, list) or not all(isinstance(each, dict) for each in commands):
+            raise Refused(400, _INVALID)
+        if len(commands) > MOST_COMMANDS:
+            raise Refused(400, f"Too many commands, the limit is {MOST_COMMANDS}")
+        return commands
+
+
+class SystemTime(Tracking):
+    """`GET .../system/time`."""
+
+    method = "GET"
+    path = f"{PROJECT}/{TIME}"
+
+    async def answer(self, request: Request) -> Reply:
+        """The time in epoch seconds."""
+        await self._entered(request)
+        told = {"errors": [], "success": True, "time": self._now()}
+        return Reply(200, orjson.dumps(told))
+
+
+def _kind(name: Any, data: Any) -> str:
+    """The kind of a command's record; InvalidRecord when the data belongs to another command."""
+    kind = _KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise InvalidRecord({"name": [f"must be {EVENTS}, {CUSTOMERS} or {TIME}"]})
+    if not isinstance(data, dict):
+        raise InvalidRecord({"data": ["is required: an object"]})
+    if kind == EVENT and "event_type" not in data:
+        raise InvalidRecord({"event_type": ["is required"]})
+    if kind == PROFILE and "event_type" in data:
+        raise InvalidRecord({"event_type": [f"belongs to {EVENTS}"]})
+    return kind
+
+
+def _texts(error: InvalidRecord) -> list[str]:
+    return [f"{field}: {' '.join(rules)}" for field, rules in error.errors.items()]
+
+
+def _results(
+    commands: Sequence[Mapping[str, Any]], now: float, errors: Errors, headers: Headers = ()
+) -> Reply:
+    results = [_result(each, now, errors.get(at)) for at, each in enumerate(commands)]
+    # `success` beside the results stays true whatever became of the commands, as the vendor's does.
+    told = {"results": results, "start_time": now, "end_time": now, "success": True}
+    return Reply(200, orjson.dumps(told), headers)
+
+
+def _result(command: Mapping[str, Any], now: float, errors: list[str] | None) -> dict[str, Any]:
+    result: dict[str, Any] = {"success": errors is None}
+    if errors is not None:
+        result["errors"] = errors
+    elif command.get("name") == TIME:
+        result["time"] = now
+    if "command_id" in command:
+        result["command_id"] = command["command_id"]
+    return result
+
+
+def _kept(now: float, errors: Errors) -> bytes:
+    """What is kept of an answer for those who repeat its request."""
+    return orjson.dumps([now, list(errors.items())])
+
+
+def _read(kept: bytes) -> tuple[float, Errors]:
+    now, errors = orjson.loads(kept)
+    return now, dict(errors)

@@ -1,0 +1,119 @@
+"""A request's body: read within its limits, unfolded, and parsed; or a refusal that says why."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.types import Receive
+
+from .refusals import Refused
+from .settings import GatewaySettings
+
+_GZIP = 16 + zlib.MAX_WBITS
+# Unfolding a megabyte takes some milliseconds: more than that is not done in the event loop.
+_SMALL_BYTES = 128 * 1024
+
+
+class HungUp(Exception):
+    """The client went away before its request was whole; nobody is there to be answered."""
+
+
+class BodyReader:
+    """Reads bodies within the gateway's limits; raises Refused (400, 408, 413, 415) or HungUp."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._max_body_bytes = settings.max_body_bytes
+        self._max_unfolded_bytes = settings.max_unfolded_bytes
+        self._max_depth = settings.max_depth
+        self._timeout_s = settings.body_timeout_s
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """The body's bytes, unfolded."""
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding not in {b"gzip", b"x-gzip", b"identity", b""}:
+            raise Refused(415, "Content-Encoding: gzip or none")
+        self._check_announced(headers)
+        message = await receive()
+        body = _part(message)
+        if message.get("more_body"):
+            body = await self._read_on(body, receive)
+        if len(body) > self._max_body_bytes:
+            raise self._too_large()
+        if encoding in {b"identity", b""}:
+            return body
+        if len(body) <= _SMALL_BYTES // 8:
+            return self._unfold(body)
+        return await asyncio.to_thread(self._unfold, body)
+
+    def parse(self, body: bytes) -> Any:
+        """The JSON value in a body; ValueError when it is none, or is nested too deeply."""
+        value = orjson.loads(body)
+        if _is_deeper(value, self._max_depth):
+            raise ValueError(f"nested deeper than {self._max_depth} levels")
+        return value
+
+    def _check_announced(self, headers: Mapping[bytes, bytes]) -> None:
+        """A body that says itself that it is too large is not waited for."""
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length[:20]) > self._max_body_bytes:
+            raise self._too_large()
+
+    async def _read_on(self, first: bytes, receive: Receive) -> bytes:
+        parts, size = [first], len(first)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                more = True
+                while more:
+                    message = await receive()
+                    part = _part(message)
+                    parts.append(part)
+                    size += len(part)
+                    if size > self._max_body_bytes:
+                        raise self._too_large()
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise Refused(408, "The body did not come in time", hang_up=True) from None
+        return b"".join(parts)
+
+    def _too_large(self) -> Refused:
+        text = f"The body is larger than {self._max_body_bytes} bytes"
+        return Refused(413, text, hang_up=True)
+
+    def _unfold(self, body: bytes) -> bytes:
+        unfolder = zlib.decompressobj(_GZIP)
+        try:
+            unfolded = unfolder.decompress(body, self._max_unfolded_bytes + 1)
+        except zlib.error:
+            raise Refused(400, "The body is not gzip, as its Content-Encoding says") from None
+        if len(unfolded) > self._max_unfolded_bytes:
+            text = f"The body unfolds to more than {self._max_unfolded_bytes} bytes"
+            raise Refused(413, text)
+        if not unfolder.eof or unfolder.unused_data:
+            raise Refused(400, "The body is not one whole gzip stream")
+        return unfolded
+
+
+def _part(message: Any) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise HungUp
+    part: bytes = message.get("body", b"")
+    return part
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether there are containers in containers beyond so many levels: level by level, in C."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            if type(outer) is dict or type(outer) is list
+            for inner in (outer.values() if type(outer) is dict else outer)
+        ]
+        if not level:
+            return False
+    return any(type(each) is dict or type(each) is list for each in level)

@@ -1,0 +1,149 @@
+"""`POST /1/upload`, as CleverTap's own clients call it and as its server answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from worker.desk import Call, Rejected
+from worker.errors import InvalidRecord
+from worker.records import TOKEN
+from worker.settings import Destination, Settings
+
+from . import credentials
+from .credentials import Shown
+from .exchange import Door, Headers, Reply, Request, parameter
+from .reception import Reception, Visit, named
+from .refusals import Refused
+
+MOST_RECORDS = 1000  # vendor page "Upload Events API"
+MALFORMED = "Malformed request"  # the vendor's words for HTTP 400
+# Rules that the vendor's list has no code for are answered with its code for a wrong structure.
+_STRUCTURE, _TOKEN_STRUCTURE = 512, 531
+_TYPE = b"application/json;charset=utf-8"
+_REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
+
+# Position from 1, code, text: what an answer says of a refused record beside the record itself.
+Verdict = tuple[int, int, str]
+
+
+class Upload(Door):
+    """Events, profiles and tokens, up to 1000 in a call, for one destination."""
+
+    path = "/1/upload"
+    method = "POST"
+
+    def __init__(self, reception: Reception, settings: Settings) -> None:
+        self._reception = reception
+        self._destinations = [
+            each for each in settings.destinations.values() if each.vendor == "clevertap"
+        ]
+        usual = settings.destinations[settings.default_destination]
+        self._usual = usual if usual in self._destinations else None
+        if self._usual is None and self._destinations:
+            self._usual = self._destinations[0]
+
+    async def answer(self, request: Request) -> Reply:
+        """HTTP 200 with a verdict for each record, or Refused."""
+        visit = await self._entered(request)
+        dry = _is_dry_run(request)
+        records = self._records(visit.body)
+        self._reception.charge(visit, len(records))
+        refusals: list[Rejected] = []
+        calls = list(self._reception.desk.calls(visit.destination, records, refusals))
+        request.seen.refused = len(refusals)
+        if dry:
+            return _reply(records, _verdicts(records, refusals))
+        return await self._taken(visit, records, calls, _verdicts(records, refusals))
+
+    async def _taken(
+        self, visit: Visit, records: Sequence[Any], calls: Sequence[Call], verdicts: list[Verdict]
+    ) -> Reply:
+        kept = await self._reception.enqueue(visit, calls, orjson.dumps(verdicts))
+        if kept is None:
+            return _reply(records, verdicts)
+        return _reply(records, orjson.loads(kept), _REPLAYED)
+
+    async def _entered(self, request: Request) -> Visit:
+        """Let a request in: the passcode before the account, so that nobody can try accounts."""
+        account = request.header(b"x-clevertap-account-id")
+        secret = credentials.bearer(request.header(b"authorization"))
+        if not secret:
+            if not account:
+                raise Refused(401, "12 digit account ID mandatory")
+            secret = request.header(b"x-clevertap-passcode")
+        producer = None
+        if secret:
+            producer = await self._reception.known(Shown(account, secret), self._destinations)
+        if producer is None:
+            raise Refused(401, "Passcode Invalid")
+        destination = self._destination(account)
+        if destination is None:
+            raise Refused(401, "Account ID is not valid")
+        return await self._reception.let_in(request, producer, destination)
+
+    def _destination(self, account: str) -> Destination | None:
+        if not account:
+            return self._usual
+        return named(self._destinations, account, "account_id")
+
+    def _records(self, body: bytes) -> list[Any]:
+        try:
+            envelope = self._reception.bodies.parse(body)
+        except ValueError:
+            raise Refused(400, MALFORMED) from None
+        records = envelope.get("d") if isinstance(envelope, dict) else None
+        if not isinstance(records, list):
+            raise Refused(400, f"{MALFORMED}: needs an array d of records")
+        if len(records) > MOST_RECORDS:
+            raise Refused(400, f"{MALFORMED}: d holds more than {MOST_RECORDS} records")
+        return records
+
+    def refusal(self, refused: Refused) -> Reply:
+        """The vendor's answer to a request that is refused as a whole."""
+        body = {"status": "fail", "error": refused.text, "code": refused.status}
+        return Reply(refused.status, orjson.dumps(body), refused.headers, _TYPE)
+
+
+def _is_dry_run(request: Request) -> bool:
+    """Whether to validate only; a value we don't know is refused: the mistake would be costly."""
+    given = parameter(request.query, "dryRun")
+    if given in {None, "", "0", "false"}:
+        return False
+    if given in {"1", "true"}:
+        return True
+    raise Refused(400, f"{MALFORMED}: dryRun must be 1 or 0")
+
+
+def _verdicts(records: Sequence[Any], refusals: Sequence[Rejected]) -> list[Verdict]:
+    return [_verdict(records[each.position], each) for each in refusals]
+
+
+def _verdict(record: Any, rejected: Rejected) -> Verdict:
+    """The refusal in the vendor's form: its code, and the position, from 1, at the text's end."""
+    position, error = rejected.position + 1, rejected.error
+    code = error.code
+    if code is None:
+        is_token = isinstance(record, dict) and record.get("type") == TOKEN
+        code = _TOKEN_STRUCTURE if is_token else _STRUCTURE
+    return position, code, f"{_words(error)}. Skipped record number : {position}"
+
+
+def _words(error: InvalidRecord) -> str:
+    return "; ".join(f"{field}: {' '.join(rules)}" for field, rules in error.errors.items())
+
+
+def _reply(records: Sequence[Any], verdicts: Sequence[Verdict], headers: Headers = ()) -> Reply:
+    processed = len(records) - len(verdicts)
+    if not verdicts:
+        body = b'{"status":"success","processed":%d,"unprocessed":[]}' % processed
+        return Reply(200, body, headers, _TYPE)
+    unprocessed = [
+        {"status": "fail", "code": code, "error": text, "record": records[position - 1]}
+        for position, code, text in verdicts
+    ]
+    status = "partial" if processed else "fail"
+    told = {"status": status, "processed": processed, "unprocessed": unprocessed}
+    return Reply(200, orjson.dumps(told), headers, _TYPE)

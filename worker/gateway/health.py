@@ -1,0 +1,95 @@
+"""`/healthz`: this process serves. `/readyz`: what it needs is there, so records get somewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
+
+import orjson
+import redis.asyncio
+from redis.exceptions import RedisError
+from starlette.types import Receive, Scope, Send
+
+from worker import keys
+
+from .exchange import Door, Reply, Request
+from .refusals import Refused
+
+
+class _Health(Door):
+    """Answers to HEAD as to GET: that is what some load balancers ask with."""
+
+    method = "GET"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await super().__call__(scope, receive, send)
+
+    def refusal(self, refused: Refused) -> Reply:
+        """A refusal as JSON."""
+        return Reply(refused.status, orjson.dumps({"error": refused.text}), refused.headers)
+
+
+class Alive(_Health):
+    """`/healthz`: looks at nothing else, so a Redis that is away restarts no gateway."""
+
+    path = "/healthz"
+
+    async def answer(self, request: Request) -> Reply:
+        """Always 200."""
+        del request
+        return Reply(200, b'{"status":"ok"}')
+
+
+class Ready(_Health):
+    """`/readyz`: 200 when Redis answers and a drain ran within ``tick_s``, else 503 and why.
+
+    One drain ticks all enabled destinations, so the newest tick tells. With ``tick_s`` 0 only
+    Redis is asked: records are then also taken in while nobody delivers them.
+    """
+
+    path = "/readyz"
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        destinations: Sequence[str],
+        tick_s: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._destinations = destinations
+        self._tick_s = tick_s
+        self._now = now
+
+    async def answer(self, request: Request) -> Reply:
+        """What is there, and what is not."""
+        del request
+        try:
+            newest_s = await self._newest_tick_s()
+        except RedisError:
+            return _told(ready=False, redis="away", drain="unknown")
+        if not self._tick_s:
+            return _told(ready=True, redis="ok", drain="not looked at")
+        age_s = max(0.0, self._now() - newest_s)
+        if not newest_s:
+            return _told(ready=False, redis="ok", drain="never ran")
+        ready = age_s <= self._tick_s
+        return _told(ready=ready, redis="ok", drain=f"ran {age_s:.0f} s ago")
+
+    async def _newest_tick_s(self) -> float:
+        ticks = [0.0]
+        for name in self._destinations:
+            asked = cast(
+                "Awaitable[bytes | None]", self._client.hget(keys.state(name), "ticked_at")
+            )
+            ticks.append(int(await asked or 0) / 1000)
+        return max(ticks)
+
+
+def _told(*, ready: bool, redis: str, drain: str) -> Reply:
+    body = orjson.dumps({"ready": ready, "redis": redis, "drain": drain})
+    return Reply(200 if ready else 503, body, () if ready else ((b"retry-after", b"1"),))

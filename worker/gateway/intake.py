@@ -1,0 +1,150 @@
+"""Where requests meet: whoever comes while a call to Redis is under way joins the next one.
+
+So a busy gateway makes few, large calls, and an idle one makes no request wait. Each request keeps
+its own fate: its records go in all or none, in the order of arrival, and one that is too large for
+what room is left keeps none behind it out. A request is told after its own records are in Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from worker import keys
+from worker.buffer import accepted, new_id
+from worker.errors import BufferError, BufferFull, BufferUnavailable
+from worker.scripts import script
+from worker.settings import Destination
+from worker.telemetry import get_logger
+
+from .orders import ACCEPTED, OTHER_REQUEST, Order, arguments
+
+# Redis is held for a millisecond by a thousand records; their bytes have to be copied as well.
+MOST_RECORDS_A_CALL = 1000
+MOST_BYTES_A_CALL = 4 * 1024 * 1024
+log = get_logger(__name__)
+
+
+class KeyReused(Exception):
+    """The idempotency key was used with another request before; nothing was enqueued."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    order: Order
+    told: asyncio.Future[bytes | None]
+
+
+class Intake:
+    """The way of one destination's records from this event loop to Redis."""
+
+    def __init__(
+        self, client: redis.asyncio.Redis, destination: Destination, *, max_waiting_bytes: int
+    ) -> None:
+        self._client = client
+        self._destination = destination
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._calls: asyncio.Task[None] | None = None
+
+    async def take(self, order: Order) -> bytes | None:
+        """Have the records taken, and return when they are in Redis.
+
+        None when they are now; the first answer when the idempotency key was used before, and
+        nothing was enqueued. Raises KeyReused, BufferFull, or BufferUnavailable, whose ``sent``
+        tells whether the records may be in Redis all the same.
+        """
+        if self._waiting and self._waiting_bytes + order.size_bytes > self._max_waiting_bytes:
+            raise BufferFull(f"{self._destination.name}: too many records wait for Redis")
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(order, loop.create_future())
+        self._waiting.append(waiting)
+        self._waiting_bytes += order.size_bytes
+        if self._calls is None:
+            self._calls = loop.create_task(self._call_until_empty())
+        return await waiting.told
+
+    async def _call_until_empty(self) -> None:
+        while self._waiting:
+            joined = self._join()
+            try:
+                results = await self._call([each.order for each in joined])
+            except BufferError as error:
+                _tell_all(joined, error)
+            except Exception as error:
+                # Nobody may wait for ever. What it was is logged, and each request is told.
+                log.exception("a call to Redis failed", error=type(error).__name__)
+                _tell_all(joined, error)
+            else:
+                for each, result in zip(joined, results, strict=True):
+                    self._tell(each.told, result)
+        self._calls = None
+
+    def _join(self) -> list[_Waiting]:
+        """The requests of the next call: in order, one at least, no more than Redis likes."""
+        joined: list[_Waiting] = []
+        records = size = 0
+        while self._waiting:
+            order = self._waiting[0].order
+            records, size = records + order.records, size + order.size_bytes
+            if joined and (records > MOST_RECORDS_A_CALL or size > MOST_BYTES_A_CALL):
+                break
+            joined.append(self._waiting.popleft())
+            self._waiting_bytes -= order.size_bytes
+        return joined
+
+    async def _call(self, orders: Sequence[Order]) -> list[Any]:
+        """One step in Redis; asked for once more, under the same token, if its answer is lost."""
+        args = arguments(self._destination, new_id(), orders)
+        base = keys.base(self._destination.name)
+        maybe_taken = False
+        for tries_left in (1, 0):
+            try:
+                answer: list[Any] = await script("take").run_async(self._client, base, *args)
+            except RedisError as error:
+                # Redis 6.2 wraps what a command inside a script raises into the script's error.
+                if isinstance(error, OutOfMemoryError) or "-OOM " in str(error):
+                    raise BufferFull(f"{self._destination.name}: Redis is out of memory") from error
+                maybe_taken = maybe_taken or _answer_was_lost(error)
+                if not tries_left or not maybe_taken:
+                    raise BufferUnavailable(type(error).__name__, sent=maybe_taken) from error
+            else:
+                return answer
+        raise AssertionError("the second try returns or raises")
+
+    def _tell(self, told: asyncio.Future[bytes | None], result: Any) -> None:
+        if told.done():  # the client has hung up meanwhile
+            return
+        if result == ACCEPTED:
+            told.set_result(None)
+        elif result == OTHER_REQUEST:
+            told.set_exception(KeyReused())
+        elif isinstance(result, bytes):
+            told.set_result(result)
+        else:
+            try:
+                accepted(self._destination, result)
+            except BufferFull as error:
+                told.set_exception(error)
+
+
+def _tell_all(joined: Sequence[_Waiting], error: Exception) -> None:
+    for each in joined:
+        if not each.told.done():
+            each.told.set_exception(error)
+
+
+def _answer_was_lost(error: RedisError) -> bool:
+    """Whether Redis may have carried the call out: it was reached, and did not say no."""
+    if isinstance(error, BusyLoadingError) or " connecting to " in str(error):
+        return False
+    return isinstance(error, RedisConnectionError | RedisTimeoutError)

@@ -1,0 +1,49 @@
+"""The parts of a gateway process, put together once; nothing connects before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import redis.asyncio
+
+from worker.address import redis_url
+from worker.connections import gateway_client
+from worker.desk import Desk
+from worker.settings import Settings
+
+from .bodies import BodyReader
+from .intake import Intake
+from .key_ring import KeyRing
+from .rate import Rates
+from .reception import Reception
+from .settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What routers are made of."""
+
+    settings: Settings
+    gateway: GatewaySettings
+    client: redis.asyncio.Redis
+    reception: Reception
+
+
+def parts_of(environ: Mapping[str, str] | None = None) -> Parts:
+    """The parts for an environment; SettingsError when it is wrong."""
+    settings, gateway = Settings.from_env(environ), GatewaySettings.from_env(environ)
+    client = gateway_client(redis_url(settings), gateway.redis_timeout_s)
+    intakes = {
+        name: Intake(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
+        for name, each in settings.destinations.items()
+    }
+    reception = Reception(
+        Desk(settings),
+        KeyRing(client),
+        Rates(gateway.rate_records_per_s, gateway.rate_burst_records),
+        BodyReader(gateway),
+        intakes,
+        accept_vendor_credentials=gateway.accept_vendor_credentials,
+    )
+    return Parts(settings, gateway, client, reception)

@@ -1,0 +1,132 @@
+"""What both vendors' doors share: who is asking, for which destination, and the way to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from worker.desk import Call, Desk
+from worker.errors import BufferFull, BufferUnavailable
+from worker.settings import Destination
+
+from . import credentials
+from .bodies import BodyReader
+from .credentials import Shown
+from .exchange import Request
+from .idempotency import asked_once
+from .intake import Intake, KeyReused
+from .key_ring import KeyRing
+from .orders import Once, Order
+from .producer_keys import ProducerKey
+from .rate import Rates
+from .refusals import Refused
+
+FULL_RETRY_S = 5.0  # a buffer is emptied a batch at a time
+AWAY_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request that was let in, with its body read; ``once`` if it has an idempotency key."""
+
+    request: Request
+    destination: Destination
+    body: bytes
+    once: Once | None
+
+
+class Reception:
+    """One for each event loop."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        keys: KeyRing,
+        rates: Rates,
+        bodies: BodyReader,
+        intakes: Mapping[str, Intake],
+        *,
+        accept_vendor_credentials: bool,
+    ) -> None:
+        self.desk = desk
+        self.bodies = bodies
+        self._keys = keys
+        self._rates = rates
+        self._intakes = intakes
+        self._accept_vendor_credentials = accept_vendor_credentials
+
+    async def known(self, shown: Shown, candidates: Sequence[Destination]) -> ProducerKey | None:
+        """Whose credentials these are: a producer's key, or, where allowed, the vendor's own."""
+        key = await self._keys.find(shown.secret)
+        if key is not None or not self._accept_vendor_credentials:
+            return key
+        for each in candidates:
+            if credentials.are_the_vendors(shown, each):
+                name = f"credentials of {each.name}"  # no key can have a name with a space
+                return ProducerKey(name, b"", 0, frozenset((each.name,)))
+        return None
+
+    async def let_in(
+        self, request: Request, producer: ProducerKey, destination: Destination
+    ) -> Visit:
+        """Read the body of a request that may enter; Refused for one that may not."""
+        request.seen.producer, request.seen.destination = producer.name, destination.name
+        if not producer.may_send_to(destination.name):
+            raise Refused(403, f"The key may not send to {destination.name}")
+        self._rates.let_in(producer.name)
+        body = await self.bodies.read(request.headers, request.receive)
+        once = asked_once(request.headers, producer.name, request.path, request.query, body)
+        return Visit(request, destination, body, once)
+
+    def charge(self, visit: Visit, records: int) -> None:
+        """Count the request's records."""
+        visit.request.seen.records = records
+        self._rates.charge(visit.request.seen.producer, records)
+
+    async def enqueue(self, visit: Visit, calls: Sequence[Call], answer: bytes) -> bytes | None:
+        """Put a request's valid records into Redis: all, or none and Refused.
+
+        Returns None, or what a first request with the same key was answered. ``answer`` is what
+        this one is, for those to come.
+        """
+        if not calls and visit.once is None:
+            return None
+        order = Order(calls, visit.once, answer if visit.once else b"")
+        try:
+            return await self._intakes[visit.destination.name].take(order)
+        except KeyReused:
+            raise Refused(
+                422, "Idempotency-Key: was used with another request; nothing was accepted"
+            ) from None
+        except BufferFull as error:
+            text = f"No room: {error}; nothing was accepted"
+            raise Refused(503, text, retry_after_s=FULL_RETRY_S) from error
+        except BufferUnavailable as error:
+            raise Refused(503, _away(error, visit), retry_after_s=AWAY_RETRY_S) from error
+
+
+def _away(error: BufferUnavailable, visit: Visit) -> str:
+    """The truth about where the records are."""
+    if not error.sent:
+        return "Redis is away: nothing was accepted"
+    if visit.once is not None:
+        return "Redis did not answer: repeat with the same Idempotency-Key, nothing is taken twice"
+    return (
+        "Redis did not answer: the records were accepted all or not at all, and which is not known;"
+        " an Idempotency-Key makes a repeat safe"
+    )
+
+
+def named(destinations: Sequence[Destination], name: str, account_of: str) -> Destination | None:
+    """The destination that a client's account id or project token means.
+
+    It is a destination's own name, or the account that the destination is set to (``account_of``
+    names the setting). Where there is only one and the gateway does not know its account - it
+    needs no vendor's secrets - every name means that one.
+    """
+    for each in destinations:
+        if name in {each.name, getattr(each, account_of)} and name:
+            return each
+    if len(destinations) == 1 and not getattr(destinations[0], account_of):
+        return destinations[0]
+    return None

@@ -1,0 +1,34 @@
+"""A request that is refused as a whole: nothing of it was enqueued, unless its text says so."""
+
+from __future__ import annotations
+
+import math
+
+
+class Refused(Exception):
+    """The HTTP status and the words to answer with; each vendor's door gives them its own shape.
+
+    ``retry_after_s`` is told in whole seconds, rounded up. ``hang_up`` ends the connection, for a
+    body that is not read to its end.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        *,
+        retry_after_s: float | None = None,
+        allow: str = "",
+        hang_up: bool = False,
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers: list[tuple[bytes, bytes]] = []
+        if retry_after_s is not None:
+            seconds = max(1, math.ceil(retry_after_s))
+            self.headers.append((b"retry-after", str(seconds).encode()))
+        if allow:
+            self.headers.append((b"allow", allow.encode()))
+        if hang_up:
+            self.headers.append((b"connection", b"close"))
