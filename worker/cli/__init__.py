@@ -46,6 +46,9 @@ COMMANDS: Mapping[str, Entry] = {
     "export": Entry("readback", "export", "Download a vendor's events as JSON Lines."),
     "count": Entry("readback", "count", "Ask the vendor for an event's count."),
     "reconcile": Entry("readback", "reconcile", "Compare our deliveries with the vendor's counts."),
+    "gateway-key": Entry(
+        "gateway_keys", "gateway_key", "Create, list and revoke the HTTP gateway's keys."
+    ),
     "settings": Entry("settings", "settings", "Show every setting and where it came from."),
     "sandbox": Entry("sandbox", "sandbox", "Run the local stand-in of both vendors."),
 }
