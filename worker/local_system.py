@@ -86,10 +86,18 @@ class LocalSystem:
         )
 
     def _use_flower(self, port: int) -> None:
+        """Flower has no login of its own accord, so it is always given one."""
         self.flower_url = f"http://127.0.0.1:{port}"
-        if not self.env.get("FLOWER_BASIC_AUTH") and not self.env.get("FLOWER_BASIC_AUTH_FILE"):
-            self.flower_login = f"ingest:{secrets.token_urlsafe(9)}"
-            self.env["FLOWER_BASIC_AUTH"] = self.flower_login
+        if self.env.get("FLOWER_BASIC_AUTH"):
+            return
+        if path := self.env.get("FLOWER_BASIC_AUTH_FILE"):
+            try:
+                self.env["FLOWER_BASIC_AUTH"] = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise SettingsError(f"FLOWER_BASIC_AUTH_FILE: {error.strerror}") from error
+            return
+        self.flower_login = f"ingest:{secrets.token_urlsafe(9)}"
+        self.env["FLOWER_BASIC_AUTH"] = self.flower_login
 
     def _bring(self, **brought: str) -> None:
         """Give the processes what was not configured, and note it for another terminal."""

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from worker.cli import COMMANDS, Menu, exits, ingest
+
+HEAVY = ("celery", "httpx", "marshmallow", "redis", "rich", "starlette")
+
+
+def commands() -> list[str]:
+    """The names in the menu."""
+    return ingest.list_commands(click.Context(ingest))
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_can_be_loaded_and_explains_itself(name: str) -> None:
+    """The menu's table leads to a command of that name, with a help text and documented options."""
+    command = ingest.get_command(click.Context(ingest), name)
+    assert command is not None
+    assert command.name == name
+    assert command.help
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    assert all(option.help or option.name == "host" for option in options), name
+
+
+def test_all_commands_of_the_table_are_there() -> None:
+    """No command is missing from the menu because its module is not where the table says."""
+    assert commands() == list(COMMANDS)
+
+
+def test_the_menu_loads_nothing_heavy() -> None:
+    """`ingest --help` answers at once: neither a command nor a large library is imported for it."""
+    code = (
+        "import sys, json, worker.cli\n"
+        "try: worker.cli.ingest(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert not loaded & set(HEAVY)
+    assert not loaded & {entry.path for entry in COMMANDS.values()}
+
+
+def test_the_exit_codes_are_documented() -> None:
+    """The help's table of exit codes is that of the constants."""
+    menu = ingest.get_help(click.Context(ingest))
+    constants = {value for name, value in vars(exits).items() if name.isupper()}
+    assert constants == {0, 1, 2, 3}
+    assert all(f"\n    {code}  " in menu for code in constants)
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    """Only errors that are raised on purpose become one line; anything else is shown whole."""
+
+    @click.command
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    menu = Menu("menu")
+    menu.get_command = lambda ctx, cmd_name: broken  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        menu.main(["broken"], standalone_mode=False)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from worker.destinations.clevertap import CleverTap
+from worker.dry_run import TRIES, DryRun
+from worker.errors import VendorError
+from worker.verdicts import Answer, Meaning, Outcome, Request, Response
+
+OK = b'{"status": "success", "processed": %d, "unprocessed": []}'
+
+
+class Vendor:
+    """Answers requests by a rule; counts them. Its other side is CleverTap's real adapter."""
+
+    def __init__(self, *first: Response | Answer, poison: bytes = b"\0") -> None:
+        self.first = list(first)
+        self.poison = poison
+        self.requests: list[Request] = []
+
+    def send(self, request: Request) -> Response | Answer:
+        self.requests.append(request)
+        if self.first:
+            return self.first.pop(0)
+        if self.poison in request.content:
+            return Response(400, {}, b'{"status": "fail", "error": "Malformed request"}')
+        return Response(200, {}, OK % request.content.count(b'"n"'))
+
+
+def bodies(size: int) -> list[bytes]:
+    """So many records."""
+    return [b'{"n":%d}' % number for number in range(size)]
+
+
+def asked(vendor: Vendor, records: Sequence[bytes]) -> Iterator[Outcome]:
+    """The outcome of each record."""
+    adapter = CleverTap("http://127.0.0.1:1", "account", "passcode")
+    run = DryRun(adapter, vendor, sleep=lambda _: None)
+    return (verdict.outcome for verdict in run.verdicts("event", records))
+
+
+def test_only_dry_runs_are_sent() -> None:
+    """Every request says that nothing is to be stored."""
+    vendor = Vendor(poison=b'"n":3')
+    list(asked(vendor, bodies(8)))
+    assert all(request.path.endswith("?dryRun=1") for request in vendor.requests)
+
+
+def test_a_refusal_of_the_whole_is_halved_until_the_offender_stands_alone() -> None:
+    """One record that makes the vendor refuse everything is found, and alone is refused."""
+    outcomes = list(asked(Vendor(poison=b'"n":5}'), bodies(9)))
+    expected = [Outcome.DELIVERED] * 9
+    expected[5] = Outcome.DEAD
+    assert outcomes == expected
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        Response(429, {"retry-after": "600"}, b""),
+        Response(503, {}, b""),
+        Response(200, {}, b"<html>"),
+        Answer(Meaning.UNREACHABLE),
+        Answer(Meaning.AMBIGUOUS),
+    ],
+)
+def test_a_vendor_in_trouble_is_asked_again(passing: Response | Answer) -> None:
+    """What passes is tried again, a bounded number of times, and then told."""
+    assert list(asked(Vendor(passing), bodies(2))) == [Outcome.DELIVERED] * 2
+    vendor = Vendor(*[passing] * TRIES)
+    with pytest.raises(VendorError, match="does not check records now"):
+        list(asked(vendor, bodies(2)))
+    assert len(vendor.requests) == TRIES
+
+
+def test_refused_credentials_are_told_at_once() -> None:
+    """A vendor that does not know us is not asked again."""
+    vendor = Vendor(Response(401, {}, b'{"status": "fail", "error": "Account ID is not valid"}'))
+    with pytest.raises(VendorError, match="HTTP 401"):
+        list(asked(vendor, bodies(2)))
+    assert len(vendor.requests) == 1

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from worker.buffer import TOTALS, Places, Status
+from worker.cli.conservation import balance
+from worker.cli.places import shown
+
+NOW_MS = 1_800_000_000_000
+
+
+def places(*, buffered: int = 0, dead: int = 0, **totals: int) -> Places:
+    """Where records are; totals not named are 0."""
+    return Places(buffered, 0, 0, dead, 1.5, {**dict.fromkeys(TOTALS, 0), **totals})
+
+
+def status(
+    kinds: Mapping[str, Places],
+    state: str = "running",
+    codes: Mapping[str, Mapping[str, int]] | None = None,
+    last_tick_ms: int | None = NOW_MS,
+) -> Status:
+    """A destination at NOW_MS."""
+    return Status(
+        state=state,
+        reason="credentials refused" if state == "parked" else None,
+        since_ms=NOW_MS - 180_000,
+        concurrency=3,
+        in_use=0,
+        kinds=kinds,
+        codes=codes or {},
+        answers={},
+        last_tick_ms=last_tick_ms,
+    )
+
+
+def drawn(statuses: Mapping[str, Status], width: int = 120) -> str:
+    """What a person sees."""
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(shown(statuses, now_ms=NOW_MS, width=width))
+    return capture.get()
+
+
+def test_what_needs_attention_is_told() -> None:
+    """A stopped destination, records nobody looks after, and a loss are each named in words."""
+    lost = places(accepted=5, delivered=4)
+    text = drawn({"a": status({"event": lost}, "parked")})
+    assert "a is parked 3 min ago: credentials refused" in text
+    assert "the places of event do not add up" in text
+    waiting = {"event": places(buffered=2, accepted=2)}
+    assert "no worker has looked yet" in drawn({"a": status(waiting, last_tick_ms=None)})
+    assert "120 s ago" not in drawn({"a": status(waiting)})
+    assert "5 min ago" in drawn({"a": status(waiting, last_tick_ms=NOW_MS - 300_000)})
+
+
+def test_nothing_is_said_when_all_is_well() -> None:
+    """A quiet destination is a table and nothing else, without what never happened."""
+    text = drawn({"a": status({"event": places(accepted=4, delivered=4), "token": places()})})
+    assert len(text.splitlines()) == 3
+    assert "Purged" not in text
+    assert "token" not in text
+    assert "Purged" in drawn({"a": status({"event": places(accepted=4, delivered=3, purged=1)})})
+
+
+def test_a_narrow_terminal_gets_whole_numbers() -> None:
+    """Eighty columns are enough for what matters, up to ten million records."""
+    many = places(accepted=10_000_000, buffered=9_000_000, delivered=999_000, dead=1000)
+    text = drawn({"clevertap": status({"profile": many})}, width=80)
+    assert "10,000,000" in text
+    assert "9,000,000" in text
+    assert "…" not in text
+
+
+def test_the_balance_says_whether_it_adds_up() -> None:
+    """Each used kind has its equation; one that does not hold says so."""
+    good = status(
+        {"event": places(accepted=10, delivered=7, dead=2, purged=1), "profile": places()},
+        codes={"event": {"513": 2, "528": 1}},
+    )
+    lines = list(balance({"a": good}))
+    assert lines[0].endswith("accepted 10 = delivered 7 + dead 2 + purged 1")
+    assert [line.split()[-2:] for line in lines[2:]] == [["513", "2"], ["528", "1"]]
+    bad = status({"event": places(accepted=10, delivered=7)})
+    assert "is NOT" in next(balance({"a": bad}))

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from worker.procfile import BUILT_IN, CHECKOUT, commands, read
+
+
+def test_the_built_in_commands_are_those_of_the_procfile() -> None:
+    """Without a checkout the same processes are run; Flower's file is replaced by its option."""
+    lines = read((CHECKOUT / "Procfile").read_text())
+    assert lines.keys() >= BUILT_IN.keys()
+    assert {name: lines[name] for name in ("worker", "beat")} == {
+        name: BUILT_IN[name] for name in ("worker", "beat")
+    }
+    assert lines["flower"].split()[:4] == BUILT_IN["flower"].split()[:4]
+
+
+def test_commands_run_from_anywhere(tmp_path: Path) -> None:
+    """Celery is this Python's own, and files named in a line are found beside the Procfile."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "flower.py").touch()
+    (tmp_path / "Procfile").write_text("# web: x\nflower: celery flower --conf=config/flower.py\n")
+    assert commands(tmp_path) == {
+        "flower": [
+            sys.executable,
+            "-m",
+            "celery",
+            "flower",
+            f"--conf={tmp_path / 'config' / 'flower.py'}",
+        ]
+    }
+
+
+def test_a_missing_procfile_is_no_obstacle(tmp_path: Path) -> None:
+    """An installed package brings no Procfile."""
+    assert commands(tmp_path).keys() == BUILT_IN.keys()
