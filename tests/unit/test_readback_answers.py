@@ -64,7 +64,9 @@ TABLE = [
     (200, b"<html>It works!</html>", Word.FAILED),
     (200, b"[]", Word.FAILED),
     (200, {}, Word.FAILED),
-    (200, {"records": []}, Word.FAILED),
+    (200, {"status": "odd", "records": []}, Word.FAILED),
+    (200, {"records": []}, Word.DATA),
+    (200, {"count": 1}, Word.DATA),
 ]
 
 

@@ -31,6 +31,7 @@ _LOST: Final = re.compile(
     re.IGNORECASE,
 )
 _LOST_CODES: Final = ("CURSOR_INVALIDATED", "CURSOR_EXPIRED")
+_TELLING: Final = ("cursor", "records", "count", "req_id")
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,8000}")
 
 
@@ -132,8 +133,10 @@ def _word(status: int, body: Mapping[str, Any]) -> Word:
     if word is not Word.DATA:
         return word
     if not failed:
-        # An object that does not say how it went would look like an export's last page.
-        return Word.DATA if body.get("status") in ("success", "partial") else Word.FAILED
+        # An object that tells nothing at all would look like an export's last page.
+        tells = "status" not in body and any(key in body for key in _TELLING)
+        succeeded = body.get("status") in ("success", "partial")
+        return Word.DATA if succeeded or tells else Word.FAILED
     # HTTP 200, and a failure: its code, where it is an HTTP one, tells which.
     return _of_status(code) if code is not None and 400 <= code <= 599 else Word.REFUSED
 

@@ -53,7 +53,7 @@ class Counting:
         return reads.poll_count(self._request_id)
 
     def _data(self, reply: Reply) -> float | None:
-        if reply.body["status"] == "success":
+        if reply.body.get("status") == "success" or "count" in reply.body:
             self.result = whole_number(reply.body.get("count"))
             if self.result is None:
                 raise VendorError(f"{self._what}: the vendor's answer has no count")

@@ -65,7 +65,7 @@ def _page(reader: Reader, cursor: str) -> Page:
     if reply.word is Word.LOST:
         raise CursorLost(reply.error)
     records = reply.body.get("records", [])
-    if reply.body.get("status") != "success":
+    if reply.body.get("status", "success") != "success":
         raise VendorError("the vendor's page is not a whole one")
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
         raise VendorError("the vendor's page holds no list of events")
