@@ -197,15 +197,26 @@ class Buffer:
 
     def claim(self, *, begun: bool) -> Claim | None:
         """Lease a batch that is ready, or None; ``begun`` when the caller sends it at once."""
-        batch_id, token = new_id(), token_hex(8)
-        answer = self._run(
-            "claim", batch_id, token, self._lease_ms, int(begun), *self._claim_settings
-        )
-        return _claim(answer)
+        batch_id = new_id()
+        args = (batch_id, token_hex(8), self._lease_ms, int(begun), *self._claim_settings)
+        if not begun:
+            return _claim(self._run("claim", *args), ())
+        return self._claim_and_read("claim", batch_id, args)
 
     def begin(self, batch_id: str, token: str) -> Claim | None:
         """Begin a batch that was claimed for us, under a new token; None when it is not ours."""
-        return _claim(self._run("begin", batch_id, token, token_hex(8), self._lease_ms))
+        args = (batch_id, token, token_hex(8), self._lease_ms)
+        return self._claim_and_read("begin", batch_id, args)
+
+    def _claim_and_read(self, name: str, batch_id: str, args: Sequence[Any]) -> Claim | None:
+        """The claim with its records. They are most likely those of the batch expected: so they are
+        asked for at once, and again only when an older batch was due."""
+        key = keys.batch(self.destination.name, batch_id)
+        answer, records = script(name).run_and_read(self.client, self._base, args, key)
+        if answer is not None and answer[0] != batch_id.encode():
+            key = keys.batch(self.destination.name, answer[0].decode())
+            records = self.client.lrange(key, 0, -1)
+        return _claim(answer, records)
 
     def settle(self, claim: Claim, settle: Settle, label: str) -> Settled | None:
         """Move each record to the place its verdict names; None when the lease is ours no more."""
@@ -277,10 +288,10 @@ class Buffer:
         return _status(self.destination, self._run("status", *self.destination.kinds))
 
 
-def _claim(answer: Any) -> Claim | None:
+def _claim(answer: Any, records: Sequence[bytes]) -> Claim | None:
     if answer is None:
         return None
-    batch_id, raw, records = answer
+    batch_id, raw = answer
     batch = json.loads(raw)
     begun_ms = int(batch["begun"])
     return Claim(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -29,6 +30,17 @@ class Script:
             return client.evalsha(self.sha, 1, base, *args)
         except NoScriptError:
             return client.eval(self.text, 1, base, *args)
+
+    def run_and_read(self, client: Any, base: str, args: Sequence[Any], key: str) -> Any:
+        """Run, and read a whole list after it, in one round trip; the answer, and the list."""
+        try:
+            with client.pipeline(transaction=False) as pipeline:
+                pipeline.evalsha(self.sha, 1, base, *args)
+                pipeline.lrange(key, 0, -1)
+                return pipeline.execute()
+        except NoScriptError:
+            answer = client.eval(self.text, 1, base, *args)
+            return answer, client.lrange(key, 0, -1)
 
     async def run_async(self, client: Any, base: str, *args: Any) -> Any:
         """Run on an asyncio client."""

@@ -1,7 +1,7 @@
 -- Begin to send a batch that was claimed for us: renew its lease under a token of our own.
 -- KEYS[1]  the destination's base key
 -- ARGV     batch id; the token it was claimed under; new token; lease ms
--- Returns  {batch id, batch as JSON, records}, or nil when the token is stale (the batch was
+-- Returns  {batch id, batch as JSON}, or nil when the token is stale (the batch was
 --          settled, or its lease ran out and was given to another), or when the destination was
 --          stopped in between: then the batch waits again.
 local id, now = ARGV[1], now_ms()
@@ -9,7 +9,7 @@ local batch = load_batch(id)
 if not batch or batch.begun ~= 0 or batch.token ~= ARGV[2] then
   -- Our own call, repeated because its answer was lost?
   if batch and batch.begun ~= 0 and batch.token == ARGV[3] then
-    return describe(id, batch, redis.call('LRANGE', base .. ':batch:' .. id, 0, -1))
+    return describe(id, batch)
   end
   return nil
 end
@@ -21,4 +21,4 @@ if status and status ~= 'running' then
   return nil
 end
 lease(id, batch, ARGV[3], tonumber(ARGV[4]), true, now)
-return describe(id, batch, redis.call('LRANGE', base .. ':batch:' .. id, 0, -1))
+return describe(id, batch)

@@ -1,10 +1,10 @@
 -- Lease one batch: a waiting one that is due, else records out of the buffer.
 -- KEYS[1]  the destination's base key
--- ARGV     new batch id; token; lease ms; '1' when the caller sends it now and wants the records;
---          concurrency limit; concurrency to begin with; max wait ms; max bytes of a batch;
---          requests per second (0: no limit); then, for each kind: name, records a batch,
---          '1' when ordered
--- Returns  {batch id, batch as JSON, records or {}}, or nil when there is nothing to claim now.
+-- ARGV     new batch id; token; lease ms; '1' when the caller sends it now; concurrency limit;
+--          concurrency to begin with; max wait ms; max bytes of a batch; requests per second (0: no
+--          limit); then, for each kind: name, records a batch, '1' when ordered
+-- Returns  {batch id, batch as JSON}, or nil when there is nothing to claim now. The records are
+--          read from the batch's list: passed through Lua they would cost four times as much.
 -- The batch tells when it may be sent, so that all processes together keep to the requests per
 -- second: each claim takes the next slot, and whoever sends waits for it.
 -- Repeating a call whose answer was lost gives the same batch again.
@@ -13,14 +13,9 @@ local limit, start, max_wait_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber
 local max_bytes, rate = tonumber(ARGV[8]), tonumber(ARGV[9])
 local now = now_ms()
 
-local function answer(batch_id, batch)
-  local records = begun and redis.call('LRANGE', base .. ':batch:' .. batch_id, 0, -1) or {}
-  return describe(batch_id, batch, records)
-end
-
 for _, leased in ipairs(redis.call('ZRANGE', base .. ':leases', 0, -1)) do
   local batch = load_batch(leased)
-  if batch.token == token then return answer(leased, batch) end
+  if batch.token == token then return describe(leased, batch) end
 end
 if load_batch(id) then return nil end -- claimed before, and its lease has run out since
 
@@ -52,7 +47,7 @@ if due then
   local batch = load_batch(due)
   batch.slot = rate > 0 and slot or nil
   lease(due, batch, token, lease_ms, begun, now)
-  return answer(due, batch)
+  return describe(due, batch)
 end
 
 local function accepted_at(record) return tonumber(record:sub(1, 12), 16) end
@@ -102,23 +97,48 @@ local function ready(kind, size, ordered)
   return open
 end
 
+-- Move the first of a list into the new batch's, without a look at them: Redis copies a thousand in
+-- 0.2 ms, where loading them into Lua and pushing them takes 0.8, and writes them to the append-only
+-- file once more. Returns their number and at least their bytes, or nil when that is too much.
+local function move(pending, list, most)
+  redis.call('SORT', pending, 'BY', 'nosort', 'LIMIT', 0, most, 'STORE', list)
+  local bytes = redis.call('MEMORY', 'USAGE', list, 'SAMPLES', 0)
+  if bytes > max_bytes then
+    redis.call('DEL', list)
+    return nil
+  end
+  local moved = redis.call('LLEN', list)
+  redis.call('LTRIM', pending, moved, -1)
+  return moved, bytes
+end
+
+-- The same, record by record, behind those that are in the batch already: their number, the bytes
+-- of the batch, and whether it is full.
+local function move_fitting(pending, list, most, taken, bytes)
+  local records, fitting, full = redis.call('LRANGE', pending, 0, most - 1), 0, false
+  for _, record in ipairs(records) do
+    if bytes + #record > max_bytes and taken + fitting > 0 then full = true break end
+    bytes, fitting = bytes + #record, fitting + 1
+  end
+  redis.call('LTRIM', pending, fitting, -1)
+  push(list, records, 1, fitting)
+  return fitting, bytes, full
+end
+
 -- Move up to `size` records, and at most `max_bytes` (but always one), into the new batch.
 local function take(kind, size, ordered, open)
   local list = base .. ':batch:' .. id
-  local taken, bytes, parts, full = 0, 0, {}, false
+  local taken, bytes, parts = 0, 0, {}
   for _, part in ipairs(open) do
     local pending = pending_key(kind, part[1])
-    local records = redis.call('LRANGE', pending, 0, size - taken - 1)
-    local fitting = 0
-    for _, record in ipairs(records) do
-      if bytes + #record > max_bytes and taken + fitting > 0 then full = true break end
-      bytes, fitting = bytes + #record, fitting + 1
+    local moved, now_bytes, full
+    if taken == 0 then moved, now_bytes = move(pending, list, size) end
+    if not moved then
+      moved, now_bytes, full = move_fitting(pending, list, size - taken, taken, bytes)
     end
-    if fitting > 0 then
-      redis.call('LTRIM', pending, fitting, -1)
-      push(list, records, 1, fitting)
-      taken = taken + fitting
-      parts[#parts + 1] = {part[1], fitting}
+    if moved > 0 then
+      taken, bytes = taken + moved, now_bytes
+      parts[#parts + 1] = {part[1], moved}
       if ordered then redis.call('RPUSH', hold_key(kind, part[1]), id) end
     end
     if full or taken >= size then break end
@@ -127,7 +147,7 @@ local function take(kind, size, ordered, open)
                  parts = ordered and parts or nil, slot = rate > 0 and slot or nil}
   redis.call('HINCRBY', base .. ':state', 'buffered', -taken)
   lease(id, batch, token, lease_ms, begun, now)
-  return answer(id, batch)
+  return describe(id, batch)
 end
 
 -- Kinds take turns.

@@ -99,9 +99,9 @@ local function lease(id, batch, token, lease_ms, begun, now)
   redis.call('ZADD', base .. ':leases', now + lease_ms, id)
 end
 
--- What a worker is given of a batch.
-local function describe(id, batch, records)
-  return {id, cjson.encode(batch), records}
+-- What a worker is given of a batch; it reads the records from the batch's list.
+local function describe(id, batch)
+  return {id, cjson.encode(batch)}
 end
 
 -- The layouts of an ordered kind, oldest first, as {first partition, count}.
