@@ -101,7 +101,7 @@ def _checked(base_url: str) -> str:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
         raise SettingsError(f"base_url: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
         raise SettingsError(
             "base_url: must be a scheme and a host, as in https://api.clevertap.com"
         )

@@ -1,0 +1,194 @@
+"""The transport: every failure of the libraries below has a meaning, and none shows a secret."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+import httpcore
+import pytest
+
+from support import plays
+from support.pipeline import ACCOUNT, PASSCODE
+from support.ports import find_free_port
+from support.vendor import Exchange, LoopbackVendor, Play, rendered
+from worker.destinations import transport
+from worker.destinations.clevertap import CleverTap
+from worker.destinations.transport import Transport
+from worker.errors import SettingsError
+from worker.verdicts import Answer, Meaning, Request, Response
+
+RAISED = [
+    error
+    for _, error in inspect.getmembers(httpcore, inspect.isclass)
+    if issubclass(error, Exception)
+]
+SECRET = "s3cret-in-a-header"
+
+
+def request(url: str) -> Request:
+    """An upload of one record."""
+    return CleverTap(url, ACCOUNT, PASSCODE).upload("event", [b'{"identity":"jack"}'])
+
+
+def send(vendor: LoopbackVendor, play: Play, timeout_s: float = 5.0) -> Response | Answer:
+    """What the transport makes of a request that meets this play."""
+    vendor.script(play)
+    sender = Transport(vendor.base_url, timeout_s=timeout_s)
+    try:
+        return sender.send(request(vendor.base_url))
+    finally:
+        sender.close()
+
+
+def test_the_list_of_errors_is_worth_the_name() -> None:
+    """The enumeration below finds what httpcore raises."""
+    assert {httpcore.ReadError, httpcore.RemoteProtocolError, httpcore.PoolTimeout} <= set(RAISED)
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
+@pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
+def test_every_error_of_the_library_below_is_mapped(
+    error: type[Exception], sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new version of httpcore that raises something new fails here, and not at night."""
+    sender = Transport("http://127.0.0.1:1", timeout_s=1.0)
+
+    def fail(*_: object, **__: object) -> None:
+        sender._deadlines.progress.written = sent
+        raise error(f"quotes {SECRET}")
+
+    monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", fail)
+    answer = sender.send(request("http://127.0.0.1:1"))
+    assert isinstance(answer, Answer)
+    assert answer.meaning is (Meaning.AMBIGUOUS if sent else Meaning.UNREACHABLE)
+    assert error.__name__ in answer.error
+    assert transport.FAILURES
+
+
+def test_a_local_protocol_error_is_not_quoted() -> None:
+    """A header that cannot be sent stands in that error's text, so the text is not kept."""
+    with LoopbackVendor() as vendor:
+        sender = Transport(vendor.base_url, timeout_s=2.0)
+        broken = Request("POST", "/1/upload", {"X-CleverTap-Passcode": f"{SECRET}\n"}, b"{}")
+        answer = sender.send(broken)
+        sender.close()
+    assert isinstance(answer, Answer)
+    assert answer.meaning is Meaning.UNREACHABLE
+    assert SECRET not in answer.error
+    assert vendor.requests == []
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "http://", "ftp://vendor", "vendor.example", "http://vendor:99999"]
+)
+def test_an_address_that_is_none_is_found_at_start(base_url: str) -> None:
+    """A mistake in the address is told when the worker starts, and costs no batch a death."""
+    with pytest.raises(SettingsError, match="base_url"):
+        Transport(base_url, timeout_s=1.0)
+
+
+def test_a_name_nobody_knows_is_unreachable() -> None:
+    """A host that cannot be resolved, or is no host name at all, has received nothing."""
+    for host in ("nowhere.invalid", "a" * 70 + ".invalid"):
+        sender = Transport(f"http://{host}", timeout_s=5.0)
+        answer = sender.send(request(f"http://{host}"))
+        sender.close()
+        assert isinstance(answer, Answer)
+        assert answer.meaning is Meaning.UNREACHABLE
+
+
+def test_every_address_of_a_name_gets_its_turn(
+    vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a name's addresses, those that refuse cost nothing while another one answers."""
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, vendor.port))
+        for address in ("127.0.0.2", "127.0.0.3", "127.0.0.1")
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", _resolving(found))
+    sender = Transport(f"http://several.invalid:{vendor.port}", timeout_s=5.0)
+    answer = sender.send(request(vendor.base_url))
+    sender.close()
+    assert isinstance(answer, Response)
+    assert answer.status == 200
+
+
+def _resolving(found: Sequence[object]) -> Callable[..., Sequence[object]]:
+    real = socket.getaddrinfo
+
+    def resolve(host: str, *rest: object, **named: object) -> Sequence[object]:
+        if host == "several.invalid":
+            return found
+        return list(real(host, *rest, **named))  # type: ignore[arg-type] # passed through
+
+    return resolve
+
+
+def test_a_port_nobody_listens_on_is_unreachable() -> None:
+    """A refused connection has received nothing."""
+    url = f"http://127.0.0.1:{find_free_port()}"
+    sender = Transport(url, timeout_s=2.0)
+    answer = sender.send(request(url))
+    assert isinstance(answer, Answer)
+    assert answer.meaning is Meaning.UNREACHABLE
+
+
+def compressed(status: int) -> Play:
+    """An answer that says it is compressed, and is not."""
+
+    def play(exchange: Exchange) -> None:
+        exchange.records()
+        exchange.send(rendered(status, b"not gzip", {"Content-Encoding": "gzip"}))
+
+    return play
+
+
+@pytest.mark.parametrize("status", [200, 401, 503])
+def test_a_broken_compression_leaves_the_status(vendor: LoopbackVendor, status: int) -> None:
+    """What cannot be decompressed is an answer without words, and its status still counts."""
+    answer = send(vendor, compressed(status))
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.content) == (status, b"")
+
+
+def test_what_is_no_http_is_ambiguous(vendor: LoopbackVendor) -> None:
+    """Somebody read the request whole and answered in another language."""
+
+    def play(exchange: Exchange) -> None:
+        exchange.records()
+        exchange.send(b"220 mail.example ESMTP\r\n")
+        exchange.hang_up()
+
+    answer = send(vendor, play)
+    assert isinstance(answer, Answer)
+    assert answer.meaning is Meaning.AMBIGUOUS
+
+
+def test_a_stop_reaches_requests_under_way(vendor: LoopbackVendor) -> None:
+    """Told to stop, a worker waits no longer for an answer than it was given."""
+    sender = Transport(vendor.base_url, timeout_s=60.0)
+
+    def play(exchange: Exchange) -> None:
+        exchange.records()
+        sender.stop_by(0.2)
+        exchange.silence()
+
+    vendor.script(play)
+    began_s = time.monotonic()
+    answer = sender.send(request(vendor.base_url))
+    assert time.monotonic() - began_s < 20
+    assert isinstance(answer, Answer)
+    assert answer.meaning is Meaning.AMBIGUOUS
+
+
+def test_an_answer_too_large_to_hold_is_not_held(
+    vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer above the size we are ready for is read as one without words."""
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1000)
+    answer = send(vendor, plays.body(b"x" * 2000))
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.content) == (200, b"")

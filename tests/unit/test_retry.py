@@ -1,0 +1,206 @@
+"""The decision after an attempt, as a table: one row for each meaning of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.retry import Attempt, Decision, Settle, Split, backoff_ms, decide, wait_by_age_ms
+from worker.settings import Destination, Kind
+from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Verdict
+
+SETTINGS = Destination(name="main", vendor="clevertap", kinds={"event": Kind(1000)})
+NOW_MS = 1_700_000_000_000
+FRESH = Attempt(size=3, attempt=0, first_claim_ms=NOW_MS, now_ms=NOW_MS)
+DAY_MS = 86_400_000
+OLD = replace(FRESH, first_claim_ms=NOW_MS - DAY_MS)
+LAST = replace(FRESH, attempt=4)
+ALONE = replace(FRESH, size=1)
+REFUSED = Verdict(Outcome.DEAD, "refused", 513, "No.")
+BUSY = Verdict(Outcome.RETRY, "server_error", 555, "Later.")
+UNSURE = Verdict(Outcome.RETRY, "unconfirmed", None, "the answer does not tell")
+Fate = Literal["delivered", "dead", "retry", "split"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An answer in a situation, and what is to become of the batch and the destination.
+
+    ``fates`` is each record's outcome and reason, or "split".
+    """
+
+    what: str
+    answer: Answer
+    fates: list[tuple[Fate, str]] | Literal["split"]
+    attempt: Attempt = FRESH
+    settings: dict[str, Any] = field(default_factory=dict)
+    counts: bool = False
+    signal: str | None = "failure"
+    ambiguous: int = 0
+    parks: bool = False
+
+
+def answered(*verdicts: Verdict) -> Answer:
+    """An answer with these verdicts."""
+    return Answer(Meaning.ANSWERED, verdicts, 200)
+
+
+def failed(meaning: Meaning, status: int | None = None, wish_s: float | None = None) -> Answer:
+    """An answer for the whole request."""
+    return Answer(meaning, (), status, "told so", wish_s)
+
+
+ONCE = {"ambiguous": "dead_letter"}
+TABLE = [
+    Row("all delivered", answered(DELIVERED, DELIVERED, DELIVERED), [("delivered", "")] * 3,
+        counts=True, signal="success"),
+    Row("one of each", answered(DELIVERED, REFUSED, BUSY),
+        [("delivered", ""), ("dead", "refused"), ("retry", "server_error")],
+        counts=True, signal="success"),
+    Row("none delivered", answered(REFUSED, REFUSED, REFUSED), [("dead", "refused")] * 3,
+        counts=True, signal="success"),
+    Row("the last try", answered(DELIVERED, BUSY, UNSURE),
+        [("delivered", ""), ("dead", "server_error"), ("dead", "unconfirmed")],
+        attempt=LAST, counts=True, signal="success"),
+    Row("unsure of one", answered(DELIVERED, UNSURE, BUSY),
+        [("delivered", ""), ("retry", "unconfirmed"), ("retry", "server_error")],
+        counts=True, signal="success", ambiguous=1),
+    Row("unsure of one, nothing twice", answered(DELIVERED, UNSURE, BUSY),
+        [("delivered", ""), ("dead", "unconfirmed"), ("retry", "server_error")],
+        settings=ONCE, counts=True, signal="success"),
+    Row("garbled", failed(Meaning.GARBLED, 200), [("retry", "unconfirmed")] * 3,
+        counts=True, ambiguous=3),
+    Row("garbled once too often", failed(Meaning.GARBLED, 200), [("dead", "unconfirmed")] * 3,
+        attempt=LAST, counts=True),
+    Row("garbled, nothing twice", failed(Meaning.GARBLED, 200), [("dead", "unconfirmed")] * 3,
+        settings=ONCE, counts=True),
+    Row("refused", failed(Meaning.REFUSED, 400), "split", signal="success"),
+    Row("refused alone", failed(Meaning.REFUSED, 400), [("dead", "refused")],
+        attempt=ALONE, counts=True, signal="success"),
+    Row("too large", failed(Meaning.TOO_LARGE, 413), "split", signal="success"),
+    Row("too large alone", failed(Meaning.TOO_LARGE, 413), [("dead", "too_large")],
+        attempt=ALONE, counts=True, signal="success"),
+    Row("denied", failed(Meaning.DENIED, 401), [("retry", "denied")] * 3, signal=None, parks=True),
+    Row("denied for a day", failed(Meaning.DENIED, 401), [("retry", "denied")] * 3,
+        attempt=OLD, signal=None, parks=True),
+    Row("throttled", failed(Meaning.THROTTLED, 429), [("retry", "throttled")] * 3,
+        signal="throttled"),
+    Row("throttled for a day", failed(Meaning.THROTTLED, 429), [("retry", "throttled")] * 3,
+        attempt=OLD, signal="throttled"),
+    Row("unavailable", failed(Meaning.UNAVAILABLE, 503), [("retry", "unavailable")] * 3),
+    Row("unavailable at the last try", failed(Meaning.UNAVAILABLE, 503),
+        [("retry", "unavailable")] * 3, attempt=LAST),
+    Row("unavailable for a day", failed(Meaning.UNAVAILABLE, 503), [("dead", "expired")] * 3,
+        attempt=OLD),
+    Row("unreachable", failed(Meaning.UNREACHABLE), [("retry", "unreachable")] * 3),
+    Row("unreachable, nothing twice", failed(Meaning.UNREACHABLE),
+        [("retry", "unreachable")] * 3, settings=ONCE),
+    Row("unreachable for a day", failed(Meaning.UNREACHABLE), [("dead", "expired")] * 3,
+        attempt=OLD),
+    Row("ambiguous", failed(Meaning.AMBIGUOUS), [("retry", "ambiguous")] * 3, ambiguous=3),
+    Row("ambiguous, nothing twice", failed(Meaning.AMBIGUOUS), [("dead", "ambiguous")] * 3,
+        settings=ONCE),
+    Row("ambiguous for a day", failed(Meaning.AMBIGUOUS), [("dead", "expired")] * 3, attempt=OLD),
+]  # fmt: skip
+
+
+def fates(decision: Decision, size: int) -> list[tuple[str, str]] | str:
+    """What a decision makes of each record of a batch."""
+    if isinstance(decision.action, Split):
+        return "split"
+    verdicts = [decision.action.usual] * size
+    for position, verdict in decision.action.named:
+        verdicts[position - 1] = verdict
+    return [(verdict.outcome.value, verdict.reason) for verdict in verdicts]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.what)
+def test_each_row_of_the_table(row: Row) -> None:
+    """An answer decides each record's fate, whether an attempt is used, and what is learned."""
+    decision = decide(row.answer, row.attempt, replace(SETTINGS, **row.settings), 0.5)
+    assert fates(decision, row.attempt.size) == row.fates
+    assert decision.signal == row.signal
+    assert bool(decision.park) is row.parks
+    if isinstance(decision.action, Settle):
+        assert decision.action.counts_attempt is row.counts
+        assert decision.action.ambiguous == row.ambiguous
+
+
+def test_the_table_has_a_row_for_each_meaning() -> None:
+    """No meaning of an answer is left to chance."""
+    assert {row.answer.meaning for row in TABLE} == set(Meaning)
+
+
+SITUATIONS = st.builds(
+    Attempt,
+    size=st.integers(1, 5),
+    attempt=st.integers(0, 9),
+    first_claim_ms=st.integers(NOW_MS - 2 * DAY_MS, NOW_MS + 1000),
+    now_ms=st.just(NOW_MS),
+)
+
+
+@pytest.mark.parametrize("meaning", Meaning)
+@given(
+    situation=SITUATIONS,
+    ambiguous=st.sampled_from(["retry", "dead_letter"]),
+    random=st.floats(0, 1, exclude_max=True),
+    wish_s=st.none() | st.floats(0, 86_400),
+)
+def test_every_answer_is_decided(
+    meaning: Meaning,
+    situation: Attempt,
+    ambiguous: Literal["retry", "dead_letter"],
+    random: float,
+    wish_s: float | None,
+) -> None:
+    """Whatever is answered, whenever: no exception, no wait below zero, no excess of doubles."""
+    size = situation.size
+    verdicts = [BUSY] * size if meaning is Meaning.ANSWERED else []
+    answer = Answer(meaning, verdicts, 400, "told so", wish_s)
+    decision = decide(answer, situation, replace(SETTINGS, ambiguous=ambiguous), random)
+    assert decision.wait_ms >= 0
+    if isinstance(decision.action, Settle):
+        assert decision.action.delay_ms >= 0
+        assert 0 <= decision.action.ambiguous <= size
+    else:
+        assert size > 1
+
+
+@pytest.mark.parametrize("meaning", [Meaning.THROTTLED, Meaning.UNAVAILABLE])
+def test_the_vendors_wish_reaches_the_destination(meaning: Meaning) -> None:
+    """Retry-After holds for all that would be sent, not for one batch alone."""
+    assert decide(failed(meaning, 429, wish_s=7.5), FRESH, SETTINGS, 0.5).wait_ms == 7500
+
+
+def test_a_reason_to_park_tells_what_to_do() -> None:
+    """An operator reads the vendor's words, what to check, and that a probe will end it."""
+    decision = decide(failed(Meaning.DENIED, 401), FRESH, SETTINGS, 0.5)
+    assert decision.park == (
+        "401: told so; check its credentials and address: a probe every 60 s takes it up again"
+    )
+
+
+@given(
+    attempt=st.integers(0, 10_000),
+    base_s=st.floats(0, 1000),
+    cap_s=st.floats(0, 1000),
+    random=st.floats(0, 1, exclude_max=True),
+)
+def test_a_back_off_is_bounded(attempt: int, base_s: float, cap_s: float, random: float) -> None:
+    """Full jitter: from nothing to base * 2^attempt, never above the cap."""
+    delay_ms = backoff_ms(attempt, base_s, cap_s, random)
+    assert 0 <= delay_ms <= 1000 * cap_s
+    assert delay_ms <= 1000 * base_s * 2 ** min(attempt, 30)
+
+
+@given(age_ms=st.integers(-10_000, 2 * DAY_MS), random=st.floats(0, 1, exclude_max=True))
+def test_a_wait_by_age_is_bounded(age_ms: int, random: float) -> None:
+    """A batch that fails waits no longer than its base, or a quarter of its age, or the cap."""
+    attempt = replace(FRESH, first_claim_ms=NOW_MS - age_ms)
+    delay_ms = wait_by_age_ms(attempt, SETTINGS, random)
+    assert 0 <= delay_ms <= min(300_000, max(1000, age_ms / 4))
