@@ -283,6 +283,15 @@ class Buffer:
         full, probe = self._run("tick", MEMORY_SHARE, int(self.destination.probe_interval_s * 1000))
         return Tick(memory_full=full == b"1", probe_due=probe == b"1")
 
+    def unticked_s(self) -> float:
+        """Seconds since a drain ran anywhere; infinity when none ever did."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            pipeline.hget(keys.state(self.destination.name), "ticked_at")
+            (seconds, microseconds), ticked_at = pipeline.execute()
+        now_s = float(seconds) + float(microseconds) / 1e6
+        return now_s - int(ticked_at) / 1000 if ticked_at else float("inf")
+
     def status(self) -> Status:
         """Where every record is, at one moment."""
         return _status(self.destination, self._run("status", *self.destination.kinds))
