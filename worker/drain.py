@@ -54,14 +54,20 @@ class Drain:
     def fill(self) -> int:
         """Claim while something is ready and a lease is free; returns the number of claims.
 
-        When the broker does not take a message, the claim is given back at once.
+        When the broker does not take a message, the claim is given back at once, and the next tick
+        tries again.
         """
         claims = 0
         while (claim := self.buffer.claim(begun=False)) is not None:
             try:
                 self.ask.deliver(self.settings, claim)
-            except Exception:
+            except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
                 self.buffer.recover(unbegun=True)
-                raise
+                log.warning(
+                    "the broker takes no message",
+                    destination=self.settings.name,
+                    error=type(error).__name__,
+                )
+                return claims
             claims += 1
         return claims

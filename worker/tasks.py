@@ -31,6 +31,8 @@ log = get_logger(__name__)
 # A delivery goes on with the next batch as long as there is one, for so long; then another task
 # goes on in its place, so that Flower and the other kinds see something happen.
 RUN_S = 2.0
+# Without a tick for so long, a worker ticks by itself.
+STAND_IN_AFTER_S = 15.0
 NAP_S = 0.5  # a waiting task looks so often whether its worker is told to stop
 
 
@@ -183,13 +185,32 @@ def _reconcile(settings: Destination, day: str | None) -> int:
     return len(result.differences)
 
 
-watchdog = Watchdog(app)
+def _stand_in() -> None:
+    """Drain where nobody has ticked for long: no beat runs, or the broker takes no messages.
+
+    What is ready is delivered here and now, without a message, one batch after another.
+    """
+    for name, line in runtime().lines.items():
+        patience_s = max(STAND_IN_AFTER_S, 3 * runtime().settings.drain_interval_s)
+        if runtime().stopping or line.buffer.unticked_s() < patience_s:
+            continue
+        log.warning("nobody has ticked for long: this worker drains by itself", destination=name)
+        end = time.monotonic() + STAND_IN_AFTER_S
+        try:
+            line.drain.tick()
+            line.deliverer.run_ready(until=lambda: time.monotonic() >= end)  # noqa: B023
+        except Exception as error:  # noqa: BLE001 - one destination's trouble is not another's
+            log.warning("could not drain", destination=name, error=type(error).__name__)
+
+
+watchdog = Watchdog(app, stand_in=_stand_in)
 
 
 @signals.worker_ready.connect
 def _start(**_: Any) -> None:
-    runtime()
+    # First: should Redis be away just now, the rest is made when it is back.
     watchdog.start()
+    runtime()
 
 
 @signals.worker_shutting_down.connect

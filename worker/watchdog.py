@@ -3,7 +3,9 @@
 A connection to the broker that was cut without a word looks idle for ever to the worker that waits
 on it. The watchdog asks the broker on a connection of its own: when messages have waited while this
 worker was idle, for longer than anything explains, it ends the process with EX_SOFTWARE.
-It also ticks when no beat does: then a dead beat costs latency, and nothing else.
+
+It also stands in for a beat that is dead, and for a broker that takes no messages: whoever made it
+says what is to be done then. So both cost latency, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,32 +27,43 @@ log = get_logger(__name__)
 EXIT_STUCK = 70  # EX_SOFTWARE of sysexits.h
 LOOK_EVERY_S = 2.5
 STUCK_AFTER_S = 20.0
+STAND_IN_EVERY_S = 5.0
 
 
 class Watchdog:
-    """Looks every few seconds, on a thread of its own, from `start` to `stop`."""
+    """Looks every few seconds, on a thread of its own, from `start` to `stop`.
+
+    ``stand_in`` is called now and then on another one: it does what nobody asked for in time.
+    """
 
     def __init__(
         self,
         app: Celery,
         *,
+        stand_in: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         end: Callable[[int], Any] = os._exit,
     ) -> None:
         self._app = app
+        self._stand_in = stand_in
         self._clock = clock
         self._end = end
         self._stopped = threading.Event()
+        self._started = False
         self._running = 0
         self._lock = threading.Lock()
         self._last_progress = clock()
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look; Celery calls it again whenever it has connected anew."""
+        if self._started:
+            return
+        self._started = True
         signals.task_prerun.connect(self._begun, weak=False)
         signals.task_postrun.connect(self._ended, weak=False)
         self._last_progress = self._clock()
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        for target, name in ((self._watch, "watchdog"), (self._stand_in_for_beat, "stand-in")):
+            threading.Thread(target=target, name=name, daemon=True).start()
 
     def stop(self) -> None:
         """Look no more."""
@@ -74,9 +87,16 @@ class Watchdog:
         while not self._stopped.wait(LOOK_EVERY_S):
             try:
                 self.look()
-            except Exception as error:  # the broker is away: nobody could work, so nobody is stuck
+            except Exception as error:  # noqa: BLE001 - the broker is away: nobody could work, so nobody is stuck
                 self.progress()
                 log.debug("the watchdog cannot see the broker", error=type(error).__name__)
+
+    def _stand_in_for_beat(self) -> None:
+        while not self._stopped.wait(STAND_IN_EVERY_S):
+            try:
+                self._stand_in()
+            except Exception as error:  # noqa: BLE001 - Redis is away: the next round tries again
+                log.debug("the watchdog cannot stand in", error=type(error).__name__)
 
     def look(self) -> None:
         """End the process if messages wait, this worker has room, and long nothing has happened."""
