@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import redis
@@ -12,12 +12,16 @@ from .address import redis_url
 from .buffer import Buffer
 from .connections import worker_client
 from .delivery import Deliverer
+from .destinations.answers import json_object
 from .destinations.base import Vendor
 from .destinations.bloomreach import BASE_URL as BLOOMREACH_URL
 from .destinations.bloomreach import Bloomreach
 from .destinations.clevertap import CleverTap, base_url
 from .destinations.transport import Transport
 from .drain import Ask, Drain
+from .errors import InvalidRecord
+from .records import body_of
+from .schemas.vendors import schema_for
 from .settings import Destination, Settings
 
 # A request under way when the process is told to stop may go on so long; what is not answered then
@@ -39,6 +43,19 @@ def vendor_of(settings: Destination) -> Vendor:
         settings.api_key_id,
         settings.api_secret.reveal(),
     )
+
+
+def _identity_of(settings: Destination) -> Callable[[bytes], bytes]:
+    """Whose a stored record is, as its schema told when it was accepted."""
+    schema = schema_for(settings)
+
+    def identity(stored: bytes) -> bytes:
+        try:
+            return schema.prepare(json_object(body_of(stored)) or {}, now_s=0).identity
+        except InvalidRecord:
+            return b""  # accepted under other rules: taken for the same as all such
+
+    return identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,7 @@ class Runtime:
             stopping=self._stopping.is_set,
             wait=self._stopping.wait,
             spread=drain.fill,
+            identity=_identity_of(settings),
         )
         return Line(settings, buffer, drain, deliverer, transport)
 

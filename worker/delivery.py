@@ -15,6 +15,7 @@ from typing import Protocol
 from . import batching
 from .buffer import Buffer, Claim, Settled
 from .destinations.base import Vendor
+from .ordering import keep_order
 from .retry import Attempt, Decision, Settle, Split, decide
 from .settings import Destination
 from .telemetry import get_logger
@@ -64,6 +65,7 @@ class Deliverer:
     ``stopping`` is asked before each batch: while it says yes, nothing is sent. ``wait`` sleeps for
     so many seconds, until a batch may be sent, and may end sooner when we stop. ``spread`` is
     called when the destination bears more requests than before, so that other threads join in.
+    ``identity`` tells whose a stored record is; asked for ordered kinds, and seldom.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Deliverer:
         stopping: Callable[[], bool] = lambda: False,
         wait: Callable[[float], object] = time.sleep,
         spread: Callable[[], object] = lambda: None,
+        identity: Callable[[bytes], bytes] = lambda _: b"",
         random: Callable[[], float] = random,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
@@ -86,13 +89,20 @@ class Deliverer:
         self.stopping = stopping
         self.wait = wait
         self.spread = spread
+        self.identity = identity
         self.random = random
         self.now_ms = now_ms
 
     def run(self, batch: str, token: str, *, until: Callable[[], bool]) -> Delivery:
         """Deliver the batch claimed for us, then what is ready, until ``until`` says so."""
+        return self._run(self.buffer.begin(batch, token), until)
+
+    def run_ready(self, *, until: Callable[[], bool]) -> Delivery:
+        """Deliver what is ready, though nobody asked, until ``until`` says so."""
+        return self._run(self.buffer.claim(begun=True), until)
+
+    def _run(self, claim: Claim | None, until: Callable[[], bool]) -> Delivery:
         done = Delivery(self.settings.name)
-        claim = self.buffer.begin(batch, token)
         while claim is not None:
             if claim.wait_ms:
                 self.wait(claim.wait_ms / 1000)
@@ -116,6 +126,9 @@ class Deliverer:
         label = str(answer.status or answer.meaning.value)
         attempt = Attempt(claim.size, claim.attempt, claim.first_claim_ms, self.now_ms())
         decision = decide(answer, attempt, self.settings, self.random())
+        if isinstance(decision.action, Settle) and self.settings.kinds[claim.kind].ordered:
+            kept = keep_order(decision.action, claim.records, self.identity)
+            decision = replace(decision, action=kept)
         settled = self._carry_out(claim, decision, label)
         log.info(
             "batch settled",
