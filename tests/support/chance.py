@@ -18,5 +18,5 @@ def rng() -> random.Random:
 
 @pytest.fixture(scope="session")
 def chaos_rounds() -> int:
-    """How often to kill or cut: a few times in `make test`, many in `make chaos`."""
+    """How often to kill or cut: a few times, or as often as CHAOS_ROUNDS says."""
     return int(os.environ.get("CHAOS_ROUNDS") or 3)

@@ -1,0 +1,100 @@
+"""A vendor that answers as vendors do on their worst days, all at once."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+from zlib import crc32
+
+from support import plays
+from support.vendor import (
+    MISCELLANEOUS,
+    RESTRICTED_EVENT,
+    Exchange,
+    LoopbackVendor,
+    Play,
+    Record,
+    failure,
+)
+
+from .ledger import Ledger, key_of
+
+LIMIT = 6  # requests it bears at once
+LATENCY_S = 0.3
+# Of a thousand records; which ones is theirs for ever, as with a real vendor.
+REFUSED, SPOILING = 4, 0.2
+AGAIN_SHARE = 0.01  # of all attempts, record by record
+NONSENSE = b'{"status": "success", "processed": 1'
+
+
+def _is_one_of(record: Record, of_a_thousand: float, salt: bytes) -> bool:
+    return crc32(salt + key_of(record).encode()) % 1_000_000 < of_a_thousand * 1000
+
+
+def _as_it_should(exchange: Exchange) -> None:
+    vendor, records = exchange.vendor, exchange.records()
+    if exchange.noted.under_way > LIMIT:
+        exchange.answer(429, failure(429, "Too many concurrent requests"))
+        return
+    if any(_is_one_of(record, SPOILING, b"spoils") for record in records):
+        exchange.answer(400, failure(400, "Payload is not valid"))
+        return
+    # Taken first, answered later: whoever is killed meanwhile has to send it again.
+    answer = vendor.take(records, dry_run=exchange.noted.dry_run)
+    exchange.wait(random.uniform(0, LATENCY_S))
+    exchange.answer(200, answer)
+
+
+_PLAYS: dict[Play, float] = {
+    _as_it_should: 78,
+    plays.status(500): 2,
+    plays.status(503): 2,
+    plays.status(429, headers={"Retry-After": "1"}): 0.5,
+    plays.status(401): 0.2,
+    plays.reset_before_reading: 2,
+    plays.reset_after_half: 2,
+    plays.reset_after_all: 2,
+    plays.half_an_answer: 2,
+    plays.half_a_refusal(500): 1,
+    plays.body(NONSENSE, takes=True): 1,
+    plays.body(b"<html>502 Bad Gateway</html>"): 1,
+    plays.silence: 0.5,
+    plays.silence_after_taking: 0.5,
+}
+
+
+class HostileVendor(LoopbackVendor):
+    """Chooses at random what each request meets, and what becomes of each record in it."""
+
+    def __init__(self, ledger: Ledger, seed: int) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._rng = random.Random(seed)
+        self._choice = threading.Lock()
+        self.usual = self._meet
+
+    def _meet(self, exchange: Exchange) -> None:
+        with self._choice:
+            (play,) = self._rng.choices(list(_PLAYS), list(_PLAYS.values()))
+        play(exchange)
+
+    def take(self, records: Sequence[Record], *, dry_run: bool = False) -> Record:
+        """Take most, refuse a few for good, and ask for a few again."""
+        with self._choice:
+            codes = [self._code(record) for record in records]
+        refusals = []
+        for position, (record, code) in enumerate(zip(records, codes, strict=True), 1):
+            if code is not None:
+                error = f"No. Skipped record number : {position}"
+                refusals.append({"status": "fail", "code": code, "error": error, "record": record})
+        if not dry_run:
+            self._ledger.enter(records, codes)
+        processed = len(records) - len(refusals)
+        word = "success" if not refusals else "partial" if processed else "fail"
+        return {"status": word, "processed": processed, "unprocessed": refusals}
+
+    def _code(self, record: Record) -> int | None:
+        if _is_one_of(record, REFUSED, b"refused"):
+            return RESTRICTED_EVENT
+        return MISCELLANEOUS if self._rng.random() < AGAIN_SHARE else None

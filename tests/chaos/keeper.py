@@ -1,0 +1,75 @@
+"""What systemd or compose is in production: keeps a process running, whatever ends it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from support.environment import ROOT
+from support.processes import Process
+
+RESTART_AFTER_S = 0.1
+
+
+class Kept:
+    """A process that is started again when it ends, until it is told to stop."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], env: dict[str, str], folder: Path
+    ) -> None:
+        self.name = name
+        self.endings: Counter[int] = Counter()
+        self._command, self._env, self._folder = command, env, folder
+        self._stopping = threading.Event()
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+
+    def says(self, text: str) -> bool:
+        """Whether the present process runs and has written ``text``."""
+        process = self._process
+        return process.returncode is None and text in process.output()
+
+    def kill(self) -> None:
+        """SIGKILL, at this very moment."""
+        self._process.send(signal.SIGKILL)
+
+    def stop(self, within_s: float) -> int:
+        """SIGTERM, and start it no more; returns how it ended."""
+        self._stopping.set()
+        return self._process.stop(signal.SIGTERM, within_s)
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self._stopping.set()
+        self._process.kill()
+        self._thread.join(10)
+        self._process.kill()
+
+    def _keep(self) -> None:
+        while True:
+            ended = self._process.popen.wait()
+            if self._stopping.is_set():
+                return
+            self.endings[ended] += 1
+            self._stopping.wait(RESTART_AFTER_S)
+            if not self._stopping.is_set():
+                self._process = self._start()
+
+    def _start(self) -> Process:
+        log = self._folder / f"{self.name}.{sum(self.endings.values())}.log"
+        with log.open("wb") as out:
+            popen = subprocess.Popen(
+                self._command,
+                env=self._env,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return Process(self.name, popen, log)
