@@ -205,7 +205,8 @@ class Buffer:
 
     def begin(self, batch_id: str, token: str) -> Claim | None:
         """Begin a batch that was claimed for us, under a new token; None when it is not ours."""
-        args = (batch_id, token, token_hex(8), self._lease_ms)
+        rate = self.destination.requests_per_s
+        args = (batch_id, token, token_hex(8), self._lease_ms, rate)
         return self._claim_and_read("begin", batch_id, args)
 
     def _claim_and_read(self, name: str, batch_id: str, args: Sequence[Any]) -> Claim | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
+import orjson
 import pytest
 import redis
 
 from support.pipeline import QUICK, stored_event
+from support.polling import poll_until
+from worker import keys
 from worker.buffer import Buffer, Claim
 from worker.records import EVENT
 from worker.retry import Settle
@@ -92,3 +96,28 @@ def test_a_retry_takes_a_slot_of_its_own(every_redis: redis.Redis) -> None:
     assert second
     assert second.batch == first.batch
     assert slot_ms(second) - slot_ms(first) >= 500
+
+
+def test_a_missed_slot_is_made_up_for_by_another(every_redis: redis.Redis) -> None:
+    """Messages that a busy worker held up are not all sent at once when it is free again."""
+    buffer = buffer_of(every_redis, 100, 3)
+    held_up = [claim for _ in range(3) if (claim := buffer.claim(begun=False))]
+    slots = [first_slot_ms(every_redis, claim) for claim in held_up]
+    every_redis.hset(keys.state(buffer.destination.name), "rate_at", 0)
+    poll_until(lambda: now_ms(every_redis) > slots[-1] + 60, 5, "all their slots are past")
+    begun = [buffer.begin(claim.batch, claim.token) for claim in held_up]
+    later = [slot_ms(claim) for claim in begun if claim]
+    assert later[0] > slots[-1]
+    assert all(second - first >= 10 for first, second in pairwise(later))
+
+
+def first_slot_ms(client: redis.Redis, claim: Claim) -> float:
+    """The slot that a claim was given, in epoch milliseconds."""
+    raw: Any = client.hget(keys.batches(QUICK.name), claim.batch)
+    return float(orjson.loads(raw)["slot"])
+
+
+def now_ms(client: redis.Redis) -> float:
+    """Redis' own clock, in epoch milliseconds."""
+    seconds, microseconds = client.time()
+    return seconds * 1000 + microseconds / 1000

@@ -1,6 +1,7 @@
 -- Begin to send a batch that was claimed for us: renew its lease under a token of our own.
 -- KEYS[1]  the destination's base key
--- ARGV     batch id; the token it was claimed under; new token; lease ms
+-- ARGV     batch id; the token it was claimed under; new token; lease ms;
+--          requests per second (0: no limit)
 -- Returns  {batch id, batch as JSON}, or nil when the token is stale (the batch was
 --          settled, or its lease ran out and was given to another), or when the destination was
 --          stopped in between: then the batch waits again.
@@ -19,6 +20,13 @@ if status and status ~= 'running' then
   redis.call('ZREM', base .. ':leases', id)
   schedule(id, batch, now)
   return nil
+end
+-- A slot missed on the way here is made up for by another: messages that a busy worker held up
+-- would else all be sent at once.
+local rate = tonumber(ARGV[5])
+if rate > 0 and now - (batch.slot or 0) > LATE_MS then
+  batch.slot = next_slot(now)
+  take_slot(batch.slot, rate)
 end
 lease(id, batch, ARGV[3], tonumber(ARGV[4]), true, now)
 return describe(id, batch)

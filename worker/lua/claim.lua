@@ -20,7 +20,7 @@ end
 if load_batch(id) then return nil end -- claimed before, and its lease has run out since
 
 local state = redis.call('HMGET', base .. ':state', 'status', 'concurrency', 'open_at',
-                         'failures', 'max_bytes', 'rate_at', 'cursor')
+                         'failures', 'max_bytes', 'cursor')
 if state[1] and state[1] ~= 'running' then return nil end
 if now < (tonumber(state[3]) or 0) then return nil end
 -- With a failure not yet followed by a success, one request at a time finds out.
@@ -28,16 +28,14 @@ local allowed = (tonumber(state[4]) or 0) > 0 and 1 or math.min(tonumber(state[2
 if redis.call('ZCARD', base .. ':leases') >= allowed then return nil end
 max_bytes = math.min(max_bytes, tonumber(state[5]) or max_bytes)
 
--- The slots of requests are 1/rate apart, and 5 % more: no second holds more than `rate` of them
--- even when some take up to 50 ms longer on their way than others. Unused slots are not made up
--- for. Slots are given out for a second ahead, which is the time between two drains.
-local LOOSER, AHEAD_MS = 1.05, 1000
-local slot = math.max(now, tonumber(state[6]) or 0)
-if rate > 0 and slot - now >= AHEAD_MS then return nil end
+-- Slots are given out for a second ahead, which is the time between two drains.
+local AHEAD_MS = 1000
+local slot = rate > 0 and next_slot(now) or nil
+if slot and slot - now >= AHEAD_MS then return nil end
 
 local function take_place()
   work_when_full()
-  if rate > 0 then redis.call('HSET', base .. ':state', 'rate_at', slot + 1000 * LOOSER / rate) end
+  if slot then take_slot(slot, rate) end
 end
 
 local due = redis.call('ZRANGEBYSCORE', base .. ':retries', '-inf', now, 'LIMIT', 0, 1)[1]
@@ -45,7 +43,7 @@ if due then
   take_place()
   redis.call('ZREM', base .. ':retries', due)
   local batch = load_batch(due)
-  batch.slot = rate > 0 and slot or nil
+  batch.slot = slot
   lease(due, batch, token, lease_ms, begun, now)
   return describe(due, batch)
 end
@@ -144,7 +142,7 @@ local function take(kind, size, ordered, open)
     if full or taken >= size then break end
   end
   local batch = {kind = kind, size = taken, attempt = 0, deaths = 0, first = now, error = '',
-                 parts = ordered and parts or nil, slot = rate > 0 and slot or nil}
+                 parts = ordered and parts or nil, slot = slot}
   redis.call('HINCRBY', base .. ':state', 'buffered', -taken)
   lease(id, batch, token, lease_ms, begun, now)
   return describe(id, batch)
@@ -152,7 +150,7 @@ end
 
 -- Kinds take turns.
 local kinds = (#ARGV - 9) / 3
-local cursor = tonumber(state[7]) or 0
+local cursor = tonumber(state[6]) or 0
 for turn = 0, kinds - 1 do
   local at = (cursor + turn) % kinds
   local kind, size, ordered = ARGV[10 + at * 3], tonumber(ARGV[11 + at * 3]), ARGV[12 + at * 3] == '1'

@@ -104,6 +104,19 @@ local function describe(id, batch)
   return {id, cjson.encode(batch)}
 end
 
+-- Requests per second, over all processes: each request has a slot. Slots are 1/rate apart, and
+-- 5 % more: no second holds more than `rate` of them even when some take up to 50 ms longer on
+-- their way than others. Unused slots are not made up for.
+local LOOSER, LATE_MS = 1.05, 50
+
+local function next_slot(now)
+  return math.max(now, tonumber(redis.call('HGET', base .. ':state', 'rate_at')) or 0)
+end
+
+local function take_slot(slot, rate)
+  redis.call('HSET', base .. ':state', 'rate_at', slot + 1000 * LOOSER / rate)
+end
+
 -- The layouts of an ordered kind, oldest first, as {first partition, count}.
 local function layouts(kind)
   local found = {}
