@@ -97,8 +97,3 @@ def unpack(stored: bytes) -> StoredRecord:
 def body_of(stored: bytes) -> bytes:
     """The bytes to send."""
     return stored[stored.index(b"\n") + 1 :]
-
-
-def tally_key(stored: bytes) -> bytes:
-    """Day and escaped name, as the header has them: what deliveries are counted by."""
-    return stored[ID_LENGTH + 1 : stored.index(b"\n")]

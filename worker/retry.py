@@ -139,12 +139,15 @@ def _by_verdicts(
             return Verdict(Outcome.DEAD, verdict.reason, verdict.code, verdict.error)
         return verdict
 
+    unconfirmed = 0
     if verdicts.count(verdicts[0]) == len(verdicts):
         usual, named = closed(verdicts[0]), []
+        if verdicts[0].reason == UNCONFIRMED:
+            unconfirmed = len(verdicts)
     else:
         open_or_dead = [(at, v) for at, v in enumerate(verdicts, 1) if v is not DELIVERED]
         usual, named = DELIVERED, [(at, closed(verdict)) for at, verdict in open_or_dead]
-    unconfirmed = sum(verdict.reason == UNCONFIRMED for verdict in verdicts)
+        unconfirmed = sum(verdict.reason == UNCONFIRMED for _, verdict in open_or_dead)
     return Settle(usual, named, delay_ms=delay_ms, ambiguous=0 if last or once else unconfirmed)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from worker import batching
 from worker.buffer import new_id
-from worker.records import accepted_at_ms, body_of, canonical_id, day_of, pack, tally_key, unpack
+from worker.records import accepted_at_ms, body_of, canonical_id, day_of, pack, unpack
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -24,7 +24,9 @@ def test_a_record_comes_back_as_it_was_packed(name: str, body: bytes) -> None:
     taken = unpack(stored)
     assert (taken.id, taken.day, taken.name, taken.body) == (record_id, "20261121", name, body)
     assert body_of(stored) == body
-    assert tally_key(stored).startswith(b"20261121 ")
+    assert batching.bodies([stored]) == [body]
+    assert batching.ids([stored]).hex() == record_id
+    assert all(key.startswith(b"20261121 ") for key in batching.tallies([stored]))
 
 
 def test_an_id_carries_the_time_of_acceptance_in_either_spelling() -> None:
