@@ -1,0 +1,178 @@
+"""Failures from outside: real processes, against vendors that refuse, hang, or are busy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from support.pipeline import identities
+from support.plays import silence, status
+from support.polling import poll_until
+from support.processes import Process, Processes
+from support.vendor import LoopbackVendor, usual
+from worker import Producer
+from worker.buffer import Buffer, Status
+from worker.connections import operator_client
+from worker.settings import Settings
+
+PASSCODE = "PASS-PASS-PASS"
+DESTINATION = """
+[destinations.{name}]
+vendor = "clevertap"
+account_id = "{name}"
+passcode = "${{CLEVERTAP_PASSCODE}}"
+base_url = "{base_url}"
+max_wait_s = 0.2
+request_timeout_s = 10
+lease_s = 20
+[destinations.{name}.kinds.event]
+batch_records = {batch_records}
+"""
+
+
+class System:
+    """Some destinations with a vendor each, and the processes that deliver to them."""
+
+    def __init__(self, redis_url: str, processes: Processes, folder: Path) -> None:
+        self.redis_url = redis_url
+        self.processes = processes
+        self.file = folder / "destinations.toml"
+        self.vendors: dict[str, LoopbackVendor] = {}
+
+    def add(self, name: str, batch_records: int = 1000) -> LoopbackVendor:
+        """One more destination; before anything is started."""
+        vendor = self.vendors[name] = LoopbackVendor()
+        with self.file.open("a") as file:
+            base_url = vendor.base_url
+            file.write(
+                DESTINATION.format(name=name, base_url=base_url, batch_records=batch_records)
+            )
+        return vendor
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment of all our processes."""
+        return {
+            "REDIS_URL": self.redis_url,
+            "INGEST_DESTINATIONS": str(self.file),
+            "CLEVERTAP_PASSCODE": PASSCODE,
+        }
+
+    def start(self, workers: int = 1) -> list[Process]:
+        """Start a beat and so many workers; returns the workers, ready."""
+        pidfile = f"--schedule={self.processes.folder / 'beat'}"
+        self.processes.start("beat", pidfile, "--pidfile=", env=self.env)
+        started = [
+            self.processes.start("worker", "-n", f"w{at}@test", env=self.env)
+            for at in range(workers)
+        ]
+        for worker in started:
+            worker.wait_for("ready")
+        return started
+
+    def send(self, destination: str, names: list[str]) -> None:
+        """Accept an event of each identity."""
+        records = [
+            {"identity": name, "type": "event", "evtName": "Viewed", "evtData": {}}
+            for name in names
+        ]
+        Producer.from_env(self.env).send_many(records, destination=destination)
+
+    def status(self, destination: str) -> Status:
+        """Where the records are; that they add up is asserted each time."""
+        settings = Settings.from_env(self.env).destination(destination)
+        with operator_client(self.redis_url) as client:
+            found = Buffer(client, settings).status()
+        assert all(places.adds_up for places in found.kinds.values()), found
+        return found
+
+    def delivered(self, destination: str) -> int:
+        """The number of events delivered."""
+        return self.status(destination).kinds["event"].totals["delivered"]
+
+
+@pytest.fixture
+def system(redis_url: str, processes: Processes, tmp_path: Path) -> Iterator[System]:
+    """A system whose destinations a test adds."""
+    made = System(redis_url, processes, tmp_path)
+    yield made
+    for vendor in made.vendors.values():
+        vendor.close()
+
+
+def test_a_destination_that_is_down_slow_or_denied_delays_no_other(system: System) -> None:
+    """With one vendor silent, one denying, one down, the fourth gets all at once."""
+    system.add("silent").usual = silence
+    system.add("denied").usual = status(401)
+    system.add("down").refuse()
+    well = system.add("well")
+    for name in system.vendors:
+        system.send(name, identities(5000))
+    worker = system.start()[0]
+    began_s = time.monotonic()
+    poll_until(lambda: system.delivered("well") == 5000, 30, "the one that is well is served")
+    assert well.taken == dict.fromkeys(identities(5000), 1)
+
+    # And so it goes on, while the others go on failing: new records wait for nobody.
+    poll_until(lambda: system.status("denied").state == "parked", 10, "the denied one is parked")
+    system.send("well", ["late"])
+    poll_until(lambda: well.taken["late"], 8, "a new record is served")
+    assert time.monotonic() - began_s < 30
+    for name in ("silent", "denied", "down"):
+        assert system.status(name).kinds["event"].open == 5000
+    assert PASSCODE not in worker.output()
+
+
+def test_a_parked_destination_comes_back_by_itself(system: System) -> None:
+    """Denied, it stops, says what to do, burns nothing; when the probe passes, all is delivered."""
+    vendor = system.add("main")
+    vendor.usual = status(401, "Account ID is not valid")
+    with system.file.open("r+") as file:
+        text = file.read().replace("max_wait_s", "probe_interval_s = 1\nmax_wait_s")
+        file.seek(0)
+        file.write(text)
+    system.send("main", identities(3500))
+    worker = system.start()[0]
+    poll_until(lambda: system.status("main").state == "parked", 20, "it is parked")
+    reason = system.status("main").reason or ""
+    assert reason.startswith("401: Account ID is not valid; check its credentials")
+    worker.wait_for("destination parked: check its credentials and address")
+
+    def dry_runs() -> int:
+        return sum(each.dry_run for each in list(vendor.requests))
+
+    poll_until(lambda: dry_runs() >= 2, 20, "probes ask again and again")
+    places = system.status("main").kinds["event"]
+    assert (places.open, places.dead, sum(vendor.taken.values())) == (3500, 0, 0)
+    uploads = len(vendor.uploads)
+    assert uploads <= system.status("main").concurrency
+
+    vendor.usual = usual
+    poll_until(lambda: system.delivered("main") == 3500, 20, "all is delivered")
+    assert vendor.taken == dict.fromkeys(identities(3500), 1)
+    assert system.status("main").state == "running"
+    worker.wait_for("destination taken up again: a probe passed")
+    assert PASSCODE not in worker.output()
+
+
+def test_two_workers_share_what_an_account_bears(system: System) -> None:
+    """Two processes together find a vendor's limit, use it, and are seldom refused."""
+    vendor = system.add("main", batch_records=10)
+    vendor.limit, vendor.latency_s = 6, 0.1
+    names = identities(8000)
+    system.send("main", names)
+    system.start(workers=2)
+    poll_until(lambda: system.status("main").concurrency >= 6, 20, "the limit is found")
+    warm = len(vendor.requests)
+    began_s = time.monotonic()
+    poll_until(lambda: system.delivered("main") == 8000, 60, "all is delivered", every_s=0.2)
+    took_s = time.monotonic() - began_s
+    seen = [each.status for each in vendor.requests[warm:]]
+    used = seen.count(200) * vendor.latency_s / (vendor.limit * took_s)
+    print(f"used {used:.3f}, refused {seen.count(429)}/{len(seen)}")  # noqa: T201
+    assert used >= 0.6
+    assert seen.count(429) <= 0.01 * len(seen) + 3
+    assert vendor.taken == dict.fromkeys(names, 1)
