@@ -11,8 +11,13 @@ from datetime import datetime
 from typing import Any, NoReturn, Self
 
 import redis
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    RedisError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError
 
 from . import keys
 from .address import redis_url
@@ -32,7 +37,9 @@ def _raise(error: RedisError, destination: Destination) -> NoReturn:
     # Redis 6.2 wraps what a command inside a script raises into an error of the script.
     if isinstance(error, OutOfMemoryError) or "-OOM " in str(error):
         raise BufferFull(f"{destination.name}: Redis is out of memory") from error
-    connected = " connecting to " not in str(error)
+    # LOADING and a refused password are answers, though redis-py calls them connection errors.
+    answered = isinstance(error, BusyLoadingError | AuthenticationError)
+    connected = " connecting to " not in str(error) and not answered
     lost = isinstance(error, RedisConnectionError | redis.TimeoutError) and connected
     raise BufferUnavailable(
         f"{destination.name}: Redis did not take the record ({type(error).__name__})", sent=lost
