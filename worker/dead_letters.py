@@ -143,7 +143,7 @@ class DeadLetters:
     def find(self, record_id: str, last: Mapping[str, str] | None = None) -> DeadLetter | None:
         """The dead letter of a record (32 hex digits), or None; up to ``last`` of each kind."""
         last = dict.fromkeys(self.destination.kinds, "+") if last is None else last
-        begins = max(0, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)
+        begins = max(1, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)  # 0-0 is no end to Redis
         # Nearly always it died after it was accepted. The other stretch is for clocks gone wrong.
         for stretch in ((f"{begins}-0", None), ("-", f"({begins}-0")):
             for kind, newest in last.items():

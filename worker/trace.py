@@ -156,7 +156,7 @@ class Trace:
 
     def _delivered(self, record_id: str) -> Delivered | None:
         """The settlement that delivered it: after its acceptance, unless a clock was wrong."""
-        accepted = f"{max(0, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)}-0"
+        accepted = f"{max(1, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)}-0"
         for newest, oldest in (("+", accepted), (f"({accepted}", "-")):
             if entry := self._settlement(record_id, newest, oldest):
                 return self._delivery(entry)
