@@ -15,6 +15,8 @@ pytest_plugins = [
     "support.processes",
     "support.services",
     "support.chance",
+    "support.gateway",
+    "support.npm",
     "support.vendor",
     "support.pipeline",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 BUILT_IN: Mapping[str, str] = {
+    "web": "python -m worker.gateway",
     "worker": "celery -A worker.app worker --loglevel=INFO --without-gossip --without-mingle",
     "beat": "celery -A worker.app beat --loglevel=INFO",
     # The checkout's config/flower.py sees to the login; without it, Flower reads
@@ -36,10 +37,12 @@ def read(text: str) -> dict[str, str]:
 
 
 def _runnable(words: list[str], folder: Path) -> list[str]:
-    """With this Python's own celery, and with the files it names found beside the Procfile."""
+    """With this Python and its celery, and with the files it names found beside the Procfile."""
     words = [_absolute(word, folder) for word in words]
     if words[0] == "celery":
         return [sys.executable, "-m", *words]
+    if words[0] == "python":
+        return [sys.executable, *words[1:]]
     return words
 
 

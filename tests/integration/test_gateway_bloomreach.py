@@ -1,0 +1,214 @@
+"""What Bloomreach's clients are answered by the gateway, over a real Redis."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import orjson
+import pytest
+
+from support.gateway import PROJECT, Answer, Door, DoorFactory, ask, tracked
+
+CUSTOMER = {"customer_ids": {"registered": "42"}, "properties": {"name": "A"}}
+NOBODY = tracked(customer_ids={})
+
+
+def command(name: str, data: Any, command_id: Any = None) -> dict[str, Any]:
+    """One of a batch's commands."""
+    made = {"name": name, "data": data}
+    return made if command_id is None else {**made, "command_id": command_id}
+
+
+def test_an_event_and_a_customer_are_taken(door: Door) -> None:
+    """Each single call is answered as the vendor does, after its record is in Redis."""
+
+    async def talk(door: Door) -> list[Answer]:
+        return [
+            await door.track("customers/events", tracked()),
+            await door.track("customers", CUSTOMER),
+        ]
+
+    for answer in door.run(talk):
+        assert (answer.status, answer.json()) == (200, {"errors": [], "success": True})
+    (event,) = door.buffered("event", "bloomreach")
+    (customer,) = door.buffered("profile", "bloomreach")
+    assert event["event_type"] == "viewed"
+    assert customer["properties"] == {"name": "A"}
+    assert abs(event["timestamp"] - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("customers/events", NOBODY),
+        ("customers/events", {**tracked(), "event_type": None}),
+        ("customers/events", CUSTOMER),
+        ("customers/events", tracked(timestamp=1_700_000_000_000)),
+        ("customers", tracked()),
+        ("customers", {**CUSTOMER, "properties": []}),
+        ("customers", {}),
+    ],
+)
+def test_a_refused_record_is_told_and_not_enqueued(
+    door: Door, name: str, record: dict[str, Any]
+) -> None:
+    """HTTP 200 with success false and the rules in words; another call's record is refused too."""
+
+    async def talk(door: Door) -> Answer:
+        return await door.track(name, record)
+
+    answer = door.run(talk)
+    told = answer.json()
+    assert (answer.status, told["success"]) == (200, False)
+    assert told["errors"]
+    assert all(isinstance(each, str) for each in told["errors"])
+    assert door.buffered("event", "bloomreach") + door.buffered("profile", "bloomreach") == []
+
+
+def test_a_batch_is_answered_in_order_with_command_ids(door: Door) -> None:
+    """A result for each command, in order, with its id; the refused cost the others nothing."""
+    commands = [
+        command("customers/events", tracked("1"), "a"),
+        command("customers/events", NOBODY, "b"),
+        command("system/time", None, 7),
+        command("customers", CUSTOMER),
+        command("unknown", {}, "d"),
+        command("customers", None, "e"),
+        {"command_id": "f"},
+    ]
+
+    async def talk(door: Door) -> Answer:
+        return await door.track("batch", {"commands": commands, "sdk": "x"})
+
+    answer = door.run(talk)
+    told = answer.json()
+    results = told["results"]
+    assert (answer.status, told["success"]) == (200, True)
+    assert [each["success"] for each in results] == [True, False, True, True, False, False, False]
+    assert [each.get("command_id") for each in results] == ["a", "b", 7, None, "d", "e", "f"]
+    assert abs(results[2]["time"] - time.time()) < 60
+    assert told["start_time"] <= told["end_time"]
+    assert len(door.buffered("event", "bloomreach")) == 1
+    assert len(door.buffered("profile", "bloomreach")) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "Invalid JSON"),
+        (b"[]", "Invalid JSON"),
+        (b"{}", "No commands"),
+        (b'{"commands":[]}', "No commands"),
+        (b'{"commands":5}', "Invalid JSON"),
+        (b'{"commands":[{},5]}', "Invalid JSON"),
+        (
+            orjson.dumps({"commands": [command("customers", CUSTOMER)] * 51}),
+            "Too many commands, the limit is 50",
+        ),
+    ],
+)
+def test_a_malformed_batch_is_refused_whole(door: Door, body: bytes, text: str) -> None:
+    """400 in the vendor's words, and nothing enqueued."""
+
+    async def talk(door: Door) -> Answer:
+        return await door.track("batch", body)
+
+    answer = door.run(talk)
+    assert (answer.status, answer.json()) == (400, {"success": False, "message": text})
+    assert door.buffered("profile", "bloomreach") == []
+
+
+def test_fifty_commands_are_one_batch(door: Door) -> None:
+    """The vendor's limit is ours: 50 commands are taken."""
+    commands = [command("customers/events", tracked(str(n)), n) for n in range(50)]
+
+    async def talk(door: Door) -> Answer:
+        return await door.track("batch", {"commands": commands})
+
+    results = door.run(talk).json()["results"]
+    assert [(each["success"], each["command_id"]) for each in results] == [
+        (True, number) for number in range(50)
+    ]
+    assert len(door.buffered("event", "bloomreach")) == 50
+
+
+def basic(public: str, secret: str) -> str:
+    """An Authorization header of the private kind."""
+    return "Basic " + base64.b64encode(f"{public}:{secret}".encode()).decode()
+
+
+def test_each_way_to_show_a_key_is_taken(door: Door) -> None:
+    """The key is Basic's secret, Basic's only word, a Token, or a bearer token."""
+
+    async def talk(door: Door) -> list[int]:
+        shown = (
+            basic("any-id", door.key),
+            basic(door.key, ""),
+            f"Token {door.key}",
+            f"token {door.key}",
+            f"Bearer {door.key}",
+        )
+        asked = [await door.track("system/time", b"", "GET", Authorization=each) for each in shown]
+        return [each.status for each in asked]
+
+    assert door.run(talk) == [200] * 5
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ("", "Access key not provided"),
+        ("Basic", "Access key not provided"),
+        ("Basic !!!", "Access key not provided"),
+        (basic("", ""), "Access key not provided"),
+        ("Basic " + base64.b64encode(b"\xff:\xff").decode(), "Access key not provided"),
+        ("Digest x", "Access key not provided"),
+        ("Token wrong", "access key not found"),
+        (basic("id", "wrong"), "access key not found"),
+    ],
+)
+def test_who_shows_no_key_of_ours_is_refused(door: Door, shown: str, text: str) -> None:
+    """401 in the vendor's words."""
+
+    async def talk(door: Door) -> Answer:
+        return await door.track("customers", CUSTOMER, Authorization=shown)
+
+    answer = door.run(talk)
+    assert (answer.status, answer.json()) == (401, {"success": False, "error": text})
+    assert door.buffered("profile", "bloomreach") == []
+
+
+def test_a_project_that_is_known_must_be_named(door_of: DoorFactory) -> None:
+    """Where the project's token is configured, another one is a mistake and refused."""
+    door = door_of(BLOOMREACH_PROJECT_TOKEN="tok-1", BLOOMREACH_API_KEY_ID="id")
+
+    async def talk(door: Door) -> list[int]:
+        headers = {"Authorization": f"Token {door.key}"}
+        path = PROJECT.replace("bloomreach", "{}") + "/system/time"
+        asked = [
+            await ask(door.app, "GET", path.format(token), headers=headers)
+            for token in ("tok-1", "bloomreach", "tok-2")
+        ]
+        return [each.status for each in asked]
+
+    assert door.run(talk) == [200, 200, 400]
+
+
+def test_the_vendors_own_credentials_are_taken_only_when_allowed(door_of: DoorFactory) -> None:
+    """An unchanged client's own API key works only where the operator says so."""
+    own = {
+        "BLOOMREACH_PROJECT_TOKEN": "bloomreach",
+        "BLOOMREACH_API_KEY_ID": "id",
+        "BLOOMREACH_API_SECRET": "own-secret",
+    }
+
+    async def talk(door: Door) -> list[int]:
+        shown = (basic("id", "own-secret"), basic("other", "own-secret"), "Token own-secret")
+        asked = [await door.track("system/time", b"", "GET", Authorization=each) for each in shown]
+        return [each.status for each in asked]
+
+    assert door_of(**own).run(talk) == [401, 401, 401]
+    allowed = door_of(**own, INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS="1")
+    assert allowed.run(talk) == [200, 401, 401]

@@ -1,0 +1,231 @@
+"""The gateway as the Procfile runs it: a process of its own, real sockets, a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import signal
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+import httpx
+import orjson
+import pytest
+import redis
+
+from support.gateway import (
+    PROJECT,
+    Served,
+    ServedFactory,
+    buffered,
+    event,
+    tracked,
+)
+from support.polling import poll_until
+from support.processes import procfile
+from support.redis_servers import RedisFactory
+from worker.connections import worker_client
+from worker.gateway.producer_keys import KeyTable
+
+IDENTITY = "jane.doe@example.com"
+
+
+def shown(key: str, **more: str) -> dict[str, str]:
+    """The headers of CleverTap's clients."""
+    named = {name.replace("_", "-"): value for name, value in more.items()}
+    return {"X-CleverTap-Account-Id": "ACC", "X-CleverTap-Passcode": key, **named}
+
+
+@pytest.fixture
+def key(redis_client: redis.Redis) -> str:
+    """A producer's key."""
+    return KeyTable(redis_client).create("shop")
+
+
+def test_the_procfile_runs_it() -> None:
+    """`web` is the command that these tests start."""
+    assert procfile()["web"] == ["python", "-m", "worker.gateway"]
+
+
+def test_records_go_from_socket_to_redis(
+    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str
+) -> None:
+    """Both vendors' calls, folded and plain, arrive; an answer names no server software."""
+    gateway = served_by(redis_url)
+    body = orjson.dumps({"d": [event()]})
+    plain = gateway.ask("POST", "/1/upload", headers=shown(key), body=body)
+    folded = gateway.ask(
+        "POST",
+        "/1/upload",
+        headers=shown(key, Content_Encoding="gzip"),
+        body=gzip.compress(body),
+    )
+    tracking = gateway.ask(
+        "POST",
+        f"{PROJECT}/customers/events",
+        headers={"Authorization": f"Token {key}"},
+        body=orjson.dumps(tracked()),
+    )
+    assert [plain.status, folded.status, tracking.status] == [200, 200, 200]
+    assert "server" not in plain.headers
+    assert len(buffered(redis_client)) == 2
+    assert len(buffered(redis_client, "event", "bloomreach")) == 1
+
+
+def test_a_log_holds_no_key_no_record_and_no_query(
+    served_by: ServedFactory, redis_url: str, key: str
+) -> None:
+    """With a line for every request, none has what a request brought, refused ones included."""
+    gateway = served_by(redis_url, INGEST_GATEWAY_ACCESS_LOG="all")
+    for target in (
+        f"/1/upload?email={IDENTITY}",
+        f"/1/{IDENTITY}",
+        f"/track/v2/projects/{IDENTITY}/batch",
+    ):
+        for body in (orjson.dumps({"d": [event(IDENTITY), event(IDENTITY, ts=0)]}), b"{jane.doe"):
+            gateway.ask("POST", target, headers=shown(key, X_Note=IDENTITY), body=body)
+            gateway.ask("POST", target, headers=shown("wrong-key-of-jane.doe"), body=body)
+    log = poll_until(
+        lambda: log if (log := gateway.process.output()).count("method=") >= 12 else "",
+        what="all requests are logged",
+    )
+    assert "/1/upload" in log
+    assert "producer=shop" in log
+    assert "jane" not in log
+    assert key not in log
+
+
+def test_errors_alone_are_logged_unless_told_otherwise(
+    served_by: ServedFactory, redis_url: str, key: str
+) -> None:
+    """A request that went well leaves no line; one that was refused does."""
+    gateway = served_by(redis_url)
+    gateway.ask("POST", "/1/upload", headers=shown(key), body=orjson.dumps({"d": [event()]}))
+    gateway.ask("POST", "/1/upload", headers=shown(key), body=b"{")
+    log = gateway.process.wait_for("method=")
+    assert log.count("method=") == 1
+    assert "status=400" in log
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    served_by: ServedFactory, redis_url: str, key: str
+) -> None:
+    """408, and the connection ends, when a client stops in the middle of a body."""
+    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="0.2")
+    head = "".join(f"{name}: {value}\r\n" for name, value in shown(key).items())
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
+        connection.sendall(
+            f"POST /1/upload HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 100\r\n\r\n{{".encode()
+        )
+        got = b""
+        while part := connection.recv(65536):
+            got += part
+    assert got.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "request_line", ["nonsense", "POST /1/upload HTTP/9.9", "POST  HTTP/1.1", "\x00\x01"]
+)
+def test_what_is_no_http_is_refused(
+    served_by: ServedFactory, redis_url: str, request_line: str
+) -> None:
+    """A malformed request line gets a 4xx or a closed connection, and the server lives on."""
+    gateway = served_by(redis_url)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
+        connection.sendall(f"{request_line}\r\nHost: x\r\n\r\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+        got = connection.recv(65536)
+    assert got == b"" or got.startswith(b"HTTP/1.1 4")
+    assert gateway.ask("GET", "/healthz").status == 200
+
+
+def test_a_wrong_setting_is_told_before_it_listens(served_by: ServedFactory) -> None:
+    """The process ends with the setting's name and the rule."""
+    with pytest.raises(AssertionError, match="INGEST_GATEWAY_MAX_DEPTH: must be at most"):
+        served_by("redis://127.0.0.1:1/0", INGEST_GATEWAY_MAX_DEPTH="1000")
+
+
+def test_without_redis_it_lives_and_says_so(served_by: ServedFactory) -> None:
+    """/healthz stays 200, /readyz and uploads are 503 with Retry-After."""
+    gateway = served_by("redis://127.0.0.1:1/0")
+    upload = gateway.ask("POST", "/1/upload", headers=shown("any"), body=b'{"d":[]}')
+    ready = gateway.ask("GET", "/readyz")
+    assert gateway.ask("GET", "/healthz").status == 200
+    assert (upload.status, ready.status) == (503, 503)
+    assert upload.headers["retry-after"] == ready.headers["retry-after"] == "1"
+    assert "nothing was accepted" in upload.json()["error"]
+
+
+def test_requests_under_way_are_answered_at_the_end(
+    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str
+) -> None:
+    """After SIGTERM the process ends well, and what it acknowledged is in Redis."""
+    gateway = served_by(redis_url)
+    told = asyncio.run(_load(gateway, key, lambda: gateway.process.send(signal.SIGTERM)))
+    assert gateway.process.popen.wait(30) in {0, -signal.SIGTERM}
+    assert_all_in_redis(redis_client, told)
+
+
+def test_redis_killed_under_load_costs_only_refusals(
+    served_by: ServedFactory, redis_factory: RedisFactory
+) -> None:
+    """Nothing but 200 and 503 is answered, and what was acknowledged is there after its restart."""
+    server = redis_factory()
+    with worker_client(server.url) as client:
+        key = KeyTable(client).create("shop")
+        gateway = served_by(server.url)
+        told = asyncio.run(_load(gateway, key, server.kill))
+        server.start()
+        assert_all_in_redis(client, told)
+        assert set(told.values()) == {200, 503}
+        body = orjson.dumps({"d": [event("afterwards")]})
+
+        def taken_again() -> bool:
+            answer = gateway.ask("POST", "/1/upload", headers=shown(key), body=body)
+            assert answer.status in {200, 503}
+            return answer.status == 200
+
+        poll_until(taken_again, 20, "records are taken again")
+
+
+def assert_all_in_redis(client: redis.Redis, told: dict[str, int]) -> None:
+    """What was acknowledged is in Redis, once; at most what was not answered beside it is too."""
+    taken = Counter(each["identity"] for each in buffered(client))
+    acknowledged = {identity for identity, status in told.items() if status == 200}
+    assert acknowledged
+    assert acknowledged <= set(taken)
+    assert max(taken.values()) == 1
+
+
+async def _load(gateway: Served, key: str, strike: Callable[[], object]) -> dict[str, int]:
+    """Upload single events from many clients; strike in the middle; the status of each, or 0."""
+    told: dict[str, int] = {}
+    warm, struck = asyncio.Event(), asyncio.Event()
+    headers = shown(key)
+
+    async def client(number: int, http: httpx.AsyncClient) -> None:
+        for turn in range(200):
+            if struck.is_set() and turn > 100:
+                return
+            identity = f"{number}-{turn}"
+            body = orjson.dumps({"d": [event(identity)]})
+            try:
+                answer = await http.post("/1/upload", content=body, headers=headers)
+            except httpx.TransportError:
+                told[identity] = 0
+                if gateway.process.returncode is not None:
+                    return
+            else:
+                told[identity] = answer.status_code
+                if len(told) >= 200:
+                    warm.set()
+
+    async def striker() -> None:
+        await warm.wait()
+        await asyncio.to_thread(strike)
+        struck.set()
+
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30, trust_env=False) as http:
+        await asyncio.gather(striker(), *(client(number, http) for number in range(16)))
+    return told

@@ -1,0 +1,143 @@
+"""`take`: several requests' records in one step, of each request all or none, on every Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+
+from worker import keys
+from worker.buffer import Buffer, new_id
+from worker.desk import Call
+from worker.gateway.orders import FULL, MEMORY_FULL, OTHER_REQUEST, Once, Order, arguments
+from worker.records import EVENT, PROFILE, pack
+from worker.scripts import script
+from worker.settings import Destination, Kind
+
+MAIN = Destination(
+    name="main",
+    vendor="clevertap",
+    kinds={EVENT: Kind(1000), PROFILE: Kind(100, partitions=4)},
+    max_buffered=10,
+)
+
+
+def call(kind: str, *names: str) -> Call:
+    """The records of one kind, one for each name."""
+    made = Call(kind)
+    for name in names:
+        made.identities.append(name.encode())
+        made.stored.append(pack(new_id(), "", "", name.encode()))
+    return made
+
+
+def take(client: redis.Redis, *orders: Order, token: str | None = None) -> list[Any]:
+    """Run the script."""
+    args = arguments(MAIN, token or new_id(), orders)
+    answer: list[Any] = script("take").run(client, keys.base("main"), *args)
+    return answer
+
+
+def once(key: str, fingerprint: str = "f") -> Once:
+    """An idempotency key."""
+    return Once(key, fingerprint.ljust(32, "0"))
+
+
+def buffered(client: redis.Redis) -> dict[str, int]:
+    """How many records each kind has, as the worker's own status counts them."""
+    status = Buffer(client, MAIN).status()
+    assert all(places.adds_up for places in status.kinds.values())
+    return {kind: places.buffered for kind, places in status.kinds.items()}
+
+
+def test_each_request_is_taken_whole_or_not_at_all(every_redis: redis.Redis) -> None:
+    """One that does not fit takes nothing and keeps no smaller one behind it out."""
+    answers = take(
+        every_redis,
+        Order([call(EVENT, *"abcdef"), call(PROFILE, "a")]),
+        Order([call(EVENT, "g"), call(PROFILE, *"bcd")]),
+        Order([call(PROFILE, *"bcd")]),
+        Order([call(EVENT, "z")]),
+    )
+    assert answers == [1, FULL, 1, FULL]
+    assert buffered(every_redis) == {EVENT: 6, PROFILE: 4}
+
+
+def test_ordered_records_lie_where_accept_puts_them(every_redis: redis.Redis) -> None:
+    """Both scripts put an identity's records into one partition, in order."""
+    buffer = Buffer(every_redis, MAIN)
+    first, second = call(PROFILE, *"abcd"), call(PROFILE, *"dcba")
+    buffer.accept(PROFILE, first.identities, first.stored)
+    take(every_redis, Order([second]))
+    for partition in range(4):
+        stored: list[bytes] = every_redis.lrange(keys.pending("main", PROFILE, partition), 0, -1)  # type: ignore[assignment] # a blocking client
+        names = [each[-1:] for each in stored]
+        half = len(names) // 2
+        assert names[:half] == names[half:][::-1]
+    assert buffered(every_redis) == {EVENT: 0, PROFILE: 8}
+
+
+def test_a_call_that_is_repeated_changes_nothing(every_redis: redis.Redis) -> None:
+    """Whoever lost the answer asks again with the same token and is told the same."""
+    orders = (
+        Order([call(EVENT, *"abcdefgh")]),
+        Order([call(EVENT, *"xyz")], once("k"), b"kept"),
+        Order([call(EVENT, "i")], once("l"), b"kept"),
+        Order([call(EVENT, "i")], once("l"), b"other"),
+    )
+    first = take(every_redis, *orders, token="t")
+    assert first == [1, FULL, 1, b"kept"]
+    assert take(every_redis, *orders, token="t") == first
+    assert buffered(every_redis) == {EVENT: 9, PROFILE: 0}
+
+
+def test_a_key_is_answered_once_and_for_all(every_redis: redis.Redis) -> None:
+    """A second request with the key gets the kept answer; with another fingerprint, a refusal."""
+    assert take(every_redis, Order([call(EVENT, "a")], once("k"), b"[1]")) == [1]
+    again = take(
+        every_redis,
+        Order([call(EVENT, "a")], once("k"), b"[2]"),
+        Order([call(EVENT, "b")], once("k", "g"), b"[3]"),
+    )
+    assert again == [b"[1]", OTHER_REQUEST]
+    assert buffered(every_redis) == {EVENT: 1, PROFILE: 0}
+
+
+def test_a_key_without_valid_records_is_kept_too(every_redis: redis.Redis) -> None:
+    """A request whose records were all refused is answered the same when repeated."""
+    assert take(every_redis, Order([], once("k"), b"[1]")) == [1]
+    assert take(every_redis, Order([], once("k"), b"[2]")) == [b"[1]"]
+
+
+def test_the_memory_watch_refuses_but_repeats_are_answered(every_redis: redis.Redis) -> None:
+    """With memory nearly full nothing is taken, and what a key was answered is still told."""
+    take(every_redis, Order([call(EVENT, "a")], once("k"), b"[1]"))
+    every_redis.hset(keys.state("main"), "memory_full", "1")
+    answers = take(
+        every_redis,
+        Order([call(EVENT, "b")]),
+        Order([call(EVENT, "a")], once("k"), b"[2]"),
+    )
+    assert answers == [MEMORY_FULL, b"[1]"]
+    assert buffered(every_redis) == {EVENT: 1, PROFILE: 0}
+
+
+def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
+    """Redis' own refusal comes before the first write, so no request is half taken."""
+    every_redis.config_set("maxmemory", "1")
+    with pytest.raises(redis.RedisError, match=r"OOM|memory"):
+        take(every_redis, Order([call(PROFILE, "a"), call(EVENT, "a")], once("k"), b"[1]"))
+    every_redis.config_set("maxmemory", "1gb")
+    assert buffered(every_redis) == {EVENT: 0, PROFILE: 0}
+    assert every_redis.keys("ingest:{main}:*") == []
+
+
+def test_thousands_of_records_go_in_with_one_call(every_redis: redis.Redis) -> None:
+    """More records than Lua's stack holds arguments are pushed in parts, in order."""
+    names = [str(number) for number in range(9000)]
+    many = Destination("main", "clevertap", {EVENT: Kind(1000)}, max_buffered=10_000)
+    args = arguments(many, new_id(), [Order([call(EVENT, *names)])])
+    assert script("take").run(every_redis, keys.base("main"), *args) == [1]
+    stored: list[bytes] = every_redis.lrange(keys.pending("main", EVENT), 0, -1)  # type: ignore[assignment] # a blocking client
+    assert [each.partition(b"\n")[2].decode() for each in stored] == names

@@ -1,0 +1,251 @@
+"""The HTTP gateway, asked in this process or as a real one, and what is in Redis after it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+import orjson
+import pytest
+import redis
+from starlette.types import ASGIApp, Message
+
+from support.environment import environment
+from support.polling import poll_until
+from support.ports import find_free_port
+from support.processes import Process, Processes
+from worker import keys
+from worker.gateway.app import create_app
+from worker.gateway.front import Front
+from worker.gateway.producer_keys import KeyTable
+from worker.records import unpack
+
+T = TypeVar("T")
+PROJECT = "/track/v2/projects/bloomreach"
+PARTITIONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return orjson.loads(self.body)
+
+
+def event(identity: str = "42", **changed: Any) -> dict[str, Any]:
+    """A valid CleverTap event."""
+    return {"type": "event", "identity": identity, "evtName": "Viewed", "evtData": {}, **changed}
+
+
+def profile(identity: str = "42", **properties: Any) -> dict[str, Any]:
+    """A valid CleverTap profile, unless ``properties`` break a rule."""
+    return {"type": "profile", "identity": identity, "profileData": properties or {"Name": "A"}}
+
+
+def tracked(customer: str = "42", **changed: Any) -> dict[str, Any]:
+    """A valid Bloomreach event."""
+    return {
+        "customer_ids": {"registered": customer},
+        "event_type": "viewed",
+        "properties": {},
+        **changed,
+    }
+
+
+async def ask(
+    app: ASGIApp,
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | Sequence[bytes] = b"",
+) -> Answer:
+    """One request to an application of this event loop; a sequence is a body in several parts."""
+    path, _, query = target.partition("?")
+    parts = [body] if isinstance(body, bytes) else list(body)
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": query.encode("latin-1"),
+        "headers": [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in (headers or {}).items()
+        ],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+    messages = [
+        {"type": "http.request", "body": part, "more_body": at < len(parts) - 1}
+        for at, part in enumerate(parts)
+    ]
+    told: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    await app(scope, receive, send)
+    got = {name.decode(): value.decode("latin-1") for name, value in told[0]["headers"]}
+    return Answer(told[0]["status"], got, b"".join(each.get("body", b"") for each in told[1:]))
+
+
+class Door:
+    """A gateway in this process; its application lives as long as one `run`."""
+
+    def __init__(self, url: str, key: str, client: redis.Redis, **environ: str) -> None:
+        self.key = key
+        self.client = client
+        self.environ = {"REDIS_URL": url, **environ}
+        self.app: Front
+
+    def run(self, talk: Callable[[Door], Coroutine[Any, Any, T]]) -> T:
+        """Run a conversation with an application of its own."""
+
+        async def whole() -> T:
+            self.app = create_app(self.environ)
+            try:
+                return await talk(self)
+            finally:
+                await end(self.app)
+
+        return asyncio.run(whole())
+
+    async def upload(self, *records: Any, query: str = "", **headers: str) -> Answer:
+        """Upload records as CleverTap's clients do."""
+        return await self.upload_bytes(orjson.dumps({"d": records}), query=query, **headers)
+
+    async def upload_bytes(
+        self, body: bytes | Sequence[bytes], *, query: str = "", **headers: str
+    ) -> Answer:
+        """Upload a body as it is; header names have `_` for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {"X-CleverTap-Account-Id": "ACC", "X-CleverTap-Passcode": self.key, **named}
+        return await ask(self.app, "POST", f"/1/upload{query}", headers=given, body=body)
+
+    async def track(self, name: str, body: Any, method: str = "POST", **headers: str) -> Answer:
+        """Call an endpoint of Bloomreach's; a body that is not bytes is sent as JSON."""
+        raw = body if isinstance(body, bytes) else orjson.dumps(body)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {"Authorization": f"Token {self.key}", **named}
+        return await ask(self.app, method, f"{PROJECT}/{name}", headers=given, body=raw)
+
+    def buffered(self, kind: str = "event", destination: str = "clevertap") -> list[dict[str, Any]]:
+        """The records of one kind that are in Redis."""
+        return buffered(self.client, kind, destination)
+
+
+async def end(app: Front) -> None:
+    """Let the application close what it holds, as a server does at its end."""
+    messages: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(_: Message) -> None:
+        return
+
+    await app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+
+
+def buffered(
+    client: redis.Redis, kind: str = "event", destination: str = "clevertap"
+) -> list[dict[str, Any]]:
+    """The records of one kind that are in Redis, partition by partition."""
+    found: list[dict[str, Any]] = []
+    for partition in range(PARTITIONS):
+        stored: list[bytes] = client.lrange(keys.pending(destination, kind, partition), 0, -1)  # type: ignore[assignment] # a blocking client
+        found += [orjson.loads(unpack(each).body) for each in stored]
+    return found
+
+
+DoorFactory = Callable[..., Door]
+
+
+@pytest.fixture
+def door_of(redis_client: redis.Redis, redis_url: str) -> DoorFactory:
+    """Makes a gateway in this process, with settings changed as the test needs."""
+    key = KeyTable(redis_client).create("shop")
+
+    def make(**environ: str) -> Door:
+        return Door(redis_url, key, redis_client, **environ)
+
+    return make
+
+
+@pytest.fixture
+def door(door_of: DoorFactory) -> Door:
+    """A gateway in this process, as it is without settings."""
+    return door_of()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A gateway in a process of its own."""
+
+    url: str
+    port: int
+    process: Process
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """One request over a connection of its own."""
+        got = httpx.request(
+            method, self.url + target, headers=headers, content=body, timeout=30, trust_env=False
+        )
+        return Answer(got.status_code, dict(got.headers), got.content)
+
+
+ServedFactory = Callable[..., Served]
+
+
+@pytest.fixture
+def served_by(processes: Processes) -> ServedFactory:
+    """Starts a real gateway at a Redis, with settings as given, and waits until it answers."""
+
+    def start(url: str, **environ: str) -> Served:
+        port = find_free_port()
+        env = environment({"REDIS_URL": url, "PORT": str(port), **environ})
+        command = [sys.executable, "-m", "worker.gateway"]
+        process = processes.run(command, env=env, name="gateway")
+        served = Served(f"http://127.0.0.1:{port}", port, process)
+
+        def answers() -> bool:
+            assert process.returncode is None, process.output()
+            try:
+                return served.ask("GET", "/healthz").status == 200
+            except httpx.TransportError:
+                return False
+
+        poll_until(answers, 30, "the gateway answers")
+        return served
+
+    return start
+
+
+async def gathered(asked: Sequence[Awaitable[T]]) -> list[T]:
+    """The results of several requests at once."""
+    return list(await asyncio.gather(*asked))
