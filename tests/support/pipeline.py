@@ -19,7 +19,7 @@ from worker.delivery import Deliverer, Delivery
 from worker.destinations.clevertap import CleverTap
 from worker.destinations.transport import Transport
 from worker.drain import Ask, Drain
-from worker.records import EVENT, PROFILE, pack
+from worker.records import EVENT, PROFILE, body_of, pack
 from worker.settings import Destination, Kind
 
 PASSCODE = "s3cret-passcode"
@@ -54,6 +54,12 @@ def stored_profile(identity: str, number: int = 0) -> bytes:
     return pack(new_id(), "20231114", "", orjson.dumps(body))
 
 
+def identity_in(stored: bytes) -> bytes:
+    """Whose a stored record is."""
+    identity: str = orjson.loads(body_of(stored))["identity"]
+    return identity.encode()
+
+
 class Pipeline:
     """One destination: its buffer in Redis, its deliverer, and the loopback vendor."""
 
@@ -64,7 +70,9 @@ class Pipeline:
         self.buffer = Buffer(client, self.settings)
         self.transport = Transport(vendor.base_url, timeout_s=self.settings.request_timeout_s)
         adapter = CleverTap(vendor.base_url, ACCOUNT, PASSCODE)
-        self.deliverer = Deliverer(self.settings, self.buffer, adapter, self.transport)
+        self.deliverer = Deliverer(
+            self.settings, self.buffer, adapter, self.transport, identity=identity_in
+        )
         self.probes = 0
         self.drain = Drain(
             self.settings, self.buffer, Ask(deliver=lambda _, __: None, probe=self._probe)

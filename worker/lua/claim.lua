@@ -38,15 +38,63 @@ local function take_place()
   if slot then take_slot(slot, rate) end
 end
 
-local due = redis.call('ZRANGEBYSCORE', base .. ':retries', '-inf', now, 'LIMIT', 0, 1)[1]
-if due then
-  take_place()
-  redis.call('ZREM', base .. ':retries', due)
-  local batch = load_batch(due)
-  batch.slot = slot
-  lease(due, batch, token, lease_ms, begun, now)
-  return describe(due, batch)
+local sizes = {}
+for at = 10, #ARGV, 3 do sizes[ARGV[at]] = tonumber(ARGV[at + 1]) end
+
+-- What is due: a list of {id, batch} to send as one now, or nil; and a list that may be sent when
+-- nothing else is ready, or nil.
+-- Remainders are small: of a thousand records an answer may leave three to send again. They let
+-- full batches go first, for at most `max_wait`, and gather: those of one unordered kind and the
+-- same attempt make one request. A batch that failed as a whole, was halved, or lost its worker is
+-- sent as it is, so that no other record is drawn into its trouble.
+local function find_due()
+  local most = 50 -- enough to keep small requests rare, and few enough to look at each time
+  local found = redis.call('ZRANGEBYSCORE', base .. ':retries', '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
+  local groups, now_due, later = {}, nil, nil
+  for at = 1, #found, 2 do
+    local due_id, waited = found[at], now - found[at + 1]
+    local batch = load_batch(due_id)
+    local size = sizes[batch.kind] or 0
+    if not batch.remainder or batch.parts or batch.deaths > 0 or batch.size >= size then
+      return now_due or {{due_id, batch}}
+    end
+    local name = batch.kind .. batch.attempt
+    local group = groups[name] or {total = 0}
+    groups[name], later = group, later or group
+    if group.total + batch.size <= size then
+      group[#group + 1], group.total = {due_id, batch}, group.total + batch.size
+    else
+      now_due = now_due or group
+    end
+    if waited >= max_wait_ms or group.total == size then now_due = now_due or group end
+  end
+  return now_due or (#found == 2 * most and later or nil), later
 end
+
+local function send_again(group)
+  take_place()
+  local first, batch = group[1][1], group[1][2]
+  local list = base .. ':batch:' .. first
+  local bytes = redis.call('MEMORY', 'USAGE', list, 'SAMPLES', 0)
+  for at = 2, #group do
+    local other, its = group[at][1], base .. ':batch:' .. group[at][1]
+    bytes = bytes + redis.call('MEMORY', 'USAGE', its, 'SAMPLES', 0)
+    if bytes > max_bytes then break end
+    push(list, redis.call('LRANGE', its, 0, -1), 1, group[at][2].size)
+    batch.size = batch.size + group[at][2].size
+    batch.first = math.min(batch.first, group[at][2].first)
+    redis.call('DEL', its)
+    redis.call('HDEL', base .. ':batches', other)
+    redis.call('ZREM', base .. ':retries', other)
+  end
+  redis.call('ZREM', base .. ':retries', first)
+  batch.slot = slot
+  lease(first, batch, token, lease_ms, begun, now)
+  return describe(first, batch)
+end
+
+local due, later = find_due()
+if due then return send_again(due) end
 
 local function accepted_at(record) return tonumber(record:sub(1, 12), 16) end
 
@@ -161,4 +209,4 @@ for turn = 0, kinds - 1 do
     return take(kind, size, ordered, open)
   end
 end
-return nil
+return later and send_again(later) or nil

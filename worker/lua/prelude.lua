@@ -44,9 +44,10 @@ local function push(list, records, first, last)
 end
 
 -- A batch: {kind, size, attempt, deaths, first (epoch ms of the first claim), begun (epoch ms, 0
--- before a worker began it), token, error, due, parts, slot}. `parts`, of ordered kinds only, lists
--- {partition, size} in the order of the records; `slot`, of destinations with a limit of requests
--- per second only, is when it may be sent (epoch ms).
+-- before a worker began it), token, error, due, parts, slot, remainder}. `parts`, of ordered kinds
+-- only, lists {partition, size} in the order of the records; `slot`, of destinations with a limit
+-- of requests per second only, is when it may be sent (epoch ms); `remainder` tells that the last
+-- answer named these records and settled the others.
 local function load_batch(id)
   local raw = redis.call('HGET', base .. ':batches', id)
   return raw and cjson.decode(raw)

@@ -78,6 +78,8 @@ end
 if retrying == 0 then
   redis.call('HDEL', base .. ':batches', id)
 else
+  -- The answer told these records from the others, so they may be sent with such of other batches.
+  batch.remainder = retrying < batch.size or nil
   batch.size, batch.error = retrying, last_error
   schedule(id, batch, now + delay_ms)
 end

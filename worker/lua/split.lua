@@ -38,7 +38,7 @@ if most > 0 then
   redis.call('HSET', base .. ':state', 'max_bytes', math.min(known, most))
 end
 
-batch.remainder = nil -- a suspect is sent alone, see `claim`
+batch.remainder = nil -- what is suspected is sent with no others
 local second = {}
 for field, value in pairs(batch) do second[field] = value end
 second.size, second.parts = #records, batch.parts and second_parts

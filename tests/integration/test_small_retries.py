@@ -1,0 +1,158 @@
+"""What is left of many batches goes again together, and draws nobody into another's trouble."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from support import plays
+from support.pipeline import Pipeline, PipelineFactory, identities
+from support.vendor import MISCELLANEOUS, LoopbackVendor, Record
+from worker.settings import Kind
+
+HUNDREDS = {"event": Kind(100)}
+
+
+def test_requests_stay_full_while_there_is_a_backlog(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor, rng: random.Random
+) -> None:
+    """Every answer leaves a record or two to send again, and yet 95 of 100 requests are full."""
+    pipeline = pipeline_of(kinds=HUNDREDS, max_wait_s=5.0)
+    names = identities(20_000)
+    for name in rng.sample(names, 300):
+        vendor.prescribe(name, MISCELLANEOUS)
+    pipeline.accept(names)
+    pipeline.deliver(until=lambda: pipeline.events.buffered == 0)
+    sizes = [each.records for each in vendor.uploads]
+    assert sizes.count(100) >= 0.95 * len(sizes), Counter(sizes)
+    pipeline.deliver()
+    assert vendor.taken == dict.fromkeys(names, 1)
+
+
+def test_remainders_do_not_wait_for_the_end_of_a_backlog(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """A retry lets full batches pass for as long as `max_wait`, and then goes before them."""
+    pipeline = pipeline_of(kinds=HUNDREDS, max_wait_s=0.05)
+    vendor.prescribe("i0", MISCELLANEOUS)
+    pipeline.accept(identities(50_000))
+    pipeline.deliver(until=lambda: vendor.taken["i0"])
+    assert pipeline.events.buffered > 0
+
+
+def test_each_is_tried_as_often_as_its_own_attempts_allow(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """Only records of the same attempt travel together: none gets a try more, or less."""
+    pipeline = pipeline_of(kinds=HUNDREDS)
+    sent: Counter[str] = Counter()
+    take = vendor.take
+
+    def note(records: Sequence[Record], *, dry_run: bool = False) -> Record:
+        sent.update(str(record["identity"]) for record in records)
+        return take(records, dry_run=dry_run)
+
+    vendor.take = note  # type: ignore[method-assign] # it listens, and changes nothing
+    names = identities(3000)
+    stubborn = names[::50]
+    for name in stubborn:
+        vendor.prescribe(name, always=MISCELLANEOUS)
+    pipeline.accept(names)
+    pipeline.deliver()
+    assert {name: sent[name] for name in stubborn} == dict.fromkeys(stubborn, 5)
+    assert sorted(each["identity"] for each in pipeline.dead()) == sorted(stubborn)
+    assert {each["attempts"] for each in pipeline.dead()} == {"5"}
+    assert vendor.taken == dict.fromkeys(set(names) - set(stubborn), 1)
+
+
+def remainders(pipeline: Pipeline, vendor: LoopbackVendor, *prefixes: str) -> None:
+    """Leave a batch of two records to send again for each prefix; the other eight are taken."""
+    for prefix in prefixes:
+        for name in identities(2, prefix):
+            vendor.prescribe(name, MISCELLANEOUS)
+        pipeline.accept(identities(10, prefix))
+        # Claimed before any is due again: a fresh claim each time.
+        claim = pipeline.buffer.claim(begun=True)
+        assert claim is not None
+        assert claim.size == 10
+        pipeline.deliverer.deliver(claim)
+
+
+def test_remainders_that_are_due_make_one_request(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """What three answers left goes again in one request, when all of it is due."""
+    pipeline = pipeline_of(backoff_base_s=0.3, backoff_cap_s=0.3)
+    pipeline.deliverer.random = lambda: 0.99
+    remainders(pipeline, vendor, "a", "b", "c")
+    # What came last is due last; until then the others wait where they are.
+    pipeline.deliver(until=lambda: pipeline.client.zcard("ingest:{main}:retries") == 3)
+    due = max(batch["due"] for batch in pipeline.batches())
+    hold(pipeline, due)
+    pipeline.deliver()
+    assert sorted(vendor.uploads[-1].identities) == ["a0", "a1", "b0", "b1", "c0", "c1"]
+    assert len(vendor.uploads) == 4
+    assert set(vendor.taken.values()) == {1}
+
+
+def hold(pipeline: Pipeline, due_ms: int) -> None:
+    """Let nothing be claimed before this time."""
+    pipeline.client.hset("ingest:{main}:state", "open_at", due_ms)
+
+
+def test_a_merged_request_keeps_to_the_bytes(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """Remainders are not joined beyond what the vendor takes at once."""
+    pipeline = pipeline_of(
+        kinds={"event": Kind(10)}, backoff_base_s=0.3, backoff_cap_s=0.3, batch_max_bytes=10_000
+    )
+    pipeline.deliverer.random = lambda: 0.99
+    for prefix in "abcdefghij":
+        names = [prefix, f"{prefix}-fine"]
+        vendor.prescribe(prefix, MISCELLANEOUS)
+        pipeline.accept(names, "x" * 1800)
+        claim = pipeline.buffer.claim(begun=True)
+        assert claim is not None
+        pipeline.deliverer.deliver(claim)
+    hold(pipeline, max(batch["due"] for batch in pipeline.batches()))
+    pipeline.deliver()
+    again = vendor.uploads[10:]
+    assert sorted(name for each in again for name in each.identities) == list("abcdefghij")
+    assert max(each.bytes for each in again) <= 10_000
+    # Ten of two kilobytes make three requests; Redis counts somewhat more than the bytes.
+    assert len(again) <= 5
+
+
+def test_nobody_is_drawn_into_another_batchs_trouble(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """What failed as a whole, or is halved to find a poison, is sent with its own records only."""
+    pipeline = pipeline_of(backoff_base_s=0.3, backoff_cap_s=0.3)
+    pipeline.deliverer.random = lambda: 0.99
+    remainders(pipeline, vendor, "a", "b")
+    for prefix, trouble in (("w", 503), ("h", 400)):
+        vendor.script(plays.status(trouble))
+        pipeline.accept(identities(4, prefix))
+        claim = pipeline.buffer.claim(begun=True)
+        assert claim is not None
+        pipeline.deliverer.deliver(claim)
+    before = len(vendor.uploads)
+    hold(pipeline, max(batch["due"] for batch in pipeline.batches()))
+    pipeline.deliver()
+    together = sorted("".join(sorted(each.identities)) for each in vendor.uploads[before:])
+    assert together == ["a0a1b0b1", "h0h1", "h2h3", "w0w1w2w3"]
+
+
+def test_what_is_ordered_is_not_merged(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """Profiles' batches hold their partitions, and each goes again by itself."""
+    pipeline = pipeline_of(backoff_base_s=0.05)
+    names = identities(300)
+    for name in names[::30]:
+        vendor.prescribe(name, MISCELLANEOUS, MISCELLANEOUS)
+    pipeline.accept_profiles(names)
+    pipeline.deliver()
+    assert vendor.taken == dict.fromkeys(names, 1)
