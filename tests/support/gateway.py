@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -116,17 +116,17 @@ class Door:
         self.environ = {"REDIS_URL": url, **environ}
         self.app: Front
 
-    def run(self, talk: Callable[[Door], Coroutine[Any, Any, T]]) -> T:
+    def run(self, talk: Callable[[Door], Awaitable[T]]) -> T:
         """Run a conversation with an application of its own."""
+        return asyncio.run(self.within(talk))
 
-        async def whole() -> T:
-            self.app = create_app(self.environ)
-            try:
-                return await talk(self)
-            finally:
-                await end(self.app)
-
-        return asyncio.run(whole())
+    async def within(self, talk: Callable[[Door], Awaitable[T]]) -> T:
+        """The same in an event loop that runs already."""
+        self.app = create_app(self.environ)
+        try:
+            return await talk(self)
+        finally:
+            await end(self.app)
 
     async def upload(self, *records: Any, query: str = "", **headers: str) -> Answer:
         """Upload records as CleverTap's clients do."""

@@ -1,0 +1,97 @@
+"""Redis' answer is lost on its way: nothing is taken twice, and nobody is told a lie."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from support.gateway import Answer, Door, event, gathered
+
+
+class Leak:
+    """A way to Redis that hangs up, so many times, instead of passing on what `take` answered."""
+
+    def __init__(self, url: str, losses: int) -> None:
+        self._to = urlsplit(url).port
+        self._losses = losses
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server
+
+    async def open(self) -> str:
+        """Listen; returns the address to use instead of Redis' own."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            with contextlib.suppress(ConnectionError):
+                while asked := await reader.read(1 << 20):
+                    back.write(asked)
+                    answer = await there.read(1 << 20)
+                    taking = b"EVAL" in asked and not answer.startswith(b"-")
+                    if taking and self._losses:
+                        self._losses -= 1
+                        return
+                    writer.write(answer)
+        finally:
+            writer.close()
+            back.close()
+            self._tasks.discard(task)
+
+
+def through_a_leak(
+    door: Door, losses: int, talk: Callable[[Door], Awaitable[list[Answer]]]
+) -> list[Answer]:
+    """A conversation with a gateway whose way to Redis loses answers."""
+
+    async def leaking(_: Door) -> list[Answer]:
+        leak = Leak(door.environ["REDIS_URL"], losses)
+        other = Door(await leak.open(), door.key, door.client)
+        try:
+            return await other.within(talk)
+        finally:
+            await leak.close()
+
+    return door.run(leaking)
+
+
+async def five(door: Door) -> list[Answer]:
+    """Five requests at once."""
+    return await gathered([door.upload(event(str(number))) for number in range(5)])
+
+
+def test_a_lost_answer_is_asked_for_again(door: Door) -> None:
+    """The gateway repeats its call with the same token: all are told 200 and are there once."""
+    answers = through_a_leak(door, 1, five)
+    assert [each.status for each in answers] == [200] * 5
+    assert sorted(each["identity"] for each in door.buffered()) == list("01234")
+
+
+@pytest.mark.parametrize("key", ["", "k1"])
+def test_an_answer_lost_for_good_is_told_as_unknown(door: Door, key: str) -> None:
+    """503 that says the records may be there; with a key, a repeat settles it without doubling."""
+
+    async def talk(door: Door) -> list[Answer]:
+        headers = {"Idempotency_Key": key} if key else {}
+        return [await door.upload(event(), **headers) for _ in range(2)]
+
+    first, second = through_a_leak(door, 2, talk)
+    assert (first.status, second.status) == (503, 200)
+    assert "Redis did not answer" in first.json()["error"]
+    assert "nothing was accepted" not in first.json()["error"]
+    assert len(door.buffered()) == (1 if key else 2)

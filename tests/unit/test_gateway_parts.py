@@ -1,0 +1,254 @@
+"""The gateway's pure parts, as tables."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+from typing import Any
+
+import orjson
+import pytest
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from support.gateway import ask
+from worker.errors import SettingsError
+from worker.gateway import credentials
+from worker.gateway.app import operations, vendors
+from worker.gateway.bodies import BodyReader
+from worker.gateway.credentials import Shown
+from worker.gateway.exchange import Seen, parameter
+from worker.gateway.front import Front
+from worker.gateway.openapi import document
+from worker.gateway.parts import parts_of
+from worker.gateway.producer_keys import digest, find, read_table
+from worker.gateway.rate import Rates
+from worker.gateway.reception import named
+from worker.gateway.refusals import Refused
+from worker.gateway.settings import GatewaySettings, variable
+from worker.settings import Destination, Kind
+
+REDIS = {"REDIS_URL": "redis://127.0.0.1:1/0"}
+KINDS = {"event": Kind(1000)}
+
+
+def destination(name: str, account_id: str = "") -> Destination:
+    """A CleverTap destination."""
+    return Destination(name, "clevertap", KINDS, account_id=account_id)
+
+
+ONE = [destination("main")]
+KNOWN = [destination("main", "ACC-1")]
+TWO = [destination("eu", "ACC-1"), destination("in")]
+
+
+@pytest.mark.parametrize(
+    ("destinations", "name", "found"),
+    [
+        (ONE, "anything", "main"),
+        (KNOWN, "ACC-1", "main"),
+        (KNOWN, "main", "main"),
+        (KNOWN, "ACC-2", None),
+        (KNOWN, "", None),
+        (TWO, "ACC-1", "eu"),
+        (TWO, "in", "in"),
+        (TWO, "ACC-2", None),
+        (TWO, "", None),
+        ([], "main", None),
+    ],
+)
+def test_an_account_names_a_destination(
+    destinations: list[Destination], name: str, found: str | None
+) -> None:
+    """By its name or its account; any name will do only where there is nothing to mix up."""
+    meant = named(destinations, name, "account_id")
+    assert (meant.name if meant else None) == found
+
+
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [
+        ("Basic aWQ6c2VjcmV0", Shown("id", "secret")),
+        ("basic  aWQ6c2VjcmV0 ", Shown("id", "secret")),
+        ("Basic aWQ6YTpi", Shown("id", "a:b")),
+        ("Basic aWQ6", Shown("", "id")),
+        ("Basic aWQ=", None),
+        ("Basic Og==", None),
+        ("Basic a", None),
+        ("Token abc", Shown("", "abc")),
+        ("Bearer abc", Shown("", "abc")),
+        ("Token ", None),
+        ("", None),
+    ],
+)
+def test_bloomreachs_header_is_read(header: str, shown: Shown | None) -> None:
+    """Each way of the vendor's clients to show a key, and what is none."""
+    assert credentials.bloomreach(header) == shown
+
+
+def test_a_key_table_passes_over_what_is_not_ours() -> None:
+    """A damaged entry makes no key, and costs the others nothing."""
+    good = {"digest": digest("k").decode(), "created_s": 1, "destinations": ["main"]}
+    keys = read_table(
+        {
+            b"good": orjson.dumps(good),
+            b"half": b"{",
+            b"list": b"[]",
+            b"none": orjson.dumps({**good, "digest": None}),
+            b"\xff": orjson.dumps(good),
+        }
+    )
+    found = find(keys, "k")
+    assert found is not None
+    assert (found.name, found.may_send_to("main"), found.may_send_to("other")) == (
+        "good",
+        True,
+        False,
+    )
+    assert find(keys, "K") is None
+    assert find(keys, "\udcff") is None
+
+
+def test_a_bucket_fills_with_time_and_bears_debt() -> None:
+    """A large request is let in and paid for afterwards; the wait is told to the second."""
+    now = [0.0]
+    rates = Rates(10, 20, clock=lambda: now[0])
+    rates.let_in("a")
+    rates.charge("a", 40)  # 20 - 40 = -20: 2.1 s until there is one again
+    with pytest.raises(Refused) as refused:
+        rates.let_in("a")
+    assert (refused.value.status, refused.value.headers) == (429, [(b"retry-after", b"3")])
+    rates.let_in("b")
+    now[0] = 2.0
+    with pytest.raises(Refused):
+        rates.let_in("a")
+    now[0] = 2.11
+    rates.let_in("a")
+    with pytest.raises(Refused):
+        rates.let_in("a")
+
+
+def test_a_bucket_holds_no_more_than_its_burst() -> None:
+    """An idle key saves up no more than the burst."""
+    now = [0.0]
+    rates = Rates(10, 3, clock=lambda: now[0])
+    rates.let_in("a")
+    now[0] = 1000.0
+    for _ in range(3):
+        rates.let_in("a")
+    with pytest.raises(Refused):
+        rates.let_in("a")
+
+
+def test_no_rate_is_no_limit() -> None:
+    """With 0 nobody is held up."""
+    rates = Rates(0, 0)
+    for _ in range(100):
+        rates.let_in("a")
+        rates.charge("a", 1000)
+
+
+def nest(levels: int) -> bytes:
+    """Arrays in an object, so many levels together."""
+    return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(1, True), (5, True), (6, False), (2000, False)])
+def test_depth_is_bounded(levels: int, fits: bool) -> None:
+    """So many levels pass, and one more is refused, also where the parser itself gives up."""
+    reader = BodyReader(GatewaySettings(max_depth=5))
+    body = nest(levels) if levels > 1 else b'{"a":1}'
+    if fits:
+        assert reader.parse(body)
+    else:
+        with pytest.raises(ValueError, match=r"nest|depth"):
+            reader.parse(body)
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        (b"", None),
+        (b"a=1", None),
+        (b"dryRun=1", "1"),
+        (b"dryRun", ""),
+        (b"dryRun=0&dryRun=%31", "1"),
+        (b"\xff=\xfe", None),
+    ],
+)
+def test_a_parameter_is_found_and_decoded(query: bytes, value: str | None) -> None:
+    """Decoded once; the last of several wins."""
+    assert parameter(query, "dryRun") == value
+
+
+def test_settings_come_from_their_variables() -> None:
+    """Each setting is read from INGEST_GATEWAY_ and its name, the port from PORT."""
+    environ = {
+        "PORT": "9000",
+        "INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS": "true",
+        "INGEST_GATEWAY_CORS_ORIGINS": "https://a.example, https://b.example",
+        "INGEST_GATEWAY_REDIS_TIMEOUT_S": "0.5",
+        "INGEST_GATEWAY_MAX_DEPTH": "",
+    }
+    settings = GatewaySettings.from_env(environ)
+    assert (settings.port, settings.accept_vendor_credentials) == (9000, True)
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.redis_timeout_s == 0.5
+    assert settings.max_depth == GatewaySettings().max_depth
+    assert {variable(each.name) for each in fields(GatewaySettings)} >= set(environ)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("INGEST_GATEWAY_PROCESSES", "0"),
+        ("INGEST_GATEWAY_MAX_BODY_BYTES", "-1"),
+        ("INGEST_GATEWAY_MAX_DEPTH", "201"),
+        ("INGEST_GATEWAY_REDIS_TIMEOUT_S", "6"),
+        ("INGEST_GATEWAY_RATE_BURST_RECORDS", "0"),
+        ("INGEST_GATEWAY_ACCESS_LOG", "yes"),
+        ("INGEST_GATEWAY_CORS_ORIGINS", "shop.example"),
+        ("INGEST_GATEWAY_CORS_ORIGINS", "https://shop.example/path"),
+        ("INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS", "maybe"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    """The error names the variable."""
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        GatewaySettings.from_env({name: value})
+
+
+def test_the_document_and_the_routes_agree() -> None:
+    """Every route is in /openapi.json with its method, and nothing else is."""
+
+    async def routes() -> set[tuple[str, str]]:
+        parts = parts_of(REDIS)
+        made = [*vendors(parts), *operations(parts)]
+        doors: list[Any] = [route.app for route in made if isinstance(route, Route)]
+        assert len(doors) == len(made)
+        return {(door.path, door.method.lower()) for door in doors}
+
+    paths = document(GatewaySettings())["paths"]
+    assert {(path, method) for path, methods in paths.items() for method in methods} == (
+        asyncio.run(routes())
+    )
+
+
+def test_a_bug_becomes_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The last net answers without the error's text, and observers are told."""
+    told: list[tuple[str, int]] = []
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("jane.doe@example.com")
+
+    def observe(method: str, seen: Seen, status: int, seconds: float) -> None:
+        del seen, seconds
+        told.append((method, status))
+
+    answer = asyncio.run(ask(Front(broken, [observe]), "POST", "/1/upload"))
+    assert answer.status == 500
+    assert answer.json() == {"status": "fail", "error": "Internal error", "code": 500}
+    assert told == [("POST", 500)]
+    assert "jane" not in caplog.text
