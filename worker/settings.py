@@ -23,8 +23,8 @@ VENDORS = {
     "clevertap": (("account_id", "passcode"), ("event", "profile", "token")),
     "bloomreach": (("project_token", "api_key_id"), ("event", "profile")),
 }
-# Records a request may hold: Bloomreach takes 50 commands (page "Batch commands"); no CleverTap page
-# allows more than 1000, and 5000 leaves room for accounts that were given more.
+# Records a request may hold: Bloomreach takes 50 commands (page "Batch commands"); no page of
+# CleverTap's allows more than 1000, and 5000 leaves room for accounts that were given more.
 MOST_RECORDS = {"clevertap": 5000, "bloomreach": 50}
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
