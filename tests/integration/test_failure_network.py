@@ -15,7 +15,7 @@ from support.vendor import LoopbackVendor, Play
 SELF_SIGNED = (
     Path(__file__).parents[1] / "data" / "self_signed.pem"
 )  # for 127.0.0.1; guards nothing
-LARGE = "x" * 4000  # a thousand of these fit into no socket's buffer
+LARGE = "x" * 16_000  # half of a thousand of these fits into no socket's buffer
 TAKEN = {"a reset": plays.reset_after_all, "half an answer": plays.half_an_answer}
 
 
