@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -55,7 +56,7 @@ def _happened(
         "run",
         " ".join(f"--{f.name.replace('_', '-')} {getattr(plan, f.name)}" for f in fields(Plan)),
     )
-    yield "took", f"{took_s:.0f} s"
+    yield "took", f"{took_s:.0f} s, on {scene.redis_version}"
     yield (
         "SIGKILLs",
         f"{plan.worker_kills} worker, {plan.beat_kills} beat, {plan.redis_kills} Redis",
@@ -80,6 +81,7 @@ def _broken(scene: Scene, result: Result, endings: list[int]) -> list[str]:
 def main() -> int:
     """Run, print, and tell."""
     clear_own_variables(os.environ)  # a developer's own settings must not decide what happens
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
     plan, began = _plan(), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(f"seed {plan.seed}, logs in {folder}", file=sys.stderr, flush=True)

@@ -32,12 +32,17 @@ def _is_one_of(record: Record, of_a_thousand: float, salt: bytes) -> bool:
     return crc32(salt + key_of(record).encode()) % 1_000_000 < of_a_thousand * 1000
 
 
+def _is_spoilt(records: Sequence[Record]) -> bool:
+    """Whether one of them makes the vendor refuse them all."""
+    return any(_is_one_of(record, SPOILING, b"spoils") for record in records)
+
+
 def _as_it_should(exchange: Exchange) -> None:
     vendor, records = exchange.vendor, exchange.records()
     if exchange.noted.under_way > LIMIT:
         exchange.answer(429, failure(429, "Too many concurrent requests"))
         return
-    if any(_is_one_of(record, SPOILING, b"spoils") for record in records):
+    if _is_spoilt(records):
         exchange.answer(400, failure(400, "Payload is not valid"))
         return
     # Taken first, answered later: whoever is killed meanwhile has to send it again.
@@ -88,7 +93,7 @@ class HostileVendor(LoopbackVendor):
             if code is not None:
                 error = f"No. Skipped record number : {position}"
                 refusals.append({"status": "fail", "code": code, "error": error, "record": record})
-        if not dry_run:
+        if not dry_run and not _is_spoilt(records):
             self._ledger.enter(records, codes)
         processed = len(records) - len(refusals)
         word = "success" if not refusals else "partial" if processed else "fail"

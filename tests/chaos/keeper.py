@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from support.environment import ROOT
+from support.polling import poll_until
 from support.processes import Process
 
 RESTART_AFTER_S = 0.1
@@ -35,8 +36,10 @@ class Kept:
         return process.returncode is None and text in process.output()
 
     def kill(self) -> None:
-        """SIGKILL, at this very moment."""
-        self._process.send(signal.SIGKILL)
+        """SIGKILL, at this very moment; returns when another has been started."""
+        killed = self._process
+        killed.send(signal.SIGKILL)
+        poll_until(lambda: self._process is not killed, 30, f"{self.name} is started again")
 
     def stop(self, within_s: float) -> int:
         """SIGTERM, and start it no more; returns how it ended."""

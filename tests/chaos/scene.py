@@ -83,6 +83,8 @@ class Scene:
 
     def __enter__(self) -> Self:
         self.redis.start()
+        with operator_client(self.redis.url) as client:
+            self.redis_version = f"Redis {client.info('server')['redis_version']}"
         variables = {
             "REDIS_URL": self.redis.url,
             "CLEVERTAP_ACCOUNT_ID": "CHAOS",

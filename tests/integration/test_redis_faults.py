@@ -1,0 +1,320 @@
+"""What happens to accepted records, and to those who call, while Redis is in trouble."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from support.polling import poll_until
+from support.processes import Processes
+from support.proxy import Proxy
+from support.redis_servers import RedisFactory
+from worker import BufferFull, BufferUnavailable, Producer
+from worker.buffer import Buffer, Claim
+from worker.connections import operator_client, worker_client
+from worker.embedded import EmbeddedRedis
+from worker.redis_binaries import RedisBinary, redis_binaries
+from worker.retry import Settle
+from worker.settings import Destination, Kind
+from worker.verdicts import DELIVERED, Outcome, Verdict
+
+SETTINGS = Destination(
+    name="clevertap",
+    vendor="clevertap",
+    kinds={"event": Kind(10), "profile": Kind(10, partitions=4)},
+    max_wait_s=0.0,
+    lease_s=31.0,
+    concurrency=15,
+    flood_share=1.0,
+)
+AGAIN = Verdict(Outcome.RETRY, "server_error", 555, "again")
+DEAD = Verdict(Outcome.DEAD, "refused", 513, "no")
+
+
+@pytest.fixture(params=redis_binaries(), ids=str)
+def server(request: pytest.FixtureRequest, redis_factory: RedisFactory) -> EmbeddedRedis:
+    """A Redis of the test's own, of each version on this machine, that writes at once."""
+    binary: RedisBinary = request.param
+    return redis_factory(appendfsync="always", binary=binary)
+
+
+@pytest.fixture
+def producer(server: EmbeddedRedis) -> Iterator[Producer]:
+    """A producer for that server."""
+    producer = Producer.from_env({"REDIS_URL": server.url})
+    yield producer
+    producer.close()
+
+
+@pytest.fixture
+def buffer(server: EmbeddedRedis) -> Iterator[Buffer]:
+    """A worker's hands on the records in that server."""
+    with worker_client(server.url) as client:
+        yield Buffer(client, SETTINGS)
+
+
+def send(producer: Producer, events: int, profiles: int = 0) -> int:
+    """Send so many; returns their sum."""
+    for number in range(events):
+        producer.event("Burned", identity=f"{number}")
+    for number in range(profiles):
+        producer.profile({"Number": number}, identity=f"{number}")
+    return events + profiles
+
+
+def claimed(buffer: Buffer) -> Claim:
+    """A batch that is there to be claimed."""
+    return poll_until(lambda: buffer.claim(begun=True), what="a batch")  # type: ignore[return-value]
+
+
+def settle_all(buffer: Buffer) -> int:
+    """Settle whatever is open as delivered; returns the number of records."""
+    delivered = 0
+    while (claim := buffer.claim(begun=True)) is not None:
+        settled = buffer.settle(claim, Settle(DELIVERED), "200")
+        assert settled is not None
+        delivered += settled.delivered
+    return delivered
+
+
+def adds_up(buffer: Buffer) -> bool:
+    """Whether every accepted record is in one place."""
+    return all(places.adds_up for places in buffer.status().kinds.values())
+
+
+@contextmanager
+def soon(action: Callable[[], object], after_s: float = 1.0) -> Iterator[None]:
+    """Do something after a moment, while the block runs, which must not end before."""
+    done = threading.Event()
+
+    def act() -> None:
+        action()
+        done.set()
+
+    timer = threading.Timer(after_s, act)
+    timer.start()
+    try:
+        yield
+        assert done.is_set(), "nobody had to wait"
+    finally:
+        timer.join()
+
+
+def test_what_was_accepted_survives_a_kill(
+    server: EmbeddedRedis, producer: Producer, buffer: Buffer
+) -> None:
+    """Killed between two calls and started again, Redis holds every record in its place."""
+    sent = send(producer, 25, 25)
+    claim, other = claimed(buffer), claimed(buffer)
+    assert buffer.settle(other, Settle(DELIVERED), "200") is not None
+    server.kill()
+    server.start()
+    assert adds_up(buffer)
+    assert buffer.settle(claim, Settle(DELIVERED), "200") is not None
+    assert settle_all(buffer) + claim.size + other.size == sent
+    assert adds_up(buffer)
+
+
+def test_a_worker_outlasts_a_restart(
+    server: EmbeddedRedis, producer: Producer, buffer: Buffer
+) -> None:
+    """A settlement that meets a Redis that is away waits for it, and is carried out once."""
+    send(producer, 10)
+    claim = claimed(buffer)
+    server.stop()
+    with soon(server.start):
+        settled = buffer.settle(claim, Settle(DELIVERED), "200")
+    assert settled is not None
+    assert settled.delivered == 10
+    assert buffer.status().kinds["event"].totals["delivered"] == 10
+
+
+def as_replica(client: redis.Redis) -> Callable[[], object]:
+    """Make Redis refuse writes, as after a fail-over; returns what ends it."""
+    client.replicaof("127.0.0.1", 1)
+    return lambda: client.replicaof("NO", "ONE")
+
+
+def unable_to_persist(client: redis.Redis) -> Callable[[], object]:
+    """Make Redis refuse writes because it cannot write a snapshot; returns what ends it."""
+    folder = Path(str(client.config_get("dir")["dir"]), "dump.rdb")
+    folder.mkdir()  # where the snapshot's file is to go
+    client.config_set("save", "3600 1000000")
+    client.bgsave()
+    poll_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+    return lambda: client.config_set("save", "")
+
+
+def without_replicas(client: redis.Redis) -> Callable[[], object]:
+    """Make Redis refuse writes because too few replicas follow it; returns what ends it."""
+    client.config_set("min-replicas-to-write", 1)
+    return lambda: client.config_set("min-replicas-to-write", 0)
+
+
+@pytest.mark.parametrize("trouble", [as_replica, unable_to_persist, without_replicas])
+def test_a_redis_that_takes_no_writes_is_waited_for(
+    trouble: Callable[[redis.Redis], Callable[[], object]],
+    server: EmbeddedRedis,
+    producer: Producer,
+    buffer: Buffer,
+) -> None:
+    """The producer is told that nothing was taken; the worker's settlement waits, and counts."""
+    send(producer, 10)
+    claim = claimed(buffer)
+    with operator_client(server.url) as client:
+        end = trouble(client)
+        with pytest.raises(BufferUnavailable) as refused:
+            producer.event("Burned", identity="late")
+        assert not refused.value.sent
+        with soon(end):
+            settled = buffer.settle(claim, Settle(DELIVERED), "200")
+    assert settled is not None
+    places = buffer.status().kinds["event"]
+    assert (places.totals["accepted"], places.totals["delivered"]) == (10, 10)
+
+
+def test_a_full_redis_refuses_the_producer_and_goes_on_draining(
+    server: EmbeddedRedis, producer: Producer, buffer: Buffer
+) -> None:
+    """With no byte to spare every step of a batch's life still works, and nothing is lost."""
+    sent = send(producer, 40, 40)
+    refused, buried, split, taken_back = (claimed(buffer) for _ in range(4))
+    with operator_client(server.url) as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(BufferFull):
+            producer.event("Burned", identity="late")
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.set("more", 1)
+        assert buffer.tick().memory_full
+        assert buffer.settle(refused, Settle(AGAIN), "200") is not None
+        assert buffer.settle(buried, Settle(DELIVERED, [(1, DEAD), (3, AGAIN)]), "200") is not None
+        assert buffer.split(split, "400: no", "400", lower_to=1_000_000)
+        buffer.adapt("failure", 1, 0.0, 0)
+        assert buffer.pause("a person's word")
+        assert buffer.resume()
+        buffer.adapt("success", 1, 0.0, 0)
+        assert buffer.settle(taken_back, Settle(AGAIN), "200") is not None
+        begun = buffer.claim(begun=False)
+        assert begun is not None
+        assert buffer.recover(unbegun=True).unbegun == 1
+        again = buffer.claim(begun=False)
+        assert again is not None
+        started = buffer.begin(again.batch, again.token)
+        assert started is not None
+        assert buffer.settle(started, Settle(DELIVERED), "200") is not None
+        delivered = settle_all(buffer)
+        assert adds_up(buffer)
+        places = buffer.status().kinds.values()
+        assert delivered > 0
+        assert sum(each.totals["delivered"] for each in places) == sent - 1
+        assert sum(each.dead for each in places) == 1
+        client.config_set("maxmemory", "1gb")
+    assert not buffer.tick().memory_full
+    producer.event("Burned", identity="late")
+
+
+def test_a_redis_that_loads_takes_nothing_and_is_waited_for(
+    server: EmbeddedRedis, producer: Producer, buffer: Buffer, processes: Processes
+) -> None:
+    """While Redis reads its file, a producer is told that nothing was taken, and a worker waits."""
+    binary = server.binary
+    assert binary is not None
+    if binary.version < (7, 0, 0):
+        pytest.skip("before Redis 7 nothing makes it answer while it loads a small file")
+    send(producer, 10)
+    claim = claimed(buffer)
+    with operator_client(server.url) as client:
+        for number in range(300):
+            client.set(f"filler:{number}", os.urandom(2048))
+        client.bgrewriteaof()
+        poll_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 20)
+        port = client.connection_pool.connection_kwargs["port"]
+    server.kill()
+    slowly = [str(binary.path), "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes"]
+    slowly += ["--dir", str(server.folder), "--save", "", "--key-load-delay", "10000"]
+    slowly += ["--loading-process-events-interval-bytes", "1024"]
+    processes.run(slowly, env={}, cwd=server.folder)
+    with operator_client(server.url) as client:
+        poll_until(lambda: _loads(client), what="Redis loads")
+        with pytest.raises(BufferUnavailable) as refused:
+            producer.event("Burned", identity="late")
+        assert not refused.value.sent
+    settled = buffer.settle(claim, Settle(DELIVERED), "200")
+    assert settled is not None
+    assert buffer.status().kinds["event"].totals["delivered"] == 10
+
+
+def _loads(client: redis.Redis) -> bool:
+    try:
+        return bool(client.info("persistence")["loading"])
+    except redis.RedisError:
+        return False
+
+
+@pytest.fixture
+def proxy(server: EmbeddedRedis) -> Iterator[Proxy]:
+    """A proxy before that server."""
+    with Proxy(int(server.url.rpartition(":")[2].partition("/")[0])) as proxy:
+        yield proxy
+
+
+def test_a_worker_leaves_a_connection_that_went_silent(proxy: Proxy, producer: Producer) -> None:
+    """Cut without a word, a call times out, is repeated on a new connection, and counts once."""
+    send(producer, 10)
+    with worker_client(proxy.url) as client:
+        buffer = Buffer(client, SETTINGS)
+        claim = claimed(buffer)
+        proxy.freeze()
+        settled = buffer.settle(claim, Settle(DELIVERED), "200")
+    assert settled is not None
+    assert settled.delivered == 10
+
+
+def test_a_producer_is_told_of_a_connection_that_went_silent(proxy: Proxy) -> None:
+    """A lost answer may mean that the record was taken; the next call has another connection."""
+    producer = Producer.from_env({"REDIS_URL": proxy.url})
+    producer.event("Burned", identity="1")
+    proxy.freeze()
+    with pytest.raises(BufferUnavailable) as lost:
+        producer.event("Burned", identity="2")
+    assert lost.value.sent
+    producer.event("Burned", identity="3")
+    producer.close()
+
+
+def test_a_settlement_whose_answer_is_lost_counts_once(
+    proxy: Proxy, producer: Producer, buffer: Buffer
+) -> None:
+    """Settled, the answer swallowed, and so asked for again: the second one changes nothing."""
+    send(producer, 20)
+    with worker_client(proxy.url) as client:
+        ours = Buffer(client, SETTINGS)
+        assert ours.settle(claimed(ours), Settle(DELIVERED), "200") is not None
+        claim = claimed(ours)
+        proxy.swallow_answer_to(claim.token.encode())
+        assert ours.settle(claim, Settle(DELIVERED), "200") is None
+        assert proxy.swallowed.is_set()
+    totals = buffer.status().kinds["event"].totals
+    assert (totals["delivered"], totals["attempts"]) == (20, 2)
+    assert adds_up(buffer)
+
+
+def test_a_claim_whose_answer_is_lost_is_the_same_claim(
+    proxy: Proxy, producer: Producer, buffer: Buffer
+) -> None:
+    """Claimed, the answer swallowed, and so asked for again: one batch is in flight, not two."""
+    send(producer, 30)
+    with worker_client(proxy.url) as client:
+        ours = Buffer(client, SETTINGS)
+        assert ours.settle(claimed(ours), Settle(DELIVERED), "200") is not None
+        proxy.swallow_answer_to(b"EVALSHA")
+        assert ours.claim(begun=True) is not None
+        assert proxy.swallowed.is_set()
+    assert buffer.status().in_use == 1
+    assert buffer.status().kinds["event"].in_flight == 10
