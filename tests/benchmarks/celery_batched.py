@@ -1,0 +1,34 @@
+"""celery-batches: one task message an event, a thousand of them handed to one call.
+
+Its requirement asks for Celery below 5.7; it is installed without its dependencies, and runs on
+the Celery that is locked here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+from celery_batches import Batches
+
+from benchmarks.celery_each import post
+
+app = Celery("batched", broker=os.environ.get("REDIS_URL"))
+app.conf.update(
+    task_ignore_result=True,
+    worker_send_task_events=False,
+    # Without a limit on what is prefetched, or a batch never becomes full.
+    worker_prefetch_multiplier=0,
+    task_default_queue="bench-batched",
+)
+
+
+def _upload(requests: Sequence[Any]) -> None:
+    post([request.args[0] for request in requests])
+
+
+upload = app.task(
+    name="bench.batched", base=Batches, flush_every=1000, flush_interval=5, ignore_result=True
+)(_upload)

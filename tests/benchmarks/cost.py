@@ -1,0 +1,101 @@
+"""What a record costs: bytes in Redis, memory of a worker, and whether the backlog makes it dearer.
+
+CPU seconds per million records are taken along by the drain and enqueue sections.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import psutil
+
+from benchmarks import samples
+from benchmarks.drain import DEADLINE_S
+from benchmarks.program_options import Options
+from benchmarks.results import Contender, Results, in_turn
+from benchmarks.stage import Stage, Theatre
+from worker import keys
+from worker.bootstrap import Line, Runtime
+from worker.drain import Ask
+from worker.records import EVENT
+from worker.settings import Settings
+
+SECTION = "cost"
+JSON_BYTES = "JSON of a buffered record"
+REDIS_BYTES = "Redis memory of a buffered record"
+RSS_EARLY = "memory of a worker after a tenth of the records"
+RSS_LATE = "memory of a worker after all of them"
+BATCHES = 20  # delivered from each backlog, each round
+BACKLOGS = (10_000, 100_000, 1_000_000)
+
+
+def delivered_from(backlog: int) -> str:
+    """What a series is called."""
+    return f"delivered from a backlog of {backlog:,}"
+
+
+def redis_bytes(stage: Stage, results: Results, size: int) -> None:
+    """Redis' memory for so many buffered events, against the bytes that will be sent."""
+    before = int(stage.client.info("memory")["used_memory"])
+    samples.fill_events(stage.buffer, size)
+    used = int(stage.client.info("memory")["used_memory"]) - before
+    key = keys.pending(stage.destination.name, EVENT)
+    if stage.client.llen(key) != size:
+        raise AssertionError(f"{key} does not hold what was accepted")
+    results.add(SECTION, JSON_BYTES, "bytes", len(samples.body(0)))
+    results.add(SECTION, REDIS_BYTES, "bytes", used / size)
+
+
+def worker_memory(theatre: Theatre, results: Results, size: int) -> None:
+    """One worker's resident memory, after a tenth of the records and after all."""
+    with theatre.stage() as stage:
+        stage.buffer.pause("benchmark")
+        redis_bytes(stage, results, size)
+        stage.start_workers(1)
+        process = psutil.Process(stage.workers[0].pid)
+        stage.buffer.resume()
+        stage.sink.wait_for(size // 10, DEADLINE_S)
+        early = process.memory_info().rss
+        stage.wait_until_settled(DEADLINE_S)
+        results.add(SECTION, RSS_EARLY, "MiB", early / 2**20)
+        results.add(SECTION, RSS_LATE, "MiB", process.memory_info().rss / 2**20)
+
+
+def _deliver(line: Line, backlog: int, results: Results) -> None:
+    """Deliver some batches off a backlog that is kept at its size."""
+    began = time.perf_counter()
+    for _ in range(BATCHES):
+        claim = line.buffer.claim(begun=True)
+        if claim is None or claim.size != samples.CHUNK:
+            raise AssertionError("the backlog gave no full batch")
+        line.deliverer.deliver(claim)
+    took_s = time.perf_counter() - began
+    results.add(
+        SECTION, delivered_from(backlog), "us/record", took_s / BATCHES / samples.CHUNK * 1e6
+    )
+    samples.fill_events(line.buffer, BATCHES * samples.CHUNK)
+
+
+def backlogs(theatre: Theatre, results: Results, options: Options) -> None:
+    """The price of a delivery, by one thread, off backlogs of different sizes, each in a Redis."""
+    sizes = BACKLOGS[:2] if options.quick else BACKLOGS
+    with theatre.stage() as one, theatre.stage() as two, theatre.stage() as three:
+        contenders: list[Contender] = []
+        for stage, backlog in zip((one, two, three), sizes, strict=False):
+            runtime = Runtime(Settings.from_env(stage.environ), Ask(_nobody, _nobody))
+            line = runtime.lines["clevertap"]
+            # A batch less would be waited for; what is delivered is put back at once.
+            samples.fill_events(line.buffer, max(backlog, BATCHES * samples.CHUNK))
+            contenders.append(partial(_deliver, line, backlog, results))
+        in_turn(contenders, 2 + options.rounds)
+
+
+def _nobody(*_: object) -> None:
+    """Nobody is asked for deliveries here."""
+
+
+def run(theatre: Theatre, results: Results, options: Options) -> None:
+    """The section."""
+    worker_memory(theatre, results, options.sized(300_000, 1_000_000))
+    backlogs(theatre, results, options)

@@ -1,0 +1,122 @@
+"""How fast what is buffered gets to the vendor: ours, the floor, and the alternatives."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from benchmarks import floor, samples
+from benchmarks.program_options import Options
+from benchmarks.results import Contender, Results, in_turn
+from benchmarks.stage import Stage, Theatre
+
+SECTION = "drain"
+FLOOR = "floor: LPOP, join, POST"
+BATCHED = "celery-batches, 1000 a flush"
+EACH = "one Celery task an event"
+DEADLINE_S = 180.0
+LIMIT = 15  # requests under way that the vendor allows
+
+
+def ours(workers: int, latency_ms: int = 0) -> str:
+    """What a series of ours is called."""
+    suffix = "" if workers == 1 else "es"
+    return f"ours, {workers} process{suffix}" + (f", vendor {latency_ms} ms" if latency_ms else "")
+
+
+@dataclass(slots=True)
+class Drains:
+    """The contenders of this section."""
+
+    theatre: Theatre
+    results: Results
+
+    def ours(self, workers: int, size: int, latency_ms: int = 0) -> None:
+        """Fill a paused destination, start the workers, resume it."""
+        with self.theatre.stage(latency_ms) as stage:
+            stage.buffer.pause("benchmark")
+            samples.fill_events(stage.buffer, size)
+            self._measure(stage, workers, size, ours(workers, latency_ms))
+
+    def profiles(self, workers: int, size: int) -> None:
+        """The same with profile updates, 100 a request, in order."""
+        with self.theatre.stage() as stage:
+            stage.buffer.pause("benchmark")
+            samples.fill_profiles(stage.buffer, size)
+            self._measure(stage, workers, size, f"{ours(workers)}, profiles")
+
+    def _measure(self, stage: Stage, workers: int, size: int, name: str) -> None:
+        stage.start_workers(workers)
+        before = stage.workers_cpu_s(), stage.redis_cpu_s()
+        stage.buffer.resume()
+        began = time.monotonic()
+        ended = stage.wait_until_settled(DEADLINE_S)
+        seen = stage.sink.seen()
+        if seen.records != size:
+            raise AssertionError(f"{name}: {seen.records} of {size} records arrived")
+        records_per_s, requests_per_s = seen.steady()
+        add = partial(self.results.add, SECTION)
+        add(name, "records/s", records_per_s)
+        add(f"{name}: resumed to settled", "records/s", size / (ended - began))
+        add(f"{name}: requests", "requests/s", requests_per_s)
+        scale = 1_000_000 / size
+        add(f"{name}: CPU of the workers", "s/million", (stage.workers_cpu_s() - before[0]) * scale)
+        add(f"{name}: CPU of Redis", "s/million", (stage.redis_cpu_s() - before[1]) * scale)
+
+    def floor(self, size: int) -> None:
+        """A loop without safety, in one process."""
+        with self.theatre.stage() as stage:
+            for bodies in samples.bodies(size):
+                stage.client.rpush(floor.KEY, *bodies)
+            stage.run_module("benchmarks.floor", stage.server.url, str(stage.sink.port))
+            seen = stage.sink.wait_for(size, DEADLINE_S)
+            self.results.add(SECTION, FLOOR, "records/s", seen.steady()[0])
+
+    def celery(self, module: str, name: str, size: int, *options: str) -> None:
+        """A Celery worker whose queue was filled before."""
+        with self.theatre.stage() as stage:
+            _ask(module, stage, size)
+            command = f"celery -A {module} worker --loglevel=WARNING --without-gossip"
+            stage.run_module(command, "--without-mingle", "--concurrency=2", *options)
+            seen = stage.sink.wait_for(size, DEADLINE_S)
+            self.results.add(SECTION, name, "records/s", seen.steady()[0])
+
+
+def _ask(module: str, stage: Stage, size: int) -> None:
+    """Put a message for each event into the broker."""
+    task: Any = import_module(module).upload
+    with task.app.connection_for_write(stage.server.url) as connection:
+        producer = task.app.amqp.Producer(connection)
+        for number in range(size):
+            task.apply_async((samples.event(number),), producer=producer)
+
+
+def run(theatre: Theatre, results: Results, options: Options) -> None:
+    """The section."""
+    drains = Drains(theatre, results)
+    size = options.sized(300_000, 1_000_000)
+    in_turn([partial(drains.floor, size), *_ours(drains, size, options)], options.rounds)
+    in_turn(_celery(drains, options), options.slow_rounds)
+    slow = [
+        partial(drains.ours, 2, options.sized(300_000, 400_000), latency_ms)
+        for latency_ms in options.latencies_ms
+    ]
+    in_turn([*slow], options.slow_rounds)
+
+
+def _ours(drains: Drains, size: int, options: Options) -> list[Contender]:
+    two = partial(drains.ours, 2, size)
+    if options.quick:
+        return [two]
+    others = (partial(drains.ours, 1, size), partial(drains.ours, 4, size))
+    return [two, *others, partial(drains.profiles, 2, 50_000)]
+
+
+def _celery(drains: Drains, options: Options) -> list[Contender]:
+    return [
+        partial(drains.celery, "benchmarks.celery_batched", BATCHED, options.sized(6_000, 12_000)),
+        partial(drains.celery, "benchmarks.celery_each", EACH, options.sized(2_000, 4_000)),
+    ]

@@ -1,0 +1,54 @@
+"""Producers and workers at once: how much goes through, and how old a record is when it arrives.
+
+The age is counted from when the record was made, in the producer's process, to when its request
+was whole at the sink, by one clock.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from benchmarks.program_options import Options
+from benchmarks.results import Results
+from benchmarks.stage import Seen, Stage, Theatre
+
+SECTION = "end to end"
+CAPACITY = "capacity, one producer and 2 workers"
+WORKERS = 2
+SHARES = (0.1, 0.5, 0.9)
+
+
+def _traffic(stage: Stage, rate: float, seconds: float) -> Seen:
+    """Run the producer for so long, and wait until all of it has arrived."""
+    process = stage.run_module("benchmarks.traffic", str(rate), str(seconds))
+    if process.popen.wait(seconds + 60) != 0:
+        raise AssertionError(process.output())
+    accepted = json.loads(process.output().splitlines()[-1])["accepted"]
+    stage.wait_until_settled(120)
+    seen = stage.sink.seen()
+    if seen.records != accepted:
+        raise AssertionError(f"{seen.records} of {accepted} records arrived")
+    return seen
+
+
+def _rate(seen: Seen) -> float:
+    return seen.records / (max(seen.times) - min(seen.times))
+
+
+def run(theatre: Theatre, results: Results, options: Options) -> None:
+    """The section; quick: the ages at half of the capacity alone."""
+    seconds = 4.0 if options.quick else 12.0
+    with theatre.stage(sample=True) as stage:
+        stage.start_workers(WORKERS)
+        _traffic(stage, 1000, 2.0)  # warm
+        for _ in range(options.slow_rounds):
+            stage.sink.start_over(sample=True)
+            results.add(SECTION, CAPACITY, "records/s", _rate(_traffic(stage, 0, seconds)))
+        capacity = results.median(SECTION, CAPACITY) or 0.0
+        for share in SHARES[1:2] if options.quick else SHARES:
+            stage.sink.start_over(sample=True)
+            time.sleep(1.0)
+            p50, p95, p99 = _traffic(stage, share * capacity, seconds).age_ms(50, 95, 99)
+            for name, value in (("p50", p50), ("p95", p95), ("p99", p99)):
+                results.add(SECTION, f"age at {share:.0%} of capacity: {name}", "ms", value)

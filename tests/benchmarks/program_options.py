@@ -1,0 +1,28 @@
+"""What a run was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``quick`` takes about a minute, and a full run less than a quarter of an hour."""
+
+    quick: bool
+    rounds: int
+    only: tuple[str, ...]
+
+    def sized(self, quick: int, full: int) -> int:
+        """A number of records."""
+        return quick if self.quick else full
+
+    @property
+    def slow_rounds(self) -> int:
+        """Rounds of what the vendor's latency makes slow, and therefore steady."""
+        return 1 if self.quick else min(3, self.rounds)
+
+    @property
+    def latencies_ms(self) -> tuple[int, ...]:
+        """The vendor's latencies beside none."""
+        return (250,) if self.quick else (50, 250)

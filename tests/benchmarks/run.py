@@ -1,0 +1,14 @@
+"""Runs the benchmarks: `make bench`, or `make bench ARGS="--quick --only drain"`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Run as a file, so that the tests' folder is where `benchmarks` and `support` are found.
+sys.path[0] = str(Path(__file__).parents[1])
+
+from benchmarks.program import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

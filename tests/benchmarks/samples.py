@@ -1,0 +1,76 @@
+"""The records that every contender is given: about 190 bytes of JSON an event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from worker.buffer import Buffer, new_id
+from worker.records import EVENT, PROFILE, pack
+
+NAME = "Product viewed"
+TS = int(time.time())
+DAY = time.strftime("%Y%m%d", time.gmtime(TS))
+CHUNK = 1000
+
+
+def identity(number: int) -> str:
+    """Whose record the one of this number is."""
+    return f"user-{number:08d}"
+
+
+def properties(sent_ms: int = 0) -> dict[str, Any]:
+    """An event's properties; ``sent_ms`` is the time it was made, for its age at delivery."""
+    return {
+        "Product": "Casio Chronograph Watch",
+        "Category": "Watches",
+        "Price": 59.99,
+        "Sent": sent_ms or TS * 1000,
+    }
+
+
+def event(number: int, sent_ms: int = 0) -> dict[str, Any]:
+    """The vendor-shaped event of this number."""
+    return {
+        "identity": identity(number),
+        "type": EVENT,
+        "evtName": NAME,
+        "ts": TS,
+        "evtData": properties(sent_ms),
+    }
+
+
+def profile(number: int) -> dict[str, Any]:
+    """The vendor-shaped profile update of this number."""
+    data = {"Name": "Jack Montana", "Email": "jack@example.com", "Customer Type": "Platinum"}
+    return {"identity": identity(number), "type": PROFILE, "ts": TS, "profileData": data}
+
+
+def body(number: int) -> bytes:
+    """The JSON of an event, as it is sent."""
+    return orjson.dumps(event(number))
+
+
+def _chunks(size: int) -> Iterator[range]:
+    return (range(at, min(at + CHUNK, size)) for at in range(0, size, CHUNK))
+
+
+def fill_events(buffer: Buffer, size: int) -> None:
+    """Buffer so many events, as a producer's `accept` does."""
+    for numbers in _chunks(size):
+        buffer.accept(EVENT, [], [pack(new_id(), DAY, NAME, body(each)) for each in numbers])
+
+
+def fill_profiles(buffer: Buffer, size: int) -> None:
+    """Buffer so many profile updates, of as many people."""
+    for numbers in _chunks(size):
+        stored = [pack(new_id(), "", "", orjson.dumps(profile(each))) for each in numbers]
+        buffer.accept(PROFILE, [identity(each).encode() for each in numbers], stored)
+
+
+def bodies(size: int) -> Iterator[Sequence[bytes]]:
+    """The JSON of so many events, a thousand at a time."""
+    return ([body(each) for each in numbers] for numbers in _chunks(size))

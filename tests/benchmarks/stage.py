@@ -1,0 +1,205 @@
+"""What a measurement needs around it: a new Redis, the sink, and the processes it measures."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import psutil
+import redis
+
+from support.environment import ROOT, environment
+from support.polling import poll_until
+from support.ports import find_free_port, listens
+from support.processes import Process, Processes
+from worker.buffer import Buffer
+from worker.connections import worker_client
+from worker.embedded import EmbeddedRedis
+from worker.settings import Destination, Settings
+
+TESTS = ROOT / "tests"
+STEADY = (0.5, 0.95)  # from half of the records to all but the last: what comes before is ramp-up
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the sink received: a time (monotonic seconds) and a number of records each request."""
+
+    times: Sequence[float]
+    sizes: Sequence[int]
+    ages_ms: Sequence[float]
+
+    @property
+    def records(self) -> int:
+        """All of them."""
+        return sum(self.sizes)
+
+    def steady(self) -> tuple[float, float]:
+        """Records and requests per second, from half of the records to 95 % of them."""
+        if len(self.times) < 8:
+            raise ValueError(f"{len(self.times)} requests are too few to tell a rate")
+        passed, total = 0, self.records
+        inside: list[tuple[float, int]] = []
+        for at, size in sorted(zip(self.times, self.sizes, strict=True)):
+            passed += size
+            if STEADY[0] * total <= passed <= STEADY[1] * total:
+                inside.append((at, size))
+        span = inside[-1][0] - inside[0][0]
+        return sum(size for _, size in inside[1:]) / span, (len(inside) - 1) / span
+
+    def age_ms(self, *percents: int) -> list[float]:
+        """Percentiles of the sampled ages, of the later half of the requests."""
+        cuts = quantiles(self.ages_ms[len(self.ages_ms) // 2 :], n=100)
+        return [cuts[each - 1] for each in percents]
+
+
+class SinkDoor:
+    """The sink's process, from outside."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def _ask(self, path: str) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def start_over(self, latency_ms: int = 0, *, sample: bool = False) -> None:
+        """Forget what was counted; answer after so long from now on."""
+        self._ask(f"/set?latency_ms={latency_ms}&sample={int(sample)}")
+
+    def records(self) -> int:
+        """The number of records received."""
+        return int(self._ask("/seen")["records"])
+
+    def seen(self) -> Seen:
+        """Everything."""
+        told = self._ask("/seen?whole")
+        return Seen(told["times"], told["sizes"], told["ages_ms"])
+
+    def wait_for(self, records: int, deadline_s: float) -> Seen:
+        """Wait until so many were received."""
+        poll_until(lambda: self.records() >= records, deadline_s, f"{records} records", 0.05)
+        return self.seen()
+
+
+@dataclass(slots=True)
+class Stage:
+    """A new Redis, the sink, and what is started on it; `environ` is for our own processes."""
+
+    folder: Path
+    server: EmbeddedRedis
+    client: redis.Redis
+    sink: SinkDoor
+    processes: Processes
+    workers: list[Process] = field(default_factory=list)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings of a machine that delivers to the sink."""
+        return {
+            "REDIS_URL": self.server.url,
+            "CLEVERTAP_ACCOUNT_ID": "BENCH",
+            "CLEVERTAP_PASSCODE": "bench",
+            "CLEVERTAP_BASE_URL": self.sink.url,
+            "INGEST_BEAT_SCHEDULE": str(self.folder / "schedule"),
+        }
+
+    @property
+    def destination(self) -> Destination:
+        """The destination that is delivered to."""
+        return Settings.from_env(self.environ).destination("clevertap")
+
+    @property
+    def buffer(self) -> Buffer:
+        """That destination's buffer."""
+        return Buffer(self.client, self.destination)
+
+    def start_workers(self, number: int) -> None:
+        """Start so many of the Procfile's workers, and one beat; wait until they are ready."""
+        for at in range(number):
+            options = ("-n", f"bench{at}@%h")
+            self.workers.append(self.processes.start("worker", *options, env=self.environ))
+        for worker in self.workers:
+            worker.wait_for(" ready.", 60)
+        self.processes.start("beat", env=self.environ)
+
+    def run_module(self, name: str, *args: str, env: Mapping[str, str] | None = None) -> Process:
+        """Start a module of this package."""
+        command = [sys.executable, "-m", *name.split(), *args]
+        given = {**self.environ, "PYTHONPATH": str(TESTS), **(env or {})}
+        return self.processes.run(command, env=environment(given), name=name.rsplit(maxsplit=1)[-1])
+
+    def wait_until_settled(self, deadline_s: float) -> float:
+        """Wait until no event or profile is on its way; returns when (monotonic seconds)."""
+        buffer = self.buffer
+        poll_until(
+            lambda: not sum(each.open for each in buffer.status().kinds.values()),
+            deadline_s,
+            "everything is settled",
+            0.05,
+        )
+        return time.monotonic()
+
+    def redis_cpu_s(self) -> float:
+        """CPU seconds of Redis so far."""
+        return cpu_s(self.server.pid or 0)
+
+    def workers_cpu_s(self) -> float:
+        """CPU seconds of the workers so far."""
+        return sum(cpu_s(worker.pid) for worker in self.workers)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+class Theatre:
+    """Makes a stage for each measurement, so that none inherits another's memory or files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made = 0
+
+    @contextmanager
+    def stage(self, latency_ms: int = 0, *, sample: bool = False) -> Iterator[Stage]:
+        """A new Redis and sink, for as long as the block runs."""
+        self._made += 1
+        folder = self.folder / f"stage-{self._made}"
+        folder.mkdir(parents=True)
+        processes = Processes(folder)
+        server = EmbeddedRedis(folder / "redis", maxmemory="6gb")
+        try:
+            server.start()
+            client = worker_client(server.url)
+            sink = self._sink(processes)
+            sink.start_over(latency_ms, sample=sample)
+            yield Stage(folder, server, client, sink, processes)
+        finally:
+            processes.end()
+            server.kill()
+
+    def _sink(self, processes: Processes) -> SinkDoor:
+        port = find_free_port()
+        process = processes.run(
+            [sys.executable, "-m", "benchmarks.sink", str(port)],
+            env=environment({"PYTHONPATH": str(TESTS)}),
+            name="sink",
+        )
+        poll_until(lambda: listens(port), 20, "the sink listens")
+        return SinkDoor(process, port)
