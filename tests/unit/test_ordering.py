@@ -1,0 +1,65 @@
+"""Which updates go again, so that no older one has the last word."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from worker.ordering import OVERTAKEN, keep_order
+from worker.retry import Settle
+from worker.verdicts import DELIVERED, Outcome, Verdict
+
+AGAIN = Verdict(Outcome.RETRY, "server_error", 555, "again")
+DEAD = Verdict(Outcome.DEAD, "refused", 513, "no")
+
+
+def whose(stored: bytes) -> bytes:
+    """A record here is its identity's letter and a number."""
+    return stored[:1]
+
+
+@pytest.mark.parametrize(
+    ("records", "named", "overtaken"),
+    [
+        ("a1 a2 b1", {1: AGAIN}, [2]),
+        ("a1 a2 b1", {2: AGAIN}, []),
+        ("a1 b1 a2 a3", {1: AGAIN, 3: AGAIN}, [4]),
+        ("a1 b1 a2 a3", {1: AGAIN, 3: DEAD}, [4]),
+        ("a1 a2", {1: DEAD}, []),
+        ("a1 b1 c1", {2: AGAIN}, []),
+        ("b1 a1 b2 a2", {1: AGAIN, 2: DEAD}, [3]),
+    ],
+)
+def test_what_was_taken_behind_a_retry_goes_again(
+    records: str, named: dict[int, Verdict], overtaken: list[int]
+) -> None:
+    """Of the same identity, later in the batch, taken: it goes again, counted; no other does."""
+    settle = Settle(DELIVERED, sorted(named.items()), delay_ms=7, ambiguous=2)
+    kept = keep_order(settle, [each.encode() for each in records.split()], whose)
+    again = {**named, **dict.fromkeys(overtaken, OVERTAKEN)}
+    assert dict(kept.named) == again
+    assert kept.ambiguous == 2 + len(overtaken)
+    assert (kept.usual, kept.delay_ms) == (DELIVERED, 7)
+
+
+@pytest.mark.parametrize("usual", [AGAIN, DEAD])
+def test_an_answer_alike_for_all_is_left_alone(usual: Verdict) -> None:
+    """A batch that goes again as a whole keeps its order by itself; nobody asks whose it is."""
+    settle = Settle(usual)
+    assert keep_order(settle, [b"a1", b"a2"], lambda _: pytest.fail("asked")) is settle
+
+
+def test_the_newest_update_has_the_last_word(rng: random.Random) -> None:
+    """Whatever is refused for now, a vendor that takes it in the end is left with the newest."""
+    for _ in range(500):
+        records = [f"{rng.choice('abc')}{n}".encode() for n in range(rng.randint(1, 12))]
+        taken: dict[bytes, bytes] = {}
+        left = records
+        while left:
+            refused = {at for at in range(1, len(left) + 1) if rng.random() < 0.3}
+            taken.update({whose(r): r for at, r in enumerate(left, 1) if at not in refused})
+            settle = Settle(DELIVERED, [(at, AGAIN) for at in sorted(refused)])
+            again = {at for at, _ in keep_order(settle, left, whose).named}
+            left = [record for at, record in enumerate(left, 1) if at in again]
+        assert taken == {whose(record): record for record in records}
