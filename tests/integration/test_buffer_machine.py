@@ -41,7 +41,7 @@ NAME = "machine"
 SETTINGS = Destination(
     name=NAME,
     vendor="clevertap",
-    kinds={EVENT: Kind(3), PROFILE: Kind(4, partitions=3)},
+    kinds={EVENT: Kind(5), PROFILE: Kind(4, partitions=3)},
     max_wait_s=0.0,
     concurrency=6,
     concurrency_limit=6,
@@ -187,6 +187,11 @@ class BufferMachine(RuleBasedStateMachine):
         """A drain ticks, or a worker stops."""
         self.buffer.recover(unbegun=unbegun)
 
+    @rule()
+    def time_passes(self) -> None:
+        """Every lease runs out; the drain that comes next, or a worker, finds it so."""
+        self.client.zunionstore(keys.leases(NAME), {keys.leases(NAME): 0})
+
     @rule(kind=st.sampled_from([None, EVENT, PROFILE]), keep=st.sampled_from([0, 0, 1]))
     def replay(self, kind: str | None, keep: int) -> None:
         """An operator replays dead letters, but for a few."""
@@ -304,7 +309,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.buffer.recover(unbegun=True)
         patient = len(self.model.accepted) * 2 + 10
         while True:
-            self.client.zunionstore(keys.leases(NAME), {keys.leases(NAME): 0})  # all ran out
+            self.time_passes()
             self.buffer.recover()
             claim = self.buffer.claim(begun=True)
             if claim is None:
@@ -424,12 +429,13 @@ def test_a_long_life(every_redis: redis.Redis, rng: random.Random) -> None:
     """The same over one long life of the buffer, in which much is open at any moment."""
     life = BufferMachine(every_redis)
     operations: Mapping[Callable[[], None], int] = {
-        lambda: life.accept(rng.choice([EVENT, PROFILE]), rng.choices(PEOPLE, k=3)): 4,
+        lambda: life.accept(rng.choice([EVENT, PROFILE]), rng.choices(PEOPLE, k=4)): 4,
         lambda: life.claim(rng.random() < 0.5, rng.random() < 0.2): 5,
         lambda: life.begin(rng.randrange(99), rng.random() < 0.2): 5,
         lambda: life.settle(rng.randrange(99), rng.choices(OUTCOMES, k=4)): 6,
         lambda: life.deliver([rng.choices(OUTCOMES, k=4)]): 4,
         life.isolate: 2,
+        life.time_passes: 2,
         lambda: life.split(rng.randrange(99)): 3,
         lambda: life.recover(rng.random() < 0.2): 3,
         lambda: life.replay(rng.choice([None, EVENT, PROFILE]), rng.randrange(2)): 2,
