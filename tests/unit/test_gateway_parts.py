@@ -11,6 +11,7 @@ import pytest
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from support.environment import ROOT
 from support.gateway import ask
 from worker.errors import SettingsError
 from worker.gateway import credentials
@@ -218,6 +219,13 @@ def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     """The error names the variable."""
     with pytest.raises(SettingsError, match=f"^{name}: "):
         GatewaySettings.from_env({name: value})
+
+
+def test_every_setting_is_told_in_the_docs() -> None:
+    """docs/gateway.md names each variable of the gateway."""
+    told = (ROOT / "docs" / "gateway.md").read_text()
+    names = [variable(each.name) for each in fields(GatewaySettings)]
+    assert [name for name in names if name not in told] == []
 
 
 def test_the_document_and_the_routes_agree() -> None:

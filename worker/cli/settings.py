@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
 import click
 
+from worker.gateway.settings import GatewaySettings, variable
 from worker.setting_values import Secret
 from worker.settings import Settings, Source, destinations_path
 
 # What single processes read for themselves: name, default, whether it is a secret.
 _PROCESSES: tuple[tuple[str, str, bool], ...] = (
-    ("PORT", "8000", False),
-    ("INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS", "", False),
     ("FLOWER_BASIC_AUTH", "", True),
     ("INGEST_LOG_FORMAT", "text", False),
     ("INGEST_THREADS", "a thread for each request, and two", False),
@@ -39,11 +39,17 @@ def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
     """The settings that only one kind of process reads, and the file of destinations."""
     origin = "environment INGEST_DESTINATIONS" if "INGEST_DESTINATIONS" in environ else "default"
     found = [Source("INGEST_DESTINATIONS", str(destinations_path(environ)), origin)]
-    for name, default, secret in _PROCESSES:
+    for name, default, secret in (*_of_gateway(), *_PROCESSES):
         value = environ.get(name) or default
         origin = f"environment {name}" if environ.get(name) else "default"
         found.append(Source(name, str(Secret(value)) if secret else value, origin))
     return tuple(found)
+
+
+def _of_gateway() -> Iterator[tuple[str, str, bool]]:
+    for each in fields(GatewaySettings):
+        default = each.default if each.default != () else ""
+        yield variable(each.name), str(default), False
 
 
 def _print_table(sources: tuple[Source, ...]) -> None:
