@@ -1,3 +1,5 @@
+"""`ingest up` from outside: the sample settles, and what is buffered survives a stop."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""status, wait, pause, resume, settings and sandbox, run as their users run them."""
+
 from __future__ import annotations
 
 import json

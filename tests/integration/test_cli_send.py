@@ -1,3 +1,5 @@
+"""send and check, run as their users run them, against a real Redis."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The supervisor, with real children: restarted when they end, stopped in order."""
+
 from __future__ import annotations
 
 import os

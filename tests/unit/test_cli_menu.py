@@ -1,3 +1,5 @@
+"""The menu of commands: complete, quick to show, and honest about exit codes."""
+
 from __future__ import annotations
 
 import json

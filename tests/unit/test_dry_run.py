@@ -1,3 +1,5 @@
+"""Asking the vendor without delivering: every record gets its answer."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,5 @@
+"""Which lines of a file are still to be sent, as a specification one can type again."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Places and totals, as people and programs are shown them."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

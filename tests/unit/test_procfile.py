@@ -1,3 +1,5 @@
+"""The commands of the Procfile, with and without the file."""
+
 from __future__ import annotations
 
 import sys

@@ -1,3 +1,5 @@
+"""A worker that is told to stop while it makes its parts."""
+
 from __future__ import annotations
 
 import threading
