@@ -108,6 +108,21 @@ def test_errors_alone_are_logged_unless_told_otherwise(
     assert "status=400" in log
 
 
+def test_several_processes_share_the_port_and_the_promises(
+    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str
+) -> None:
+    """With two processes a repeat finds its answer wherever it comes to, and both write logs."""
+    gateway = served_by(redis_url, INGEST_GATEWAY_PROCESSES="2", INGEST_GATEWAY_ACCESS_LOG="all")
+    body = orjson.dumps({"d": [event()]})
+    for _ in range(20):
+        answer = gateway.ask(
+            "POST", "/1/upload", headers=shown(key, Idempotency_Key="k1"), body=body
+        )
+        assert answer.status == 200
+    assert len(buffered(redis_client)) == 1
+    poll_until(lambda: gateway.process.output().count("producer=shop") == 20, what="20 lines")
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(
     served_by: ServedFactory, redis_url: str, key: str
 ) -> None:

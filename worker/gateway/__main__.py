@@ -12,6 +12,8 @@ import uvicorn
 from worker.errors import IngestError
 from worker.telemetry import configure
 
+from .app import create_app
+from .front import Front
 from .parts import parts_of
 from .settings import GatewaySettings
 
@@ -22,7 +24,7 @@ STOP_WITHIN_S = 10
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit code."""
     options = _options(arguments)
-    configure(as_json=os.environ.get("INGEST_LOG_FORMAT") == "json")
+    _log_here()
     try:
         settings = GatewaySettings.from_env()
         parts_of()  # what is wrong with the environment is told before anything listens
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"gateway: {error}\n")
         return 1
     uvicorn.run(
-        "worker.gateway.app:create_app",
+        "worker.gateway.__main__:application",
         factory=True,
         host=options.host or settings.host,
         port=settings.port if options.port is None else options.port,
@@ -46,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
     return 0
+
+
+def application() -> Front:
+    """The application, in whichever process serves it: each has to set its own log up."""
+    _log_here()
+    return create_app()
+
+
+def _log_here() -> None:
+    configure(as_json=os.environ.get("INGEST_LOG_FORMAT") == "json")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: `uvicorn --factory worker.gateway.app:create_app`.
 
 It is composed from routers: functions that make routes out of the process's parts. A router of
-another package (a dashboard, metrics) is one more in `create_app`'s list.
+another package (the dashboard) is one more in `create_app`'s list.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
+
+from worker.dashboard.routes import routes as dashboard_routes
 
 from .access_log import access_log
 from .bloomreach import CUSTOMERS, EVENTS, Batch, Single, SystemTime
@@ -51,7 +53,12 @@ def operations(parts: Parts) -> Sequence[BaseRoute]:
     )
 
 
-ROUTERS: Sequence[Router] = (vendors, operations)
+def dashboard(parts: Parts) -> Sequence[BaseRoute]:
+    """The operators' pages; only one that says so when they have no password."""
+    return dashboard_routes(parts.settings, parts.dashboard)
+
+
+ROUTERS: Sequence[Router] = (vendors, operations, dashboard)
 
 
 def create_app(

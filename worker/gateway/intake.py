@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, RedisError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from worker import keys
 from worker.buffer import accepted, new_id
+from worker.connections import answer_was_lost
 from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.scripts import script
 from worker.settings import Destination
@@ -114,7 +113,7 @@ class Intake:
                 # Redis 6.2 wraps what a command inside a script raises into the script's error.
                 if isinstance(error, OutOfMemoryError) or "-OOM " in str(error):
                     raise BufferFull(f"{self._destination.name}: Redis is out of memory") from error
-                maybe_taken = maybe_taken or _answer_was_lost(error)
+                maybe_taken = maybe_taken or answer_was_lost(error)
                 if not tries_left or not maybe_taken:
                     raise BufferUnavailable(type(error).__name__, sent=maybe_taken) from error
             else:
@@ -141,10 +140,3 @@ def _tell_all(joined: Sequence[_Waiting], error: Exception) -> None:
     for each in joined:
         if not each.told.done():
             each.told.set_exception(error)
-
-
-def _answer_was_lost(error: RedisError) -> bool:
-    """Whether Redis may have carried the call out: it was reached, and did not say no."""
-    if isinstance(error, BusyLoadingError) or " connecting to " in str(error):
-        return False
-    return isinstance(error, RedisConnectionError | RedisTimeoutError)

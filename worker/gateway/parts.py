@@ -9,6 +9,7 @@ import redis.asyncio
 
 from worker.address import redis_url
 from worker.connections import gateway_client
+from worker.dashboard.settings import DashboardSettings
 from worker.desk import Desk
 from worker.settings import Settings
 
@@ -26,6 +27,7 @@ class Parts:
 
     settings: Settings
     gateway: GatewaySettings
+    dashboard: DashboardSettings
     client: redis.asyncio.Redis
     reception: Reception
 
@@ -33,6 +35,7 @@ class Parts:
 def parts_of(environ: Mapping[str, str] | None = None) -> Parts:
     """The parts for an environment; SettingsError when it is wrong."""
     settings, gateway = Settings.from_env(environ), GatewaySettings.from_env(environ)
+    dashboard = DashboardSettings.from_env(environ)
     client = gateway_client(redis_url(settings), gateway.redis_timeout_s)
     intakes = {
         name: Intake(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
@@ -46,4 +49,4 @@ def parts_of(environ: Mapping[str, str] | None = None) -> Parts:
         intakes,
         accept_vendor_credentials=gateway.accept_vendor_credentials,
     )
-    return Parts(settings, gateway, client, reception)
+    return Parts(settings, gateway, dashboard, client, reception)
