@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 from zlib import crc32
@@ -18,7 +18,7 @@ from zlib import crc32
 import redis
 import uuid_utils
 
-from . import batching, keys
+from . import batching, histograms, keys
 from .errors import BufferFull
 from .records import accepted_at_ms
 from .retry import Settle
@@ -98,6 +98,20 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Requests:
+    """How long the requests of one kind took, and how many records they had.
+
+    Counts by the names of the buckets in `histograms`, and sums in ms and records. A request
+    whose worker died is in neither: nobody knows how long it took.
+    """
+
+    took: Mapping[str, int] = field(default_factory=dict)
+    took_ms: int = 0
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Places:
     """Where the records of one kind are, and the totals since the beginning."""
 
@@ -107,6 +121,7 @@ class Places:
     dead: int
     oldest_wait_s: float
     totals: Mapping[str, int]
+    requests: Requests = field(default_factory=Requests)
 
     @property
     def open(self) -> int:
@@ -122,7 +137,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A destination at one moment; ``answers`` counts the vendor's answers by status."""
+    """A destination at one moment; ``answers`` counts the vendor's answers by status.
+
+    ``expired`` counts leases that ran out: `begun` (a worker died) and `waiting` (none began).
+    """
 
     state: str
     reason: str | None
@@ -133,6 +151,9 @@ class Status:
     codes: Mapping[str, Mapping[str, int]]
     answers: Mapping[str, int]
     last_tick_ms: int | None
+    ticks: int = 0
+    memory_full: bool = False
+    expired: Mapping[str, int] = field(default_factory=dict)
 
 
 def new_id() -> str:
@@ -219,21 +240,35 @@ class Buffer:
             records = self.client.lrange(key, 0, -1)
         return _claim(answer, records)
 
-    def settle(self, claim: Claim, settle: Settle, label: str) -> Settled | None:
-        """Move each record to the place its verdict names; None when the lease is ours no more."""
-        answer = self._run("settle", *_settle_arguments(self.destination, claim, settle, label))
+    def settle(
+        self, claim: Claim, settle: Settle, label: str, took_s: float | None = None
+    ) -> Settled | None:
+        """Move each record to the place its verdict names; None when the lease is ours no more.
+
+        ``label`` names the vendor's answer, '' when nothing was sent; ``took_s`` is for statistics.
+        """
+        arguments = _settle_arguments(self.destination, claim, settle, label, took_s)
+        answer = self._run("settle", *arguments)
         if answer is None:
             return None
         return Settled(answer[0], answer[1], answer[2], answer[3] == b"1")
 
-    def split(self, claim: Claim, error: str, label: str, *, lower_to: int = 0) -> bool:
+    def split(
+        self,
+        claim: Claim,
+        error: str,
+        label: str,
+        *,
+        lower_to: int = 0,
+        took_s: float | None = None,
+    ) -> bool:
         """Halve the batch, in order; False when the lease is ours no more.
 
         ``lower_to`` is the most bytes a batch may have from now on (the vendor answered 413).
         """
         deaths = max(0, self.destination.max_deaths - 1) if claim.deaths else 0
         args = (claim.batch, claim.token, new_id(), error, deaths, label, lower_to)
-        return self._run("split", *args) is not None
+        return self._run("split", *args, *_measures(claim, took_s)) is not None
 
     def recover(self, *, unbegun: bool = False) -> Recovered:
         """Let batches whose lease ran out wait again; with ``unbegun``, those not begun too."""
@@ -286,12 +321,8 @@ class Buffer:
 
     def unticked_s(self) -> float:
         """Seconds since a drain ran anywhere; infinity when none ever did."""
-        with self.client.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            pipeline.hget(keys.state(self.destination.name), "ticked_at")
-            (seconds, microseconds), ticked_at = pipeline.execute()
-        now_s = float(seconds) + float(microseconds) / 1e6
-        return now_s - int(ticked_at) / 1000 if ticked_at else float("inf")
+        since_ms = self._run("unticked")
+        return float("inf") if since_ms is None else int(since_ms) / 1000
 
     def status(self) -> Status:
         """Where every record is, at one moment."""
@@ -323,8 +354,16 @@ def _verdict_arguments(verdict: Verdict) -> list[Any]:
     return [verdict.outcome.value, verdict.reason, code, verdict.error]
 
 
+def _measures(claim: Claim, took_s: float | None) -> tuple[int, str, str]:
+    """What the histograms count of a request: ms, and the buckets of time and size."""
+    size = histograms.bound(claim.size, histograms.BATCH_RECORDS)
+    if took_s is None:
+        return 0, "", size
+    return round(took_s * 1000), histograms.bound(took_s, histograms.REQUEST_S), size
+
+
 def _settle_arguments(
-    destination: Destination, claim: Claim, settle: Settle, label: str
+    destination: Destination, claim: Claim, settle: Settle, label: str, took_s: float | None
 ) -> list[Any]:
     if settle.usual.outcome is Outcome.DELIVERED:
         delivered = batching.without(claim.records, (at for at, _ in settle.named))
@@ -343,6 +382,7 @@ def _settle_arguments(
         destination.flood_window,
         destination.flood_share,
         destination.tally_days,
+        *_measures(claim, took_s),
         len(settle.named),
     ]
     for position, verdict in settle.named:
@@ -366,7 +406,9 @@ def _status(destination: Destination, answer: Sequence[Any]) -> Status:
     ):
         waited_ms = answer[2] - accepted_at_ms(oldest.decode()) if oldest else 0
         totals = {name: int(counters.get(f"{kind}:{name}", 0)) for name in TOTALS}
-        kinds[kind] = Places(buffered, in_flight, retrying, dead, max(0, waited_ms) / 1000, totals)
+        waited_s = max(0, waited_ms) / 1000
+        requests = _requests(counters, kind)
+        kinds[kind] = Places(buffered, in_flight, retrying, dead, waited_s, totals, requests)
         codes[kind] = _prefixed(counters, f"{kind}:code:")
     return Status(
         state=state.get("status", "running"),
@@ -378,6 +420,18 @@ def _status(destination: Destination, answer: Sequence[Any]) -> Status:
         codes=codes,
         answers=_prefixed(counters, "answer:"),
         last_tick_ms=int(state["ticked_at"]) if "ticked_at" in state else None,
+        ticks=int(state.get("ticks", 0)),
+        memory_full=state.get("memory_full") == "1",
+        expired=_prefixed(counters, "lease:"),
+    )
+
+
+def _requests(counters: Mapping[str, str], kind: str) -> Requests:
+    return Requests(
+        took=_prefixed(counters, f"{kind}:took:"),
+        took_ms=int(counters.get(f"{kind}:took_ms", 0)),
+        sizes=_prefixed(counters, f"{kind}:size:"),
+        records=int(counters.get(f"{kind}:size", 0)),
     )
 
 

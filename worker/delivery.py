@@ -32,6 +32,15 @@ class Sender(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """One request that was made: when (epoch ns), how long it took, and its answer's label."""
+
+    began_ns: int
+    took_s: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """What became of the batches of one run, in records; shown as the task's result."""
 
@@ -66,6 +75,7 @@ class Deliverer:
     so many seconds, until a batch may be sent, and may end sooner when we stop. ``spread`` is
     called when the destination bears more requests than before, so that other threads join in.
     ``identity`` tells whose a stored record is; asked for ordered kinds, and seldom.
+    ``traced`` is told of every request after it was made; it must not raise.
     """
 
     def __init__(
@@ -79,6 +89,7 @@ class Deliverer:
         wait: Callable[[float], object] = time.sleep,
         spread: Callable[[], object] = lambda: None,
         identity: Callable[[bytes], bytes] = lambda _: b"",
+        traced: Callable[[Claim, Tried], object] | None = None,
         random: Callable[[], float] = random,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
@@ -90,6 +101,7 @@ class Deliverer:
         self.wait = wait
         self.spread = spread
         self.identity = identity
+        self.traced = traced
         self.random = random
         self.now_ms = now_ms
 
@@ -122,14 +134,13 @@ class Deliverer:
             return self._bury_doubtful(claim), ""
         if claim.deaths >= self.settings.max_deaths:
             return self._isolate_poison(claim), ""
-        answer = self._send(claim)
-        label = str(answer.status or answer.meaning.value)
+        answer, tried = self._try(claim)
         attempt = Attempt(claim.size, claim.attempt, claim.first_claim_ms, self.now_ms())
         decision = decide(answer, attempt, self.settings, self.random())
         if isinstance(decision.action, Settle) and self.settings.kinds[claim.kind].ordered:
             kept = keep_order(decision.action, claim.records, self.identity)
             decision = replace(decision, action=kept)
-        settled = self._carry_out(claim, decision, label)
+        settled = self._carry_out(claim, decision, tried)
         log.info(
             "batch settled",
             destination=self.settings.name,
@@ -137,12 +148,22 @@ class Deliverer:
             kind=claim.kind,
             records=claim.size,
             attempt=claim.attempt + 1,
-            answer=label,
+            answer=tried.label,
             delivered=settled.delivered,
             dead=settled.dead,
             retry=settled.retrying,
         )
-        return settled, label
+        return settled, tried.label
+
+    def _try(self, claim: Claim) -> tuple[Answer, Tried]:
+        """Send, and take the time of it."""
+        began_ns, began_s = time.time_ns(), time.perf_counter()
+        answer = self._send(claim)
+        label = str(answer.status or answer.meaning.value)
+        tried = Tried(began_ns, time.perf_counter() - began_s, label)
+        if self.traced:
+            self.traced(claim, tried)
+        return answer, tried
 
     def _send(self, claim: Claim) -> Answer:
         request = self.vendor.upload(claim.kind, batching.bodies(claim.records))
@@ -151,7 +172,7 @@ class Deliverer:
             return response
         return self.vendor.read(claim.kind, claim.size, response)
 
-    def _carry_out(self, claim: Claim, decision: Decision, label: str) -> Settled:
+    def _carry_out(self, claim: Claim, decision: Decision, tried: Tried) -> Settled:
         """Teach the destination while the lease is ours, then move the records."""
         if decision.park and self.buffer.park(decision.park):
             log.error(
@@ -164,19 +185,21 @@ class Deliverer:
             wider = self.buffer.adapt(
                 decision.signal, claim.begun_ms, self.random(), decision.wait_ms
             ).wider
-        settled = self._move(claim, decision, label)
+        settled = self._move(claim, decision, tried)
         if wider:
             self.spread()
         return settled
 
-    def _move(self, claim: Claim, decision: Decision, label: str) -> Settled:
+    def _move(self, claim: Claim, decision: Decision, tried: Tried) -> Settled:
         action = decision.action
         if isinstance(action, Split):
             most = sum(map(len, claim.records)) // 2 if action.lower_bytes else 0
-            moved = self.buffer.split(claim, action.error, label, lower_to=most)
+            moved = self.buffer.split(
+                claim, action.error, tried.label, lower_to=most, took_s=tried.took_s
+            )
             settled = _nothing_moved(claim) if moved else None
         else:
-            settled = self.buffer.settle(claim, action, label)
+            settled = self.buffer.settle(claim, action, tried.label, tried.took_s)
         if settled is None:
             log.warning(
                 "settled too late: the lease ran out; the batch is sent again",

@@ -36,6 +36,19 @@ local function count(field, by)
   if by ~= 0 then redis.call('HINCRBY', base .. ':counters', field, by) end
 end
 
+-- One request that was made: its answer, the records in it, ms it took; the bounds are the names of
+-- the buckets that its time ('' when that is not known) and its size fall into: see histograms.py.
+local function count_request(kind, label, size, took_ms, took_bound, size_bound)
+  count(kind .. ':attempts', 1)
+  count('answer:' .. label, 1)
+  count(kind .. ':size', size)
+  count(kind .. ':size:' .. size_bound, 1)
+  if took_bound ~= '' then
+    count(kind .. ':took_ms', took_ms)
+    count(kind .. ':took:' .. took_bound, 1)
+  end
+end
+
 -- Lua's stack bounds how many arguments a command can be given at once.
 local function push(list, records, first, last)
   for from = first, last, 4000 do

@@ -29,6 +29,8 @@ if ARGV[1] == '1' then
 end
 if #expired + #running > 0 then work_when_full() end
 for _, id in ipairs(expired) do take_back(id) end
+count('lease:waiting', unbegun) -- ran out before a worker began; those given back early are none
+count('lease:begun', died)
 for _, id in ipairs(running) do
   if load_batch(id).begun == 0 then take_back(id) end
 end

@@ -7,7 +7,8 @@
 --          a label of the vendor's answer for the counters, '' when nothing was sent;
 --          settlements the journal keeps; the ids of the delivered records, 16 bytes each;
 --          records in the flood window; share of them that may die (0..1);
---          days a tally is kept; the number of records named, and for each: position (from 1),
+--          days a tally is kept; ms the request took, the buckets of that ('' when not known) and
+--          of the batch's size; the number of records named, and for each: position (from 1),
 --          outcome, reason, code, error; then, for the delivered: tally key ("<day> <name>"), count
 -- Returns  {delivered, dead, retrying, '1' when the flood breaker paused the destination},
 --          or nil when the token is stale: then nothing changed.
@@ -16,14 +17,16 @@ local usual = {ARGV[3], ARGV[4], ARGV[5], ARGV[6]}
 local attempt, delay_ms, ambiguous, label = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
 local journal_size, delivered_ids = tonumber(ARGV[11]), ARGV[12]
 local window, share, tally_days = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
-local named = tonumber(ARGV[16])
-local FIRST_NAMED = 17
+local took_ms, took_bound, size_bound = ARGV[16], ARGV[17], ARGV[18]
+local named = tonumber(ARGV[19])
+local FIRST_NAMED = 20
 
 local batch = load_batch(id)
 if not batch or batch.token ~= token or batch.begun == 0 then return nil end
 work_when_full()
 local now, kind, list = now_ms(), batch.kind, base .. ':batch:' .. id
 redis.call('ZREM', base .. ':leases', id)
+if label ~= '' then count_request(kind, label, batch.size, took_ms, took_bound, size_bound) end
 batch.attempt = batch.attempt + attempt
 
 local exceptions = {}
@@ -87,10 +90,6 @@ end
 count(kind .. ':delivered', delivered)
 count(kind .. ':dead_lettered', dead)
 count(kind .. ':ambiguous', ambiguous)
-if label ~= '' then
-  count(kind .. ':attempts', 1)
-  count('answer:' .. label, 1)
-end
 for at = FIRST_NAMED + named * 5, #ARGV, 2 do
   local tally = base .. ':tally:' .. ARGV[at]:sub(1, 8)
   redis.call('HINCRBY', tally, ARGV[at]:sub(10), ARGV[at + 1])

@@ -2,7 +2,8 @@
 -- KEYS[1]  the destination's base key
 -- ARGV     batch id; token; id of the second half; error that led here; deaths the halves begin
 --          with; a label of the vendor's answer for the counters, '' when nothing was sent;
---          the most bytes a batch may have from now on, 0 to leave it
+--          the most bytes a batch may have from now on, 0 to leave it; ms the request took, the
+--          buckets of that ('' when not known) and of the batch's size
 -- Returns  {records in the first half, in the second}, or nil when the token is stale or the
 --          batch has a single record: then nothing changed.
 -- The first half keeps the batch's id. Both wait, due at once; of an ordered kind, the second
@@ -14,6 +15,9 @@ work_when_full()
 local now, list = now_ms(), base .. ':batch:' .. id
 local half = math.ceil(batch.size / 2)
 redis.call('ZREM', base .. ':leases', id)
+if ARGV[6] ~= '' then
+  count_request(batch.kind, ARGV[6], batch.size, ARGV[8], ARGV[9], ARGV[10])
+end
 local records = redis.call('LRANGE', list, half, -1)
 redis.call('LTRIM', list, 0, half - 1)
 push(base .. ':batch:' .. second_id, records, 1, #records)
@@ -47,8 +51,4 @@ batch.error, second.error = ARGV[4], ARGV[4]
 batch.deaths, second.deaths = tonumber(ARGV[5]), tonumber(ARGV[5])
 schedule(id, batch, now)
 schedule(second_id, second, now)
-if ARGV[6] ~= '' then
-  count(batch.kind .. ':attempts', 1)
-  count('answer:' .. ARGV[6], 1)
-end
 return {half, #records}

@@ -11,6 +11,7 @@ local used = tonumber(info:match('used_memory:(%d+)')) or 0
 local most = tonumber(info:match('maxmemory:(%d+)')) or 0
 local full = most > 0 and used > most * tonumber(ARGV[1]) and '1' or '0'
 redis.call('HSET', key, 'ticked_at', now, 'memory_full', full)
+redis.call('HINCRBY', key, 'ticks', 1)
 
 local known = redis.call('HMGET', key, 'status', 'since', 'probed_at')
 local waited = now - math.max(tonumber(known[2]) or 0, tonumber(known[3]) or 0)
