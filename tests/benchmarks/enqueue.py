@@ -47,14 +47,15 @@ class Calls:
     def _note(self, name: str, size: int, took_s: float) -> None:
         self.results.add(SECTION, name, "records/s", size / took_s)
 
-    def _singly(self, name: str, call: Callable[[int], object]) -> None:
+    def _singly(self, name: str, call: Callable[[int], object], size: int = 0) -> None:
+        size = size or self.size
         call(0)  # connections are made, scripts are loaded
         took: list[float] = []
-        for number in range(self.size):
+        for number in range(size):
             began = time.perf_counter()
             call(number)
             took.append(time.perf_counter() - began)
-        self._note(name, self.size, sum(took))
+        self._note(name, size, sum(took))
         self._latencies(name, took)
 
     def _latencies(self, name: str, took: list[float]) -> None:
@@ -163,6 +164,7 @@ class Calls:
             lambda number: app.send_task(
                 "bench.none", (samples.event(number),), queue="bench:tasks", ignore_result=True
             ),
+            self.size // 4,
         )
         app.close()
 
