@@ -19,6 +19,7 @@ pytest_plugins = [
     "support.npm",
     "support.vendor",
     "support.pipeline",
+    "support.browser",
 ]
 TIERS = {
     "unit": "unit",

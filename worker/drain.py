@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .buffer import Buffer, Claim
+from .history import History
 from .settings import Destination
 from .telemetry import get_logger
 
@@ -30,6 +31,7 @@ class Drain:
         self.settings = settings
         self.buffer = buffer
         self.ask = ask
+        self._history = History(buffer.client, settings)
 
     def tick(self) -> int:
         """Recover, look, claim; returns the number of batches whose delivery was asked for."""
@@ -49,6 +51,7 @@ class Drain:
             )
         if found.probe_due:
             self.ask.probe(self.settings)
+        self._history.sample()
         return self.fill()
 
     def fill(self) -> int:

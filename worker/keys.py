@@ -66,3 +66,12 @@ def state(destination: str) -> str:
 def journal(destination: str) -> str:
     """The stream of the last settlements."""
     return f"{base(destination)}:journal"
+
+
+def history(destination: str) -> str:
+    """The list of a sample a minute."""
+    return f"{base(destination)}:history"
+
+
+DASHBOARD = f"{PREFIX}dashboard"
+"""Where the dashboard keeps its own: see worker/dashboard."""

@@ -35,6 +35,12 @@ def chromium() -> Path:
     return require(found, "no chromium on the PATH: install it to run the browser's tests")
 
 
+def chromedriver_of(chromium: Path) -> Path:
+    """What drives it; both are one version when one package system brought them."""
+    missing = f"no chromedriver on the PATH: install that of {chromium.name} to run its tests"
+    return require(_which("chromedriver"), missing)
+
+
 @pytest.fixture
 def rabbitmq(processes: Processes, tmp_path: Path) -> Iterator[str]:
     """The address (amqp://) of a RabbitMQ of the test's own."""

@@ -52,9 +52,9 @@ def parsed_id(text: str) -> str:
 def chosen(destination: str | None, where: Filter) -> list[Selection]:
     """What is meant, of each destination or one, as it is now; UnknownDestination."""
     from worker.dead_letters import DeadLetters
+    from worker.overview import Overview
     from worker.settings import Settings
 
-    from .overview import Overview
     from .redis_door import operator
 
     settings = Settings.from_env()

@@ -13,12 +13,12 @@ from worker.buffer import Status
 from worker.errors import BufferError
 from worker.local_system import STOP_ORDER, LocalSystem
 from worker.log_tail import LogTail
+from worker.overview import Overview
 from worker.producer import Producer
 from worker.sandbox.sample import sample
 
 from .conservation import balance
 from .exits import Failure
-from .overview import Overview
 from .redis_door import bulk, operator
 from .screen import Screen
 from .stop_signals import StopSignals

@@ -11,8 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from worker.buffer import Status
-
-    from .overview import Overview
+    from worker.overview import Overview
 
 _EVERY_S = 1.0
 
@@ -27,9 +26,9 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
     Always: accepted = buffered + in flight + retrying + delivered + dead + purged. Shown are the
     destinations that are delivered to, and those that still hold records.
     """
+    from worker.overview import Overview
     from worker.settings import Settings
 
-    from .overview import Overview
     from .redis_door import operator
 
     settings = Settings.from_env()
@@ -44,7 +43,8 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
 
 
 def _print_once(statuses: Mapping[str, Status], as_json: bool) -> None:
-    from .overview import as_json as shape
+    from worker.overview import as_json as shape
+
     from .places import shown
     from .terminal import standard_output
 

@@ -33,9 +33,9 @@ def resume(destination: str) -> None:
 
 
 def _buffer(destination: str) -> Buffer:
+    from worker.overview import Overview
     from worker.settings import Settings
 
-    from .overview import Overview
     from .redis_door import operator
 
     settings = Settings.from_env()

@@ -42,10 +42,10 @@ def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: 
 
 
 def _found(record_id: str, destination: str | None) -> Whereabouts | None:
+    from worker.overview import Overview
     from worker.settings import Settings
     from worker.trace import Trace
 
-    from .overview import Overview
     from .redis_door import operator
 
     settings = Settings.from_env()

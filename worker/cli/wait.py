@@ -12,8 +12,7 @@ from .exits import Failure
 
 if TYPE_CHECKING:
     from worker.buffer import Status
-
-    from .overview import Overview
+    from worker.overview import Overview
 
 _LOOK_EVERY_S = 0.1
 
@@ -29,9 +28,9 @@ _LOOK_EVERY_S = 0.1
 @click.option("--destination", help="Wait for this one alone.")
 def wait(timeout_s: float | None, destination: str | None) -> None:
     """Wait until nothing is buffered, in flight or retrying. Dead letters are not waited for."""
+    from worker.overview import Overview
     from worker.settings import Settings
 
-    from .overview import Overview
     from .redis_door import operator
 
     settings = Settings.from_env()

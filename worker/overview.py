@@ -8,9 +8,9 @@ from typing import Any
 
 import redis
 
-from worker import keys
-from worker.buffer import Buffer, Places, Status
-from worker.settings import Destination, Kind, Settings
+from . import keys
+from .buffer import Buffer, Places, Status
+from .settings import Destination, Kind, Settings
 
 _EVERY_KIND = ("event", "profile", "token")
 

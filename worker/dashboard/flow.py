@@ -1,0 +1,176 @@
+"""The first page, a destination's page, and their pause and resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from starlette.responses import Response
+
+from worker import keys
+from worker.buffer import Buffer, Places, Status
+from worker.history import History
+from worker.overview import Overview
+from worker.settings import Settings
+
+from . import charts
+from .audit import Audit
+from .charts import Chart
+from .exchange import Asked, page, see
+
+# A tick is a second; a drain that is silent for so long is worth a word.
+_SILENT_S = 30.0
+_SETTLEMENTS = 12
+_MOST_REASON = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A destination's kinds, or all of them together."""
+
+    name: str
+    accepted: int
+    delivered: int
+    dead: int
+    waiting: int
+    oldest_s: float
+    purged: int
+    ambiguous: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of a destination; ``silent_s`` is above 0 when nobody drains it."""
+
+    name: str
+    status: Status
+    total: Numbers
+    kinds: Sequence[Numbers]
+    enabled: bool
+    silent_s: float
+    flow: Chart
+    waiting: Chart
+
+
+class Flow:
+    """Reads one moment of every destination; steers one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: redis.Redis,
+        audit: Audit,
+        refresh_s: float,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._audit = audit
+        self._refresh_s = refresh_s
+        self._now = now
+
+    def overview(self, asked: Asked) -> Response:
+        """All destinations, with the last hour of each."""
+        found = Overview.of(self._settings, self._client).buffers
+        shown = [self._shown(name, buffer, charts.HOUR) for name, buffer in found.items()]
+        return page(200, "overview.html", destinations=shown, **self._frame(asked, "flow"))
+
+    def destination(self, asked: Asked) -> Response:
+        """One destination: its kinds, its last hour and day, the vendor's answers."""
+        buffer = self._buffer(asked)
+        if buffer is None:
+            return missing(asked)
+        name = asked.parts["name"]
+        context = {
+            "each": self._shown(name, buffer, charts.HOUR),
+            "day": self._shown(name, buffer, charts.DAY),
+            "settings": buffer.destination,
+            "settlements": self._settlements(name),
+        }
+        return page(200, "destination.html", **context, **self._frame(asked, "flow"))
+
+    def steer(self, asked: Asked) -> Response:
+        """Pause or resume."""
+        buffer, name = self._buffer(asked), asked.parts["name"]
+        if buffer is None:
+            return missing(asked)
+        if asked.form.get("action") == "pause":
+            words = asked.form.get("reason", "").strip()[:_MOST_REASON]
+            changed = buffer.pause(words or f"paused by {asked.user} on the dashboard")
+            self._audit.note(asked.user, "paused", name, "", int(changed))
+        elif asked.form.get("action") == "resume":
+            changed = buffer.resume()
+            self._audit.note(asked.user, "resumed", name, "", int(changed))
+        return see("/" if asked.form.get("from") == "overview" else f"/destinations/{name}")
+
+    def _buffer(self, asked: Asked) -> Buffer | None:
+        return Overview.of(self._settings, self._client).buffers.get(asked.parts["name"])
+
+    def _shown(self, name: str, buffer: Buffer, window: charts.Window) -> Shown:
+        history = History(self._client, buffer.destination)
+        history.sample()  # so that there is a history also while nobody drains
+        samples, now_s, status = history.read(), self._now(), buffer.status()
+        kinds = [_numbers(kind, [places]) for kind, places in status.kinds.items()]
+        ticked_s = (status.last_tick_ms or 0) / 1000
+        silent_s = now_s - ticked_s if now_s - ticked_s > _SILENT_S else 0.0
+        return Shown(
+            name=name,
+            status=status,
+            total=_numbers("all", list(status.kinds.values())),
+            kinds=kinds,
+            enabled=buffer.destination.enabled,
+            silent_s=silent_s if buffer.destination.enabled else 0.0,
+            flow=charts.flow(samples, window, int(now_s // 60)),
+            waiting=charts.waiting(samples, window, int(now_s // 60)),
+        )
+
+    def _settlements(self, name: str) -> list[Mapping[str, Any]]:
+        """The vendor's last answers, the newest first."""
+        entries: Any = self._client.xrevrange(keys.journal(name), count=_SETTLEMENTS)
+        return [
+            {
+                "at_ms": int(entry.partition(b"-")[0]),
+                **{
+                    field: fields.get(field.encode(), b"").decode("utf-8", "replace")
+                    for field in ("kind", "answer", "delivered", "dead", "retry")
+                },
+            }
+            for entry, fields in entries
+        ]
+
+    def _frame(self, asked: Asked, where: str) -> dict[str, Any]:
+        still = asked.query.get("refresh") == "0"
+        refresh_s = 0 if still else self._refresh_s
+        return {**frame(asked, where), "refresh_s": refresh_s, "still": still}
+
+
+def frame(asked: Asked, where: str) -> dict[str, Any]:
+    """What every page of somebody signed in needs; ``where`` marks the menu."""
+    return {"user": asked.user, "token": asked.token, "where": where, "path": asked.path}
+
+
+def missing(asked: Asked) -> Response:
+    """There is no such thing, or no more."""
+    text = "It is not here, or not any more: it may have been replayed or purged meanwhile."
+    context = {**frame(asked, ""), "title": "Not found", "text": text}
+    return page(404, "trouble.html", **context)
+
+
+def _numbers(name: str, several: Sequence[Places]) -> Numbers:
+    def total(field: str) -> int:
+        return sum(places.totals[field] for places in several)
+
+    return Numbers(
+        name=name,
+        accepted=total("accepted"),
+        delivered=total("delivered"),
+        dead=sum(places.dead for places in several),
+        waiting=sum(places.open for places in several),
+        oldest_s=max((places.oldest_wait_s for places in several), default=0.0),
+        purged=total("purged"),
+        ambiguous=total("ambiguous"),
+    )

@@ -1,0 +1,84 @@
+"""A record as lines to read: its values hidden until asked for, and each error at its field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# What names no person and says what kind of record it is; everything else is hidden.
+_PLAIN = frozenset(("type", "evtName", "event_type", "ts", "timestamp", "update_timestamp"))
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of indented JSON, the path of what it begins, and what is wrong with that."""
+
+    number: int
+    text: str
+    path: str
+    errors: list[str] = field(default_factory=list)
+
+
+def pretty(record: Any) -> str:
+    """A record as it is edited."""
+    return json.dumps(record, ensure_ascii=False, indent=2)
+
+
+def masked(value: Any, name: str = "") -> Any:
+    """The same record with its names, and in place of its values what they are."""
+    if isinstance(value, dict):
+        return {key: masked(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [masked(inner) for inner in value]
+    if name in _PLAIN or value is None:
+        return value
+    if isinstance(value, str):
+        return f"••• {len(value)} characters"
+    return f"••• {'true or false' if isinstance(value, bool) else 'a number'}"
+
+
+def lines(
+    record: Any, errors: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[Line], list[str]]:
+    """The record's lines with their errors, and the errors of what is in none of them.
+
+    An error of a field that is missing stands at the nearest thing around it.
+    """
+    found = [
+        Line(number, text, path)
+        for number, (path, text) in enumerate(_written(record, "", "", "", ""), 1)
+    ]
+    first = {line.path: line for line in reversed(found)}
+    nowhere: list[str] = []
+    for path, rules in (errors or {}).items():
+        line, told = _nearest(first, path), " ".join(rules)
+        if line is None or line.path != path:
+            told = f"{path}: {told}"
+        (line.errors if line else nowhere).append(told)
+    return found, nowhere
+
+
+def _nearest(first: Mapping[str, Line], path: str) -> Line | None:
+    while path and path not in first:
+        path = path.rpartition(".")[0]
+    return first.get(path)
+
+
+def _written(
+    value: Any, path: str, indent: str, before: str, after: str
+) -> Iterator[tuple[str, str]]:
+    """Path and text of each line, as json.dumps indents them."""
+    if not isinstance(value, dict | list) or not value:
+        yield path, f"{indent}{before}{json.dumps(value, ensure_ascii=False)}{after}"
+        return
+    inside = list(value.items() if isinstance(value, dict) else enumerate(value))
+    opens, closes = "{}" if isinstance(value, dict) else "[]"
+    yield path, f"{indent}{before}{opens}"
+    for at, (key, inner) in enumerate(inside, 1):
+        name = f"{json.dumps(key, ensure_ascii=False)}: " if isinstance(value, dict) else ""
+        comma = "," if at < len(inside) else ""
+        below = f"{path}.{key}" if path else str(key)
+        yield from _written(inner, below, f"{indent}  ", name, comma)
+    yield path, f"{indent}{closes}{after}"

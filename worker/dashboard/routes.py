@@ -1,0 +1,92 @@
+"""The dashboard's addresses, for the gateway to mount."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from worker.address import redis_url
+from worker.connections import operator_client
+from worker.settings import Settings
+
+from .audit import Audit
+from .entrance import Entrance, off
+from .exchange import HEADERS, Answer, Asked, endpoint, page
+from .flow import Flow, frame
+from .letters import Letters
+from .one_record import OneRecord
+from .sessions import Sessions
+from .settings import DashboardSettings
+from .throttle import LoginThrottle
+
+_ASSETS = {
+    "dashboard.css": "text/css; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def routes(
+    settings: Settings,
+    dashboard: DashboardSettings,
+    *,
+    now: Callable[[], float] = time.time,
+) -> Sequence[BaseRoute]:
+    """All pages, or the one that says that there is no dashboard; nothing connects before it is
+    asked for."""
+    if not dashboard.on:
+        return [*_route("/", get=off), *_assets()]
+    client = operator_client(redis_url(settings))
+    audit = Audit(client)
+    entrance = Entrance(Sessions(client, dashboard, now=now), LoginThrottle(client), audit)
+    flow = Flow(settings, client, audit, dashboard.refresh_s, now=now)
+    letters, record = (
+        Letters(settings, client, audit, now=now),
+        OneRecord(settings, client, audit, now=now),
+    )
+    guarded = entrance.guarded
+
+    def deeds(asked: Asked) -> Response:
+        return page(200, "audit.html", deeds=list(audit.last()), **frame(asked, "audit"))
+
+    cause, one = "/dead-letters/{name}/{kind}/{cause}", "/records/{name}/{id}"
+    return [
+        *_route("/login", get=entrance.show, post=entrance.enter),
+        *_route("/logout", post=guarded(entrance.leave)),
+        *_route("/", get=guarded(flow.overview)),
+        *_route("/destinations/{name}", get=guarded(flow.destination), post=guarded(flow.steer)),
+        *_route("/dead-letters", get=guarded(letters.index)),
+        *_route(cause, get=guarded(letters.cause), post=guarded(letters.act)),
+        *_route(one, get=guarded(record.show), post=guarded(record.act)),
+        *_route("/audit", get=guarded(deeds)),
+        *_assets(),
+    ]
+
+
+def _route(path: str, *, get: Answer | None = None, post: Answer | None = None) -> list[BaseRoute]:
+    made: list[BaseRoute] = []
+    if get is not None:
+        made.append(Route(path, endpoint(get, path), methods=["GET"]))
+    if post is not None:
+        made.append(Route(path, endpoint(post, path), methods=["POST"]))
+    return made
+
+
+def _assets() -> list[BaseRoute]:
+    """Style, script and icon: read once, the same for everybody, so they need no session."""
+    return [_asset(name, content_type) for name, content_type in _ASSETS.items()]
+
+
+def _asset(name: str, content_type: str) -> BaseRoute:
+    body = Path(__file__).parent.joinpath("assets", name).read_bytes()
+    headers = {**HEADERS, "cache-control": "max-age=300", "content-type": content_type}
+
+    async def serve(_: Request) -> Response:
+        return Response(body, headers=headers)
+
+    return Route(f"/assets/{name}", serve, methods=["GET"])
