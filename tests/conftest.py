@@ -13,6 +13,7 @@ from support.environment import clear_own_variables
 pytest_plugins = [
     "support.redis_servers",
     "support.processes",
+    "support.redis_groups",
     "support.services",
     "support.chance",
     "support.gateway",
@@ -20,6 +21,7 @@ pytest_plugins = [
     "support.vendor",
     "support.pipeline",
     "support.browser",
+    "support.system",
 ]
 TIERS = {
     "unit": "unit",

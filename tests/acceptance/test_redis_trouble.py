@@ -1,0 +1,159 @@
+"""Worker and beat while Redis, their broker too, is away, refuses, is full, or says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from chaos.keeper import Kept
+from support.polling import poll_until
+from support.processes import Process
+from support.proxy import Proxy
+from support.system import System
+from worker.connections import operator_client
+
+RECOVERED_WITHIN_S = 30.0
+
+
+def still_runs(*processes: Process) -> bool:
+    """Whether none of them has ended, and none filled its log with traces."""
+    return all(
+        each.returncode is None and each.output().count("Traceback") <= 1 for each in processes
+    )
+
+
+def test_redis_may_come_later(system: System) -> None:
+    """Started before their Redis, worker and beat wait for it, and then deliver."""
+    system.redis.stop()
+    worker, beat = system.start("worker"), system.start("beat")
+    worker.wait_for("Trying again")
+    system.redis.start()
+    system.send(100)
+    system.delivered(100)
+    assert still_runs(worker, beat)
+    assert worker.output().count("\n") + beat.output().count("\n") < 200
+
+
+def kill_and_start(system: System) -> Callable[[], None]:
+    """Redis ends as a crash does."""
+    system.redis.kill()
+    return lambda: (system.redis.start(), None)[1]
+
+
+def stop_and_start(system: System) -> Callable[[], None]:
+    """Redis is restarted by its operator."""
+    system.redis.stop()
+    return lambda: (system.redis.start(), None)[1]
+
+
+def refuse_writes(system: System) -> Callable[[], None]:
+    """Redis becomes a replica, as in a fail-over, and the master again."""
+    client = operator_client(system.redis.url)
+    client.replicaof("127.0.0.1", 1)
+
+    def end() -> None:
+        client.replicaof("NO", "ONE")
+        client.close()
+
+    return end
+
+
+class Pair:
+    """A worker and a beat under a supervisor."""
+
+    def __init__(self, system: System, folder: Path) -> None:
+        self._system, self._folder = system, folder
+        self.processes: list[Kept] = []
+
+    def start(self) -> None:
+        """Start both, and wait until the worker is ready."""
+        for line in ("worker", "beat"):
+            command, env = self._system.command(line), self._system.environment()
+            self.processes.append(Kept(f"kept-{line}", command, env, self._folder))
+        poll_until(lambda: self.processes[0].says(" ready."), 30, "the worker is ready")
+
+    def see_trouble(self) -> None:
+        """Wait until both have met the trouble."""
+        words = ("Connection to broker lost", "consumer: Cannot connect", "read only", "ReadOnly")
+        poll_until(
+            lambda: any(map(self.processes[0].says, words)) or self.processes[0].endings,
+            20,
+            "the worker meets the trouble",
+        )
+        beat = self.processes[1]
+        poll_until(lambda: beat.says("no tick can be sent") or beat.endings, 20, "the beat too")
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        for each in self.processes:
+            each.end()
+
+
+@pytest.fixture
+def kept(system: System, tmp_path: Path) -> Iterator[Pair]:
+    """A worker and a beat that are started again when they end."""
+    pair = Pair(system, tmp_path)
+    pair.start()
+    yield pair
+    pair.end()
+
+
+@pytest.mark.parametrize("trouble", [kill_and_start, stop_and_start, refuse_writes])
+def test_deliveries_go_on_after_trouble(
+    trouble: Callable[[System], Callable[[], None]],
+    system: System,
+    kept: Pair,
+) -> None:
+    """Worker and beat go on by themselves, or end and are started again; all arrives just once."""
+    system.send(200, "before-")
+    system.delivered(200)
+    end = trouble(system)
+    kept.see_trouble()
+    end()
+    system.send(200, "after-")
+    system.delivered(400, RECOVERED_WITHIN_S)
+    assert set(system.vendor.taken.values()) == {1}
+    assert system.total("ambiguous") == 0
+
+
+def test_a_full_redis_is_drained(system: System) -> None:
+    """With no byte to spare, not even for the broker's messages, everything is still delivered."""
+    worker, beat = system.worker(), system.start("beat")
+    system.send(1)
+    system.delivered(1)
+    system.pause()
+    system.send(3000, "full-")
+    with operator_client(system.redis.url) as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.set("more", 1)
+        system.resume()
+        system.delivered(3001, 60.0)
+        client.config_set("maxmemory", "1gb")
+        state = "ingest:{clevertap}:state"
+        poll_until(lambda: client.hget(state, "memory_full") == b"0", 30, "a tick sees the room")
+    system.send(10, "later-")
+    system.delivered(3011)
+    assert worker.returncode is None
+    assert beat.returncode is None
+
+
+def test_connections_that_went_silent_are_left(system: System, tmp_path: Path) -> None:
+    """Every connection is cut without a word: within 30 s all is delivered again, nothing twice."""
+    port = int(system.redis.url.rpartition(":")[2].partition("/")[0])
+    with Proxy(port) as proxy:
+        system.variables["REDIS_URL"] = proxy.url
+        pair = Pair(system, tmp_path)
+        try:
+            pair.start()
+            system.send(200, "before-")
+            system.delivered(200)
+            proxy.freeze()
+            system.send(200, "after-")
+            system.delivered(400, RECOVERED_WITHIN_S)
+        finally:
+            pair.end()
+    assert set(system.vendor.taken.values()) == {1}
