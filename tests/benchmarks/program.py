@@ -42,7 +42,7 @@ def _parsed() -> tuple[Options, Path]:
     parser.add_argument("--rounds", type=int, help="of the fast contenders (quick: 3, else 5)")
     parser.add_argument("--json", type=Path, default=ROOT / "var" / "bench.json", metavar="FILE")
     given = parser.parse_args()
-    rounds = given.rounds or (3 if given.quick else 5)
+    rounds = given.rounds or (3 if given.quick else 4)
     return Options(given.quick, rounds, tuple(given.only or SECTIONS)), given.json
 
 

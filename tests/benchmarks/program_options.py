@@ -20,7 +20,7 @@ class Options:
     @property
     def slow_rounds(self) -> int:
         """Rounds of what the vendor's latency makes slow, and therefore steady."""
-        return 1 if self.quick else min(3, self.rounds)
+        return 1 if self.quick else min(2, self.rounds)
 
     @property
     def latencies_ms(self) -> tuple[int, ...]:
