@@ -1,7 +1,7 @@
-"""The whole system on one machine: Redis, the vendors' sandbox, worker, beat and Flower.
+"""The whole system on one machine: Redis, the vendors' sandbox, worker, beat, gateway and Flower.
 
 What is configured is used; what is not is brought along: a private Redis when REDIS_URL is not
-set, the sandbox when no destination has its secrets, a login for Flower when it has none.
+set, the sandbox when no destination has its secrets, logins for the dashboard and for Flower.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from .dashboard.settings import DashboardSettings
 from .embedded import EmbeddedRedis
 from .errors import SettingsError
 from .procfile import commands
@@ -25,9 +26,10 @@ from .supervisor import Program, Supervisor
 FOLDER = Path("var")
 SANDBOX_PORT = 8090
 FLOWER_PORT = 5555
+WEB_PORT = 8000
 # A request under way may go on for 20 s after a worker was told to stop; then it settles.
 WORKER_STOPS_WITHIN_S = 25.0
-STOP_ORDER = ("beat", "worker", "flower", "sandbox")
+STOP_ORDER = ("web", "beat", "worker", "flower", "sandbox")
 
 
 class LocalSystem:
@@ -46,6 +48,8 @@ class LocalSystem:
         self.sandbox_url: str | None = None
         self.flower_url = ""
         self.flower_login: str | None = None
+        self.web_url = ""
+        self.dashboard_login: str | None = None
         self._brought: dict[str, str] = {}
 
     @property
@@ -53,7 +57,12 @@ class LocalSystem:
         """The file that gives another terminal what was brought along, while this runs."""
         return self.folder / "env"
 
-    def prepare(self, sandbox_port: int = SANDBOX_PORT, flower_port: int = FLOWER_PORT) -> None:
+    def prepare(
+        self,
+        sandbox_port: int = SANDBOX_PORT,
+        flower_port: int = FLOWER_PORT,
+        web_port: int = WEB_PORT,
+    ) -> None:
         """Bring along what is not configured, and start Redis; ports are the first to be tried.
 
         SettingsError when that leaves nothing to deliver to; EmbeddedRedisError.
@@ -61,6 +70,7 @@ class LocalSystem:
         if not any(self.settings.enabled()):
             self._use_sandbox(free_port(sandbox_port))
         self._use_flower(free_port(flower_port))
+        self._use_web(free_port(web_port))
         self.env.setdefault("INGEST_BEAT_SCHEDULE", str((self.folder / "beat-schedule").resolve()))
         if not self.settings.redis_url.reveal():
             self.redis = EmbeddedRedis(self.folder / "redis")
@@ -99,6 +109,15 @@ class LocalSystem:
         self.flower_login = f"ingest:{secrets.token_urlsafe(9)}"
         self.env["FLOWER_BASIC_AUTH"] = self.flower_login
 
+    def _use_web(self, port: int) -> None:
+        """The gateway on loopback; its dashboard is given a login when it has none."""
+        self.web_url = f"http://127.0.0.1:{port}"
+        self.env["PORT"] = str(port)
+        if not DashboardSettings.from_env(self.env).on:
+            password = secrets.token_urlsafe(9)
+            self.env["INGEST_DASHBOARD_PASSWORD"] = password
+            self.dashboard_login = f"{DashboardSettings.from_env(self.env).user}:{password}"
+
     def _bring(self, **brought: str) -> None:
         """Give the processes what was not configured, and note it for another terminal."""
         self.env |= brought
@@ -124,13 +143,14 @@ class LocalSystem:
         return self.sandbox_url is None or listens(int(self.sandbox_url.rpartition(":")[2]))
 
     def start(self) -> None:
-        """Start the worker, the beat and Flower."""
+        """Start the worker, the beat, the gateway and Flower."""
         lines = commands()
         # Several systems on one machine may share a broker: a name of our own for the worker.
         name = f"--hostname=up-{os.getpid()}@%h"
         worker = [*lines["worker"], name]
         self.supervisor.start(Program("worker", worker, self.env, WORKER_STOPS_WITHIN_S))
         self.supervisor.start(Program("beat", lines["beat"], self.env))
+        self.supervisor.start(Program("web", lines["web"], self.env))
         flower = [*lines["flower"], f"--port={self.flower_url.rpartition(':')[2]}"]
         self.supervisor.start(Program("flower", flower, self.env))
 

@@ -52,7 +52,8 @@ class Up:
         for child in psutil.Process(process.pid).children(recursive=True):
             self._seen.add(child.pid)
             words = " ".join(child.cmdline())
-            for name in ("redis-server", " worker ", " beat ", " flower ", " sandbox "):
+            parts = ("redis-server", " worker ", " beat ", "worker.gateway", " flower ", " sandbox ")
+            for name in parts:
                 if name in words:
                     found[name.strip()] = child
         return found

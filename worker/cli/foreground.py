@@ -40,6 +40,7 @@ class Wishes:
     sample_timeout_s: float
     sandbox_port: int
     flower_port: int
+    web_port: int
 
 
 class Foreground:
@@ -75,7 +76,7 @@ class Foreground:
 
     def _start(self) -> Overview:
         system, wishes = self.system, self.wishes
-        system.prepare(wishes.sandbox_port, wishes.flower_port)
+        system.prepare(wishes.sandbox_port, wishes.flower_port, wishes.web_port)
         client = operator(system.settings)
         client.ping()
         system.start_sandbox()
@@ -102,6 +103,8 @@ class Foreground:
         yield f"Redis    {where}"
         if system.sandbox_url:
             yield f"Sandbox  {system.sandbox_url}/  stands in for the vendors: no secrets are set"
+        login = system.dashboard_login or "as configured"
+        yield f"Gateway  {system.web_url}/  with the dashboard, login {login}"
         login = system.flower_login or "as configured"
         yield f"Flower   {system.flower_url}/  login {login}"
         yield f"Logs     {(system.folder / 'log').resolve()}"

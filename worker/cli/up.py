@@ -46,6 +46,14 @@ _SAMPLE_DEADLINE_S = 170.0
     show_default=True,
     help="Another is taken when this one is in use.",
 )
+@click.option(
+    "--web-port",
+    envvar="PORT",
+    type=click.IntRange(1, 65535),
+    default=8000,
+    show_default=True,
+    help="The gateway's and the dashboard's; another is taken when this one is in use.",
+)
 @click.pass_context
 def up(
     ctx: click.Context,
@@ -55,8 +63,9 @@ def up(
     sample: bool,
     sandbox_port: int,
     flower_port: int,
+    web_port: int,
 ) -> None:
-    """Run worker, beat and Flower in the foreground until Ctrl-C.
+    """Run worker, beat, gateway and Flower in the foreground until Ctrl-C.
 
     Without REDIS_URL a private Redis keeps its data in ./var; without a destination's secrets a
     local sandbox stands in for the vendors, and sample traffic is sent to it. Logs are in
@@ -73,6 +82,7 @@ def up(
         sample_timeout_s=_SAMPLE_DEADLINE_S,
         sandbox_port=sandbox_port,
         flower_port=flower_port,
+        web_port=web_port,
     )
     if not Foreground(LocalSystem(os.environ), wishes).run():
         ctx.exit(FAILED)
