@@ -52,8 +52,8 @@ class Up:
         for child in psutil.Process(process.pid).children(recursive=True):
             self._seen.add(child.pid)
             words = " ".join(child.cmdline())
-            parts = ("redis-server", " worker ", " beat ", "worker.gateway", " flower ", " sandbox ")
-            for name in parts:
+            parts = ("redis-server", " worker ", " beat ", " flower ", " sandbox ")
+            for name in (*parts, "worker.gateway"):
                 if name in words:
                     found[name.strip()] = child
         return found

@@ -172,7 +172,7 @@ def test_redis_is_not_published(compose: dict[str, Any]) -> None:
     published = {
         name: each["ports"] for name, each in compose["services"].items() if "ports" in each
     }
-    assert published == {"flower": ["127.0.0.1:5555:5555"]}
+    assert published == {"flower": ["127.0.0.1:5555:5555"], "web": ["127.0.0.1:8000:8000"]}
 
 
 def test_flower_needs_a_login_in_compose(compose: dict[str, Any]) -> None:
