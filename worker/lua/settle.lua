@@ -83,6 +83,9 @@ if retrying == 0 then
 else
   -- The answer told these records from the others, so they may be sent with such of other batches.
   batch.remainder = retrying < batch.size or nil
+  -- Sent, and its worker lived: what killed others before was not in it. A small batch that is tried
+  -- again for hours would else die of three deployments.
+  if label ~= '' then batch.deaths = 0 end
   batch.size, batch.error = retrying, last_error
   schedule(id, batch, now + delay_ms)
 end

@@ -1,0 +1,106 @@
+"""What becomes of a batch whose lease ran out, and who may still touch it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from support import plays
+from support.pipeline import Pipeline, PipelineFactory, identities
+from support.polling import poll_until
+from support.vendor import LoopbackVendor
+from worker.buffer import Claim, Recovered
+from worker.retry import Settle
+from worker.verdicts import DELIVERED
+
+LEASE_S = 0.05
+
+
+@pytest.fixture
+def hasty(pipeline_of: PipelineFactory) -> Pipeline:
+    """A pipeline whose leases run out at once."""
+    return pipeline_of(lease_s=LEASE_S, concurrency=1)
+
+
+def claimed(pipeline: Pipeline, *, begun: bool) -> Claim:
+    """A batch of what is there."""
+    claim = poll_until(lambda: pipeline.buffer.claim(begun=begun), what="a claim")
+    assert claim is not None
+    return claim
+
+
+def recovered(pipeline: Pipeline) -> Recovered:
+    """What ran out, once something has."""
+
+    def found() -> Recovered | None:
+        recovered = pipeline.buffer.recover()
+        return recovered if recovered.unbegun or recovered.died else None
+
+    recovered = poll_until(found, what="a lease runs out")
+    assert recovered is not None
+    return recovered
+
+
+def test_a_lease_that_nobody_began_costs_nothing(hasty: Pipeline) -> None:
+    """A long queue is no death: no attempt, nothing ambiguous, and the batch is as it was."""
+    hasty.accept(identities(10))
+    for _ in range(5):
+        claimed(hasty, begun=False)
+        assert recovered(hasty) == Recovered(unbegun=1, died=0, records=0)
+    (batch,) = hasty.batches()
+    assert (batch["attempt"], batch["deaths"], batch["size"]) == (0, 0, 10)
+    assert hasty.events.retrying == 10
+    assert (hasty.events.totals["ambiguous"], hasty.events.totals["attempts"]) == (0, 0)
+
+
+def test_a_lease_that_was_begun_is_a_death(hasty: Pipeline) -> None:
+    """Its records may have been sent: ambiguous, one attempt, one death; and they go first."""
+    hasty.accept(identities(10, "first"))
+    claim = claimed(hasty, begun=True)
+    hasty.accept(identities(10, "later"))
+    assert recovered(hasty) == Recovered(unbegun=0, died=1, records=10)
+    assert hasty.events.totals["ambiguous"] == 10
+    again = claimed(hasty, begun=True)
+    assert (again.batch, again.records, again.deaths) == (claim.batch, claim.records, 1)
+
+
+def test_only_deaths_in_a_row_make_a_batch_suspect(hasty: Pipeline, vendor: LoopbackVendor) -> None:
+    """A batch that was sent, and whose worker lived, is none of those that kill."""
+    hasty.accept(identities(1))
+    for _ in range(5):
+        for _ in range(hasty.settings.max_deaths - 1):
+            claimed(hasty, begun=True)
+            recovered(hasty)
+        vendor.script(plays.status(503))
+        hasty.buffer.resume()  # forgets the failures, so that no back-off makes this slow
+        hasty.deliverer.deliver(_lasting(hasty))
+    hasty.deliverer.deliver(_lasting(hasty))
+    assert vendor.taken == {"i0": 1}
+
+
+def _lasting(pipeline: Pipeline) -> Claim:
+    """A claim whose lease does not run out while it is delivered."""
+    buffer = type(pipeline.buffer)(pipeline.client, replace(pipeline.settings, lease_s=60.0))
+    claim = poll_until(lambda: buffer.claim(begun=True), what="a claim")
+    assert claim is not None
+    return claim
+
+
+def test_whoever_comes_late_changes_nothing(hasty: Pipeline) -> None:
+    """Old tokens neither begin, nor settle, nor split a batch that was given to another."""
+    hasty.accept(identities(10))
+    asked = claimed(hasty, begun=False)
+    recovered(hasty)
+    late = claimed(hasty, begun=True)
+    recovered(hasty)
+    present = _lasting(hasty)
+    before = hasty.status()
+    assert hasty.buffer.begin(asked.batch, asked.token) is None
+    assert hasty.buffer.begin(present.batch, present.token) is None
+    assert hasty.buffer.settle(late, Settle(DELIVERED), "200") is None
+    assert not hasty.buffer.split(late, "400", "400")
+    after = hasty.status()
+    assert (after.kinds, after.in_use) == (before.kinds, before.in_use)
+    assert hasty.buffer.settle(present, Settle(DELIVERED), "200") is not None
+    assert hasty.events.totals["delivered"] == 10
