@@ -20,6 +20,7 @@ pytest_plugins = [
     "support.npm",
     "support.vendor",
     "support.pipeline",
+    "support.eventful",
     "support.browser",
     "support.system",
 ]

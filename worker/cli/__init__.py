@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Entry] = {
     "wait": Entry("wait", "wait", "Wait until nothing is on its way any more."),
     "dlq": Entry("dlq", "dlq", "Look at, replay, purge and export dead letters."),
     "trace": Entry("trace", "trace", "Tell where one record is, and what became of it."),
+    "metrics": Entry("metrics", "metrics", "Print Prometheus' metrics, or serve them."),
     "pause": Entry("steer", "pause", "Stop a destination's deliveries."),
     "resume": Entry("steer", "resume", "Start a destination's deliveries again."),
     "export": Entry("readback", "export", "Download a vendor's events as JSON Lines."),

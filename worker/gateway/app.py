@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -58,7 +59,16 @@ def dashboard(parts: Parts) -> Sequence[BaseRoute]:
     return dashboard_routes(parts.settings, parts.dashboard)
 
 
-ROUTERS: Sequence[Router] = (vendors, operations, dashboard)
+def metrics(parts: Parts) -> Sequence[BaseRoute]:
+    """What Prometheus asks, where the extra `metrics` is installed."""
+    if find_spec("prometheus_client") is None:
+        return []
+    from .metrics import Metrics
+
+    return _routes(Metrics(parts.settings, parts.metrics_token))
+
+
+ROUTERS: Sequence[Router] = (vendors, operations, metrics, dashboard)
 
 
 def create_app(

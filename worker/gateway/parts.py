@@ -11,6 +11,8 @@ from worker.address import redis_url
 from worker.connections import gateway_client
 from worker.dashboard.settings import DashboardSettings
 from worker.desk import Desk
+from worker.metrics_token import metrics_token
+from worker.setting_values import Secret
 from worker.settings import Settings
 
 from .bodies import BodyReader
@@ -30,6 +32,7 @@ class Parts:
     dashboard: DashboardSettings
     client: redis.asyncio.Redis
     reception: Reception
+    metrics_token: Secret
 
 
 def parts_of(environ: Mapping[str, str] | None = None) -> Parts:
@@ -49,4 +52,5 @@ def parts_of(environ: Mapping[str, str] | None = None) -> Parts:
         intakes,
         accept_vendor_credentials=gateway.accept_vendor_credentials,
     )
-    return Parts(settings, gateway, dashboard, client, reception)
+    token = metrics_token(environ)
+    return Parts(settings, gateway, dashboard, client, reception, token)

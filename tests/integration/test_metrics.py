@@ -1,0 +1,227 @@
+"""Metrics are what Redis holds: complete, declared, the same everywhere, and not for everybody."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from support.commands import CREDENTIALS, Cli
+from support.eventful import NAME
+from support.gateway import Answer, Door, DoorFactory, ask
+from support.pipeline import Pipeline
+from support.ports import find_free_port
+from support.redis_servers import RedisFactory
+from support.scrape import Scrape
+from worker.buffer import TOTALS
+from worker.metric_names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
+from worker.metrics import Sheet
+from worker.metrics_page import MetricsPage, scraping_client
+from worker.setting_values import Secret
+from worker.settings import Settings
+
+TOKEN = "m3trics-token"
+# What is 0 in a healthy system, and is shown all the same.
+MAY_BE_ZERO = {"ingest_memory_full"}
+
+
+def page_of(url: str, token: str = "", **environ: str) -> MetricsPage:
+    """The page of a process with this Redis."""
+    settings = Settings.from_env({"REDIS_URL": url, **CREDENTIALS, **environ})
+    return MetricsPage(settings, scraping_client(settings), Secret(token))
+
+
+def scrape(url: str, **environ: str) -> Scrape:
+    """What a process with this Redis tells."""
+    return Scrape.of(page_of(url, **environ).text().decode())
+
+
+def test_every_declared_metric_is_told(eventful: Pipeline, redis_url: str) -> None:
+    """After everything has happened once, each metric has numbers, with exactly its labels."""
+    told = scrape(redis_url)
+    for metric in METRICS:
+        for name in metric.samples:
+            labels = told.labels(name)
+            assert labels, name
+            also = {"le"} if name.endswith("_bucket") else set()
+            assert {frozenset(each) for each in labels} == {frozenset({*metric.labels, *also})}
+        values = [each.value for each in told.samples if each.name in metric.samples]
+        assert any(values) or metric.name in MAY_BE_ZERO, metric.name
+    assert told.names == {name for metric in METRICS for name in metric.samples}
+
+
+def test_the_numbers_are_those_of_the_status(eventful: Pipeline, redis_url: str) -> None:
+    """Places and totals are the buffer's own, kind by kind."""
+    told, status = scrape(redis_url), eventful.status()
+    words = {"attempts": "requests", **{name: f"records_{name}" for name in TOTALS[:-1]}}
+    for kind, places in status.kinds.items():
+        for place in PLACES:
+            found = told.value("ingest_records", destination=NAME, kind=kind, place=place)
+            assert found == getattr(places, place)
+        for total in TOTALS:
+            found = told.value(f"ingest_{words[total]}_total", destination=NAME, kind=kind)
+            assert found == places.totals[total], total
+    for answer, count in status.answers.items():
+        assert told.value("ingest_answers_total", destination=NAME, answer=answer) == count
+    assert told.value("ingest_destination_state", destination=NAME, state="parked") == 1
+    assert told.value("ingest_destination_state", destination=NAME, state="running") == 0
+    assert told.value("ingest_dead_letters_total", kind="event", code="513") == 6
+    assert told.value("ingest_leases_expired_total", phase="begun") == 1
+    assert told.value("ingest_leases_expired_total", phase="waiting") == 1
+
+
+def test_each_request_is_in_one_bucket(eventful: Pipeline, redis_url: str) -> None:
+    """The histograms hold every request but those of dead workers, and every record in them."""
+    told = scrape(redis_url)
+    lost = told.value("ingest_answers_total", answer="worker_lost")
+    counts = {"destination": NAME, "kind": "event"}
+    made = sum(told.value("ingest_requests_total", destination=NAME, kind=kind) for kind in KINDS)
+    timed = sum(told.value("ingest_request_duration_seconds_count", kind=kind) for kind in KINDS)
+    assert timed == made - lost
+    assert told.value("ingest_batch_records_sum", **counts) >= 40  # twenty, sent twice
+    assert told.value("ingest_batch_records_bucket", **counts, le="10") < told.value(
+        "ingest_batch_records_bucket", **counts, le="25"
+    )
+    whole = told.value("ingest_request_duration_seconds_bucket", **counts, le="+Inf")
+    assert whole == told.value("ingest_request_duration_seconds_count", **counts)
+
+
+KINDS = ("event", "profile")
+
+
+def test_a_new_installation_tells_zeros(redis_url: str) -> None:
+    """Totals exist before anything was counted, so that the first one is seen to rise."""
+    told = scrape(redis_url)
+    assert told.value("ingest_records_dead_lettered_total", destination=NAME, kind="event") == 0
+    assert told.value("ingest_leases_expired_total", destination=NAME, phase="begun") == 0
+    assert told.value("ingest_last_tick_timestamp_seconds", destination=NAME) == 0
+    assert told.value("ingest_destination_state", destination=NAME, state="running") == 1
+
+
+def test_a_destination_that_was_taken_out_is_still_told(eventful: Pipeline, redis_url: str) -> None:
+    """Records of a destination that no file names any more are not lost to sight."""
+    other = {"INGEST_DESTINATIONS": str(DATA / "one_destination.toml")}
+    told = scrape(redis_url, **other)
+    found = told.value("ingest_records", destination=NAME, kind="event", place="buffered")
+    assert found == eventful.events.buffered > 0
+    assert told.value("ingest_last_tick_timestamp_seconds", destination=NAME) > 0
+    assert {"destination": NAME} not in told.labels("ingest_buffer_limit_records")
+
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def test_a_redis_that_is_away_is_told(redis_factory: RedisFactory) -> None:
+    """The scrape succeeds and says so, without the numbers of before."""
+    server = redis_factory()
+    url = server.url
+    page = page_of(url)
+    assert Scrape.of(page.text().decode()).value("ingest_redis_up") == 1
+    server.stop()
+    told = scrape(url)
+    assert told.value("ingest_redis_up") == 0
+    assert told.names == {"ingest_redis_up", "ingest_tick_interval_seconds"}
+
+
+def test_many_readers_are_one_for_redis(eventful: Pipeline, redis_url: str) -> None:
+    """Within a second Redis is asked once; after it, again."""
+    now = [0.0]
+    settings = Settings.from_env({"REDIS_URL": redis_url, **CREDENTIALS})
+    page = MetricsPage(settings, scraping_client(settings), Secret(""), clock=lambda: now[0])
+    first = page.text()
+    eventful.buffer.tick()
+    assert page.text() is first
+    now[0] = 1.0
+    value = Scrape.of(page.text().decode()).value("ingest_ticks_total", destination=NAME)
+    assert value == Scrape.of(first.decode()).value("ingest_ticks_total", destination=NAME) + 1
+
+
+def test_nothing_undeclared_can_be_told() -> None:
+    """A metric that is not in the table, or has other labels, is refused where it is made."""
+    sheet = Sheet()
+    with pytest.raises(KeyError):
+        sheet.put(Metric("ingest_other", Type.GAUGE, "Not declared."), 1)
+    with pytest.raises(ValueError, match="ingest_records"):
+        sheet.put(RECORDS, 1, NAME)
+    with pytest.raises(ValueError, match="ingest_ticks_total"):
+        sheet.put_histogram(TICKS, [], 0, NAME)
+
+
+def test_names_keep_to_the_conventions() -> None:
+    """Prefix, base units, `_total` on counters alone, a help text that is a sentence; each once."""
+    for metric in METRICS:
+        assert re.fullmatch(r"ingest_[a-z_]+", metric.name)
+        assert metric.name.endswith("_total") == (metric.type is Type.COUNTER)
+        assert not re.search(r"_(ms|milliseconds|minutes|kb|percent)(_|$)", metric.name)
+        assert metric.help[0].isupper() or metric.help[0].isdigit()
+        assert metric.help.endswith(".")
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_the_docs_tell_every_metric() -> None:
+    """The table in docs/metrics.md is the declaration, line by line."""
+    rows = [
+        line
+        for line in (DATA.parents[1] / "docs" / "metrics.md").read_text().splitlines()
+        if line.startswith("| `ingest_")
+    ]
+    assert rows == [
+        f"| `{each.name}` | {each.type} | "
+        f"{', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
+        for each in METRICS
+    ]
+
+
+async def asked(door: Door, **headers: str) -> Answer:
+    """A reader on this machine, with these headers."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await ask(door.app, "GET", "/metrics", headers=named)
+
+
+def test_the_gateway_shows_them_to_this_machine(eventful: Pipeline, door_of: DoorFactory) -> None:
+    """Without a token a program here may read; one that a proxy speaks for may not."""
+    door = door_of(**CREDENTIALS)
+    answer = door.run(asked)
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert Scrape.of(answer.body.decode()).value("ingest_redis_up") == 1
+    assert door.run(lambda door: asked(door, X_Forwarded_For="127.0.0.1")).status == 403
+
+
+def test_the_gateway_asks_for_the_token(
+    eventful: Pipeline, door_of: DoorFactory, tmp_path: Path
+) -> None:
+    """With a token, which may come from a file, only who shows it may read, also by a proxy."""
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    for given in ({"INGEST_METRICS_TOKEN": TOKEN}, {"INGEST_METRICS_TOKEN_FILE": str(file)}):
+        door = door_of(**CREDENTIALS, **given)
+        assert door.run(asked).status == 401
+        assert door.run(lambda door: asked(door, Authorization="Bearer other")).status == 401
+        right = {"Authorization": f"Bearer {TOKEN}", "X_Forwarded_For": "192.0.2.1"}
+        assert door.run(lambda door, right=right: asked(door, **right)).status == 200  # type: ignore[misc] # mypy takes no defaults here
+
+
+def test_the_command_prints_them_once(eventful: Pipeline, redis_url: str) -> None:
+    """`ingest metrics` writes a scrape to standard output and ends."""
+    done = Cli({"REDIS_URL": redis_url, **CREDENTIALS})("metrics")
+    assert done.returncode == 0
+    assert Scrape.of(done.stdout).value("ingest_redis_up") == 1
+
+
+def test_the_command_serves_them(redis_client: redis.Redis, redis_url: str) -> None:
+    """`ingest metrics --port` answers scrapes until it is told to stop, and keeps to the token."""
+    cli, port = Cli({"REDIS_URL": redis_url, **CREDENTIALS}), find_free_port()
+    with cli.begin("metrics", "--port", str(port), INGEST_METRICS_TOKEN=TOKEN) as begun:
+        url = f"http://127.0.0.1:{port}/metrics"
+        assert begun.stderr.readline() == f"metrics: {url}\n"
+        assert httpx.get(url, trust_env=False).status_code == 401
+        assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code == 404
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        text = httpx.get(url, headers=headers, trust_env=False).text
+        assert Scrape.of(text).value("ingest_redis_up") == 1
+        begun.process.terminate()
+        assert begun.process.wait(20) == 0

@@ -1,0 +1,41 @@
+"""`/metrics` for Prometheus; it is the same whichever gateway process answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+
+from worker.metrics_page import CONTENT_TYPE, MetricsPage, scraping_client
+from worker.setting_values import Secret
+from worker.settings import Settings
+
+from .exchange import Door, Reply, Request
+from .refusals import Refused
+
+_TEXTS = {401: "Needs the token", 403: "Set INGEST_METRICS_TOKEN to read this from elsewhere"}
+
+
+class Metrics(Door):
+    """Serves the page; Redis is asked on a thread, so that uploads do not wait for it."""
+
+    path = "/metrics"
+    method = "GET"
+
+    def __init__(self, settings: Settings, token: Secret) -> None:
+        self._page = MetricsPage(settings, scraping_client(settings), token)
+
+    async def answer(self, request: Request) -> Reply:
+        """The metrics, for who may read them."""
+        client = request.scope.get("client")
+        refusal = self._page.refusal(
+            client[0] if client else "", lambda name: request.header(name.encode())
+        )
+        if refusal:
+            raise Refused(refusal, _TEXTS[refusal])
+        text = await asyncio.to_thread(self._page.text)
+        return Reply(200, text, content_type=CONTENT_TYPE.encode())
+
+    def refusal(self, refused: Refused) -> Reply:
+        """A refusal as JSON."""
+        return Reply(refused.status, orjson.dumps({"error": refused.text}), refused.headers)

@@ -1,0 +1,139 @@
+"""Metrics of all processes together, out of the counters in Redis, read when they are asked for.
+
+No process counts for itself, so there is nothing to add up, nothing is lost when a worker dies, and
+it does not matter which process is asked. What it costs is one script for each destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import redis
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+
+from . import histograms
+from . import metric_names as names
+from .buffer import STATUSES, Places, Status
+from .metric_names import METRICS, PLACES, Metric, Type
+from .overview import Overview
+from .settings import Destination, Settings
+
+_PHASES = ("begun", "waiting")
+_TOTALS: Mapping[str, Metric] = {
+    "accepted": names.ACCEPTED,
+    "delivered": names.DELIVERED,
+    "dead_lettered": names.DEAD_LETTERED,
+    "replayed": names.REPLAYED,
+    "purged": names.PURGED,
+    "ambiguous": names.AMBIGUOUS,
+    "attempts": names.REQUESTS,
+}
+
+
+class Sheet:
+    """The numbers of one scrape. Only declared metrics have a line on it, with all their labels."""
+
+    def __init__(self) -> None:
+        self._families = {metric: _family(metric) for metric in METRICS}
+
+    def put(self, metric: Metric, value: float, *labels: str) -> None:
+        """Note a number under its labels, in the order declared; KeyError for what is not."""
+        family = self._families[metric]
+        if len(labels) != len(metric.labels) or metric.type is Type.HISTOGRAM:
+            raise ValueError(f"{metric.name}: is a {metric.type} with labels {metric.labels}")
+        family.add_metric(labels, value)  # type: ignore[attr-defined] # of its subclasses
+
+    def put_histogram(
+        self, metric: Metric, buckets: Iterable[tuple[str, int]], total: float, *labels: str
+    ) -> None:
+        """Note a distribution: cumulative counts by upper bound, and the sum."""
+        family = self._families[metric]
+        if len(labels) != len(metric.labels) or not isinstance(family, HistogramMetricFamily):
+            raise ValueError(f"{metric.name}: is a {metric.type} with labels {metric.labels}")
+        family.add_metric(labels, list(buckets), total)
+
+    def families(self) -> Iterable[Family]:
+        """What a registry takes; what has no number is left out."""
+        return [each for each in self._families.values() if each.samples]
+
+
+def _family(metric: Metric) -> Family:
+    made: type[Family] = {
+        Type.GAUGE: GaugeMetricFamily,
+        Type.COUNTER: CounterMetricFamily,
+        Type.HISTOGRAM: HistogramMetricFamily,
+    }[metric.type]
+    return made(metric.name, metric.help, labels=metric.labels)  # type: ignore[call-arg] # see put
+
+
+class StatusCollector(Collector):
+    """Reads Redis for each scrape; when Redis is away, that is what it tells."""
+
+    def __init__(self, settings: Settings, client: redis.Redis) -> None:
+        self._settings = settings
+        self._client = client
+
+    def describe(self) -> Iterable[Family]:
+        """Nothing in advance: to be registered is no reason to ask Redis."""
+        return ()
+
+    def collect(self) -> Iterable[Family]:
+        """All metrics at this moment."""
+        sheet = Sheet()
+        sheet.put(names.TICK_INTERVAL, self._settings.drain_interval_s)
+        try:
+            overview = Overview.of(self._settings, self._client)
+            statuses = overview.statuses()
+        except RedisError:
+            sheet.put(names.REDIS_UP, 0)
+            return sheet.families()
+        sheet.put(names.REDIS_UP, 1)
+        for name, status in statuses.items():
+            self._put_destination(sheet, overview.buffers[name].destination, status)
+        return sheet.families()
+
+    def _put_destination(self, sheet: Sheet, settings: Destination, status: Status) -> None:
+        name = settings.name
+        for state in STATUSES:
+            sheet.put(names.STATE, state == status.state, name, state)
+        for answer, count in status.answers.items():
+            sheet.put(names.ANSWERS, count, name, answer)
+        for phase in _PHASES:
+            sheet.put(names.LEASES_EXPIRED, status.expired.get(phase, 0), name, phase)
+        sheet.put(names.LEASES, status.in_use, name)
+        sheet.put(names.MEMORY_FULL, status.memory_full, name)
+        if name in self._settings.destinations:
+            sheet.put(names.BUFFER_LIMIT, settings.max_buffered, name)
+            sheet.put(names.CONCURRENCY, status.concurrency, name)
+            sheet.put(names.CONCURRENCY_LIMIT, settings.concurrency_limit, name)
+        # Nobody ticks a destination that was turned off, and only its records make that a fault.
+        if settings.enabled or any(places.open for places in status.kinds.values()):
+            sheet.put(names.LAST_TICK, (status.last_tick_ms or 0) / 1000, name)
+            sheet.put(names.TICKS, status.ticks, name)
+        for kind, places in status.kinds.items():
+            _put_kind(sheet, places, name, kind)
+            for code, count in status.codes[kind].items():
+                sheet.put(names.DEAD_LETTERS, count, name, kind, code)
+            if name in self._settings.destinations:
+                limit = settings.kinds[kind].batch_records
+                sheet.put(names.BATCH_LIMIT, limit, name, kind)
+
+
+def _put_kind(sheet: Sheet, places: Places, *labels: str) -> None:
+    for place in PLACES:
+        sheet.put(names.RECORDS, getattr(places, place), *labels, place)
+    sheet.put(names.OLDEST, places.oldest_wait_s, *labels)
+    for total, metric in _TOTALS.items():
+        sheet.put(metric, places.totals[total], *labels)
+    requests = places.requests
+    took = histograms.cumulative(requests.took, histograms.REQUEST_S)
+    sheet.put_histogram(names.DURATION, took, requests.took_ms / 1000, *labels)
+    sizes = histograms.cumulative(requests.sizes, histograms.BATCH_RECORDS)
+    sheet.put_histogram(names.BATCH, sizes, requests.records, *labels)
