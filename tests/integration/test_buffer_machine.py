@@ -101,6 +101,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.model = Model()
         self.claims: list[Claim] = []  # what workers hold, stale claims included
         self.numbers = iter(range(10**9))
+        self.promises_order = True
         self.configure(SETTINGS)
 
     def configure(self, destination: Destination) -> None:
@@ -228,6 +229,12 @@ class BufferMachine(RuleBasedStateMachine):
         """The number of partitions is changed, and the workers start again."""
         kinds = {**SETTINGS.kinds, PROFILE: Kind(4, partitions=partitions)}
         self.configure(replace(SETTINGS, kinds=kinds))
+        self.buffer.repartition()
+
+    def disorder(self) -> None:
+        """The kind's order is given up by its settings: what was promised before is no more."""
+        self.promises_order = False
+        self.configure(replace(SETTINGS, kinds={**SETTINGS.kinds, PROFILE: Kind(4)}))
         self.buffer.repartition()
 
     @precondition(lambda self: self.claims)
@@ -361,7 +368,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.claims.append(claim)
         if claim.begun_ms:
             assert len(claim.records) == claim.size
-            if claim.kind == PROFILE:
+            if claim.kind == PROFILE and self.promises_order:
                 self.assert_in_line([each[:32].decode() for each in claim.records])
 
     def assert_in_line(self, ids: list[str]) -> None:
@@ -425,10 +432,12 @@ def test_any_order_of_operations(every_redis: redis.Redis, rng: random.Random) -
     )
 
 
-def test_a_long_life(every_redis: redis.Redis, rng: random.Random) -> None:
+@pytest.mark.parametrize("disorder", [0, 2], ids=["in order", "order given up and taken up"])
+def test_a_long_life(every_redis: redis.Redis, rng: random.Random, disorder: int) -> None:
     """The same over one long life of the buffer, in which much is open at any moment."""
     life = BufferMachine(every_redis)
     operations: Mapping[Callable[[], None], int] = {
+        life.disorder: disorder,
         lambda: life.accept(rng.choice([EVENT, PROFILE]), rng.choices(PEOPLE, k=4)): 4,
         lambda: life.claim(rng.random() < 0.5, rng.random() < 0.2): 5,
         lambda: life.begin(rng.randrange(99), rng.random() < 0.2): 5,

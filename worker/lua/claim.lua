@@ -101,7 +101,7 @@ local function accepted_at(record) return tonumber(record:sub(1, 12), 16) end
 -- The partitions of an ordered kind that may be claimed from: those of the oldest layout that is
 -- not yet empty, so that a changed number of partitions lets nobody overtake.
 local function open_partitions(kind)
-  local known = layouts(kind)
+  local known = places_to_wait(kind)
   for at, layout in ipairs(known) do
     local open, held, busy = {}, 0, false
     for partition = layout[1], layout[1] + layout[2] - 1 do
@@ -115,10 +115,24 @@ local function open_partitions(kind)
       end
     end
     if #open > 0 or busy or at == #known then return open, held end
-    work_when_full()
-    redis.call('LPOP', base .. ':layout:' .. kind)
+    if not layout.unlisted then
+      work_when_full()
+      redis.call('LPOP', base .. ':layout:' .. kind)
+    end
   end
   return {}, 0
+end
+
+-- All partitions of an unordered kind that hold records: one, unless it was ordered before.
+local function filled_partitions(kind)
+  local filled = {}
+  for _, layout in ipairs(places_to_wait(kind)) do
+    for partition = layout[1], layout[1] + layout[2] - 1 do
+      local size = redis.call('LLEN', pending_key(kind, partition))
+      if size > 0 then filled[#filled + 1] = {partition, size} end
+    end
+  end
+  return filled
 end
 
 -- What is ready of one kind: a list of {partition, records}, oldest first, or nil. A full batch
@@ -129,8 +143,7 @@ local function ready(kind, size, ordered)
   if ordered then
     open, held = open_partitions(kind)
   else
-    open, held = {{0, redis.call('LLEN', pending_key(kind, 0))}}, 0
-    if open[1][2] == 0 then open = {} end
+    open, held = filled_partitions(kind), 0
   end
   local total, oldest = 0, now
   for _, part in ipairs(open) do

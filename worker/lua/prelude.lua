@@ -141,6 +141,14 @@ local function layouts(kind)
   return found
 end
 
+-- The same, with partition 0 in front where none has it: records wait there that were accepted while
+-- the kind was unordered, by its settings then or by a producer's that are older or newer than ours.
+local function places_to_wait(kind)
+  local found = layouts(kind)
+  if not found[1] or found[1][1] ~= 0 then table.insert(found, 1, {0, 1, unlisted = true}) end
+  return found
+end
+
 -- The partition where an ordered record is to wait: by its identity's hash, in the newest layout.
 local function partition_of(layout, hashes, position)
   return layout[1] + struct.unpack('>I4', hashes, position * 4 - 3) % layout[2]

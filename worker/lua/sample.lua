@@ -15,9 +15,8 @@ work_when_full()
 local waiting, oldest, dead = 0, '', 0
 local totals = {accepted = 0, delivered = 0, dead_lettered = 0}
 for at = 2, #ARGV do
-  local kind, ranges = ARGV[at], layouts(ARGV[at])
-  if #ranges == 0 then ranges = {{0, 1}} end
-  for _, layout in ipairs(ranges) do
+  local kind = ARGV[at]
+  for _, layout in ipairs(places_to_wait(kind)) do
     for partition = layout[1], layout[1] + layout[2] - 1 do
       local size = redis.call('LLEN', pending_key(kind, partition))
       if size > 0 then

@@ -12,9 +12,7 @@ for _, id in ipairs(redis.call('HKEYS', base .. ':batches')) do
 end
 for _, kind in ipairs(ARGV) do
   local buffered, oldest = 0, ''
-  local ranges = layouts(kind)
-  if #ranges == 0 then ranges = {{0, 1}} end
-  for _, layout in ipairs(ranges) do
+  for _, layout in ipairs(places_to_wait(kind)) do
     for partition = layout[1], layout[1] + layout[2] - 1 do
       local size = redis.call('LLEN', pending_key(kind, partition))
       if size > 0 then
