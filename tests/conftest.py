@@ -22,6 +22,7 @@ pytest_plugins = [
     "support.pipeline",
     "support.eventful",
     "support.browser",
+    "support.pages",
     "support.system",
 ]
 TIERS = {

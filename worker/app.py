@@ -14,15 +14,57 @@ from celery import Celery, signals
 from celery.schedules import crontab
 
 from .address import redis_url
+from .errors import SettingsError
+from .redis_urls import SharedAddress, shared_address
 from .settings import Settings
 from .telemetry import configure
 
 QUEUE = "ingest"
+AMQP = ("amqp://", "amqps://", "pyamqp://")
+# Measured on Celery 5.7: without socket_timeout a worker whose connection is silently cut never
+# works again; with 15 s it is back after 75 s at the latest.
+_REDIS_OPTIONS = {
+    "socket_timeout": 15,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+}
+_SENTINEL_OPTIONS = {"socket_timeout": 1, "socket_connect_timeout": 1}
+# A message is a wake-up that the next tick replaces, so RabbitMQ need not write it to disk. The
+# queue is durable and classic: while the node that has it is down, workers drain by themselves.
+_AMQP_SETTINGS = {"broker_heartbeat": 30, "task_default_delivery_mode": "transient"}
 app = Celery("worker", include=["worker.tasks"], set_as_current=True)
 
 
-def _broker_url(settings: Settings) -> str:
-    return settings.broker_url.reveal() or redis_url(settings)
+def _broker(settings: Settings) -> dict[str, Any]:
+    """The broker's address and how to talk to it; Sentinels told in kombu's words.
+
+    SettingsError for a Redis Cluster: kombu has no transport for it.
+    """
+    url = settings.broker_url.reveal() or redis_url(settings)
+    address = shared_address(url)
+    if url.startswith(AMQP):
+        return {"broker_url": url, **_AMQP_SETTINGS}
+    if address is None:
+        return {"broker_url": url, "broker_transport_options": _REDIS_OPTIONS}
+    if address.form == "cluster":
+        raise SettingsError(
+            "CELERY_BROKER_URL: Celery cannot use a Redis Cluster as its broker; set it to a "
+            "broker beside the Cluster: amqp://host//, redis://host:6379/0 or redis+sentinel://"
+        )
+    return _sentinels(address)
+
+
+def _sentinels(address: SharedAddress) -> dict[str, Any]:
+    urls = (address.url_of(*each).partition("://")[2].partition("?")[0] for each in address.hosts)
+    sentinels = {**_SENTINEL_OPTIONS, **address.sentinel_options, "ssl": address.tls}
+    master = {"master_name": address.service, "sentinel_kwargs": sentinels}
+    certificates = {name: v for name, v in address.options.items() if name.startswith("ssl_")}
+    return {
+        "broker_url": ";".join(f"sentinel://{url}" for url in urls),
+        "broker_transport_options": {**_REDIS_OPTIONS, **master},
+        "broker_use_ssl": {"ssl_cert_reqs": "required", **certificates} if address.tls else None,
+    }
 
 
 def _threads(settings: Settings) -> int:
@@ -36,15 +78,7 @@ def _threads(settings: Settings) -> int:
 def _configuration() -> dict[str, Any]:
     settings = Settings.from_env()
     return {
-        "broker_url": _broker_url(settings),
-        # Measured on Celery 5.7: without socket_timeout a worker whose connection is silently cut
-        # never works again; with 15 s it is back after 75 s at the latest.
-        "broker_transport_options": {
-            "socket_timeout": 15,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "health_check_interval": 15,
-        },
+        **_broker(settings),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "worker_pool": "threads",

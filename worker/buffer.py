@@ -321,12 +321,8 @@ class Buffer:
 
     def unticked_s(self) -> float:
         """Seconds since a drain ran anywhere; infinity when none ever did."""
-        with self.client.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            pipeline.hget(keys.state(self.destination.name), "ticked_at")
-            (seconds, microseconds), ticked_at = pipeline.execute()
-        now_s = float(seconds) + float(microseconds) / 1e6
-        return now_s - int(ticked_at) / 1000 if ticked_at else float("inf")
+        since_ms = self._run("unticked")
+        return float("inf") if since_ms is None else int(since_ms) / 1000
 
     def status(self) -> Status:
         """Where every record is, at one moment."""

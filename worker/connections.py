@@ -3,27 +3,84 @@
 A producer stands in the path of somebody's web request: it waits a quarter of a second and tells.
 It never repeats a call by itself, for the first may have been carried out. A worker has time: it
 repeats until Redis is back, for its operations may be repeated.
+
+The address decides what they talk to: one server, the master that Sentinels name, or a Cluster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
+
+from .clusters import UNSETTLED, AsyncCluster, Cluster
+from .redis_urls import shared_address
+from .sentinels import async_master_client, master_client
 
 PRODUCER_TIMEOUT_S = 0.25
 WORKER_TIMEOUT_S = 10.0
 WORKER_RETRIES = 12  # with the back-off below about 30 s: a restart with a large append-only file
 # A Redis that takes no writes is seen to where scripts are run.
 TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError)
+# redis-py calls these connection errors, but they are answers, or come before anything was sent.
+_NOTHING_SENT = (
+    AsyncMasterNotFoundError,
+    AuthenticationError,
+    BusyLoadingError,
+    MasterNotFoundError,
+)
+
+
+def producer_client(url: str) -> redis.Redis:
+    """A client that answers or fails within a quarter of a second."""
+    return _client(url, Retry(NoBackoff(), 0), PRODUCER_TIMEOUT_S)
+
+
+def bulk_client(url: str) -> redis.Redis:
+    """A producer's client for large chunks: it never repeats a call, but waits for longer."""
+    return _client(url, Retry(NoBackoff(), 0), WORKER_TIMEOUT_S)
+
+
+def async_producer_client(url: str) -> redis.asyncio.Redis:
+    """The same for asyncio."""
+    return _async_client(url, PRODUCER_TIMEOUT_S)
+
+
+def gateway_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
+    """The gateway's client for asyncio: it never repeats a call by itself either."""
+    return _async_client(url, timeout_s)
+
+
+def worker_client(url: str, retries: int = WORKER_RETRIES) -> redis.Redis:
+    """A client that outlasts a restart of Redis; its connections are made when first used."""
+    backoff = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
+    retry = Retry(backoff, retries, supported_errors=(*TRANSIENT, *UNSETTLED))
+    return _client(url, retry, WORKER_TIMEOUT_S)
+
+
+def operator_client(url: str) -> redis.Redis:
+    """A client for commands that a person waits for: it tries twice and tells."""
+    return worker_client(url, retries=1)
+
+
+def answer_was_lost(error: RedisError) -> bool:
+    """Whether Redis may have carried out what failed: it was reached, and did not say no."""
+    if isinstance(error, _NOTHING_SENT) or " connecting to " in str(error):
+        return False
+    # A master that became a replica said no; with Sentinels redis-py then drops the connection.
+    if isinstance(error.__context__, ReadOnlyError):
+        return False
+    return isinstance(error, RedisConnectionError | RedisTimeoutError)
 
 
 def _common(timeout_s: float) -> Mapping[str, Any]:
@@ -35,35 +92,21 @@ def _common(timeout_s: float) -> Mapping[str, Any]:
     }
 
 
-def producer_client(url: str) -> redis.Redis:
-    """A client that answers or fails within a quarter of a second."""
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_common(PRODUCER_TIMEOUT_S))
+def _client(url: str, retry: Retry, timeout_s: float) -> redis.Redis:
+    address = shared_address(url)
+    if address is None:
+        return redis.Redis.from_url(url, retry=retry, **_common(timeout_s))
+    if address.form == "cluster":
+        # It has every method of a single server's client that we use.
+        return cast("redis.Redis", Cluster(address, retry, _common(timeout_s)))
+    return master_client(address, retry, _common(timeout_s))
 
 
-def bulk_client(url: str) -> redis.Redis:
-    """A producer's client for large chunks: it never repeats a call, but waits for longer."""
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_common(WORKER_TIMEOUT_S))
-
-
-def async_producer_client(url: str) -> redis.asyncio.Redis:
-    """The same for asyncio."""
+def _async_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
+    address = shared_address(url)
     retry = AsyncRetry(NoBackoff(), 0)
-    return redis.asyncio.Redis.from_url(url, retry=retry, **_common(PRODUCER_TIMEOUT_S))
-
-
-def gateway_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
-    """The gateway's client for asyncio: it never repeats a call by itself either."""
-    retry = AsyncRetry(NoBackoff(), 0)
-    return redis.asyncio.Redis.from_url(url, retry=retry, **_common(timeout_s))
-
-
-def worker_client(url: str, retries: int = WORKER_RETRIES) -> redis.Redis:
-    """A client that outlasts a restart of Redis; its connections are made when first used."""
-    backoff = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
-    retry = Retry(backoff, retries, supported_errors=TRANSIENT)
-    return redis.Redis.from_url(url, retry=retry, **_common(WORKER_TIMEOUT_S))
-
-
-def operator_client(url: str) -> redis.Redis:
-    """A client for commands that a person waits for: it tries twice and tells."""
-    return worker_client(url, retries=1)
+    if address is None:
+        return redis.asyncio.Redis.from_url(url, retry=retry, **_common(timeout_s))
+    if address.form == "cluster":
+        return cast("redis.asyncio.Redis", AsyncCluster(address, _common(timeout_s)))
+    return async_master_client(address, retry, _common(timeout_s))

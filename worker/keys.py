@@ -13,6 +13,11 @@ def base(destination: str) -> str:
     return f"{PREFIX}{{{destination}}}"
 
 
+def guard(base_key: str) -> str:
+    """A key that never exists, in the same slot: see `lua/prelude.lua`."""
+    return f"{base_key}:nothing"
+
+
 def pending(destination: str, kind: str, partition: int = 0) -> str:
     """The list of accepted records of one partition."""
     return f"{base(destination)}:pending:{kind}:{partition}"

@@ -11,18 +11,12 @@ from datetime import datetime
 from typing import Any, NoReturn, Self
 
 import redis
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    OutOfMemoryError,
-    RedisError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from . import keys
 from .address import redis_url
 from .buffer import accept_arguments, accepted
-from .connections import async_producer_client, producer_client
+from .connections import answer_was_lost, async_producer_client, producer_client
 from .desk import Call, Desk, Rejected, SendResult, named_ids, seconds
 from .errors import BufferFull, BufferUnavailable
 from .fanout import AsyncFanout, Fanout
@@ -37,12 +31,9 @@ def _raise(error: RedisError, destination: Destination) -> NoReturn:
     # Redis 6.2 wraps what a command inside a script raises into an error of the script.
     if isinstance(error, OutOfMemoryError) or "-OOM " in str(error):
         raise BufferFull(f"{destination.name}: Redis is out of memory") from error
-    # LOADING and a refused password are answers, though redis-py calls them connection errors.
-    answered = isinstance(error, BusyLoadingError | AuthenticationError)
-    connected = " connecting to " not in str(error) and not answered
-    lost = isinstance(error, RedisConnectionError | redis.TimeoutError) and connected
     raise BufferUnavailable(
-        f"{destination.name}: Redis did not take the record ({type(error).__name__})", sent=lost
+        f"{destination.name}: Redis did not take the record ({type(error).__name__})",
+        sent=answer_was_lost(error),
     ) from error
 
 

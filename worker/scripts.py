@@ -11,7 +11,10 @@ from importlib.resources import files
 from typing import Any
 
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+
+from .keys import guard
 
 # What Redis says while it takes no writes: it is a replica since a fail-over, or cannot persist.
 # Redis 6.2 wraps what a command inside a script raises into an error of the script.
@@ -46,26 +49,28 @@ class Script:
 
     def _once(self, client: Any, base: str, args: Sequence[Any]) -> Any:
         try:
-            return client.evalsha(self.sha, 1, base, *args)
+            return client.evalsha(self.sha, 2, base, guard(base), *args)
         except NoScriptError:
-            return client.eval(self.text, 1, base, *args)
+            return client.eval(self.text, 2, base, guard(base), *args)
 
     def _once_and_read(self, client: Any, base: str, args: Sequence[Any], key: str) -> Any:
+        if isinstance(client, RedisCluster):  # redis-py has no scripts in a cluster's pipelines
+            return self._once(client, base, args), client.lrange(key, 0, -1)
         try:
             with client.pipeline(transaction=False) as pipeline:
-                pipeline.evalsha(self.sha, 1, base, *args)
+                pipeline.evalsha(self.sha, 2, base, guard(base), *args)
                 pipeline.lrange(key, 0, -1)
                 return pipeline.execute()
         except NoScriptError:
-            answer = client.eval(self.text, 1, base, *args)
+            answer = client.eval(self.text, 2, base, guard(base), *args)
             return answer, client.lrange(key, 0, -1)
 
     async def run_async(self, client: Any, base: str, *args: Any) -> Any:
         """Run on an asyncio client."""
         try:
-            return await client.evalsha(self.sha, 1, base, *args)
+            return await client.evalsha(self.sha, 2, base, guard(base), *args)
         except NoScriptError:
-            return await client.eval(self.text, 1, base, *args)
+            return await client.eval(self.text, 2, base, guard(base), *args)
 
 
 def _patiently(client: Any, call: Callable[[], Any]) -> Any:

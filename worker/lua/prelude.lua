@@ -2,7 +2,10 @@
 -- operations share. Not an operation itself.
 --
 -- KEYS[1] is, in every script, the destination's base key, `ingest:{name}`. The other keys are
--- made from it here; they share its hash tag, so all of them live in one cluster slot:
+-- made from it here; they share its hash tag, so all of them live in one cluster slot. KEYS[2] is
+-- `:nothing`. Neither of the two ever exists: so while a cluster moves the slot, one half of whose
+-- keys may be here and the other there, Redis refuses a script before it begins (the old node says
+-- ASK, and the new one TRYAGAIN, as it does for several keys of which one is missing).
 --   :pending:<kind>:<partition>  list    accepted records, oldest first
 --   :batch:<id>                  list    the records of a claimed batch
 --   :batches                     hash    batch id -> what is known of it (JSON, see `open_batch`)

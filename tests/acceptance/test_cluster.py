@@ -1,0 +1,254 @@
+"""The whole system on a Redis Cluster: real nodes, real processes, a vendor on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.crc import key_slot
+
+from support.commands import Cli
+from support.environment import environment
+from support.polling import poll_until
+from support.processes import Processes
+from support.redis_groups import Group, RedisCluster
+from support.vendor import LoopbackVendor
+from worker import AsyncProducer, Producer, keys
+from worker.buffer import Buffer, Status
+from worker.connections import worker_client
+from worker.embedded import EmbeddedRedis
+from worker.errors import BufferUnavailable
+from worker.redis_binaries import RedisBinary, redis_binaries
+from worker.settings import Settings
+
+DESTINATIONS = [f"shop-{number}" for number in range(6)]
+
+
+@pytest.fixture
+def destinations_file(tmp_path: Path, vendor: LoopbackVendor) -> Path:
+    """Six accounts at one vendor."""
+    path = tmp_path / "destinations.toml"
+    path.write_text(
+        "".join(
+            f'[destinations.{name}]\nvendor = "clevertap"\nbase_url = "{vendor.base_url}"\n'
+            'account_id = "${CLEVERTAP_ACCOUNT_ID}"\npasscode = "${CLEVERTAP_PASSCODE}"\n'
+            "max_wait_s = 0.5\nlease_s = 12\nrequest_timeout_s = 10\n"
+            f"[destinations.{name}.kinds]\n"
+            "event = { batch_records = 1000 }\nprofile = { batch_records = 100, partitions = 8 }\n"
+            for name in DESTINATIONS
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def broker(redis_server: EmbeddedRedis, redis_client: redis.Redis) -> str:
+    """A Redis of its own for Celery's messages."""
+    return redis_server.url
+
+
+def env_of(cluster: RedisCluster, destinations: Path, broker: str) -> dict[str, str]:
+    """The environment of all our processes."""
+    return {
+        "REDIS_URL": cluster.url,
+        "CELERY_BROKER_URL": broker,
+        "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
+        "CLEVERTAP_PASSCODE": "PASS-PASS-PASS",
+        "INGEST_DESTINATIONS": str(destinations),
+    }
+
+
+def slot_of(destination: str) -> int:
+    """The slot of a destination's keys."""
+    return int(key_slot(keys.base(destination).encode()))
+
+
+def event(name: str) -> dict[str, object]:
+    """An event of one identity."""
+    return {"identity": name, "type": "event", "evtName": "Viewed", "evtData": {"n": 1}}
+
+
+def profile(name: str) -> dict[str, object]:
+    """A profile update of one identity."""
+    return {"identity": name, "type": "profile", "profileData": {"Name": "n"}}
+
+
+def start(processes: Processes, env: dict[str, str]) -> None:
+    """A worker and a beat."""
+    worker = processes.start("worker", "-n", "one@test", env=env)
+    processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
+    worker.wait_for("ready")
+
+
+def statuses(env: dict[str, str], client: redis.Redis) -> Iterator[Status]:
+    """Where the records of each destination are; that they add up is asserted."""
+    for each in Settings.from_env(env).enabled():
+        status = Buffer(client, each).status()
+        assert all(places.adds_up for places in status.kinds.values())
+        yield status
+
+
+def test_destinations_spread_over_a_cluster_and_every_record_arrives_once(
+    redis_cluster: RedisCluster,
+    destinations_file: Path,
+    broker: str,
+    vendor: LoopbackVendor,
+    processes: Processes,
+) -> None:
+    """Producers, worker, beat and the commands work on a Cluster, destinations on each node."""
+    env = env_of(redis_cluster, destinations_file, broker)
+    with redis_cluster.client() as client:
+        owners = {redis_cluster.owner(slot_of(name)).port for name in DESTINATIONS}
+        assert owners == {node.port for node in redis_cluster.masters}
+        start(processes, env)
+        producer = Producer.from_env(env)
+        sent = set()
+        for name in DESTINATIONS:
+            records = [event(f"{name}-e{n}") for n in range(1500)]
+            records += [profile(f"{name}-p{n}") for n in range(150)]
+            assert producer.send_many(records, destination=name).accepted == len(records)
+            sent |= {str(record["identity"]) for record in records}
+        asyncio.run(single_events(env))
+        sent |= {f"{name}-async" for name in DESTINATIONS}
+        for name in producer.to(*DESTINATIONS).event("Viewed", identity="to-all"):
+            assert name in DESTINATIONS
+        producer.close()
+        cli = Cli(env)
+        waited = cli("wait", "--timeout", "60")
+        assert waited.returncode == 0, waited.stderr
+        assert {name: n for name, n in vendor.taken.items() if n != 1} == {
+            "to-all": len(DESTINATIONS)
+        }
+        assert set(vendor.taken) == sent | {"to-all"}
+        delivered = [
+            places.totals["delivered"]
+            for status in statuses(env, client)
+            for places in status.kinds.values()
+        ]
+        assert sum(delivered) == len(sent) + len(DESTINATIONS)
+        assert set(cli.status(DESTINATIONS[0])["kinds"]) == {"event", "profile"}
+
+
+async def single_events(env: dict[str, str]) -> None:
+    """One event to each destination, by the producer for asyncio."""
+    producer = AsyncProducer.from_env(env)
+    for name in DESTINATIONS:
+        await producer.event("Viewed", {"n": 1}, identity=f"{name}-async", destination=name)
+    await producer.close()
+
+
+@pytest.mark.parametrize("binary", redis_binaries(), ids=str)
+def test_a_destination_rests_while_its_slot_moves_and_loses_nothing(
+    binary: RedisBinary, destinations_file: Path, processes: Processes
+) -> None:
+    """While a slot's keys are in two places nothing is taken or changed, and all goes on after."""
+    cluster = RedisCluster(Group(processes, binary))
+    env = env_of(cluster, destinations_file, "")
+    name, slot = DESTINATIONS[0], slot_of(DESTINATIONS[0])
+    producer = Producer.from_env(env)
+    for number in range(3):
+        producer.event("Viewed", identity=f"before-{number}", destination=name)
+    old = cluster.owner(slot)
+    new = next(node for node in cluster.masters if node is not old)
+    new.call("CLUSTER SETSLOT", slot, "IMPORTING", cluster.id_of(old))
+    old.call("CLUSTER SETSLOT", slot, "MIGRATING", cluster.id_of(new))
+    found = old.call("CLUSTER GETKEYSINSLOT", slot, 100)
+    assert len(found) >= 3
+
+    def move(moved: list[bytes]) -> None:
+        for key in moved:
+            old.call("MIGRATE", "127.0.0.1", new.port, key, 0, 5000)
+
+    move(found[:1])
+    with pytest.raises(BufferUnavailable) as refused:
+        producer.event("Viewed", identity="meanwhile", destination=name)
+    assert not refused.value.sent
+    with worker_client(cluster.url) as client:
+        buffer = Buffer(client, Settings.from_env(env).destination(name))
+        told: list[Status] = []
+        asking = threading.Thread(target=lambda: told.append(buffer.status()))
+        asking.start()
+        move(found[1:])
+        for node in cluster.masters:
+            node.call("CLUSTER SETSLOT", slot, "NODE", cluster.id_of(new))
+        asking.join(30)
+        assert told[0].kinds["event"].totals["accepted"] == 3
+        producer.event("Viewed", identity="after", destination=name)
+        places = buffer.status().kinds["event"]
+        assert (places.buffered, places.totals["accepted"]) == (4, 4)
+        assert places.adds_up
+    assert old.call("CLUSTER COUNTKEYSINSLOT", slot) == 0
+
+
+def test_a_master_of_the_cluster_dies_and_the_worker_goes_on_by_itself(
+    redis_group: Group,
+    destinations_file: Path,
+    broker: str,
+    vendor: LoopbackVendor,
+    processes: Processes,
+) -> None:
+    """Other nodes' destinations never notice; the dead one's go on with its replica."""
+    cluster = RedisCluster(redis_group, replicas=True)
+    env = env_of(cluster, destinations_file, broker)
+    start(processes, env)
+    producer = Producer.from_env(env)
+    victim = cluster.owner(slot_of(DESTINATIONS[0]))
+    others = [name for name in DESTINATIONS if cluster.owner(slot_of(name)) is not victim]
+    for name in DESTINATIONS:
+        producer.event("Viewed", identity=f"{name}-before", destination=name)
+    poll_until(lambda: len(vendor.taken) == len(DESTINATIONS), 30, "the system is warm")
+    # What Redis acknowledged reaches the replica a moment later: that moment is what can be lost.
+    victim.client.wait(1, 5000)
+    victim.process.kill()
+    for name in others:
+        producer.event("Viewed", identity=f"{name}-during", destination=name)
+    taken_again = time.monotonic() + 60
+    refused = []
+    while True:
+        try:
+            producer.event("Viewed", identity="during", destination=DESTINATIONS[0])
+            break
+        except BufferUnavailable as error:
+            refused.append(error)
+            assert time.monotonic() < taken_again, "the replica never took over"
+    assert refused
+    expected = {f"{name}-during" for name in others} | {"during"}
+    poll_until(lambda: expected <= set(vendor.taken), 60, "all is delivered")
+    with worker_client(cluster.url) as client:
+        settled = [status.kinds["event"] for status in statuses(env, client)]
+    assert sum(places.totals["accepted"] for places in settled) >= len(DESTINATIONS) + len(expected)
+    assert all(places.dead == 0 for places in settled)
+
+
+def test_a_producer_can_be_made_while_the_cluster_is_away(
+    destinations_file: Path, free_port: int
+) -> None:
+    """Nothing connects before the first record, and then the error says that nothing was sent."""
+    env = {
+        "REDIS_URL": f"redis+cluster://127.0.0.1:{free_port}",
+        "INGEST_DESTINATIONS": str(destinations_file),
+    }
+    with pytest.raises(BufferUnavailable) as refused:
+        Producer.from_env(env).event("Viewed", identity="1", destination=DESTINATIONS[0])
+    assert not refused.value.sent
+    with pytest.raises(BufferUnavailable) as refused:
+        asyncio.run(single_events(env))
+    assert not refused.value.sent
+
+
+def test_celery_refuses_a_cluster_as_its_broker_in_words(
+    destinations_file: Path, processes: Processes
+) -> None:
+    """Without CELERY_BROKER_URL a worker on a Cluster says at once what to set, and ends."""
+    env = {
+        "REDIS_URL": "redis+cluster://127.0.0.1:1",
+        "INGEST_DESTINATIONS": str(destinations_file),
+    }
+    worker = processes.start("worker", env=environment(env))
+    assert worker.popen.wait(30) != 0
+    assert "CELERY_BROKER_URL: Celery cannot use a Redis Cluster" in worker.output()

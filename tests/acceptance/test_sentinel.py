@@ -1,0 +1,128 @@
+"""A master dies while producers send: Sentinels, the replica, and a worker that finds its way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from support.commands import Cli
+from support.polling import poll_until
+from support.processes import Processes
+from support.redis_groups import Guarded, linked
+from support.vendor import LoopbackVendor
+from worker import AsyncProducer, Producer
+from worker.errors import BufferUnavailable
+
+BEFORE, AFTER = 3000, 200
+FAIL_OVER_S = 60.0  # with the Sentinels' settings about 3 s, more on a busy machine
+
+
+@pytest.fixture
+def env(guarded: Guarded, vendor: LoopbackVendor) -> dict[str, str]:
+    """Everything on one Redis behind Sentinels, Celery's messages too."""
+    return {
+        "REDIS_URL": guarded.url,
+        "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
+        "CLEVERTAP_PASSCODE": "PASS-PASS-PASS",
+        "CLEVERTAP_BASE_URL": vendor.base_url,
+        "INGEST_MAX_WAIT_S": "0.5",
+        "INGEST_REQUEST_TIMEOUT_S": "5",
+        "INGEST_LEASE_S": "10",
+    }
+
+
+def records(size: int, prefix: str) -> list[dict[str, object]]:
+    """Events, each of another identity."""
+    return [
+        {"identity": f"{prefix}{n}", "type": "event", "evtName": "Viewed", "evtData": {}}
+        for n in range(size)
+    ]
+
+
+def refusals(producer: Producer) -> Iterator[BufferUnavailable]:
+    """Send single events until the new master takes one; tells what each of the others met."""
+    end = time.monotonic() + FAIL_OVER_S
+    for number in range(10**6):
+        began = time.monotonic()
+        try:
+            producer.event("Viewed", identity=f"during{number}")
+        except BufferUnavailable as error:
+            assert time.monotonic() - began < 5.0, "a producer is told soon"
+            assert time.monotonic() < end, "the replica never took over"
+            yield error
+        else:
+            return
+
+
+def test_a_fail_over_costs_seconds_and_nothing_that_was_replicated(
+    env: dict[str, str], guarded: Guarded, vendor: LoopbackVendor, processes: Processes
+) -> None:
+    """Producers are told in clear errors, the worker and the beat go on with the new master by
+    themselves, and every record that the replica had is delivered."""
+    worker = processes.start("worker", "-n", "one@test", env=env)
+    processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
+    worker.wait_for("ready")
+    producer = Producer.from_env(env)
+    producer.event("Viewed", identity="warm")
+    poll_until(lambda: vendor.taken["warm"], 30, "the system is warm")
+    assert producer.send_many(records(BEFORE, "before")).accepted == BEFORE
+    # What makes an acknowledged record safe: that the replica has it.
+    assert guarded.master.client.wait(1, 5000) == 1
+    guarded.master.process.kill()
+
+    met = list(refusals(producer))
+    assert met
+    assert all("Redis did not take the record" in str(error) for error in met)
+    assert not met[-1].sent, "whoever cannot find a master has sent nothing"
+    assert producer.send_many(records(AFTER, "after")).accepted == AFTER
+    expected = {f"before{n}" for n in range(BEFORE)} | {f"after{n}" for n in range(AFTER)}
+    poll_until(lambda: expected <= set(vendor.taken), 90, "the worker delivers again")
+    assert worker.returncode is None, "by itself, not by a restart"
+    cli = Cli(env)
+    assert cli("wait", "--timeout", "60").returncode == 0
+    places = cli.status()["kinds"]["event"]
+    assert places["dead"] == 0
+    assert places["totals"]["accepted"] == places["totals"]["delivered"]
+    assert {identity for identity in vendor.taken if identity in expected} == expected
+
+
+def test_a_master_that_became_a_replica_takes_nothing_and_says_so(
+    env: dict[str, str], guarded: Guarded
+) -> None:
+    """Sent to the wrong server, a record was surely not taken: the producer may repeat it."""
+    producer = Producer.from_env(env)
+    producer.event("Viewed", identity="1")
+    poll_until(lambda: linked(guarded.replica), 10, "the replica follows")
+    # Sentinels would cut the connections: this is the moment before they do.
+    for sentinel in guarded.sentinels:
+        sentinel.process.kill()
+    guarded.master.client.replicaof("127.0.0.1", str(guarded.replica.port))
+    with pytest.raises(BufferUnavailable) as refused:
+        producer.event("Viewed", identity="2")
+    assert not refused.value.sent
+    with pytest.raises(BufferUnavailable) as refused:
+        producer.event("Viewed", identity="3")
+    assert not refused.value.sent, "no Sentinel answers"
+
+
+def test_the_producer_for_asyncio_finds_the_master_too(
+    env: dict[str, str], guarded: Guarded
+) -> None:
+    """Sentinels name the master to `AsyncProducer`, and one that names none has sent nothing."""
+
+    async def send(environ: dict[str, str]) -> None:
+        producer = AsyncProducer.from_env(environ)
+        try:
+            await producer.event("Viewed", identity="1")
+        finally:
+            await producer.close()
+
+    asyncio.run(send(env))
+    assert guarded.master.client.hget("ingest:{clevertap}:counters", "event:accepted") == b"1"
+    nowhere = {**env, "REDIS_URL": guarded.url.replace("/records/", "/others/")}
+    with pytest.raises(BufferUnavailable) as refused:
+        asyncio.run(send(nowhere))
+    assert not refused.value.sent
