@@ -1,0 +1,395 @@
+"""What operators see and do on the dashboard, against a real Redis and a vendor on loopback."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from html import unescape
+from typing import Any
+
+import orjson
+import pytest
+import redis
+
+from support.pages import Visitor, VisitorFactory, field, links
+from support.pipeline import Pipeline, PipelineFactory
+from support.redis_servers import RedisFactory
+from support.vendor import LoopbackVendor
+from worker import keys
+from worker.dashboard.audit import KEPT, Audit
+from worker.dead_letters import DeadLetters
+from worker.records import PROFILE, pack
+from worker.schemas.clevertap_rules import BAD_AGE, BAD_PHONE
+from worker.settings import Destination, Kind
+
+Kill = Callable[..., Pipeline]
+HOSTILE = "<script>alert('x')</script>\"onload='y'"
+
+
+@pytest.fixture
+def kill(pipeline_of: PipelineFactory, vendor: LoopbackVendor) -> Kill:
+    """Makes dead letters at destination clevertap: profiles that the vendor refuses."""
+
+    def make(names: Sequence[str], code: int = 516) -> Pipeline:
+        pipeline = pipeline_of(name="clevertap")
+        for name in names:
+            vendor.prescribe(name, code)
+        pipeline.accept_profiles(names)
+        pipeline.deliver()
+        assert pipeline.status().kinds[PROFILE].dead >= len(names)
+        return pipeline
+
+    return make
+
+
+def the_cause(visitor: Visitor) -> str:
+    """The address of the only cause there is."""
+    (found,) = links(visitor.get("/dead-letters").text, "/dead-letters/")
+    return found
+
+
+def records(visitor: Visitor) -> list[str]:
+    """The addresses of the records of the only cause."""
+    return links(visitor.get(the_cause(visitor)).text, "/records/")
+
+
+def deeds(client: redis.Redis) -> list[tuple[str, str, int]]:
+    """Who did what to how many, the newest first."""
+    return [(each.user, each.action, each.count) for each in Audit(client).last()]
+
+
+def readable(html: str) -> str:
+    """The words of a page."""
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html)))
+
+
+def test_the_first_page_shows_where_every_record_is(operator: Visitor, kill: Kill) -> None:
+    """The numbers are those of `ingest status`."""
+    pipeline = kill(["a", "b"])
+    pipeline.accept_profiles(["c", "d", "e"])
+    pipeline.deliver()
+    pipeline.accept_profiles(["f"])
+    words = readable(operator.get("/").text)
+    assert "clevertap running" in words
+    assert "Accepted 6" in words
+    assert "Delivered 3" in words
+    assert "Waiting 1" in words
+    assert "Dead 2" in words
+    assert "Nobody delivers" in words  # no drain runs in this test
+
+
+def test_a_destinations_page_shows_its_kinds_and_the_vendors_answers(
+    operator: Visitor, kill: Kill
+) -> None:
+    """Numbers by kind, requests by status, deaths by code, and the last requests."""
+    kill(["a", "b"])
+    words = readable(operator.get("/destinations/clevertap").text)
+    assert "profile 2 0 0 \u2013 2 0" in words
+    assert "HTTP 200 1" in words
+    assert "516 profile 2" in words
+    assert "profile 200 0 2 0" in words
+
+
+def test_pause_and_resume_are_done_and_written_down(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """The same as the commands, with the reason shown and the person named."""
+    where = "/destinations/clevertap"
+    assert operator.send(where, action="pause", reason="vendor's maintenance").status_code == 303
+    assert "vendor's maintenance" in readable(operator.get("/").text)
+    assert operator.send(where, action="resume").status_code == 303
+    assert "running" in readable(operator.get(where).text)
+    assert deeds(redis_client)[:2] == [("operator", "resumed", 1), ("operator", "paused", 1)]
+
+
+def test_dead_letters_are_grouped_by_what_killed_them(operator: Visitor, kill: Kill) -> None:
+    """One line for each code, the largest first, whatever the positions in the vendor's texts."""
+    kill(["a", "b", "c"], 516)
+    kill(["d"], 515)
+    page = operator.get("/dead-letters").text
+    assert len(links(page, "/dead-letters/")) == 2
+    words = readable(page)
+    assert words.index("profile 516 3") < words.index("profile 515 1")
+
+
+def test_a_records_values_are_hidden_until_asked_for_and_that_is_written_down(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill
+) -> None:
+    """No page holds personal data but the one that says so in the audit."""
+    kill(["secret-person"])
+    (where,) = records(operator)
+    for path in ("/", "/dead-letters", the_cause(operator), where, "/audit"):
+        assert "secret-person" not in operator.get(path).text
+    assert "13 characters" in operator.get(where).text
+    shown = operator.send(where, action="show")
+    assert "secret-person" in shown.text
+    assert shown.headers["cache-control"] == "no-store"
+    assert deeds(redis_client)[0] == ("operator", "saw the record", 1)
+    assert "secret-person" not in operator.get("/audit").text
+
+
+@pytest.mark.parametrize("action", ["check", "vendor", "nonsense", ""])
+def test_nothing_but_showing_shows_a_record(operator: Visitor, kill: Kill, action: str) -> None:
+    """A form without a text checks what is there, and tells no value of it."""
+    kill(["secret-person"])
+    (where,) = records(operator)
+    assert "secret-person" not in operator.send(where, action=action).text
+
+
+def test_a_broken_rule_is_told_at_its_line_and_nothing_is_replayed(
+    operator: Visitor, kill: Kill
+) -> None:
+    """The schema's errors stand at their fields, and the text that was typed is kept."""
+    pipeline = kill(["a"])
+    (where,) = records(operator)
+    edited = {"identity": "a", "type": "profile", "profileData": {"Phone": "1", "Age": "x"}}
+    for action in ("check", "vendor", "replay"):
+        page = operator.send(where, action=action, record=json.dumps(edited)).text
+        assert "2 rules are broken" in readable(page)
+        marked = re.findall(r'<li class="wrong">(.*?)</li>', page)
+        assert [readable(each).strip() for each in marked] == [
+            f'"Phone": "1", {BAD_PHONE}',
+            f'"Age": "x" {BAD_AGE}',
+        ]
+        assert json.dumps(edited) in unescape(page)
+    assert pipeline.status().kinds[PROFILE].dead == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"a": NaN}', "[" * 100_000, "null", "[]", '"x"', '{"type": "event"}', "\x00"]
+)
+def test_a_text_that_is_no_such_record_is_told(operator: Visitor, kill: Kill, text: str) -> None:
+    """Whatever is typed: a page that says what is wrong, and the record stays dead."""
+    pipeline = kill(["a"])
+    (where,) = records(operator)
+    page = operator.send(where, action="replay", record=text)
+    assert page.status_code == 200
+    assert "is broken" in readable(page.text) or "are broken" in readable(page.text)
+    assert pipeline.status().kinds[PROFILE].dead == 1
+
+
+def test_an_edited_record_goes_back_under_its_id(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill, vendor: LoopbackVendor
+) -> None:
+    """What was typed is what the vendor gets; it is one replayed record, and the places add up."""
+    pipeline = kill(["a"])
+    (where,) = records(operator)
+    edited = {"identity": "b", "type": "profile", "profileData": {"Name": "Ürsula\n"}}
+    answer = operator.send(where, action="replay", record=json.dumps(edited, indent=3))
+    assert answer.headers["location"] == "/dead-letters?done=replayed&n=1"
+    assert "1 dead letter replayed" in readable(operator.get(answer.headers["location"]).text)
+    pipeline.deliver()
+    assert vendor.taken == {"b": 1}
+    places = pipeline.status().kinds[PROFILE]
+    assert (places.dead, places.totals["replayed"], places.totals["delivered"]) == (0, 1, 1)
+    assert deeds(redis_client)[0] == ("operator", "replayed, edited", 1)
+
+
+def test_the_text_of_a_shown_record_goes_back_to_the_byte(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill
+) -> None:
+    """Showing and replaying changes nothing in it, also where JSON could be written otherwise."""
+    kill(["a"])
+    body = b'{"type":"profile","identity":"a","profileData":{"N":1.0,"T":"a\\r\\nb \\u00fc"}}'
+    dead = keys.dead("clevertap", PROFILE)
+    stored = pack(f"{1:032x}", "", "", body)
+    redis_client.delete(dead)
+    redis_client.xadd(
+        dead, {"record": stored, "reason": "refused", "code": 516, "error": "No", "attempts": 1}
+    )
+    (where,) = records(operator)
+    shown = operator.send(where, action="show").text
+    typed = unescape(
+        shown.partition("<textarea")[2].partition(">\n")[2].partition("</textarea>")[0]
+    )
+    operator.send(where, action="replay", record=typed.replace("\n", "\r\n"))
+    found = [
+        stored
+        for partition in range(8)
+        for stored in redis_client.lrange(keys.pending("clevertap", PROFILE, partition), 0, -1)
+    ]
+    assert found == [stored]
+
+
+def test_all_of_a_cause_are_replayed_and_delivered(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill, vendor: LoopbackVendor
+) -> None:
+    """One press puts them all back; the audit says how many."""
+    names = [f"n{at}" for at in range(60)]
+    pipeline = kill(names)
+    answer = operator.send(the_cause(operator), action="replay")
+    assert answer.headers["location"] == "/dead-letters?done=replayed&n=60"
+    pipeline.deliver()
+    assert set(vendor.taken) == set(names)
+    assert deeds(redis_client)[0] == ("operator", "replayed", 60)
+    assert "None." in readable(operator.get("/dead-letters").text)
+
+
+def test_what_died_after_the_page_was_made_is_not_purged_with_the_others(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill
+) -> None:
+    """A person purges what the page counted, not what came meanwhile."""
+    pipeline = kill(["a", "b"])
+    cause = the_cause(operator)
+    page = operator.get(cause).text
+    until = int(field(page, "until"))
+    late = pack(f"{2:032x}", "", "", b'{"type":"profile","identity":"z","profileData":{}}')
+    told: Any = {"record": late, "reason": "refused", "code": 516, "error": "No.", "attempts": 1}
+    redis_client.xadd(keys.dead("clevertap", PROFILE), told, id=f"{until + 1}-0")
+    redis_client.hincrby(keys.counters("clevertap"), "profile:accepted", 1)
+    form = {"action": "purge", "until": str(until), "token": field(page, "token")}
+    assert operator.post(cause, form).headers["location"] == "/dead-letters?done=purged&n=2"
+    places = pipeline.status().kinds[PROFILE]
+    assert (places.dead, places.totals["purged"]) == (1, 2)
+    assert deeds(redis_client)[0] == ("operator", "purged", 2)
+
+
+def test_one_record_is_purged_alone(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill
+) -> None:
+    """The others of its cause stay."""
+    pipeline = kill(["a", "b"])
+    where = records(operator)[0]
+    assert operator.send(where, action="purge").status_code == 303
+    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert operator.get(where).status_code == 404
+    assert deeds(redis_client)[0] == ("operator", "purged", 1)
+
+
+def test_the_vendor_is_asked_before_a_replay_and_names_what_to_mend(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill, vendor: LoopbackVendor
+) -> None:
+    """A dry run: how many would pass, links to those that would not, and nothing is sent."""
+    pipeline = kill(["a", "b", "c"])
+    vendor.prescribe("b", always=516)
+    page = operator.send(the_cause(operator), action="check").text
+    words = readable(page)
+    assert "2 would pass, 1 would be refused" in words
+    (refused,) = links(page.partition("Mend these first")[2].partition("</ul>")[0], "/records/")
+    assert '"b"' in unescape(operator.send(refused, action="show").text)
+    assert vendor.taken == {}
+    assert pipeline.status().kinds[PROFILE].dead == 3
+    assert ("operator", "checked with the vendor", 3) in deeds(redis_client)
+    asked = operator.send(
+        refused, action="vendor", record='{"identity":"a","type":"profile","profileData":{}}'
+    )
+    assert "The vendor would take it" in asked.text
+    asked = operator.send(
+        refused, action="vendor", record='{"identity":"b","type":"profile","profileData":{}}'
+    )
+    assert "The vendor would refuse it (code 516): No." in unescape(asked.text)
+
+
+def test_a_vendor_that_does_not_answer_is_told_and_nothing_is_moved(
+    operator: Visitor, kill: Kill, vendor: LoopbackVendor
+) -> None:
+    """401 to a dry run is the vendor's word on us, not on the records."""
+    pipeline = kill(["a"])
+    vendor.whole = lambda _: (401, "Unauthorized")
+    page = readable(operator.send(the_cause(operator), action="check").text)
+    assert "That did not work." in page
+    assert "HTTP 401" in page
+    assert pipeline.status().kinds[PROFILE].dead == 1
+
+
+def test_what_a_record_or_a_vendor_says_stays_text(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """Hostile event names, texts, fields and reasons are shown, and never become part of a page."""
+    body = {"type": "event", "identity": HOSTILE, "evtName": HOSTILE, "evtData": {HOSTILE: HOSTILE}}
+    stored = pack(f"{1:032x}", "20260101", HOSTILE, orjson.dumps(body))
+    told: Any = {"record": stored, "reason": HOSTILE, "code": "", "error": HOSTILE, "attempts": 1}
+    redis_client.xadd(keys.dead("clevertap", "event"), told)
+    operator.send("/destinations/clevertap", action="pause", reason=HOSTILE)
+    (where,) = records(operator)
+    pages = [operator.get(path).text for path in ("/", "/dead-letters", the_cause(operator), where)]
+    pages.append(operator.get(f"/dead-letters?destination={HOSTILE}&done={HOSTILE}&n=1").text)
+    pages.append(operator.send(where, action="show").text)
+    pages.append(operator.send(where, action="check", record=HOSTILE).text)
+    pages.append(operator.send(where, action="vendor").text)
+    for page in pages:
+        assert "<script>alert" not in page
+        assert "onload='" not in page
+        assert HOSTILE in unescape(page)
+
+
+def test_dead_letters_of_a_destination_nobody_configures_are_shown_and_may_be_purged(
+    operator: Visitor,
+    redis_client: redis.Redis,
+    kill: Kill,
+    pipeline_of: PipelineFactory,
+    vendor: LoopbackVendor,
+) -> None:
+    """They would else be lost to sight; replayed, they would wait for ever."""
+    pipeline = pipeline_of(name="gone")
+    vendor.prescribe("a", 516)
+    pipeline.accept_profiles(["a"])
+    pipeline.deliver()
+    cause = the_cause(operator)
+    assert "not configured" in operator.send(cause, action="replay").text
+    (where,) = records(operator)
+    assert "not configured" in operator.send(where, action="replay").text
+    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert operator.send(cause, action="purge").status_code == 303
+    assert pipeline.status().kinds[PROFILE].dead == 0
+
+
+def test_a_replay_that_the_schema_forbids_is_told_and_the_others_go(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill
+) -> None:
+    """Of an ordered kind nobody knows whose such a record is, so it stays."""
+    pipeline = kill(["a"])
+    wrong = pack(f"{1:032x}", "", "", b'{"type":"profile","profileData":{}}')
+    told: Any = {"record": wrong, "reason": "refused", "code": 516, "error": "No.", "attempts": 1}
+    redis_client.xadd(keys.dead("clevertap", PROFILE), told)
+    redis_client.hincrby(keys.counters("clevertap"), "profile:accepted", 1)
+    page = operator.send(the_cause(operator), action="replay")
+    assert "Not replayed" in page.text
+    assert "identity" in page.text
+    assert (pipeline.status().kinds[PROFILE].dead, pipeline.open) == (1, 1)
+
+
+def test_the_audit_keeps_a_thousand_deeds(redis_client: redis.Redis) -> None:
+    """It never grows beyond that."""
+    audit = Audit(redis_client)
+    for at in range(KEPT + 5):
+        audit.note("eva", "purged", "clevertap", "event", at)
+    assert [deed.count for deed in audit.last(2)] == [KEPT + 4, KEPT + 3]
+    assert len(list(audit.last(5000))) == KEPT
+
+
+def test_a_redis_that_is_away_is_told(
+    visitor_of: VisitorFactory, redis_factory: RedisFactory
+) -> None:
+    """A page says so, with the status that balancers understand; the gateway lives on."""
+    server = redis_factory()
+    visitor = visitor_of(REDIS_URL=server.url)
+    assert visitor.sign_in().status_code == 303
+    server.kill()
+    answer = visitor.get("/")
+    assert answer.status_code == 503
+    assert "Redis does not answer" in answer.text
+    assert visitor.get("/healthz").status_code == 200
+
+
+def test_pages_of_a_cause_hold_each_record_once(operator: Visitor, kill: Kill) -> None:
+    """Turning the pages shows all of them."""
+    pipeline = kill([f"n{at}" for at in range(60)])
+    cause = the_cause(operator)
+    shown = [
+        link
+        for at in (1, 2, 3)
+        for link in links(operator.get(f"{cause}?page={at}").text, "/records/")
+    ]
+    destination = Destination(name="clevertap", vendor="clevertap", kinds={PROFILE: Kind(100, 8)})
+    letters = DeadLetters(pipeline.client, destination).select()
+    assert shown == [f"/records/clevertap/{letter.id}" for letter in letters]
+    assert operator.get(f"{cause}?page=-1").status_code == 200
+    assert operator.get(f"{cause}?page=999").status_code == 200
+
+
+def test_a_form_that_is_too_large_is_refused(operator: Visitor) -> None:
+    """Nobody fills the gateway's memory through a form."""
+    answer = operator.post("/destinations/clevertap", {"reason": "x" * 4_000_000})
+    assert answer.status_code == 413
