@@ -1,0 +1,64 @@
+"""The alerts and the dashboard, asked of a real Prometheus that scrapes a real gateway."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from support.commands import CREDENTIALS
+from support.environment import ROOT
+from support.eventful import NAME
+from support.gateway import ServedFactory
+from support.observing import CONFIG, PrometheusFactory, alerts, dashboard_queries
+from support.pipeline import Pipeline
+from support.polling import poll_until
+
+
+def checked(promtool: Path, *arguments: str) -> str:
+    """What promtool says of our files; fails when it finds fault."""
+    done = subprocess.run(
+        [str(promtool), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_takes_our_configuration(promtool: Path) -> None:
+    """Promtool finds no fault with configuration and rules."""
+    assert "SUCCESS" in checked(promtool, "check", "config", str(CONFIG / "prometheus.yml"))
+    found = checked(promtool, "check", "rules", str(CONFIG / "alerts.yml"))
+    assert f"{len(alerts())} rules found" in found
+
+
+def test_each_alert_fires_when_it_should(promtool: Path) -> None:
+    """On invented series each alert fires with its words, and none does in a healthy system."""
+    checked(promtool, "test", "rules", "tests/data/alerts_test.yml")
+
+
+def test_every_query_finds_something(
+    eventful: Pipeline,
+    redis_url: str,
+    served_by: ServedFactory,
+    prometheus_at: PrometheusFactory,
+) -> None:
+    """Where everything has happened, each panel has series and each alert can be evaluated."""
+    gateway = served_by(redis_url, **CREDENTIALS)
+    prometheus = prometheus_at(gateway.port)
+    assert float(prometheus.query('up{job="ingest"}')[0]["value"][1]) == 1
+    for title, query in dashboard_queries():
+        assert prometheus.query(query), (title, query)
+    groups = prometheus.ask("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert {rule["name"] for rule in rules} == {rule["alert"] for rule in alerts()}
+
+    def parked() -> bool:
+        pending = prometheus.ask("alerts")["alerts"]
+        return {"IngestParked"} <= {
+            each["labels"]["alertname"]
+            for each in pending
+            if each["labels"].get("destination") == NAME
+        }
+
+    poll_until(parked, 30, "the alert of the parked destination is pending")
+    healths = {rule["health"] for rule in rules}
+    assert healths <= {"ok", "unknown"}

@@ -1,0 +1,104 @@
+"""Alerts and dashboard ask for what is declared, and every alert tells what to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from support.environment import ROOT
+from support.observing import alerts, dashboard, dashboard_queries
+from worker.cli import COMMANDS
+from worker.metric_names import METRICS
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+NAMES = [rule["alert"] for rule in alerts()]
+DECLARED = {name: set(metric.labels) for metric in METRICS for name in metric.samples}
+QUERIES = [
+    *((rule["alert"], rule["expr"]) for rule in alerts()),
+    *dashboard_queries(),
+]
+# What Prometheus itself adds.
+OTHERS = {"up": {"job", "instance"}}
+
+
+def anchors(text: str) -> set[str]:
+    """The addresses of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=NAMES)
+def test_every_alert_tells_how_bad_and_what_to_do(rule: dict[str, dict[str, str]]) -> None:
+    """Severity, a summary, and a link to a heading of docs/operations.md with something to type."""
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert rule["annotations"]["summary"].endswith(".")
+    path, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    assert path == "docs/operations.md"
+    assert anchor in anchors(OPERATIONS)
+    section = OPERATIONS.partition(f"### {rule['alert']}\n")[2].partition("\n###")[0]
+    assert len(re.findall(r"^    \S", section, re.MULTILINE)) >= 1
+
+
+def test_every_runbook_is_of_an_alert() -> None:
+    """No section of an alert is left that is none any more, and each name is there once."""
+    told = re.findall(r"^### (Ingest\w+)$", OPERATIONS, re.MULTILINE)
+    assert sorted(told) == sorted(NAMES)
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_the_runbooks_commands_exist() -> None:
+    """Each `ingest` command to type is one of the menu."""
+    typed = re.findall(r"(?:^    |&& )ingest ([\w-]+)", OPERATIONS, re.MULTILINE)
+    assert typed
+    assert set(typed) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(("name", "query"), QUERIES)
+def test_queries_ask_for_what_is_declared(name: str, query: str) -> None:
+    """Every metric is in the table, and every label that it is asked by is one of its own."""
+    known = {**DECLARED, **OTHERS}
+    for metric, selected in re.findall(r"\b(ingest_\w+|up)\b(?:\{([^}]*)\})?", query):
+        assert metric in known, name
+        asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selected))
+        assert asked <= known[metric], (name, metric)
+    grouped = {
+        label.strip()
+        for labels in re.findall(r"\b(?:by|on|ignoring|without)\s*\(([^)]*)\)", query)
+        for label in labels.split(",")
+    }
+    used = [known[each] for each in re.findall(r"\b(ingest_\w+|up)\b", query)]
+    assert grouped <= {"le"}.union(*used), name
+
+
+def test_every_metric_is_looked_at() -> None:
+    """What nobody draws and no alert looks at would be told for nothing."""
+    asked = " ".join(query for _, query in QUERIES)
+    unseen = [each.name for each in METRICS if not any(name in asked for name in each.samples)]
+    assert unseen == []
+
+
+def test_every_alert_is_fired_in_its_test() -> None:
+    """tests/data/alerts_test.yml fires each alert once, and sees it quiet once."""
+    cases = yaml.safe_load((ROOT / "tests" / "data" / "alerts_test.yml").read_text())["tests"]
+    asked = [each for case in cases for each in case["alert_rule_test"]]
+    assert {each["alertname"] for each in asked if each.get("exp_alerts")} == set(NAMES)
+    assert {each["alertname"] for each in asked if not each.get("exp_alerts")} == set(NAMES)
+
+
+def test_the_dashboard_can_be_provisioned() -> None:
+    """Its panels have their own places and ids, and ask whichever Prometheus is chosen."""
+    found = dashboard()
+    panels = found["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        (column, row)
+        for at in (panel["gridPos"] for panel in panels)
+        for column in range(at["x"], at["x"] + at["w"])
+        for row in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(column for column, _ in cells) < 24
+    assert {panel["datasource"]["uid"] for panel in panels} == {"${datasource}"}
+    assert [each["name"] for each in found["templating"]["list"]] == ["datasource", "destination"]
