@@ -52,8 +52,13 @@ class Element:
 
     @property
     def text(self) -> str:
-        """What a person can read of it."""
-        return str(self.browser.call("GET", f"/element/{self.handle}/text"))
+        """What a person can read of it; nothing when it has just gone."""
+        try:
+            return str(self.browser.call("GET", f"/element/{self.handle}/text"))
+        except AssertionError as error:
+            if "stale element" in str(error) or "does not belong" in str(error):
+                return ""
+            raise
 
     @property
     def value(self) -> str:
@@ -126,8 +131,8 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """Everything a person can read on the page."""
-        return self.find("body").text
+        """Everything a person can read on the page; nothing while another page comes."""
+        return "\n".join(each.text for each in self._all("body"))
 
     @property
     def url(self) -> str:
@@ -167,6 +172,10 @@ class Browser:
         """What the browser wrote to its console since it was asked last: refused styles, errors."""
         logged = self.call("POST", "/se/log", {"type": "browser"})
         return [each["message"] for each in logged]
+
+    def _all(self, css: str) -> list[Element]:
+        told = {"using": "css selector", "value": css}
+        return [Element(self, each[_ELEMENT]) for each in self.call("POST", "/elements", told)]
 
     def _found(self, using: str, value: str) -> Element:
         found = self.call("POST", "/element", {"using": using, "value": value})

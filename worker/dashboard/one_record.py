@@ -112,7 +112,7 @@ class OneRecord:
             with ask_vendor(found.destination) as ask:
                 verdict = ask(edited.prepared.kind, [edited.prepared.body])[0]
         except IngestError as error:
-            return self._page(asked, replace(found, edited=edited, bad=str(error)))
+            return self._page(asked, replace(found, edited=edited, bad=f"Not checked: {error}"))
         self._note(asked, found, "checked with the vendor")
         if verdict.outcome is Outcome.DELIVERED:
             good = "The vendor would take it: replay it."
