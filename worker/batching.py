@@ -32,4 +32,6 @@ def ids(stored: Iterable[bytes]) -> bytes:
 def without(stored: Sequence[bytes], positions: Iterable[int]) -> list[bytes]:
     """The records whose position, counted from 1, is not among ``positions``."""
     left_out = set(positions)
+    if not left_out:
+        return list(stored)
     return [record for at, record in enumerate(stored, 1) if at not in left_out]

@@ -26,6 +26,7 @@ JSON_BYTES = "JSON of a buffered record"
 REDIS_BYTES = "Redis memory of a buffered record"
 RSS_EARLY = "memory of a worker after a tenth of the records"
 RSS_LATE = "memory of a worker after all of them"
+WARM = 200_000  # records before memory is looked at
 BATCHES = 20  # delivered from each backlog, each round
 BACKLOGS = (10_000, 100_000, 1_000_000)
 
@@ -48,12 +49,18 @@ def redis_bytes(stage: Stage, results: Results, size: int) -> None:
 
 
 def worker_memory(theatre: Theatre, results: Results, size: int) -> None:
-    """One worker's resident memory, after a tenth of the records and after all."""
+    """One worker's resident memory, after a tenth of the records and after all of them.
+
+    It is warm by then: all of its threads have run, and each has its buffers.
+    """
     with theatre.stage() as stage:
-        stage.buffer.pause("benchmark")
-        redis_bytes(stage, results, size)
         stage.start_workers(1)
         process = psutil.Process(stage.workers[0].pid)
+        samples.fill_events(stage.buffer, WARM)
+        stage.wait_until_settled(DEADLINE_S)
+        stage.buffer.pause("benchmark")
+        redis_bytes(stage, results, size)
+        stage.sink.start_over()
         stage.buffer.resume()
         stage.sink.wait_for(size // 10, DEADLINE_S)
         early = process.memory_info().rss
@@ -88,7 +95,7 @@ def backlogs(theatre: Theatre, results: Results, options: Options) -> None:
             # A batch less would be waited for; what is delivered is put back at once.
             samples.fill_events(line.buffer, max(backlog, BATCHES * samples.CHUNK))
             contenders.append(partial(_deliver, line, backlog, results))
-        in_turn(contenders, 2 + options.rounds)
+        in_turn(contenders, 4 + 2 * options.rounds)
 
 
 def _nobody(*_: object) -> None:
