@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -51,6 +52,7 @@ class Watchdog:
         self._stopped = threading.Event()
         self._started = False
         self._running = 0
+        self._heartbeat = ""
         self._lock = threading.Lock()
         self._last_progress = clock()
 
@@ -59,6 +61,7 @@ class Watchdog:
         if self._started:
             return
         self._started = True
+        self._heartbeat = os.environ.get("INGEST_HEARTBEAT_PATH", "")
         signals.task_prerun.connect(self._begun, weak=False)
         signals.task_postrun.connect(self._ended, weak=False)
         self._last_progress = self._clock()
@@ -84,12 +87,22 @@ class Watchdog:
         self.progress()
 
     def _watch(self) -> None:
+        self._beat()
         while not self._stopped.wait(LOOK_EVERY_S):
+            self._beat()
             try:
                 self.look()
             except Exception as error:  # noqa: BLE001 - the broker is away: nobody could work, so nobody is stuck
                 self.progress()
                 log.debug("the watchdog cannot see the broker", error=type(error).__name__)
+
+    def _beat(self) -> None:
+        """Touch the file of INGEST_HEARTBEAT_PATH: once it is old, not even this thread runs."""
+        if self._heartbeat:
+            try:
+                Path(self._heartbeat).touch()
+            except OSError as error:
+                log.warning("the heartbeat file cannot be written", error=error.strerror)
 
     def _stand_in_for_beat(self) -> None:
         while not self._stopped.wait(STAND_IN_EVERY_S):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.environment import environment
 from support.polling import poll_until
-from support.ports import find_free_port
-from support.processes import Processes
+from support.ports import find_free_port, listens
+from support.processes import Process, Processes
 
 
 def require(path: str | None, missing: str) -> Path:
@@ -41,9 +40,59 @@ def chromedriver_of(chromium: Path) -> Path:
     return require(_which("chromedriver"), missing)
 
 
+class RabbitMQ:
+    """A RabbitMQ on loopback; after `kill`, `start` brings it back with its data and address."""
+
+    def __init__(self, program: Path, processes: Processes, folder: Path) -> None:
+        self.port, names, distribution = (find_free_port() for _ in range(3))
+        self._processes = processes
+        self._command = [str(program)]
+        self._env = environment(
+            {
+                "ERL_EPMD_PORT": str(names),
+                "ERL_EPMD_ADDRESS": "127.0.0.1",
+                "HOME": str(folder),
+                "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+                "RABBITMQ_LOGS": "-",
+                "RABBITMQ_LOG_BASE": str(folder),
+                "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+                "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+                "RABBITMQ_NODE_PORT": str(self.port),
+                "RABBITMQ_DIST_PORT": str(distribution),
+                "RABBITMQ_PID_FILE": str(folder / "pid"),
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                    "-kernel inet_dist_use_interface {127,0,0,1}"
+                ),
+            }
+        )
+        # Erlang would start its name server by itself, and leave it running for ever.
+        self._processes.run(["epmd"], env=self._env, name="epmd")
+        poll_until(lambda: listens(names), 10, "epmd listens")
+        self._running = self.start()
+
+    @property
+    def url(self) -> str:
+        """The address to give as CELERY_BROKER_URL."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def start(self) -> Process:
+        """Start it, and wait until it takes connections."""
+        started = self._processes.run(self._command, env=self._env, name="rabbitmq")
+        ready = "Server startup complete"
+        poll_until(lambda: ready in started.output(), 60, "RabbitMQ starts")
+        self._running = started
+        return started
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._running.kill()
+
+
 @pytest.fixture
-def rabbitmq(processes: Processes, tmp_path: Path) -> Iterator[str]:
-    """The address (amqp://) of a RabbitMQ of the test's own."""
+def rabbitmq(processes: Processes, tmp_path: Path) -> RabbitMQ:
+    """A RabbitMQ of the test's own, which ends with the test's processes."""
     # Debian's wrapper in /usr/sbin changes the user; the program behind it does not.
     behind = "/usr/lib/rabbitmq/bin/rabbitmq-server"
     found = behind if Path(behind).exists() else _which("rabbitmq-server")
@@ -51,21 +100,4 @@ def rabbitmq(processes: Processes, tmp_path: Path) -> Iterator[str]:
         found,
         "no rabbitmq-server on the PATH: install it to run the tests of another broker",
     )
-    port, distribution = find_free_port(), find_free_port()
-    own = {
-        "HOME": str(tmp_path),
-        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(tmp_path / "plugins"),
-        "RABBITMQ_LOGS": "-",
-        "RABBITMQ_LOG_BASE": str(tmp_path),
-        "RABBITMQ_MNESIA_BASE": str(tmp_path / "data"),
-        "RABBITMQ_NODENAME": f"test{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(distribution),
-        "RABBITMQ_PID_FILE": str(tmp_path / "pid"),
-    }
-    started = processes.run([str(server)], env=environment(own), name="rabbitmq")
-    poll_until(lambda: "Starting broker... completed" in started.output(), 60, "RabbitMQ starts")
-    yield f"amqp://guest:guest@127.0.0.1:{port}//"
-    started.stop()
+    return RabbitMQ(server, processes, tmp_path)

@@ -1,0 +1,104 @@
+"""RabbitMQ as Celery's broker, with the records in Redis all the same."""
+
+from __future__ import annotations
+
+import pytest
+from kombu.connection import Connection
+
+from support.commands import Cli
+from support.environment import environment
+from support.polling import poll_until
+from support.processes import Process, Processes
+from support.services import RabbitMQ
+from support.vendor import LoopbackVendor
+from worker import Producer
+from worker.beat import MOST_WAITING, waiting
+
+EVENTS = 3000
+
+
+@pytest.fixture
+def env(redis_url: str, rabbitmq: RabbitMQ, vendor: LoopbackVendor) -> dict[str, str]:
+    """The environment of all our processes."""
+    return {
+        "REDIS_URL": redis_url,
+        "CELERY_BROKER_URL": rabbitmq.url,
+        "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
+        "CLEVERTAP_PASSCODE": "PASS-PASS-PASS",
+        "CLEVERTAP_BASE_URL": vendor.base_url,
+        "INGEST_DRAIN_INTERVAL_S": "0.5",
+        "INGEST_MAX_WAIT_S": "0.5",
+    }
+
+
+def start(processes: Processes, env: dict[str, str]) -> Process:
+    """A beat, and a worker that is ready."""
+    processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
+    worker = processes.start("worker", "-n", "one@test", env=env)
+    worker.wait_for("ready")
+    return worker
+
+
+def messages(rabbitmq: RabbitMQ, queue: str = "ingest") -> int:
+    """The number of messages that wait in a queue, as the beat and the watchdog ask for it."""
+    with Connection(rabbitmq.url) as connection:  # type: ignore[no-untyped-call] # kombu has none
+        return waiting(connection, queue)
+
+
+def send(env: dict[str, str], prefix: str, size: int = EVENTS) -> set[str]:
+    """Enqueue events; returns their identities."""
+    names = {f"{prefix}{number}" for number in range(size)}
+    result = Producer.from_env(env).send_many(
+        {"identity": name, "type": "event", "evtName": "Viewed", "evtData": {}} for name in names
+    )
+    assert result.accepted == size
+    return names
+
+
+def test_the_pipeline_runs_on_rabbitmq_and_nothing_is_kept_in_it(
+    env: dict[str, str], vendor: LoopbackVendor, processes: Processes, rabbitmq: RabbitMQ
+) -> None:
+    """Worker, beat and control commands work over AMQP; every record arrives once."""
+    worker = start(processes, env)
+    sent = send(env, "a")
+    assert Cli(env)("wait", "--timeout", "60").returncode == 0
+    assert vendor.taken == dict.fromkeys(sent, 1)
+    command = ["celery", "-A", "worker.app", "inspect", "ping", "--timeout", "10"]
+    pinged = processes.run(command, env=environment(env), name="ping")
+    assert pinged.popen.wait(40) == 0, pinged.output()
+    assert worker.returncode is None
+    poll_until(lambda: messages(rabbitmq) == 0, 20, "no message is left")
+
+
+def test_a_beat_does_not_fill_the_queue_of_a_worker_that_is_away(
+    env: dict[str, str], processes: Processes, rabbitmq: RabbitMQ
+) -> None:
+    """The number of waiting messages is asked over AMQP too: ticks stop at a handful."""
+    env = {**env, "INGEST_DRAIN_INTERVAL_S": "0.05"}
+    worker = start(processes, env)
+    worker.stop()
+    poll_until(lambda: messages(rabbitmq) >= MOST_WAITING, 30, "ticks wait")
+    assert messages(rabbitmq) <= MOST_WAITING + 1
+    assert messages(rabbitmq, "no such queue") == 0
+
+
+def test_rabbitmq_may_be_killed_and_come_back(
+    env: dict[str, str], vendor: LoopbackVendor, processes: Processes, rabbitmq: RabbitMQ
+) -> None:
+    """While the broker is away the worker drains by itself; records never went through it."""
+    worker = start(processes, env)
+    sent = send(env, "before", 1000)
+    poll_until(lambda: sent <= set(vendor.taken), 60, "the system is warm")
+    rabbitmq.kill()
+    sent |= send(env, "during", 1000)
+    poll_until(lambda: sent <= set(vendor.taken), 90, "the worker drains by itself")
+    rabbitmq.start()
+    poll_until(lambda: took(worker, rabbitmq), 60, "the worker takes messages again")
+    sent |= send(env, "after", 1000)
+    poll_until(lambda: sent <= set(vendor.taken), 60, "all is delivered")
+    assert worker.returncode is None, "by itself, not by a restart"
+
+
+def took(worker: Process, rabbitmq: RabbitMQ) -> bool:
+    """Whether the worker is connected again and has emptied the queue."""
+    return worker.output().count("Connected to amqp://") >= 2 and messages(rabbitmq) == 0

@@ -1,0 +1,146 @@
+"""The manifests of deploy/kubernetes, held against the schemas, the Procfile and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from support.environment import ROOT, is_ours
+from support.processes import procfile
+from worker.bootstrap import STOP_WITHIN_S
+from worker.gateway.health import Alive, Ready
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+VERSION = "1.31"  # what most providers have had for long
+FOREIGN = ("kustomize.config.k8s.io", "keda.sh")  # no part of Kubernetes' own schemas
+
+
+def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object, under its file, kind and name."""
+    for path in sorted(FOLDER.glob("*.yaml")):
+        for each in yaml.safe_load_all(path.read_text()):
+            yield f"{path.stem}-{each['kind']}-{each.get('metadata', {}).get('name')}", each
+
+
+OBJECTS = dict(documents())
+DEPLOYMENTS = {
+    each["spec"]["template"]["spec"]["containers"][0]["name"]: each
+    for each in OBJECTS.values()
+    if each["kind"] == "Deployment"
+}
+SETTINGS = OBJECTS["settings-ConfigMap-ingest-settings"]["data"]
+
+
+def pod(name: str) -> dict[str, Any]:
+    """What runs in a deployment's pods."""
+    found: dict[str, Any] = DEPLOYMENTS[name]["spec"]["template"]["spec"]
+    return found
+
+
+def container(name: str) -> dict[str, Any]:
+    """Its one container."""
+    (found,) = pod(name)["containers"]
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, each in OBJECTS.items() if not each["apiVersion"].startswith(FOREIGN)]
+)
+def test_an_object_is_what_kubernetes_asks_for(name: str) -> None:
+    """No field is unknown, missing or of the wrong type."""
+    kubernetes_validate.validate(OBJECTS[name], VERSION, strict=True)
+
+
+def test_all_files_are_applied() -> None:
+    """What lies beside kustomization.yaml is listed in it."""
+    listed = OBJECTS["kustomization-Kustomization-None"]["resources"]
+    assert sorted([*listed, "kustomization.yaml"]) == sorted(f.name for f in FOLDER.iterdir())
+
+
+def test_pods_run_the_procfiles_commands() -> None:
+    """What runs in a cluster is what runs everywhere else, process by process."""
+    commands = {name: container(name)["command"] for name in DEPLOYMENTS}
+    assert commands == procfile()
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_deployment_selects_its_own_pods(name: str) -> None:
+    """Selector, labels and the spread agree, so that none counts another's pods."""
+    spec = DEPLOYMENTS[name]["spec"]
+    labels = spec["template"]["metadata"]["labels"]
+    assert spec["selector"]["matchLabels"] == labels
+    assert labels["app.kubernetes.io/component"] == name
+    for spread in pod(name).get("topologySpreadConstraints", []):
+        assert spread["labelSelector"]["matchLabels"] == labels
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_pod_can_do_no_more_than_it_has_to(name: str) -> None:
+    """No root, no capability, no writable image, no token of the cluster's, a bound on memory."""
+    assert pod(name)["automountServiceAccountToken"] is False
+    assert pod(name)["securityContext"]["runAsNonRoot"] is True
+    security = container(name)["securityContext"]
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert "memory" in container(name)["resources"]["limits"]
+    assert "livenessProbe" in container(name)
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_a_variable_is_one_that_the_program_reads(name: str) -> None:
+    """Names are those of config/example.env, or of a file for one of them."""
+    known = (ROOT / "config" / "example.env").read_text()
+    given = {each["name"]: each["value"] for each in container(name).get("env", [])}
+    for variable in SETTINGS | given:
+        assert is_ours(variable)
+        assert f"{variable.removesuffix('_FILE')}=" in known, variable
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_secrets_come_as_files_of_the_mounted_secret(name: str) -> None:
+    """Every file that a variable names is in the folder where the secret is."""
+    mounts = {each["name"]: each["mountPath"] for each in container(name)["volumeMounts"]}
+    volumes = {each["name"]: each for each in pod(name)["volumes"]}
+    assert mounts.keys() == volumes.keys()
+    assert volumes["secrets"]["secret"] == {"secretName": "ingest-secrets"}
+    given = {each["name"]: each["value"] for each in container(name).get("env", [])}
+    for variable, value in (SETTINGS | given).items():
+        if variable.endswith("_FILE"):
+            assert value == f"{mounts['secrets']}/{variable.removesuffix('_FILE')}"
+
+
+def test_the_worker_is_given_time_to_hear_its_answers() -> None:
+    """The grace period is longer than the requests under way may take once it is told to stop."""
+    assert pod("worker")["terminationGracePeriodSeconds"] >= STOP_WITHIN_S + 20
+
+
+def test_the_probes_look_where_something_is_to_be_seen() -> None:
+    """The worker's file is the one it is told to touch; the gateway's paths are its own."""
+    given = {each["name"]: each["value"] for each in container("worker")["env"]}
+    for probe in ("startupProbe", "livenessProbe"):
+        assert given["INGEST_HEARTBEAT_PATH"] in " ".join(
+            container("worker")[probe]["exec"]["command"]
+        )
+    web = container("web")
+    assert web["livenessProbe"]["httpGet"]["path"] == Alive.path
+    assert web["readinessProbe"]["httpGet"]["path"] == Ready.path
+    port = next(each["value"] for each in web["env"] if each["name"] == "PORT")
+    assert web["ports"][0]["containerPort"] == int(port)
+
+
+def test_workers_are_scaled_by_what_the_metrics_tell() -> None:
+    """The scaler names the worker's deployment, and metrics and labels that /metrics has."""
+    scaled = OBJECTS["scaling-ScaledObject-ingest-worker"]["spec"]
+    assert scaled["scaleTargetRef"]["name"] == DEPLOYMENTS["worker"]["metadata"]["name"]
+    assert "replicas" not in DEPLOYMENTS["worker"]["spec"]
+    assert 2 <= scaled["minReplicaCount"] < scaled["maxReplicaCount"]
+    query = scaled["triggers"][0]["metadata"]["query"]
+    told = (ROOT / "docs" / "metrics.md").read_text()
+    for metric in ("ingest_records", "ingest_destination_state"):
+        assert metric in query
+        assert f"| `{metric}` |" in told
