@@ -59,8 +59,8 @@ class Scheduler(PersistentScheduler):
 
 def _cause(error: BaseException) -> str:
     """What lies at the ground of an error; the text of Celery's own repeats addresses."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    while (ground := error.__cause__ or error.__context__) is not None:
+        error = ground
     return type(error).__name__
 
 
