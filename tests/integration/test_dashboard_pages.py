@@ -266,7 +266,7 @@ def test_the_vendor_is_asked_before_a_replay_and_names_what_to_mend(
     page = operator.send(the_cause(operator), action="check").text
     words = readable(page)
     assert "2 would pass, 1 would be refused" in words
-    (refused,) = links(page.partition("Mend these first")[2].partition("</ul>")[0], "/records/")
+    (refused,) = links(page.partition("To be mended")[2].partition("</ul>")[0], "/records/")
     assert '"b"' in unescape(operator.send(refused, action="show").text)
     assert vendor.taken == {}
     assert pipeline.status().kinds[PROFILE].dead == 3
@@ -279,6 +279,21 @@ def test_the_vendor_is_asked_before_a_replay_and_names_what_to_mend(
         refused, action="vendor", record='{"identity":"b","type":"profile","profileData":{}}'
     )
     assert "The vendor would refuse it (code 516): No." in unescape(asked.text)
+
+
+def test_what_would_pass_is_replayed_without_the_others(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill, vendor: LoopbackVendor
+) -> None:
+    """The vendor is asked again and has the last word; what it would refuse stays dead."""
+    pipeline = kill(["a", "b", "c"])
+    vendor.prescribe("b", always=516)
+    assert "Replay the 2 that would pass" in operator.send(the_cause(operator), action="check").text
+    answer = operator.send(the_cause(operator), action="replay_passing")
+    assert answer.headers["location"] == "/dead-letters?done=replayed&n=2"
+    pipeline.deliver()
+    assert set(vendor.taken) == {"a", "c"}
+    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert deeds(redis_client)[0] == ("operator", "replayed", 2)
 
 
 def test_a_vendor_that_does_not_answer_is_told_and_nothing_is_moved(

@@ -15,6 +15,10 @@ from worker.settings import Settings, Source, destinations_path
 # What single processes read for themselves: name, default, whether it is a secret.
 _PROCESSES: tuple[tuple[str, str, bool], ...] = (
     ("FLOWER_BASIC_AUTH", "", True),
+    ("INGEST_DASHBOARD_PASSWORD", "", True),
+    ("INGEST_DASHBOARD_USER", "operator", False),
+    ("INGEST_DASHBOARD_SESSION_S", "28800", False),
+    ("INGEST_DASHBOARD_REFRESH_S", "10", False),
     ("INGEST_LOG_FORMAT", "text", False),
     ("INGEST_THREADS", "a thread for each request, and two", False),
     ("INGEST_BEAT_SCHEDULE", "celerybeat-schedule", False),

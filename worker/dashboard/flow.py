@@ -53,6 +53,8 @@ class Shown:
     silent_s: float
     flow: Chart
     waiting: Chart
+    flow_of_day: Chart
+    waiting_of_day: Chart
 
 
 class Flow:
@@ -76,7 +78,7 @@ class Flow:
     def overview(self, asked: Asked) -> Response:
         """All destinations, with the last hour of each."""
         found = Overview.of(self._settings, self._client).buffers
-        shown = [self._shown(name, buffer, charts.HOUR) for name, buffer in found.items()]
+        shown = [self._shown(name, buffer) for name, buffer in found.items()]
         return page(200, "overview.html", destinations=shown, **self._frame(asked, "flow"))
 
     def destination(self, asked: Asked) -> Response:
@@ -86,8 +88,7 @@ class Flow:
             return missing(asked)
         name = asked.parts["name"]
         context = {
-            "each": self._shown(name, buffer, charts.HOUR),
-            "day": self._shown(name, buffer, charts.DAY),
+            "each": self._shown(name, buffer),
             "settings": buffer.destination,
             "settlements": self._settlements(name),
         }
@@ -110,10 +111,11 @@ class Flow:
     def _buffer(self, asked: Asked) -> Buffer | None:
         return Overview.of(self._settings, self._client).buffers.get(asked.parts["name"])
 
-    def _shown(self, name: str, buffer: Buffer, window: charts.Window) -> Shown:
+    def _shown(self, name: str, buffer: Buffer) -> Shown:
         history = History(self._client, buffer.destination)
         history.sample()  # so that there is a history also while nobody drains
         samples, now_s, status = history.read(), self._now(), buffer.status()
+        minute = int(now_s // 60)
         kinds = [_numbers(kind, [places]) for kind, places in status.kinds.items()]
         ticked_s = (status.last_tick_ms or 0) / 1000
         silent_s = now_s - ticked_s if now_s - ticked_s > _SILENT_S else 0.0
@@ -124,8 +126,10 @@ class Flow:
             kinds=kinds,
             enabled=buffer.destination.enabled,
             silent_s=silent_s if buffer.destination.enabled else 0.0,
-            flow=charts.flow(samples, window, int(now_s // 60)),
-            waiting=charts.waiting(samples, window, int(now_s // 60)),
+            flow=charts.flow(samples, charts.HOUR, minute),
+            waiting=charts.waiting(samples, charts.HOUR, minute),
+            flow_of_day=charts.flow(samples, charts.DAY, minute),
+            waiting_of_day=charts.waiting(samples, charts.DAY, minute),
         )
 
     def _settlements(self, name: str) -> list[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -111,30 +112,50 @@ class Letters:
         shown = self._look(asked, _until(asked, self._now() * 1000))
         if shown is None:
             return missing(asked)
-        action = {"check": self._check, "replay": self._replay, "purge": self._purge}.get(
-            asked.form.get("action", "")
-        )
-        return self._page(asked, shown) if action is None else action(asked, shown)
+        actions = {
+            "check": self._check,
+            "replay": self._replay,
+            "replay_passing": self._replay_passing,
+            "purge": self._purge,
+        }
+        return actions.get(asked.form.get("action", ""), self._page)(asked, shown)
 
     def _check(self, asked: Asked, shown: Shown) -> Response:
-        first = FirstOf(self._selection(shown), MOST_CHECKED)
-        try:
-            with ask_vendor(shown.destination) as ask:
-                shown.said = opinion(first, ask)
-        except IngestError as error:
-            shown.failed = str(error)
-        else:
-            checked = shown.said.passed + shown.said.refused
-            self._note(asked, shown, "checked with the vendor", checked)
+        self._ask(asked, shown, self._first(shown))
         return self._page(asked, shown)
 
+    def _replay_passing(self, asked: Asked, shown: Shown) -> Response:
+        """What the page told may be old: the vendor is asked again, and has the last word."""
+        first = self._first(shown)
+        said = self._ask(asked, shown, first)
+        return self._put_back(asked, shown, first, said.ids) if said else self._page(asked, shown)
+
+    def _ask(self, asked: Asked, shown: Shown, first: Selection) -> Opinion | None:
+        """The vendor's opinion; None when it has none, which the page then tells."""
+        try:
+            with ask_vendor(shown.destination) as ask:
+                shown.said = said = opinion(first, ask)
+        except IngestError as error:
+            shown.failed = str(error)
+            return None
+        self._note(asked, shown, "checked with the vendor", said.passed + said.refused)
+        return said
+
+    def _first(self, shown: Shown) -> Selection:
+        return FirstOf(self._selection(shown), MOST_CHECKED)
+
     def _replay(self, asked: Asked, shown: Shown) -> Response:
+        return self._put_back(asked, shown, self._selection(shown), frozenset())
+
+    def _put_back(
+        self, asked: Asked, shown: Shown, selection: Selection, without: AbstractSet[str]
+    ) -> Response:
         if not shown.destination.vendor:
             shown.failed = "this destination is not configured, so nobody would deliver them"
             return self._page(asked, shown)
         shown.kept = []
-        progress = Replays(self._client, shown.destination)
-        replayed = progress.replay(self._selection(shown), shown.kept.append)
+        replays = Replays(self._client, shown.destination)
+        replayed = replays.replay(selection, shown.kept.append, without=without)
         self._note(asked, shown, "replayed", replayed)
         if not shown.kept:
             return see(f"/dead-letters?done=replayed&n={replayed}")
