@@ -20,6 +20,7 @@ _PROCESSES: tuple[tuple[str, str, bool], ...] = (
     ("INGEST_DASHBOARD_SESSION_S", "28800", False),
     ("INGEST_DASHBOARD_REFRESH_S", "10", False),
     ("INGEST_LOG_FORMAT", "text", False),
+    ("INGEST_HEARTBEAT_PATH", "", False),
     ("INGEST_THREADS", "a thread for each request, and two", False),
     ("INGEST_BEAT_SCHEDULE", "celerybeat-schedule", False),
 )

@@ -1,0 +1,1 @@
+"""A Django project that sends what its customers do."""

@@ -1,0 +1,47 @@
+"""A Flask application that sends what its customers do."""
+
+from typing import Any
+
+from flask import Flask, Response, current_app, jsonify, request
+
+from worker import BufferFull, BufferUnavailable, InvalidRecord, Producer
+
+
+def create_app() -> Flask:
+    """One producer for the application: threads may share it, and it outlives a fork."""
+    app = Flask(__name__)
+    app.extensions["ingest"] = Producer.from_env()
+    app.add_url_rule("/orders", view_func=order, methods=["POST"])
+    app.add_url_rule("/profiles/<identity>", view_func=update, methods=["PUT"])
+    app.register_error_handler(InvalidRecord, refused)
+    return app
+
+
+def producer() -> Producer:
+    """The application's producer."""
+    made: Producer = current_app.extensions["ingest"]
+    return made
+
+
+def order() -> tuple[Response, int]:
+    """Take an order. It is worth more than its event: an event that is not sent is noted."""
+    ordered: dict[str, Any] = request.get_json()
+    try:
+        producer().event("Charged", {"Amount": ordered["amount"]}, identity=ordered["customer"])
+    except (BufferFull, BufferUnavailable) as error:
+        current_app.logger.warning("event not sent: %s", error)
+    return jsonify(ordered=True), 201
+
+
+def update(identity: str) -> tuple[Response, int]:
+    """Pass a profile on. Here sending is all there is to do, so its failure is the answer."""
+    try:
+        record_id = producer().profile(request.get_json(), identity=identity)
+    except (BufferFull, BufferUnavailable):
+        return jsonify(error="not now"), 503
+    return jsonify(id=record_id), 202
+
+
+def refused(error: InvalidRecord) -> tuple[Response, int]:
+    """Which fields break which of the vendor's rules."""
+    return jsonify(errors=error.errors, code=error.code), 422

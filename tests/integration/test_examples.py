@@ -1,0 +1,133 @@
+"""The applications of docs/guides, called through their frameworks' own test clients."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+import redis
+
+from support.environment import ROOT
+from support.gateway import buffered
+
+EXAMPLES = ROOT / "docs" / "examples"
+ORDER = {"customer": "jack", "amount": 59.5}
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> Iterator[Any]:
+    """Imports an example afresh, with REDIS_URL set."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0].endswith("_shop"):
+            del sys.modules[name]
+
+
+def charged(client: redis.Redis) -> list[tuple[str, str, dict[str, Any]]]:
+    """The events in the buffer."""
+    return [(each["identity"], each["evtName"], each["evtData"]) for each in buffered(client)]
+
+
+@pytest.fixture
+def django_client(example: Any) -> Any:
+    """Django's test client for the example; Django can be set up once in a process."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "django_shop.settings")
+    importlib.import_module("django").setup()
+    client: Any = importlib.import_module("django.test").Client
+    return client()
+
+
+def test_a_django_view_sends_after_its_commit_and_never_fails_for_it(
+    django_client: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order's event is in the buffer, a rolled-back one's is not, and a Redis that is away
+    costs the customer nothing."""
+    order = {"data": ORDER, "content_type": "application/json"}
+    assert django_client.post("/orders", **order).status_code == 201
+    assert charged(redis_client) == [("jack", "Charged", {"Amount": 59.5})]
+    refused = {"data": {**ORDER, "amount": -1}, "content_type": "application/json"}
+    assert django_client.post("/orders", **refused).status_code == 422
+    assert len(charged(redis_client)) == 1
+    tracking: Any = importlib.import_module("django_shop.tracking")
+    tracking.producer.cache_clear()
+    monkeypatch.setenv("REDIS_URL", NOWHERE)
+    assert django_client.post("/orders", **order).status_code == 201
+    assert len(charged(redis_client)) == 1
+
+
+def test_a_flask_application_sends_and_tells_what_is_wrong(
+    example: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders and profiles are in the buffer; a record that breaks a rule is told by its field."""
+    shop = example("flask_shop")
+    client = shop.create_app().test_client()
+    assert client.post("/orders", json=ORDER).status_code == 201
+    assert charged(redis_client) == [("jack", "Charged", {"Amount": 59.5})]
+    assert client.put("/profiles/jack", json={"Name": "Jack"}).status_code == 202
+    assert buffered(redis_client, "profile")[0]["profileData"] == {"Name": "Jack"}
+    told = client.put("/profiles/jack", json={"Email": 3})
+    assert told.status_code == 422
+    assert "profileData.Email" in told.get_json()["errors"]
+    monkeypatch.setenv("REDIS_URL", NOWHERE)
+    away = shop.create_app().test_client()
+    assert away.post("/orders", json=ORDER).status_code == 201
+    assert away.put("/profiles/jack", json={"Name": "Jack"}).status_code == 503
+
+
+def test_a_fastapi_application_sends_from_its_event_loop(
+    example: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for asyncio, with one producer for the life of the application."""
+    with warnings.catch_warnings():
+        # Starlette's test client asks for a new client of HTTP; the one it has works as well.
+        warnings.simplefilter("ignore")
+        test_client: Any = importlib.import_module("fastapi.testclient").TestClient
+    shop: ModuleType = example("fastapi_shop")
+    with test_client(shop.app) as client:
+        assert client.post("/orders", json=ORDER).status_code == 201
+        assert charged(redis_client) == [("jack", "Charged", {"Amount": 59.5})]
+        assert client.put("/profiles/jack", json={"Name": "Jack"}).status_code == 202
+        told = client.put("/profiles/jack", json={"Email": 3})
+        assert told.status_code == 422
+        assert "profileData.Email" in told.json()["errors"]
+    monkeypatch.setenv("REDIS_URL", NOWHERE)
+    with test_client(shop.app) as client:
+        assert client.post("/orders", json=ORDER).status_code == 201
+        away = client.put("/profiles/jack", json={"Name": "Jack"})
+        assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+
+
+def test_another_celery_application_sends_from_its_tasks(
+    example: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task sends what its argument names, and is tried again while Redis is away."""
+    shop = example("celery_shop")
+    assert shop.send_profile.apply(args=(7,)).successful()
+    assert buffered(redis_client, "profile")[0]["profileData"] == {"Name": "Jack Montana"}
+    shop.producer.cache_clear()
+    monkeypatch.setenv("REDIS_URL", NOWHERE)
+    monkeypatch.setattr(shop.send_profile, "max_retries", 0)
+    failed = shop.send_profile.apply(args=(7,))
+    assert type(failed.result).__name__ == "BufferUnavailable"
+    assert "Jack" not in str(failed.result)
+
+
+def test_the_guides_show_the_examples_as_they_are() -> None:
+    """Every block of code in a guide that stands in an example stands there word for word."""
+    sources = "\n".join(path.read_text() for path in sorted(EXAMPLES.rglob("*.py")))
+    guides = sorted((ROOT / "docs" / "guides").glob("*.md"))
+    assert guides
+    for guide in guides:
+        for block in re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL):
+            assert block in sources, f"{guide.name} shows what no example has:\n{block}"
