@@ -80,7 +80,7 @@ def prometheus_at(processes: Processes, tmp_path: Path) -> PrometheusFactory:
 
     def start(target: int) -> Prometheus:
         text = (CONFIG / "prometheus.yml").read_text()
-        text = text.replace('"metrics:9108"', f'"127.0.0.1:{target}"')
+        text = text.replace('"127.0.0.1:9108"', f'"127.0.0.1:{target}"')
         text = re.sub(
             r"(scrape_interval|scrape_timeout|evaluation_interval): \d+s", r"\1: 1s", text
         )

@@ -113,8 +113,10 @@ def test_what_the_image_copies_is_let_through(dockerfile: list[str]) -> None:
 
 
 def test_images_of_others_are_pinned(compose: dict[str, Any]) -> None:
-    """Redis is one exact version of 7 or newer, so that an upgrade is a decision."""
+    """Each is one exact version, Redis of 7 or newer, so that an upgrade is a decision."""
     images = {name: each["image"] for name, each in compose["services"].items()}
+    assert re.fullmatch(r"prom/prometheus:v3\.\d+\.\d+", images.pop("prometheus"))
+    assert re.fullmatch(r"grafana/grafana:\d+\.\d+\.\d+", images.pop("grafana"))
     redis = images.pop("redis")
     assert re.fullmatch(r"redis:7\.\d+\.\d+-alpine|valkey/valkey:[89]\.\d+\.\d+-alpine", redis)
     assert set(images.values()) == {"ingestion-worker"}
@@ -172,7 +174,33 @@ def test_redis_is_not_published(compose: dict[str, Any]) -> None:
     published = {
         name: each["ports"] for name, each in compose["services"].items() if "ports" in each
     }
-    assert published == {"flower": ["127.0.0.1:5555:5555"], "web": ["127.0.0.1:8000:8000"]}
+    assert published == {
+        "flower": ["127.0.0.1:5555:5555"],
+        "web": ["127.0.0.1:8000:8000"],
+        "metrics": ["127.0.0.1:9090:9090"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
+
+
+def test_prometheus_and_grafana_are_asked_for_and_fit(compose: dict[str, Any]) -> None:
+    """They start with their profile alone, mount files that exist, and find each other."""
+    services = compose["services"]
+    asked_for = {name for name, each in services.items() if each.get("profiles")}
+    assert asked_for == {"sandbox", "metrics", "prometheus", "grafana"}
+    for name in ("prometheus", "grafana"):
+        mounts = [each.split(":") for each in services[name]["volumes"] if each.startswith("./")]
+        assert all((ROOT / source).exists() and mode == "ro" for source, _, mode in mounts), name
+    targets = yaml.safe_load((ROOT / "config" / "prometheus.yml").read_text())["scrape_configs"]
+    port = services["metrics"]["command"][-1]
+    assert targets[0]["static_configs"] == [{"targets": [f"127.0.0.1:{port}"]}]
+    assert services["prometheus"]["network_mode"] == "service:metrics"
+    grafana = ROOT / "config" / "grafana" / "provisioning"
+    source = yaml.safe_load((grafana / "datasources" / "prometheus.yml").read_text())
+    assert source["datasources"][0]["url"] == "http://metrics:9090"
+    folder = yaml.safe_load((grafana / "dashboards" / "ingest.yml").read_text())
+    path = folder["providers"][0]["options"]["path"]
+    assert any(f":{path}/ingest.json:" in each for each in services["grafana"]["volumes"])
+    assert services["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
 def test_flower_needs_a_login_in_compose(compose: dict[str, Any]) -> None:
