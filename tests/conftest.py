@@ -21,6 +21,7 @@ pytest_plugins = [
     "support.vendor",
     "support.pipeline",
     "support.eventful",
+    "support.http_sink",
     "support.observing",
     "support.browser",
     "support.pages",

@@ -14,6 +14,7 @@ from celery import Celery, signals
 from celery.schedules import crontab
 
 from .address import redis_url
+from .error_reports import report_errors
 from .errors import SettingsError
 from .redis_urls import SharedAddress, shared_address
 from .settings import Settings
@@ -121,3 +122,4 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
         str(loglevel or "INFO") if not isinstance(loglevel, int) else "INFO",
         as_json=os.environ.get("INGEST_LOG_FORMAT") == "json",
     )
+    report_errors()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import redis
 
@@ -23,6 +24,7 @@ from .errors import InvalidRecord
 from .records import body_of
 from .schemas.vendors import schema_for
 from .settings import Destination, Settings
+from .tracing import spans
 
 # A request under way when the process is told to stop may go on so long; what is not answered then
 # is settled as ambiguous. With the settlement it fits into a grace period of 25 s.
@@ -76,6 +78,7 @@ class Runtime:
         self.settings = settings
         self.client: redis.Redis = worker_client(redis_url(settings))
         self._stopping = threading.Event()
+        self._spans = spans()
         self.lines: Mapping[str, Line] = {
             each.name: self._line(each, ask) for each in settings.enabled()
         }
@@ -99,6 +102,7 @@ class Runtime:
             wait=self._stopping.wait,
             spread=drain.fill,
             identity=_identity_of(settings),
+            traced=partial(self._spans.attempt, settings.name) if self._spans else None,
         )
         return Line(settings, buffer, drain, deliverer, transport)
 
@@ -118,4 +122,6 @@ class Runtime:
         for line in self.lines.values():
             line.buffer.recover(unbegun=True)
             line.transport.close()
+        if self._spans:
+            self._spans.close()
         self.client.close()

@@ -35,11 +35,11 @@ def metrics(port: int | None, host: str) -> None:
         from worker.metrics_page import MetricsPage, scraping_client
     except ImportError as error:
         raise Failure(f"needs the extra `metrics` ({error.name} is not installed)") from error
-    from worker.metrics_token import metrics_token
+    from worker.environ_secrets import secret_of
     from worker.settings import Settings
 
     settings = Settings.from_env()
-    page = MetricsPage(settings, scraping_client(settings), metrics_token())
+    page = MetricsPage(settings, scraping_client(settings), secret_of("INGEST_METRICS_TOKEN"))
     if port is None:
         click.echo(page.text(), nl=False)
         return

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from worker.error_reports import report_errors
 from worker.errors import IngestError
 from worker.telemetry import configure
 
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def application() -> Front:
     """The application, in whichever process serves it: each has to set its own log up."""
     _log_here()
+    report_errors()
     return create_app()
 
 

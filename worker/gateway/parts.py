@@ -11,7 +11,7 @@ from worker.address import redis_url
 from worker.connections import gateway_client
 from worker.dashboard.settings import DashboardSettings
 from worker.desk import Desk
-from worker.metrics_token import metrics_token
+from worker.environ_secrets import secret_of
 from worker.setting_values import Secret
 from worker.settings import Settings
 
@@ -52,5 +52,5 @@ def parts_of(environ: Mapping[str, str] | None = None) -> Parts:
         intakes,
         accept_vendor_credentials=gateway.accept_vendor_credentials,
     )
-    token = metrics_token(environ)
+    token = secret_of("INGEST_METRICS_TOKEN", environ)
     return Parts(settings, gateway, dashboard, client, reception, token)

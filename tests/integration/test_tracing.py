@@ -1,0 +1,121 @@
+"""A span for each request, to a collector where one is set, and nothing of a record in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from support import plays
+from support.environment import environment
+from support.http_sink import HttpSink
+from support.pipeline import Pipeline, identities
+from support.polling import poll_until
+from support.vendor import LoopbackVendor
+from worker.tracing import Spans, spans
+
+PERSON = "jane.doe@example.com"
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    """Keeps the spans."""
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def traced(pipeline: Pipeline, exporter: InMemorySpanExporter) -> Pipeline:
+    """A pipeline whose deliverer makes spans."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    pipeline.deliverer.traced = partial(Spans(provider).attempt, pipeline.settings.name)
+    return pipeline
+
+
+def test_each_attempt_is_a_span(
+    traced: Pipeline, vendor: LoopbackVendor, exporter: InMemorySpanExporter
+) -> None:
+    """It tells destination, kind, size, attempt, answer and time, and nobody's name."""
+    traced.accept([PERSON, *identities(9)])
+    vendor.script(plays.status(503), plays.reset_after_all)
+    traced.deliver()
+    found = exporter.get_finished_spans()
+    told = [(each.attributes or {}) for each in found]
+    assert [each["ingest.answer"] for each in told] == ["503", "ambiguous", "200"]
+    assert [each.get("http.response.status_code") for each in told] == [503, None, 200]
+    assert [each["ingest.attempt"] for each in told] == [1, 1, 1]  # these two counted for none
+    assert {each["ingest.records"] for each in told} == {10}
+    assert {(each["ingest.destination"], each["ingest.kind"]) for each in told} == {
+        ("main", "event")
+    }
+    codes = [each.status.status_code for each in found]
+    assert codes == [StatusCode.ERROR, StatusCode.ERROR, StatusCode.UNSET]
+    for span in found:
+        assert span.kind is SpanKind.CLIENT
+        assert span.start_time is not None
+        assert span.end_time is not None
+        assert span.end_time > span.start_time
+        assert PERSON not in span.to_json()
+
+
+def test_spans_reach_the_collector(
+    traced: Pipeline, http_sink: HttpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an address is set, closing sends what is left to it, with the headers given."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": http_sink.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20abc",
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    made = spans()
+    assert made is not None
+    traced.deliverer.traced = partial(made.attempt, "main")
+    traced.accept([PERSON])
+    traced.deliver()
+    made.close()
+    got = poll_until(lambda: http_sink.received, what="the collector got spans")
+    assert got[0].path == "/v1/traces"
+    assert got[0].headers["authorization"] == "Bearer abc"
+    assert b"ingest.answer" in got[0].body
+    assert b"ingestion-worker" in got[0].body
+    assert PERSON.encode() not in got[0].body
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SDK_DISABLED": "true"}],
+)
+def test_no_span_is_made_where_nobody_wants_one(environ: dict[str, str]) -> None:
+    """Without an address, or with OpenTelemetry turned off, there is nothing to call."""
+    assert spans(environ) is None
+
+
+def test_a_worker_loads_neither_without_their_variables() -> None:
+    """Traces and error reports cost no import where they are not set.
+
+    redis-py loads OpenTelemetry's API by itself where it is installed: that is not counted.
+    """
+    code = (
+        "import sys, redis\n"
+        "before = set(sys.modules)\n"
+        "from worker import bootstrap, app, error_reports, tracing\n"
+        "assert tracing.spans() is None\n"
+        "assert not error_reports.report_errors()\n"
+        "loaded = set(sys.modules) - before\n"
+        "print(sorted(n for n in loaded if n.startswith(('opentelemetry', 'sentry_sdk'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "", "SENTRY_DSN": ""}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"

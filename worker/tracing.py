@@ -1,0 +1,101 @@
+"""A span for each upload request, sent by OpenTelemetry where an address for it is set.
+
+A span tells destination, kind, number of records, attempt and answer, and the batch's id, by which
+it is found in the log: nothing of a record. Without an address nothing of OpenTelemetry is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from .buffer import Claim
+from .delivery import Tried
+from .environ_secrets import secret_of
+from .telemetry import get_logger
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+log = get_logger(__name__)
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+# A collector that is away must not keep a worker from stopping.
+CLOSE_WITHIN_S = 2.0
+
+
+class Spans:
+    """Makes the spans of one process, from any thread; nothing here waits for a collector."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("worker")
+
+    def attempt(self, destination: str, claim: Claim, tried: Tried) -> None:
+        """Tell of one request that was made."""
+        from opentelemetry.trace import SpanKind, StatusCode
+
+        status = int(tried.label) if tried.label.isdigit() else None
+        attributes: dict[str, str | int] = {
+            "ingest.destination": destination,
+            "ingest.kind": claim.kind,
+            "ingest.records": claim.size,
+            "ingest.attempt": claim.attempt + 1,
+            "ingest.batch": claim.batch,
+            "ingest.answer": tried.label,
+        }
+        if status is not None:
+            attributes["http.response.status_code"] = status
+        span = self._tracer.start_span(
+            f"deliver {claim.kind}",
+            kind=SpanKind.CLIENT,
+            start_time=tried.began_ns,
+            attributes=attributes,
+        )
+        if status is None or not 200 <= status < 300:
+            span.set_status(StatusCode.ERROR, tried.label)
+        span.end(end_time=tried.began_ns + int(tried.took_s * 1e9))
+
+    def close(self) -> None:
+        """Send what is left, for at most two seconds."""
+        last = Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(CLOSE_WITHIN_S)
+
+
+def spans(environ: Mapping[str, str] | None = None) -> Spans | None:
+    """What makes spans, when an address for them is set and the extra `otel` is installed."""
+    environ = os.environ if environ is None else environ
+    if not any(environ.get(name) for name in ENDPOINTS) or _disabled(environ):
+        return None
+    try:
+        provider = _provider(environ)
+    except ImportError as error:
+        log.warning("no traces: install the extra `otel`", missing=error.name)
+        return None
+    return Spans(provider)
+
+
+def _disabled(environ: Mapping[str, str]) -> bool:
+    return environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+
+
+def _provider(environ: Mapping[str, str]) -> TracerProvider:
+    """The SDK reads what else it can be told, OTEL_TRACES_SAMPLER and the like, by itself."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.util.re import parse_env_headers
+
+    name = environ.get("OTEL_SERVICE_NAME") or "ingestion-worker"
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": name}), shutdown_on_exit=False
+    )
+    options: dict[str, Any] = {}
+    if headers := secret_of("OTEL_EXPORTER_OTLP_HEADERS", environ).reveal():
+        options["headers"] = parse_env_headers(headers, liberal=True)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(**options)))
+    return provider
