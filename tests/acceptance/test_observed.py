@@ -1,0 +1,63 @@
+"""A real worker, watched from outside: its metrics, its traces and its error reports."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+from support import plays
+from support.commands import CREDENTIALS, Cli
+from support.http_sink import HttpSink
+from support.polling import poll_until
+from support.processes import Processes
+from support.scrape import Scrape
+from support.vendor import LoopbackVendor
+from worker import Producer
+
+PERSON = "jane.doe@example.com"
+DELIVERED = {"destination": "clevertap", "kind": "event"}
+
+
+def test_a_worker_can_be_watched(
+    redis_url: str, vendor: LoopbackVendor, processes: Processes, http_sink: HttpSink
+) -> None:
+    """A delivery and a refusal of credentials are in the metrics, each with a span; the refusal is
+    reported; and nowhere is anything of the person whose event it was."""
+    env = {
+        "REDIS_URL": redis_url,
+        **CREDENTIALS,
+        "CLEVERTAP_BASE_URL": vendor.base_url,
+        "INGEST_MAX_WAIT_S": "0",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": http_sink.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "SENTRY_DSN": f"http://public@127.0.0.1:{http_sink.port}/7",
+    }
+    cli = Cli(env)
+    worker = processes.start("worker", env=env)
+    processes.start("beat", env={**env, "INGEST_BEAT_SCHEDULE": str(processes.folder / "beat")})
+
+    def told(name: str, **labels: str) -> float:
+        found = Scrape.of(cli("metrics").stdout)
+        return found.value(name, **labels)
+
+    with closing(Producer.from_env(env)) as producer:
+        producer.event("Product viewed", {"Email": PERSON}, identity=PERSON)
+        poll_until(lambda: told("ingest_records_delivered_total", **DELIVERED) == 1, 60)
+        vendor.usual = plays.status(401, PERSON)
+        producer.event("Product viewed", {"Email": PERSON}, identity=PERSON)
+        state = {"destination": "clevertap", "state": "parked"}
+        poll_until(lambda: told("ingest_destination_state", **state) == 1, 60)
+    assert told("ingest_answers_total", destination="clevertap", answer="401") == 1
+    assert told("ingest_request_duration_seconds_count", **DELIVERED) == 2
+    assert told("ingest_batch_records_sum", **DELIVERED) == 2
+    assert told("ingest_ticks_total", destination="clevertap") > 0
+
+    def sent(path: str, text: bytes) -> bool:
+        return any(path in each.path and text in each.body for each in http_sink.received)
+
+    poll_until(lambda: sent("/v1/traces", b"401"), what="the span of the refusal", deadline_s=30)
+    poll_until(lambda: sent("/envelope", b"destination parked"), what="the report", deadline_s=30)
+    assert worker.stop() == 0
+    assert all(PERSON.encode() not in each.body for each in http_sink.received)
+    reports = [each.body for each in http_sink.received if "/envelope" in each.path]
+    assert json.loads(reports[0].split(b"\n")[2])["tags"] == {"destination": "clevertap"}
