@@ -51,8 +51,9 @@ class Drain:
             )
         if found.probe_due:
             self.ask.probe(self.settings)
-        self._history.sample()
-        return self.fill()
+        asked = self.fill()
+        self._history.sample()  # last: a picture less is no reason to deliver later
+        return asked
 
     def fill(self) -> int:
         """Claim while something is ready and a lease is free; returns the number of claims.

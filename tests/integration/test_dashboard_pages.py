@@ -365,6 +365,46 @@ def test_a_replay_that_the_schema_forbids_is_told_and_the_others_go(
     assert (pipeline.status().kinds[PROFILE].dead, pipeline.open) == (1, 1)
 
 
+def test_the_other_vendors_records_are_shown_edited_and_replayed_alike(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """Bloomreach's shape and rules; it has no dry run, which is said."""
+    body = {"customer_ids": {"registered": "person-7"}, "event_type": "viewed", "properties": {}}
+    stored = pack(f"{1:032x}", "20260101", "viewed", orjson.dumps(body))
+    told: Any = {"record": stored, "reason": "refused", "code": "", "error": "no", "attempts": 1}
+    redis_client.xadd(keys.dead("bloomreach", "event"), told)
+    redis_client.hincrby(keys.counters("bloomreach"), "event:accepted", 1)
+    (where,) = records(operator)
+    hidden = operator.get(where).text
+    assert "person-7" not in hidden
+    assert "viewed" in hidden
+    assert "person-7" in operator.send(where, action="show").text
+    wrong = {**body, "customer_ids": {}}
+    page = operator.send(where, action="check", record=json.dumps(wrong)).text
+    assert "1 rule is broken" in readable(page)
+    assert "not enabled" in operator.send(where, action="vendor").text
+    edited = json.dumps({**body, "event_type": "seen"})
+    assert operator.send(where, action="replay", record=edited).status_code == 303
+    found: Any = redis_client.lindex(keys.pending("bloomreach", "event"), 0)
+    assert b'"event_type":"seen"' in found
+    assert found.startswith(f"{1:032x} ".encode())
+
+
+def test_a_destination_with_too_many_dead_letters_for_a_page_says_so(
+    operator: Visitor, kill: Kill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not counted is told, and not touched; no page takes longer for it."""
+    monkeypatch.setattr("worker.dashboard.letter_groups.MOST_LOOKED_AT", 4)
+    pipeline = kill([f"n{at}" for at in range(6)])
+    words = readable(operator.get("/dead-letters").text)
+    assert "516 4" in words
+    assert "2 more are there" in words
+    cause = the_cause(operator)
+    assert "2 more were not looked at" in operator.get(cause).text
+    assert operator.send(cause, action="purge").headers["location"].endswith("n=4")
+    assert pipeline.status().kinds[PROFILE].dead == 2
+
+
 def test_the_audit_keeps_a_thousand_deeds(redis_client: redis.Redis) -> None:
     """It never grows beyond that."""
     audit = Audit(redis_client)

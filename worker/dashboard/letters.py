@@ -29,6 +29,7 @@ from .letter_groups import (
     PER_PAGE,
     Cause,
     FirstOf,
+    OfCause,
     cause_of_group,
     groups_of,
 )
@@ -60,6 +61,7 @@ class Shown:
     group: Group
     letters: list[DeadLetter]
     number: int
+    unseen: int
     said: Opinion | None = None
     kept: list[Kept] | None = None
     failed: str = ""
@@ -173,7 +175,7 @@ class Letters:
         self._audit.note(asked.user, action, group.destination, what, count)
 
     def _selection(self, shown: Shown) -> Selection:
-        return DeadLetters(self._client, shown.destination).select(shown.cause)
+        return OfCause(DeadLetters(self._client, shown.destination), shown.cause)
 
     def _look(self, asked: Asked, until_ms: float, kept: list[Kept] | None = None) -> Shown | None:
         buffers = Overview.of(self._settings, self._client).buffers
@@ -181,14 +183,16 @@ class Letters:
         if buffer is None or kind not in buffer.destination.kinds:
             return None
         cause = Cause(kind=kind, cause=asked.parts["cause"], until_ms=until_ms)
-        every = FirstOf(DeadLetters(self._client, buffer.destination).select(cause), MOST_LOOKED_AT)
+        every = OfCause(DeadLetters(self._client, buffer.destination), cause)
         groups = summary(every)
         if not groups:
             return None
         number = _page_number(asked.query.get("page", "1"))
         first = (number - 1) * PER_PAGE
         letters = list(islice(iter(every), first, first + PER_PAGE))
-        return Shown(buffer.destination, cause, groups[0], letters, number, kept=kept)
+        shown = Shown(buffer.destination, cause, groups[0], letters, number, every.unseen)
+        shown.kept = kept
+        return shown
 
     def _page(self, asked: Asked, shown: Shown) -> Response:
         group = shown.group
@@ -201,7 +205,8 @@ class Letters:
             "href": _href(group),
             "until_ms": int(shown.cause.until_ms),
             "pages": -(-group.count // PER_PAGE),
-            "more": group.count >= MOST_LOOKED_AT,
+            "unseen": shown.unseen,
+            "looked_at": MOST_LOOKED_AT,
             "most_checked": MOST_CHECKED,
             "refused": sorted(shown.said.ids)[:_MOST_KEPT_SHOWN] if shown.said else [],
         }
