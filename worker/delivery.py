@@ -91,7 +91,6 @@ class Deliverer:
         identity: Callable[[bytes], bytes] = lambda _: b"",
         traced: Callable[[Claim, Tried], object] | None = None,
         random: Callable[[], float] = random,
-        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         self.settings = settings
         self.buffer = buffer
@@ -103,7 +102,6 @@ class Deliverer:
         self.identity = identity
         self.traced = traced
         self.random = random
-        self.now_ms = now_ms
 
     def run(self, batch: str, token: str, *, until: Callable[[], bool]) -> Delivery:
         """Deliver the batch claimed for us, then what is ready, until ``until`` says so."""
@@ -135,7 +133,8 @@ class Deliverer:
         if claim.deaths >= self.settings.max_deaths:
             return self._isolate_poison(claim), ""
         answer, tried = self._try(claim)
-        attempt = Attempt(claim.size, claim.attempt, claim.first_claim_ms, self.now_ms())
+        # Both times by Redis' clock: this machine's may be wrong.
+        attempt = Attempt(claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms)
         decision = decide(answer, attempt, self.settings, self.random())
         if isinstance(decision.action, Settle) and self.settings.kinds[claim.kind].ordered:
             kept = keep_order(decision.action, claim.records, self.identity)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import orjson
 import redis.asyncio
@@ -12,6 +10,7 @@ from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
 
 from worker import keys
+from worker.scripts import script
 
 from .exchange import Door, Reply, Request
 from .refusals import Refused
@@ -58,36 +57,33 @@ class Ready(_Health):
         client: redis.asyncio.Redis,
         destinations: Sequence[str],
         tick_s: float,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._destinations = destinations
         self._tick_s = tick_s
-        self._now = now
 
     async def answer(self, request: Request) -> Reply:
         """What is there, and what is not."""
         del request
         try:
-            newest_s = await self._newest_tick_s()
+            age_s = await self._unticked_s()
         except RedisError:
             return _told(ready=False, redis="away", drain="unknown")
         if not self._tick_s:
             return _told(ready=True, redis="ok", drain="not looked at")
-        age_s = max(0.0, self._now() - newest_s)
-        if not newest_s:
+        if age_s is None:
             return _told(ready=False, redis="ok", drain="never ran")
         ready = age_s <= self._tick_s
         return _told(ready=ready, redis="ok", drain=f"ran {age_s:.0f} s ago")
 
-    async def _newest_tick_s(self) -> float:
-        ticks = [0.0]
+    async def _unticked_s(self) -> float | None:
+        """Seconds since the newest tick, by Redis' clock: a gateway's own may be wrong."""
+        ages: list[int] = []
         for name in self._destinations:
-            asked = cast(
-                "Awaitable[bytes | None]", self._client.hget(keys.state(name), "ticked_at")
-            )
-            ticks.append(int(await asked or 0) / 1000)
-        return max(ticks)
+            since_ms = await script("unticked").run_async(self._client, keys.base(name))
+            if since_ms is not None:
+                ages.append(since_ms)
+        return min(ages) / 1000 if ages else None
 
 
 def _told(*, ready: bool, redis: str, drain: str) -> Reply:

@@ -1,0 +1,34 @@
+"""Machines whose clocks are wrong: what must be timed is timed by Redis' clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.pipeline import PipelineFactory, stored_event
+from support.polling import poll_until
+from worker.records import EVENT
+
+HOUR_MS = 3_600_000
+
+
+def accepted_by_a_clock(skew_ms: int) -> bytes:
+    """A stored event whose producer's clock is wrong by so much."""
+    right = stored_event("jack")
+    return b"%012x" % (int(right[:12], 16) + skew_ms) + right[12:]
+
+
+@pytest.mark.parametrize("skew_ms", [-HOUR_MS, HOUR_MS])
+def test_a_lone_record_waits_for_no_wrong_clock(pipeline_of: PipelineFactory, skew_ms: int) -> None:
+    """A record of a producer an hour behind or ahead is not held back."""
+    pipeline = pipeline_of(max_wait_s=5.0)
+    pipeline.buffer.accept(EVENT, [b"jack"], [accepted_by_a_clock(skew_ms)])
+    assert pipeline.step() is not None
+    assert pipeline.vendor.taken["jack"] == 1
+
+
+def test_a_clock_that_is_a_little_ahead_costs_a_little(pipeline_of: PipelineFactory) -> None:
+    """Within `max_wait` records still wait for company, and no longer than twice as long."""
+    pipeline = pipeline_of(max_wait_s=0.4)
+    pipeline.buffer.accept(EVENT, [b"jack"], [accepted_by_a_clock(300)])
+    assert pipeline.step() is None
+    poll_until(pipeline.step, 5, "the record is claimed")
