@@ -20,6 +20,7 @@
 --   :state                       hash    running / paused / parked, concurrency, back-off
 --   :recent                      list    "<records>:<deaths>" of the last settlements
 --   :journal                     stream  the last settlements, for trace
+--   :history                     list    a sample a minute, for charts
 local base = KEYS[1]
 
 -- One clock for all machines, in epoch milliseconds.
