@@ -22,7 +22,11 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin worker
 COPY --from=build /opt/worker /opt/worker
 WORKDIR /app
 COPY config/flower.py config/destinations.toml config/
+# MALLOC_ARENA_MAX: with glibc's own choice a worker of 20 threads grows from 100 to 113 MB over its
+# first million and a half records, by arenas that each keep what one batch needed; with two it stays
+# at 95 (measured over 3 million, at the same speed).
 ENV PATH=/opt/worker/bin:$PATH \
+    MALLOC_ARENA_MAX=2 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     INGEST_BEAT_SCHEDULE=/tmp/celerybeat-schedule

@@ -39,11 +39,6 @@ class Results:
         found = self.series.get((section, name))
         return found.median if found else None
 
-    def least(self, section: str, name: str) -> float | None:
-        """The least of a series: what it costs when nothing else runs; None when not measured."""
-        found = self.series.get((section, name))
-        return min(found.values) if found else None
-
     def ratio(self, section: str, name: str, base: str) -> float | None:
         """The ratio of two medians of one section."""
         one, other = self.median(section, name), self.median(section, base)
