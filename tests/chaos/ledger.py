@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 SEQUENCE = "Seq"
+EVENT_NAME = "Burned"
 
 
 def key_of(record: Mapping[str, Any]) -> str:
@@ -26,7 +27,11 @@ class Ledger:
 
     def enter(self, records: Sequence[Mapping[str, Any]], codes: Sequence[int | None]) -> None:
         """Note the records of one request in their order: taken, where there is no code."""
-        named = [(key_of(r), code is None) for r, code in zip(records, codes, strict=True)]
+        named = [
+            (key_of(record), code is None)
+            for record, code in zip(records, codes, strict=True)
+            if record.get("evtName", EVENT_NAME) == EVENT_NAME  # a probe is no record
+        ]
         with self._lock:
             self._requests.append(named)
 

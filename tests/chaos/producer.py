@@ -17,7 +17,7 @@ from typing import Any
 
 from worker import BufferFull, BufferUnavailable, Producer
 
-from .ledger import SEQUENCE, key_of
+from .ledger import EVENT_NAME, SEQUENCE, key_of
 
 MOST_PER_CALL = 100
 AGAIN_AFTER_S = 0.05
@@ -56,7 +56,12 @@ class WebApp:
         if kind == "event":
             self._sequences["events"] += 1
             identity = f"e{self._index}-{self._sequences['events']}"
-            return {"type": "event", "identity": identity, "evtName": "Burned", "evtData": {"N": 1}}
+            return {
+                "type": "event",
+                "identity": identity,
+                "evtName": EVENT_NAME,
+                "evtData": {"N": 1},
+            }
         identity = f"p{self._index}-{self._rng.randrange(self._identities)}"
         self._sequences[identity] += 1
         data = {SEQUENCE: self._sequences[identity]}

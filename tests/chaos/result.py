@@ -51,6 +51,12 @@ class Result:
         return len(self.told.accepted - self.ledger.arrivals().keys() - self.dead.keys())
 
     @property
+    def unknown(self) -> int:
+        """Records that are somewhere, though Redis does not count them as accepted; below 0: lost
+        ones of which their producers were not sure."""
+        return len(self.ledger.arrivals().keys() | self.dead.keys()) - self.total("accepted")
+
+    @property
     def duplicated(self) -> int:
         """How often a record was taken that had been taken before."""
         arrivals = self.ledger.arrivals()
@@ -82,6 +88,7 @@ class Result:
         yield "delivered, as Redis counts", f"{self.total('delivered')}"
         yield "dead", f"{len(self.dead)}  {dict(Counter(self.dead.values()))}"
         yield "lost", f"{self.lost}"
+        yield "unknown", f"{self.unknown}"
         yield "duplicated", f"{self.duplicated}"
         yield "ambiguous", f"{self.total('ambiguous')}"
         yield "taken, and a dead letter", f"{self.taken_and_dead}"
@@ -97,6 +104,8 @@ class Result:
             yield f"{self.lost} records are lost"
         if not len(sure) <= accepted <= len(sure) + len(unsure):
             yield "Redis counts other records as accepted than the producers"
+        if self.unknown:
+            yield "what is somewhere is not what Redis counts as accepted"
         if self.total("delivered") > len(self.ledger.arrivals()):
             yield "more is counted as delivered than the vendor took"
         if accepted != self.total("delivered") + len(self.dead):
