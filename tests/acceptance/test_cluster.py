@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from redis.crc import key_slot
 
 from support.commands import Cli
 from support.environment import environment
+from support.gateway import Door, ask
+from support.gateway import event as uploaded_event
 from support.polling import poll_until
 from support.processes import Processes
 from support.redis_groups import Group, RedisCluster
@@ -23,6 +26,7 @@ from worker.buffer import Buffer, Status
 from worker.connections import worker_client
 from worker.embedded import EmbeddedRedis
 from worker.errors import BufferUnavailable
+from worker.gateway.producer_keys import KeyTable
 from worker.redis_binaries import RedisBinary, redis_binaries
 from worker.settings import Settings
 
@@ -252,3 +256,45 @@ def test_celery_refuses_a_cluster_as_its_broker_in_words(
     worker = processes.start("worker", env=environment(env))
     assert worker.popen.wait(30) != 0
     assert "CELERY_BROKER_URL: Celery cannot use a Redis Cluster" in worker.output()
+
+
+def test_operators_and_the_gateway_work_on_a_cluster(
+    redis_cluster: RedisCluster,
+    destinations_file: Path,
+    broker: str,
+    vendor: LoopbackVendor,
+    processes: Processes,
+) -> None:
+    """Dead letters are listed, traced and replayed; the gateway takes, and is ready."""
+    env = env_of(redis_cluster, destinations_file, broker)
+    start(processes, env)
+    name, cli = DESTINATIONS[1], Cli(env)
+    vendor.prescribe("refused", 513)
+    record_id = Producer.from_env(env).event("Viewed", identity="refused", destination=name)
+    poll_until(lambda: cli.status(name)["kinds"]["event"]["dead"] == 1, 30, "it died")
+    for command in (("dlq", "summary"), ("dlq", "list"), ("trace", record_id), ("metrics",)):
+        told = cli(*command)
+        assert told.returncode == 0, (command, told.stderr)
+    assert "513" in cli("dlq", "summary").stdout
+    assert json.loads(cli("dlq", "replay", "--yes").stdout) == {"replayed": 1}
+    poll_until(lambda: vendor.taken["refused"], 30, "it is delivered")
+    assert cli("pause", name).returncode == 0
+    assert cli.status(name)["state"] == "paused"
+    assert cli("resume", name).returncode == 0
+    with redis_cluster.client() as client:
+        key = KeyTable(client).create("shop")
+        others = {name: value for name, value in env.items() if name != "REDIS_URL"}
+        door = Door(redis_cluster.url, key, client, **others)
+        door.run(gateway_works)
+    poll_until(lambda: vendor.taken["by-gateway"], 30, "the gateway's record is delivered")
+
+
+async def gateway_works(door: Door) -> None:
+    """Readiness, and an upload."""
+    ready = await ask(door.app, "GET", "/readyz")
+    assert ready.status == 200, ready.body
+    uploaded = await door.upload(
+        uploaded_event("by-gateway"), **{"X-CleverTap-Account-Id": DESTINATIONS[2]}
+    )
+    assert uploaded.status == 200, uploaded.body
+    assert uploaded.json()["processed"] == 1

@@ -1,0 +1,53 @@
+"""What Celery is told of its broker, by the address that settings give."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.app import _broker
+from worker.errors import SettingsError
+from worker.settings import Settings
+
+
+def broker(url: str, redis_url: str = "redis://records") -> dict[str, object]:
+    """Celery's settings for a broker."""
+    return _broker(Settings.from_env({"REDIS_URL": redis_url, "CELERY_BROKER_URL": url}))
+
+
+def test_without_a_broker_of_its_own_celery_uses_the_records_redis() -> None:
+    """One address is enough to begin with."""
+    assert broker("")["broker_url"] == "redis://records"
+
+
+def test_sentinels_are_told_in_kombus_words() -> None:
+    """Each Sentinel under a scheme of kombu's, and the master's name as an option."""
+    told = broker("", "redis+sentinel://:pw@a:1,b/records/2?sentinel_password=x")
+    assert told["broker_url"] == "sentinel://:pw@a:1/2;sentinel://:pw@b:26379/2"
+    options = told["broker_transport_options"]
+    assert isinstance(options, dict)
+    assert options["master_name"] == "records"
+    assert options["sentinel_kwargs"]["password"] == "x"
+    assert options["socket_timeout"] == 15
+    assert told["broker_use_ssl"] is None
+
+
+def test_sentinels_with_tls_are_asked_with_tls() -> None:
+    """The certificate is looked at, by the authority given."""
+    told = broker("rediss+sentinel://a:1/records?ssl_ca_certs=/ca.pem")
+    assert told["broker_url"] == "sentinel://a:1/0"
+    assert told["broker_use_ssl"] == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
+
+
+def test_rabbitmq_gets_none_of_redis_options() -> None:
+    """Messages are wake-ups: they need not be written to disk."""
+    told = broker("amqp://h//", "redis+cluster://a:1")
+    assert "broker_transport_options" not in told
+    assert told["task_default_delivery_mode"] == "transient"
+
+
+@pytest.mark.parametrize("url", ["", "redis+cluster://:hidden@a:1"])
+def test_a_cluster_is_refused_as_broker(url: str) -> None:
+    """The error names the setting and says what to set, without the address."""
+    with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: .* amqp://host//") as refused:
+        broker(url, "redis+cluster://:hidden@a:1")
+    assert "hidden" not in str(refused.value)

@@ -1,0 +1,77 @@
+"""The addresses of Sentinels and Clusters, taken apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.errors import SettingsError
+from worker.redis_urls import shared_address
+from worker.setting_values import mask_url
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h:6379/0", "rediss://:p@h", "unix:///tmp/r.sock", "amqp://h//", ""]
+)
+def test_other_addresses_are_left_to_those_who_know_them(url: str) -> None:
+    """One server's address, or a broker's, is not ours to take apart."""
+    assert shared_address(url) is None
+
+
+def test_sentinels_have_hosts_a_service_and_a_database() -> None:
+    """Ports may be left out; user and options go to each server, the Sentinels' to them alone."""
+    found = shared_address(
+        "rediss+sentinel://me:p%40ss@a:1,b,[::1]:3/records/2?sentinel_password=x&ssl_ca_certs=/c"
+    )
+    assert found is not None
+    assert (found.form, found.tls, found.service, found.db) == ("sentinel", True, "records", 2)
+    assert found.hosts == (("a", 1), ("b", 26379), ("::1", 3))
+    assert found.url_of(*found.hosts[0]) == "rediss://me:p%40ss@a:1/2?ssl_ca_certs=%2Fc"
+    assert found.url_of(*found.hosts[2]).startswith("rediss://me:p%40ss@[::1]:3/2")
+    assert found.sentinel_options == {"password": "x"}
+
+
+def test_a_cluster_has_hosts_alone() -> None:
+    """A Cluster has no database but 0."""
+    found = shared_address("redis+cluster://:p@a,b:2/0")
+    assert found is not None
+    assert (found.form, found.tls, found.hosts) == ("cluster", False, (("a", 6379), ("b", 2)))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://:hidden@a:1",
+        "redis+sentinel://:hidden@a:1/",
+        "redis+sentinel://:hidden@a:b/records",
+        "redis+sentinel://:hidden@/records",
+        "redis+sentinel://:hidden@a/records/x",
+        "redis+cluster://:hidden@",
+        "redis+cluster://:hidden@a/1",
+        "redis+cluster://:hidden@a,,b",
+    ],
+)
+def test_what_is_incomplete_is_refused_without_being_shown(url: str) -> None:
+    """The error says what an address looks like, and never this one: it may hold a password."""
+    with pytest.raises(SettingsError) as refused:
+        shared_address(url)
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://:hidden@a:1,b:2/records/0",
+        "redis+sentinel://a:1/records?sentinel_password=hidden",
+        "redis+cluster://me:hidden@a:1,b:2",
+    ],
+)
+def test_passwords_in_such_addresses_are_masked_where_settings_are_shown(url: str) -> None:
+    """`ingest settings` shows hosts and no password."""
+    assert "hidden" not in mask_url(url)
+    assert "a:1" in mask_url(url)
+
+
+def test_an_address_does_not_show_its_password_when_printed() -> None:
+    """Neither does what it was taken apart into."""
+    found = shared_address("redis+sentinel://:hidden@a:1/records?sentinel_password=hidden")
+    assert "hidden" not in repr(found)
