@@ -18,6 +18,7 @@ from worker.dashboard.charts import (
     flow,
     short,
     waiting,
+    with_now,
 )
 from worker.history import Sample
 
@@ -63,6 +64,16 @@ def test_a_single_death_among_thousands_is_seen() -> None:
     samples = [Sample(NOW - 2, 0, 0, 0, 0, 0, 0), Sample(NOW - 1, 90_000, 90_000, 1, 0, 0, 1)]
     died = next(curve for curve in flow(samples, HOUR, NOW).curves if curve.name == "died")
     assert "v-6.0" in died.bars
+
+
+def test_the_minute_under_way_is_drawn_as_it_goes() -> None:
+    """A steady flow is steady to its end; with too little to go by, nothing is claimed."""
+    before = Sample(NOW, 100, 80, 1, 20, 0, 1)
+    now = Sample(NOW, 150, 130, 1, 7, 0, 1)
+    assert with_now([before], now, 30.0) == [before, Sample(NOW + 1, 200, 180, 1, 7, 0, 1)]
+    assert with_now([before], now, 9.0) == [before]
+    assert with_now([], now, 30.0) == []
+    assert with_now([sample(1)], now, 30.0) == [sample(1)]
 
 
 def test_nothing_known_is_said_so() -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from worker.history import Sample
 
 WIDTH, HEIGHT = 1000, 100
 _MARKS = 4  # labels below the time axis
+_LEAST_S = 10.0  # of a minute, to project the rest from
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,22 @@ class Chart:
 
 
 Values = Sequence[float | None]
+
+
+def with_now(samples: Sequence[Sample], now: Sample, seconds: float) -> list[Sample]:
+    """The samples and, at their end, the minute under way as it would be at its end.
+
+    ``now`` is this moment, ``seconds`` how old its minute is. What flowed so far is projected, so
+    that a steady flow is drawn as one; of too short a time, or one that no sample began, nothing.
+    """
+    last = samples[-1] if samples else None
+    if last is None or last.minute != now.minute or seconds < _LEAST_S:
+        return list(samples)
+    grown = {
+        name: getattr(last, name) + round((getattr(now, name) - getattr(last, name)) * 60 / seconds)
+        for name in ("accepted", "delivered", "dead_lettered")
+    }
+    return [*samples, replace(now, minute=now.minute + 1, **grown)]
 
 
 def flow(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from worker import keys
 from worker.buffer import Buffer, Places, Status
-from worker.history import History
+from worker.history import History, Sample
 from worker.overview import Overview
 from worker.settings import Settings
 
@@ -114,8 +114,9 @@ class Flow:
     def _shown(self, name: str, buffer: Buffer) -> Shown:
         history = History(self._client, buffer.destination)
         history.sample()  # so that there is a history also while nobody drains
-        samples, now_s, status = history.read(), self._now(), buffer.status()
-        minute = int(now_s // 60)
+        now_s, status = self._now(), buffer.status()
+        samples = charts.with_now(history.read(), _sample(status, now_s), now_s % 60)
+        minute = max(int(now_s // 60), samples[-1].minute if samples else 0)
         kinds = [_numbers(kind, [places]) for kind, places in status.kinds.items()]
         ticked_s = (status.last_tick_ms or 0) / 1000
         silent_s = now_s - ticked_s if now_s - ticked_s > _SILENT_S else 0.0
@@ -162,6 +163,21 @@ def missing(asked: Asked) -> Response:
     text = "It is not here, or not any more: it may have been replayed or purged meanwhile."
     context = {**frame(asked, ""), "title": "Not found", "text": text}
     return page(404, "trouble.html", **context)
+
+
+def _sample(status: Status, now_s: float) -> Sample:
+    """What history would note at this moment."""
+    total = _numbers("all", list(status.kinds.values()))
+    died = sum(places.totals["dead_lettered"] for places in status.kinds.values())
+    return Sample(
+        minute=int(now_s // 60),
+        accepted=total.accepted,
+        delivered=total.delivered,
+        dead_lettered=died,
+        waiting=total.waiting,
+        oldest_ms=int(total.oldest_s * 1000),
+        dead=total.dead,
+    )
 
 
 def _numbers(name: str, several: Sequence[Places]) -> Numbers:
