@@ -58,9 +58,10 @@ def _broker(settings: Settings) -> dict[str, Any]:
 
 def _sentinels(address: SharedAddress) -> dict[str, Any]:
     urls = (address.url_of(*each).partition("://")[2].partition("?")[0] for each in address.hosts)
-    sentinels = {**_SENTINEL_OPTIONS, **address.sentinel_options, "ssl": address.tls}
-    master = {"master_name": address.service, "sentinel_kwargs": sentinels}
     certificates = {name: v for name, v in address.options.items() if name.startswith("ssl_")}
+    tls = {"ssl": True, **certificates} if address.tls else {}
+    sentinels = {**_SENTINEL_OPTIONS, **address.sentinel_options, **tls}
+    master = {"master_name": address.service, "sentinel_kwargs": sentinels}
     return {
         "broker_url": ";".join(f"sentinel://{url}" for url in urls),
         "broker_transport_options": {**_REDIS_OPTIONS, **master},

@@ -60,7 +60,8 @@ def async_master_client(
 def _to_sentinels(address: SharedAddress, options: Mapping[str, Any]) -> dict[str, Any]:
     patience_s = min(options["socket_timeout"], MOST_PATIENCE_S)
     soon = {"socket_timeout": patience_s, "socket_connect_timeout": patience_s}
-    return {**options, **soon, **address.sentinel_options, "ssl": address.tls}
+    tls = {name: value for name, value in _to_master(address).items() if name.startswith("ssl")}
+    return {**options, **soon, **address.sentinel_options, **tls}
 
 
 def _to_master(address: SharedAddress) -> dict[str, Any]:
