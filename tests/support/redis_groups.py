@@ -135,7 +135,7 @@ class Guarded:
 
     def __init__(self, group: Group) -> None:
         self.master = group.start()
-        self.replica = group.start("--replicaof", f"127.0.0.1 {self.master.port}")
+        self.replica = group.start("--replicaof", "127.0.0.1", str(self.master.port))
         poll_until(lambda: linked(self.replica), 30, "the replica has the master's data")
         self.sentinels = [self._sentinel(group) for _ in range(3)]
         poll_until(lambda: all(map(self._sees_others, self.sentinels)), 30, "Sentinels meet")
