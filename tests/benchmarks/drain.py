@@ -117,6 +117,6 @@ def _ours(drains: Drains, size: int, options: Options) -> list[Contender]:
 
 def _celery(drains: Drains, options: Options) -> list[Contender]:
     return [
-        partial(drains.celery, "benchmarks.celery_batched", BATCHED, options.sized(6_000, 12_000)),
+        partial(drains.celery, "benchmarks.celery_batched", BATCHED, options.sized(10_000, 16_000)),
         partial(drains.celery, "benchmarks.celery_each", EACH, options.sized(2_000, 4_000)),
     ]
