@@ -397,6 +397,12 @@ def _texts(flat: Sequence[bytes]) -> dict[str, str]:
     return dict(zip(decoded[::2], decoded[1::2], strict=True))
 
 
+def _held_back(state: Mapping[str, str], now_ms: int) -> str | None:
+    """Why a running destination sends nothing just now, in words; None when it may send."""
+    left_s = (int(float(state.get("open_at", 0))) - now_ms) // 1000
+    return f"held back for {left_s} s, after failures or at the vendor's wish" if left_s > 0 else None
+
+
 def _status(destination: Destination, answer: Sequence[Any]) -> Status:
     state, counters = _texts(answer[0]), _texts(answer[-1])
     kinds: dict[str, Places] = {}
@@ -412,7 +418,7 @@ def _status(destination: Destination, answer: Sequence[Any]) -> Status:
         codes[kind] = _prefixed(counters, f"{kind}:code:")
     return Status(
         state=state.get("status", "running"),
-        reason=state.get("reason") or None,
+        reason=state.get("reason") or _held_back(state, answer[2]),
         since_ms=int(state["since"]) if "since" in state else None,
         concurrency=int(state.get("concurrency", destination.concurrency)),
         in_use=answer[1],

@@ -253,3 +253,19 @@ def test_a_dead_vendor_is_held_back_from_ever_longer(
     pipeline.deliver()
     assert time.monotonic() - began[-1] < 10
     assert len(vendor.taken) == 20_000
+
+
+def test_a_persons_resume_lifts_what_a_vendor_once_asked_for(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """After pause and resume nothing waits for an old Retry-After; until then the status tells."""
+    vendor.script(plays.status(429, headers=in_seconds(3600)))
+    pipeline.accept(identities(10))
+    pipeline.step()
+    assert pipeline.status().reason is not None
+    assert "held back for 35" in str(pipeline.status().reason)
+    pipeline.buffer.pause("look into it")
+    pipeline.buffer.resume()
+    pipeline.deliver()
+    assert vendor.taken == dict.fromkeys(identities(10), 1)
+    assert pipeline.status().reason is None

@@ -17,7 +17,7 @@ local backoff_ms, cap_ms, random, wait_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
 local patience, patience_ms = tonumber(ARGV[9]), tonumber(ARGV[10])
 local now, key = now_ms(), base .. ':state'
 local known = redis.call('HMGET', key, 'concurrency', 'ceiling', 'run', 'since_refusal', 'refused_at',
-                         'failures', 'failed_at', 'open_at')
+                         'failures', 'failed_at', 'open_at', 'max_bytes', 'bytes_run')
 local function number(at, otherwise) return tonumber(known[at]) or otherwise end
 local concurrency, ceiling = math.min(number(1, start), limit), number(2, limit)
 local run, since, refused_at = number(3, 0), number(4, 0), number(5, 0)
@@ -69,5 +69,15 @@ work_when_full()
 redis.call('HSET', key, 'concurrency', concurrency, 'ceiling', ceiling, 'run', run,
            'since_refusal', since, 'refused_at', refused_at, 'failures', failures,
            'failed_at', failed_at, 'open_at', open_at)
+-- A limit of bytes that a 413 taught was perhaps a passing one: a run of successes doubles it. At
+-- worst one request in thirty is refused and halved.
+if signal == 'success' and known[9] then
+  local BYTES_RUN = 30
+  if number(10, 0) + 1 < BYTES_RUN then
+    redis.call('HINCRBY', key, 'bytes_run', 1)
+  else
+    redis.call('HSET', key, 'max_bytes', number(9) * 2, 'bytes_run', 0)
+  end
+end
 local wider = concurrency > number(1, start) or number(6, 0) > failures
 return {concurrency, math.max(0, open_at - now), wider and 1 or 0}

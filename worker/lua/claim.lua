@@ -109,7 +109,8 @@ local function open_partitions(kind)
       local first = redis.call('LINDEX', hold_key(kind, partition), 0)
       if first then
         busy = true
-        if redis.call('ZSCORE', base .. ':leases', first) then held = held + size end
+        local deadline = tonumber(redis.call('ZSCORE', base .. ':leases', first) or 0)
+        if now - (deadline - lease_ms) < max_wait_ms then held = held + size end
       elseif size > 0 then
         open[#open + 1] = {partition, size}
       end
@@ -137,7 +138,7 @@ end
 
 -- What is ready of one kind: a list of {partition, records}, oldest first, or nil. A full batch
 -- is ready at once. Less is ready when its oldest record has waited long enough, unless requests
--- under way will soon free enough records of the same kind to fill the batch.
+-- that have only just begun will free enough records of the same kind to fill the batch.
 local function ready(kind, size, ordered)
   local open, held
   if ordered then

@@ -55,6 +55,8 @@ else
     elseif verdict[1] == 'dead' then
       dead = dead + 1
       if verdict[2] ~= 'expired' and verdict[2] ~= 'ambiguous' then doomed = doomed + 1 end
+      -- One record was too large, and not the batches it was in.
+      if verdict[2] == 'too_large' then redis.call('HDEL', base .. ':state', 'max_bytes') end
       redis.call('XADD', base .. ':dead:' .. kind, '*', 'record', record, 'reason', verdict[2],
                  'code', verdict[3], 'error', verdict[4], 'attempts', batch.attempt)
       count(kind .. ':code:' .. (verdict[3] ~= '' and verdict[3] or verdict[2]), 1)

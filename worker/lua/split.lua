@@ -39,7 +39,7 @@ end
 local most = tonumber(ARGV[7])
 if most > 0 then
   local known = tonumber(redis.call('HGET', base .. ':state', 'max_bytes')) or most
-  redis.call('HSET', base .. ':state', 'max_bytes', math.min(known, most))
+  redis.call('HSET', base .. ':state', 'max_bytes', math.min(known, most), 'bytes_run', 0)
 end
 
 batch.remainder = nil -- what is suspected is sent with no others

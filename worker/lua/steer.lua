@@ -9,7 +9,13 @@ if not (',' .. ARGV[3] .. ','):find(',' .. status .. ',', 1, true) then return 0
 work_when_full()
 redis.call('HSET', state, 'status', ARGV[1], 'reason', ARGV[2], 'since', now_ms())
 if ARGV[1] == 'running' then
-  redis.call('HDEL', state, 'failures', 'open_at', 'recent_total', 'recent_dead')
+  redis.call('HDEL', state, 'failures', 'open_at', 'recent_total', 'recent_dead', 'max_bytes')
   redis.call('DEL', base .. ':recent')
+  -- A person's word counts for more than what a vendor once asked for.
+  if status == 'paused' then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. ':retries', now_ms(), '+inf')) do
+      redis.call('ZADD', base .. ':retries', now_ms(), id)
+    end
+  end
 end
 return 1

@@ -1,0 +1,31 @@
+"""Records that wait beside a busy identity: filling a request is worth a moment, and no more."""
+
+from __future__ import annotations
+
+from support.pipeline import PipelineFactory, identities
+from support.polling import poll_until
+
+MAX_WAIT_S = 0.5
+
+
+def test_a_busy_identity_holds_nobody_else_for_long(pipeline_of: PipelineFactory) -> None:
+    """A long request with more of its identity behind it delays others by `max_wait`, not for good."""
+    pipeline = pipeline_of(max_wait_s=MAX_WAIT_S)
+    pipeline.accept_profiles(["hot"] * 250)
+    slow = pipeline.buffer.claim(begun=True)
+    assert slow is not None
+    assert slow.size == 100
+    pipeline.accept_profiles(identities(20, "other"))
+    others = poll_until(lambda: pipeline.buffer.claim(begun=True), 5, "the others are claimed")
+    assert 0 < others.size <= 20
+    assert b"hot" not in b"".join(others.records)
+
+
+def test_what_a_request_just_begun_will_free_is_waited_for(pipeline_of: PipelineFactory) -> None:
+    """Right after a request began, a few old records wait for its partition, to fill theirs."""
+    pipeline = pipeline_of(max_wait_s=2.0)
+    pipeline.accept_profiles(["hot"] * 250)
+    pipeline.accept_profiles(identities(20, "other"))
+    poll_until(lambda: pipeline.status().kinds["profile"].oldest_wait_s > 2.0, 10, "all are old")
+    assert pipeline.buffer.claim(begun=True) is not None
+    assert pipeline.buffer.claim(begun=True) is None
