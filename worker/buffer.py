@@ -400,7 +400,9 @@ def _texts(flat: Sequence[bytes]) -> dict[str, str]:
 def _held_back(state: Mapping[str, str], now_ms: int) -> str | None:
     """Why a running destination sends nothing just now, in words; None when it may send."""
     left_s = (int(float(state.get("open_at", 0))) - now_ms) // 1000
-    return f"held back for {left_s} s, after failures or at the vendor's wish" if left_s > 0 else None
+    if left_s <= 0:
+        return None
+    return f"held back for {left_s} s, after failures or at the vendor's wish"
 
 
 def _status(destination: Destination, answer: Sequence[Any]) -> Status:

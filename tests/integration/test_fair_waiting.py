@@ -9,7 +9,7 @@ MAX_WAIT_S = 0.5
 
 
 def test_a_busy_identity_holds_nobody_else_for_long(pipeline_of: PipelineFactory) -> None:
-    """A long request with more of its identity behind it delays others by `max_wait`, not for good."""
+    """A long request with more of its identity behind it delays others by `max_wait`, no more."""
     pipeline = pipeline_of(max_wait_s=MAX_WAIT_S)
     pipeline.accept_profiles(["hot"] * 250)
     slow = pipeline.buffer.claim(begun=True)
