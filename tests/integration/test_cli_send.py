@@ -93,6 +93,17 @@ def test_a_full_buffer_is_filled_and_the_rest_is_named_exactly(
     assert cli.status()["kinds"]["profile"]["buffered"] == 134
 
 
+@pytest.mark.parametrize("command", ["send", "check"])
+def test_lines_that_are_not_there_are_not_passed_over_in_silence(cli: Cli, command: str) -> None:
+    """A range that ends before it begins is a wrong use; one behind the file's end is told."""
+    text = json_lines(map(event, range(3)))
+    assert cli(command, "--lines", "3-2", stdin=text).returncode == 2
+    behind = cli(command, "--lines", "999999,7-", stdin=text)
+    assert (behind.returncode, behind.stdout) == (0, '{"accepted": 0, "rejected": 0}\n')
+    assert behind.stderr == "no line was taken: --lines 999999,7- of 3 lines\n"
+    assert cli(command, "--lines", "3-", stdin=text).stderr == ""
+
+
 def test_with_wait_a_full_buffer_is_waited_for(cli: Cli, redis_client: redis.Redis) -> None:
     """While there is no room the command waits, and goes on where it was when there is."""
     state = keys.state("clevertap")

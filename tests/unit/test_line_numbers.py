@@ -25,7 +25,7 @@ def test_ranges_are_read_as_written(text: str, taken: list[int], passed_over: li
     assert not any(number in lines for number in passed_over)
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "-3", "1 2", "1,,2", "3--4"])
+@pytest.mark.parametrize("text", ["", "x", "0", "-3", "1 2", "1,,2", "3--4", "5-2", "1,9-8"])
 def test_what_is_no_line_number_is_refused(text: str) -> None:
     """Anything else is an error, and is quoted."""
     with pytest.raises(ValueError, match="no line number"):

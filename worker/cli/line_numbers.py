@@ -33,6 +33,8 @@ class LineNumbers:
                 raise ValueError(f"{part!r} is no line number and no range such as 12-15 or 1001-")
             first = int(match[1])
             last = int(match[3]) if match[3] else None if match[2] else first
+            if last is not None and last < first:
+                raise ValueError(f"{part.strip()!r} is no line number or range: it ends before it begins")
             found.append((first, last))
         return cls(tuple(found))
 

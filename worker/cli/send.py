@@ -103,7 +103,11 @@ def _run(work: Sending | Checking, file: BinaryIO, lines: LineNumbers, what: str
     from .json_lines import chunks
     from .terminal import bytes_read
 
+    last, taken = 0, False
     with bytes_read(file, what) as advance:
         for chunk in chunks(file, lines.__contains__, advance):
+            last, taken = chunk.last, taken or bool(chunk.lines or chunk.rejected)
             work.take(chunk)
         work.finish()
+    if not taken and lines != LineNumbers():
+        click.echo(f"no line was taken: --lines {lines} of {last} lines", err=True)
