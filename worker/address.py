@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .connections import check_address
 from .embedded import running_url
 from .errors import SettingsError
 from .settings import Settings
@@ -10,10 +11,16 @@ from .settings import Settings
 def redis_url(settings: Settings) -> str:
     """REDIS_URL, or the address of the embedded Redis that runs here.
 
-    SettingsError when there is neither.
+    SettingsError when there is neither, or when it is no address; it never shows the address,
+    which may hold a password.
     """
-    if url := settings.redis_url.reveal() or running_url():
-        return url
-    raise SettingsError(
-        "REDIS_URL: not set, and no embedded Redis runs in ./var (`ingest up` starts one)"
-    )
+    url = settings.redis_url.reveal() or running_url()
+    if not url:
+        raise SettingsError(
+            "REDIS_URL: not set, and no embedded Redis runs in ./var (`ingest up` starts one)"
+        )
+    try:
+        check_address(url)
+    except SettingsError as error:
+        raise SettingsError(f"REDIS_URL: {error}") from None
+    return url

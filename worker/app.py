@@ -40,9 +40,12 @@ app = Celery("worker", include=["worker.tasks"], set_as_current=True)
 def _broker(settings: Settings) -> dict[str, Any]:
     """The broker's address and how to talk to it; Sentinels told in kombu's words.
 
-    SettingsError for a Redis Cluster: kombu has no transport for it.
+    SettingsError for a Redis Cluster: kombu has no transport for it; and for a REDIS_URL that is
+    no address, where it is the broker's too.
     """
-    url = settings.broker_url.reveal() or redis_url(settings)
+    url = settings.broker_url.reveal()
+    if url in ("", settings.redis_url.reveal()):
+        url = redis_url(settings)
     address = shared_address(url)
     if url.startswith(AMQP):
         return {"broker_url": url, **_AMQP_SETTINGS}

@@ -1,8 +1,8 @@
 """Redis clients, each with the timeouts its users need.
 
-A producer stands in the path of somebody's web request: it waits a quarter of a second and tells.
-It never repeats a call by itself, for the first may have been carried out. A worker has time: it
-repeats until Redis is back, for its operations may be repeated.
+A producer stands in the path of somebody's web request: it waits a quarter of a second for Redis'
+next word, and tells. It never repeats a call by itself, for the first may have been carried out. A
+worker has time: it repeats until Redis is back, for its operations may be repeated.
 
 The address decides what they talk to: one server, the master that Sentinels name, or a Cluster.
 """
@@ -17,6 +17,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.connection import parse_url
 from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -24,6 +25,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from .clusters import UNSETTLED, AsyncCluster, Cluster
+from .errors import SettingsError
 from .redis_urls import shared_address
 from .sentinels import async_master_client, master_client
 
@@ -41,14 +43,27 @@ _NOTHING_SENT = (
 )
 
 
+def check_address(url: str) -> None:
+    """Raise SettingsError, without a word of the address, when a client cannot be made of it."""
+    address = shared_address(url)
+    try:
+        parse_url(url if address is None else address.url_of(*address.hosts[0]))
+    except ValueError:  # which may quote the password
+        raise SettingsError("not an address; it looks like redis://host:6379/0") from None
+
+
 def producer_client(url: str) -> redis.Redis:
-    """A client that answers or fails within a quarter of a second."""
-    return _client(url, Retry(NoBackoff(), 0), PRODUCER_TIMEOUT_S)
+    """A client that waits a quarter of a second for each step, of which a call has few.
+
+    A call on a connection there is has one: its round trip. A new connection adds its own: TCP,
+    and TLS, AUTH and SELECT where the address asks for them. Looking up a name has no bound here.
+    """
+    return _client(url, Retry(NoBackoff(), 0), _prompt(PRODUCER_TIMEOUT_S))
 
 
 def bulk_client(url: str) -> redis.Redis:
     """A producer's client for large chunks: it never repeats a call, but waits for longer."""
-    return _client(url, Retry(NoBackoff(), 0), WORKER_TIMEOUT_S)
+    return _client(url, Retry(NoBackoff(), 0), _prompt(WORKER_TIMEOUT_S))
 
 
 def async_producer_client(url: str) -> redis.asyncio.Redis:
@@ -65,7 +80,7 @@ def worker_client(url: str, retries: int = WORKER_RETRIES) -> redis.Redis:
     """A client that outlasts a restart of Redis; its connections are made when first used."""
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
     retry = Retry(backoff, retries, supported_errors=(*TRANSIENT, *UNSETTLED))
-    return _client(url, retry, WORKER_TIMEOUT_S)
+    return _client(url, retry, _common(WORKER_TIMEOUT_S))
 
 
 def operator_client(url: str) -> redis.Redis:
@@ -92,21 +107,31 @@ def _common(timeout_s: float) -> Mapping[str, Any]:
     }
 
 
-def _client(url: str, retry: Retry, timeout_s: float) -> redis.Redis:
+def _prompt(timeout_s: float) -> Mapping[str, Any]:
+    """Without the round trips that a call can do without: each may take all of the timeout.
+
+    They are HELLO and two CLIENT SETINFO on a new connection, and PING on one that was idle: a
+    call that is never repeated is as lost after a PING without an answer as after its own.
+    """
+    spared = {"protocol": 2, "driver_info": None, "health_check_interval": 0}
+    return {**_common(timeout_s), **spared}
+
+
+def _client(url: str, retry: Retry, options: Mapping[str, Any]) -> redis.Redis:
     address = shared_address(url)
     if address is None:
-        return redis.Redis.from_url(url, retry=retry, **_common(timeout_s))
+        return redis.Redis.from_url(url, retry=retry, **options)
     if address.form == "cluster":
         # It has every method of a single server's client that we use.
-        return cast("redis.Redis", Cluster(address, retry, _common(timeout_s)))
-    return master_client(address, retry, _common(timeout_s))
+        return cast("redis.Redis", Cluster(address, retry, options))
+    return master_client(address, retry, options)
 
 
 def _async_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
     address = shared_address(url)
-    retry = AsyncRetry(NoBackoff(), 0)
+    retry, options = AsyncRetry(NoBackoff(), 0), _prompt(timeout_s)
     if address is None:
-        return redis.asyncio.Redis.from_url(url, retry=retry, **_common(timeout_s))
+        return redis.asyncio.Redis.from_url(url, retry=retry, **options)
     if address.form == "cluster":
-        return cast("redis.asyncio.Redis", AsyncCluster(address, _common(timeout_s)))
-    return async_master_client(address, retry, _common(timeout_s))
+        return cast("redis.asyncio.Redis", AsyncCluster(address, options))
+    return async_master_client(address, retry, options)

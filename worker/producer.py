@@ -40,9 +40,14 @@ def _raise(error: RedisError, destination: Destination) -> NoReturn:
 class Producer:
     """Puts records into the buffer; safe to share between threads, and across a fork.
 
-    Every call is one round trip, and waits a quarter of a second at most. Raises InvalidRecord,
-    BufferFull or BufferUnavailable; then nothing of the record was enqueued, unless the error's
-    ``sent`` says that the answer was lost.
+    Every call is one round trip. It waits a quarter of a second at most for each of its steps: a
+    call on a connection there is has one, or two when Redis must be given the script (again). The
+    first call on a connection has TCP's before them, and TLS, AUTH and SELECT where the address
+    asks for them; Sentinels and a Cluster's nodes are asked first. Looking up a host's name takes
+    what the system's resolver takes.
+
+    Raises InvalidRecord, BufferFull or BufferUnavailable; then nothing of the record was enqueued,
+    unless the error's ``sent`` says that the answer was lost.
     """
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
@@ -51,7 +56,10 @@ class Producer:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """A producer for REDIS_URL and the configured destinations; no vendor secret is needed."""
+        """A producer for REDIS_URL and the configured destinations; no vendor secret is needed.
+
+        SettingsError names what is wrong with them.
+        """
         settings = Settings.from_env(environ)
         return cls(settings, producer_client(redis_url(settings)))
 
@@ -148,7 +156,10 @@ class AsyncProducer:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """A producer for REDIS_URL and the configured destinations; no vendor secret is needed."""
+        """A producer for REDIS_URL and the configured destinations; no vendor secret is needed.
+
+        SettingsError names what is wrong with them.
+        """
         settings = Settings.from_env(environ)
         return cls(settings, async_producer_client(redis_url(settings)))
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,7 @@ from worker import (
 )
 from worker.buffer import Buffer
 from worker.embedded import EmbeddedRedis
+from worker.errors import SettingsError
 from worker.records import StoredRecord, accepted_at_ms, unpack
 from worker.settings import Settings
 
@@ -174,6 +176,54 @@ def test_a_silent_redis_is_given_up_and_told_as_perhaps_sent() -> None:
         assert time.monotonic() - began < 2.0
         assert away.value.sent is True
         producer.close()
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asyncio"])
+def test_a_new_connection_costs_no_round_trip_of_its_own(
+    redis_client: redis.Redis, redis_url: str, kind: str
+) -> None:
+    """Redis sees the call and nothing else: no handshake whose every step could take a timeout."""
+    redis_client.script_flush()
+    redis_client.config_resetstat()
+    if kind == "blocking":
+        producer = Producer.from_env({"REDIS_URL": redis_url})
+        producer.event("A", identity="1")
+        producer.close()
+    else:
+
+        async def once() -> None:
+            producer = AsyncProducer.from_env({"REDIS_URL": redis_url})
+            await producer.event("A", identity="1")
+            await producer.close()
+
+        asyncio.run(once())
+    seen: Any = redis_client.info("commandstats")
+    commands = {name.removeprefix("cmdstat_").partition("|")[0] for name in seen}
+    assert {"evalsha", "eval"} <= commands
+    assert not commands & {"hello", "client", "ping", "auth", "select"}
+
+
+@pytest.mark.parametrize("made", [Producer.from_env, AsyncProducer.from_env])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "http://:hidden@h:6379",
+        "redis://:hid/den@h:1",
+        "redis://:hidden@h:port/0",
+        "redis+sentinel://:hidden@h:1",
+        "redis+cluster://:hidden@h:1?socket_timeout=soon",
+    ],
+)
+def test_a_malformed_address_is_a_setting_that_is_wrong(
+    made: Callable[[dict[str, str]], object], url: str
+) -> None:
+    """The error names REDIS_URL and what one looks like, and shows nothing of this one."""
+    with pytest.raises(SettingsError, match="REDIS_URL: not an address") as refused:
+        made({"REDIS_URL": url})
+    told = "".join(traceback.format_exception(refused.value))
+    assert "looks like redis" in told
+    assert not any(part in told for part in ("hidden", "'hid'"))
 
 
 def test_a_restarted_redis_is_found_again(redis_factory: Callable[..., EmbeddedRedis]) -> None:

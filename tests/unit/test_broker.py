@@ -51,3 +51,11 @@ def test_a_cluster_is_refused_as_broker(url: str) -> None:
     with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: .* amqp://host//") as refused:
         broker(url, "redis+cluster://:hidden@a:1")
     assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("named", ["", "redis://:hidden@a:port"])
+def test_a_malformed_redis_url_is_named_before_celery_reads_it(named: str) -> None:
+    """A worker does not start with it, and its password is not shown, be it the broker's too."""
+    with pytest.raises(SettingsError, match="REDIS_URL: not an address") as refused:
+        broker(named, "redis://:hidden@a:port")
+    assert "hidden" not in str(refused.value)
