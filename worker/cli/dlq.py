@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from .dead_letter_options import chosen, which
 from .dlq_moves import purge, replay
 from .exits import Failure
+from .outgoing import output
 
 if TYPE_CHECKING:
     from worker.dead_letters import Filter, Selection
@@ -40,8 +40,9 @@ def list_(destination: str | None, where: Filter, as_json: bool, limit: int | No
 
     selections = chosen(destination, where)
     if as_json:
-        for letter in several(selections, limit):
-            click.echo(_line(letter.to_json()), nl=False)
+        with output() as stream:
+            for letter in several(selections, limit):
+                stream.write(_line(letter.to_json()))
         return
     from .dead_letter_tables import letters_table
     from .terminal import standard_output
@@ -66,8 +67,8 @@ def summary(destination: str | None, where: Filter, as_json: bool) -> None:
 
     groups = summarise(several(chosen(destination, where)))
     if as_json:
-        for group in groups:
-            click.echo(_line(group.to_json()), nl=False)
+        with output() as stream:
+            stream.writelines(_line(group.to_json()) for group in groups)
         return
     if not groups:
         click.echo("No dead letters.")
@@ -95,11 +96,11 @@ def show(destination: str | None, where: Filter, wanted: str | None, as_json: bo
     if wanted is not None:
         where = replace(where, id=parsed_id(wanted))
     found = False
-    for letter in several(chosen(destination, where)):
-        found = True
-        told = letter.to_json()
-        text = _line(told) if as_json else orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n"
-        click.echo(text, nl=False)
+    option = orjson.OPT_APPEND_NEWLINE | (0 if as_json else orjson.OPT_INDENT_2)
+    with output() as stream:
+        for letter in several(chosen(destination, where)):
+            found = True
+            stream.write(orjson.dumps(letter.to_json(), option=option))
     if not found and where.id is not None:
         raise Failure("no dead letter has this id; `ingest trace` tells where the record is")
 
@@ -120,7 +121,8 @@ def export(destination: str | None, where: Filter, as_json: bool, out: Path | No
 
     selections = chosen(destination, where)
     if out is None:
-        _write(selections, sys.stdout.buffer, lambda _: None)
+        with output() as stream:
+            _write(selections, stream, lambda _: None)
         return
     sizes = [each.size for each in selections if each.size is not None]
     total = sum(sizes) if len(sizes) == len(selections) else None
@@ -129,7 +131,7 @@ def export(destination: str | None, where: Filter, as_json: bool, out: Path | No
     click.echo(f"{written} dead letters written to {out}", err=True)
 
 
-def _write(selections: list[Selection], file: BinaryIO, advance: Callable[[int], object]) -> int:
+def _write(selections: list[Selection], file: IO[bytes], advance: Callable[[int], object]) -> int:
     from worker.dead_letters import several
 
     written = 0
@@ -141,7 +143,7 @@ def _write(selections: list[Selection], file: BinaryIO, advance: Callable[[int],
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
+def _whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when it is complete; for its owner alone to read."""
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

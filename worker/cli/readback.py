@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from worker.errors import InvalidQuery
 
 from .exits import DIFFERENT, OK, Failure, Misuse
+from .outgoing import emit, output, refuse_closed_output
 
 if TYPE_CHECKING:
     from worker.readback.export_file import Progress, Target
@@ -108,11 +108,11 @@ def _to_standard_output(reader: Reader, query: ExportQuery, target: Target) -> N
     from worker.readback.formats import encoder_of
 
     encoder = encoder_of(target.format, target.paths)
-    output = sys.stdout.buffer
-    output.write(encoder.header)
-    for page in pages_from_start(reader, query):
-        output.write(encoder.encode(page.records))
-    output.flush()
+    with output() as stream:
+        stream.write(encoder.header)
+        for page in pages_from_start(reader, query):
+            stream.write(encoder.encode(page.records))
+            stream.flush()
 
 
 def _to_file(reader: Reader, query: ExportQuery, target: Target, *, restart: bool) -> None:
@@ -174,6 +174,7 @@ def count(
     from worker.readback.reader import reading
     from worker.settings import Settings
 
+    refuse_closed_output()
     with _told():
         filters = tuple(map(Filter.parse, conditions))
         query = CountQuery(event, day_number(first), day_number(last), filters)
@@ -181,7 +182,7 @@ def count(
         with reading(account) as reader:
             number = count_one(reader, query)
     told = {"destination": account.name, "event": event, "from": query.first, "to": query.last}
-    click.echo(json.dumps({**told, "count": number}) if as_json else number)
+    emit(json.dumps({**told, "count": number}) if as_json else str(number))
 
 
 @click.command
@@ -203,13 +204,14 @@ def reconcile(*, day: str | None, days: int, as_json: bool, destination: str | N
     from worker.readback.queries import day_number
     from worker.settings import Settings
 
+    refuse_closed_output()
     with _told():
         wanted = None if day is None else str(day_number(day))
         settings = Settings.from_env()
         accounts = _readable(settings, destination)
         found = [_reconciled(settings, each, wanted, days) for each in accounts]
     if as_json:
-        click.echo(json.dumps(_as_json(found)))
+        emit(json.dumps(_as_json(found)))
     else:
         _print(found)
     click.get_current_context().exit(OK if all(each.agrees for each in found) else DIFFERENT)
@@ -290,10 +292,13 @@ def _print(found: Sequence[Reconciliation]) -> None:
             difference = f"{line.difference:+d}" if line.difference else ""
             numbers = (str(line.delivered), counted, difference)
             table.add_row(each.destination, line.day, line.event, *numbers, line.note)
+    lines = [_summary(each) for each in found]
     if table.row_count:
-        standard_output().print(table)
-    for each in found:
-        click.echo(_summary(each))
+        console = standard_output()
+        with console.capture() as drawn:
+            console.print(table)
+        lines.insert(0, drawn.get().rstrip("\n"))
+    emit("\n".join(lines))
 
 
 def _summary(found: Reconciliation) -> str:
