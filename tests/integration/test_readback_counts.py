@@ -64,6 +64,15 @@ def test_a_request_is_polled_by_its_id(vendor: LoopbackVendor) -> None:
     assert paths(vendor) == ["/1/counts/events.json", polled, polled]
 
 
+def test_a_partial_count_is_not_the_count(vendor: LoopbackVendor) -> None:
+    """What the vendor has counted so far is polled on, however often it names it."""
+    vendor.script(says(PARTIAL | {"count": 3}), says({"status": "partial", "count": 5}))
+    vendor.script(says({"status": "success", "count": 7}))
+    assert counted(vendor) == 7
+    vendor.script(says({"count": 9}))
+    assert counted(vendor) == 9
+
+
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_forgotten_request_is_asked_anew(vendor: LoopbackVendor, status: int) -> None:
     """A vendor that forgets the id is asked again from the start, and the count comes out right."""

@@ -53,7 +53,9 @@ class Counting:
         return reads.poll_count(self._request_id)
 
     def _data(self, reply: Reply) -> float | None:
-        if reply.body.get("status") == "success" or "count" in reply.body:
+        # A partial answer may carry a count too: the one it has come to so far.
+        status = reply.body.get("status")
+        if status == "success" or (status is None and "count" in reply.body):
             self.result = whole_number(reply.body.get("count"))
             if self.result is None:
                 raise VendorError(f"{self._what}: the vendor's answer has no count")
