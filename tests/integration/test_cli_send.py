@@ -63,6 +63,26 @@ def test_rejected_lines_are_told_with_number_reason_and_record(cli: Cli) -> None
     assert all(each["errors"] for each in told(sent))
 
 
+@pytest.mark.parametrize("command", ["send", "check"])
+def test_integers_beyond_64_bits_are_refused_and_others_kept(
+    cli: Cli, redis_client: redis.Redis, command: str
+) -> None:
+    """No number becomes another: the field and the rule are told as a producer tells them."""
+    beyond = [2**64, -(2**63) - 1]
+    lines = [{**event(0), "evtData": {"n": value, "s": "9" * 30}} for value in beyond]
+    longest = json.dumps({**event(0), "evtData": {"n": "!"}}).replace('"!"', "9" * 300)
+    kept = {**event(1), "evtData": {"number": 1, "n": 2**64 - 1, "m": -(2**63), "s": "9" * 30}}
+    done = cli(command, stdin=json_lines([*lines, longest, kept]))
+    assert (done.returncode, json.loads(done.stdout)) == (2, {"accepted": 1, "rejected": 3})
+    rule = ["must be an integer of at most 64 bits"]
+    assert [each["errors"] for each in told(done)] == [{"evtData.n": rule}] * 3
+    assert told(done)[0]["record"]["evtData"]["n"] == 2**64
+    if command == "send":
+        (stored,) = redis_client.lrange(keys.pending("clevertap", "event"), 0, -1)
+        assert isinstance(stored, bytes)
+        assert json.loads(stored.partition(b"\n")[2])["evtData"] == kept["evtData"]
+
+
 def test_a_file_with_a_byte_order_mark_and_windows_ends_is_taken(cli: Cli, tmp_path: Path) -> None:
     """What editors on other systems put into a file costs no record."""
     file = tmp_path / "records.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from worker import batching
 from worker.buffer import new_id
-from worker.records import accepted_at_ms, body_of, canonical_id, day_of, pack, unpack
+from worker.records import accepted_at_ms, body_of, canonical_id, day_of, exact, pack, unpack
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -78,3 +79,18 @@ def test_what_a_batch_is_counted_by_is_cut_from_the_headers() -> None:
     assert batching.tallies(stored) == {b"20261121 A": 2, b"20261122 A b": 1}
     assert batching.ids(stored) == b"".join(map(bytes.fromhex, ids))
     assert batching.without(stored, [2, 4]) == [stored[0], stored[2]]
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**300])
+def test_integers_are_read_as_they_were_written(number: int) -> None:
+    """No integer becomes a float, wherever it stands; other values are what orjson says."""
+    text = json.dumps({"a": [number, {"b": number}], "f": 0.1234567890123456789, "s": "9" * 40})
+    read = exact(text.encode())
+    assert read == {"a": [number, {"b": number}], "f": 0.1234567890123456789, "s": "9" * 40}
+    assert type(read["a"][0]) is type(read["a"][1]["b"]) is int
+
+
+def test_a_deep_text_with_a_long_number_is_read() -> None:
+    """What only a schema can refuse is not an error of the reader."""
+    text = b"[" * 1000 + b"1" * 19 + b"]" * 1000
+    assert type(exact(text)) is list

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
+from worker.records import exact
+
 # As many records as one call of the producer takes, and no more bytes than hold Redis up briefly.
 CHUNK_LINES = 1000
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -93,7 +95,7 @@ def chunks(
 
 def _take(chunk: Chunk, number: int, text: bytes) -> None:
     try:
-        chunk.lines.append(Line(number, orjson.loads(text)))
+        chunk.lines.append(Line(number, exact(text)))
     except orjson.JSONDecodeError as error:
         errors = {"line": [f"is no JSON: {error.msg}, column {error.colno}"]}
         shown = text.decode("utf-8", "replace").rstrip("\r\n")
