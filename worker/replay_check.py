@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from .dead_letter_groups import text_of
-from .dead_letters import DeadLetter, Selection
+from .dead_letters import Selection
 from .settings import Destination
 from .verdicts import Outcome, Verdict
 
 Ask = Callable[[str, Sequence[bytes]], Sequence[Verdict]]
+
+
+class Asked(Protocol):
+    """What the vendor can be asked about: a record's kind, and its JSON."""
+
+    @property
+    def kind(self) -> str:
+        """As the destination's settings name it."""
+
+    @property
+    def body(self) -> bytes:
+        """What would be sent."""
+
+
+AskedT = TypeVar("AskedT", bound=Asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +70,29 @@ def opinion(selection: Selection, ask: Ask) -> Opinion:
     VendorError when the vendor does not answer.
     """
     passed, ids, refusals = 0, set[str](), Counter[tuple[int | None, str]]()
-    for batch in _batches(selection, selection.letters.destination):
-        verdicts = ask(batch[0].kind, [letter.body for letter in batch])
-        for letter, verdict in zip(batch, verdicts, strict=True):
-            if verdict.outcome is Outcome.DELIVERED:
-                passed += 1
-            else:
-                ids.add(letter.id)
-                refusals[verdict.code, text_of(verdict.error)] += 1
+    for letter, verdict in verdicts(selection, selection.letters.destination, ask):
+        if verdict.outcome is Outcome.DELIVERED:
+            passed += 1
+        else:
+            ids.add(letter.id)
+            refusals[verdict.code, text_of(verdict.error)] += 1
     return Opinion(passed, ids, refusals)
 
 
-def _batches(selection: Selection, destination: Destination) -> Iterator[list[DeadLetter]]:
+def verdicts(
+    records: Iterable[AskedT], destination: Destination, ask: Ask
+) -> Iterator[tuple[AskedT, Verdict]]:
+    """What the vendor says of each, in order; VendorError when it does not answer."""
+    for batch in _batches(records, destination):
+        answers = ask(batch[0].kind, [each.body for each in batch])
+        yield from zip(batch, answers, strict=True)
+
+
+def _batches(records: Iterable[AskedT], destination: Destination) -> Iterator[list[AskedT]]:
     """Requests as the worker would make them: so many records, and so many bytes."""
-    batch: list[DeadLetter] = []
+    batch: list[AskedT] = []
     size = 0
-    for letter in selection:
+    for letter in records:
         kind = destination.kinds[letter.kind]
         full = len(batch) >= kind.batch_records
         if batch and (

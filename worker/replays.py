@@ -54,6 +54,16 @@ class Kept:
     position: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A mended record that keeps the rules, as it would be sent; ``kind`` is what it died as."""
+
+    position: int
+    id: str
+    kind: str
+    body: bytes
+
+
 Tell = Callable[[Kept], object]
 
 
@@ -118,6 +128,15 @@ class Replays:
             replayed += self._put_back(self._instead(mended[at : at + CHUNK], tell))
         return replayed
 
+    def candidates(self, mended: Sequence[Mended], tell: Tell) -> list[Candidate]:
+        """What `replay_mended` would put back, and nothing moves; ``tell`` hears what it would."""
+        found: list[Candidate] = []
+        for at in range(0, len(mended), CHUNK):
+            for each, letter, prepared in self._valid(mended[at : at + CHUNK], tell):
+                body = letter.body if _untouched(each, letter) else prepared.body
+                found.append(Candidate(each.position, each.id, letter.kind, body))
+        return found
+
     def _as_they_are(self, letters: Iterable[DeadLetter], tell: Tell) -> Iterator[_Move]:
         for letter in letters:
             if not self.destination.kinds[letter.kind].ordered:
@@ -131,6 +150,17 @@ class Replays:
                 yield _Move(letter.kind, letter.entry, identity_hash(prepared.identity))
 
     def _instead(self, mended: Sequence[Mended], tell: Tell) -> Iterator[_Move]:
+        for each, letter, prepared in self._valid(mended, tell):
+            ordered = self.destination.kinds[letter.kind].ordered
+            belongs = identity_hash(prepared.identity) if ordered else b""
+            # An untouched record goes back to the byte: parsing and writing it again might not.
+            instead = b"" if _untouched(each, letter) else self._stored(letter, prepared)
+            yield _Move(letter.kind, letter.entry, belongs, instead)
+
+    def _valid(
+        self, mended: Sequence[Mended], tell: Tell
+    ) -> Iterator[tuple[Mended, DeadLetter, Prepared]]:
+        """Those that keep the rules, and what died of them."""
         found = self._find(mended)
         for each in mended:
             letter = found.get(each.id)
@@ -142,13 +172,8 @@ class Replays:
                 prepared = self._prepare(letter, each.record)
             except InvalidRecord as error:
                 tell(Kept(each.id, error.errors, each.position))
-                continue
-            ordered = self.destination.kinds[letter.kind].ordered
-            belongs = identity_hash(prepared.identity) if ordered else b""
-            # An untouched record goes back to the byte: parsing and writing it again might not.
-            untouched = orjson.dumps(each.record) == orjson.dumps(letter.record)
-            instead = b"" if untouched else self._stored(letter, prepared)
-            yield _Move(letter.kind, letter.entry, belongs, instead)
+            else:
+                yield each, letter, prepared
 
     def _prepare(self, letter: DeadLetter, record: Any) -> Prepared:
         prepared = self._schema.prepare(record, now_s=int(self._now()))
@@ -187,6 +212,10 @@ class Replays:
         base = keys.base(self.destination.name)
         replayed: int = script("replay").run(self.client, base, *arguments)
         return replayed
+
+
+def _untouched(each: Mended, letter: DeadLetter) -> bool:
+    return orjson.dumps(each.record) == orjson.dumps(letter.record)
 
 
 def mended(position: int, line: Any) -> tuple[str | None, Mended]:

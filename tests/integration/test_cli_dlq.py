@@ -281,6 +281,7 @@ def test_mended_lines_are_replayed(desk: Desk, tmp_path: Path) -> None:
     result = desk.run("dlq", "replay", "--from", str(file), "--yes")
     assert (result.exit_code, told(result)) == (2, {"replayed": 2})
     refused = {each["line"]: each for each in map(json.loads, result.stderr.splitlines())}
+    assert list(refused) == [2, 4, 5, 7]
     assert {line: list(each["errors"]) for line, each in refused.items()} == {
         2: ["evtName"],
         4: ["line"],
@@ -295,6 +296,31 @@ def test_mended_lines_are_replayed(desk: Desk, tmp_path: Path) -> None:
         letters[0]["record"],
         letters[2]["record"],
     ]
+    desk.adds_up()
+
+
+def test_mended_lines_are_checked_and_stay(desk: Desk, tmp_path: Path) -> None:
+    """--from with --check tells how many would pass, and each that would not; nothing moves."""
+    desk.kill(5)
+    letters = desk.lines("dlq", "list", "--json")
+    desk.vendor.prescribe("i1", always=RESTRICTED_EVENT)
+    letters[0]["record"]["evtName"] = "Bought"
+    letters[2]["record"]["evtName"] = ""
+    file = tmp_path / "mended.jsonl"
+    file.write_text("\n".join(["{", *map(json.dumps, letters)]))
+    result = desk.run("dlq", "replay", "--from", str(file), "--check")
+    expected = {"would_pass": 3, "would_be_refused": 3, "replayed": 0}
+    assert (result.exit_code, told(result)) == (2, expected)
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [each["line"] for each in lines] == [1, 3, 4]
+    assert lines[1]["id"] == letters[1]["id"]
+    assert lines[1]["errors"] == {"vendor": [f"code {RESTRICTED_EVENT}: No."]}
+    assert list(lines[2]["errors"]) == ["evtName"]
+    assert [each.identities for each in desk.vendor.requests] == [["i0", "i1", "i3", "i4"]]
+    assert desk.vendor.uploads == []
+    assert len(desk.lines("dlq", "list", "--json")) == 5
+    assert desk.run("dlq", "replay", "--from", str(file), "--check", "--yes").exit_code == 2
+    assert len(desk.lines("dlq", "list", "--json")) == 5
     desk.adds_up()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from worker.errors import InvalidRecord, SettingsError
@@ -90,8 +90,13 @@ class _Batch:
 
 
 def _rejection(line: Line, verdict: Verdict) -> Rejection:
+    return Rejection(line.number, refusal(verdict), line.record)
+
+
+def refusal(verdict: Verdict) -> Mapping[str, Sequence[str]]:
+    """What the vendor has against a record, told like a broken rule."""
     code = f"code {verdict.code}: " if verdict.code is not None else ""
-    return Rejection(line.number, {"vendor": [f"{code}{verdict.error}"]}, line.record)
+    return {"vendor": [f"{code}{verdict.error}"]}
 
 
 @contextmanager

@@ -54,7 +54,8 @@ def replay(
     Those that die meanwhile, or die again, are left alone. Exit code 2 when some could not be
     replayed: standard error has a line for each, and they stay dead letters.
 
-    With --check and neither --yes nor a terminal it only prints what the vendor says.
+    With --check and neither --yes nor a terminal it only prints what the vendor says; so it does
+    with --from and --check, where standard error has a line for each that would be refused.
     """
     del as_json
     if file is not None:
@@ -167,19 +168,26 @@ def _replay_from(
     yes: bool,
     check: bool,
 ) -> None:
-    """Replay the lines of a file, each under the id and at the destination that it names."""
+    """Replay or check a file's lines, each under the id and at the destination that it names."""
     from .json_lines import chunks
     from .mended_lines import MendedLines
 
-    if check or (where.kind, where.code, where.id) != (None, None, None):
-        raise Misuse("--from names its records itself: it goes with --destination and --yes alone")
-    _must_be_able_to_ask(yes)
-    if not yes:
-        click.confirm(f"Replay the records of {file.name}?", err=True, abort=True)
+    if (where.kind, where.code, where.id) != (None, None, None):
+        raise Misuse("--from names its records itself: --destination alone narrows it down")
+    if check and yes:
+        raise Misuse("--from with --check replays nothing: leave one of --check and --yes out")
+    if not check:
+        _must_be_able_to_ask(yes)
+        if not yes:
+            click.confirm(f"Replay the records of {file.name}?", err=True, abort=True)
     told = _Told()
     lines = MendedLines(destination, told, told.line)
-    replayed = sum(lines.replay(chunk) for chunk in chunks(file))
-    click.echo(json.dumps({"replayed": replayed}))
+    if check:
+        passed = sum(lines.check(chunk) for chunk in chunks(file))
+        said = {"would_pass": passed, "would_be_refused": told.number, "replayed": 0}
+        click.echo(json.dumps(said))
+    else:
+        click.echo(json.dumps({"replayed": sum(lines.replay(chunk) for chunk in chunks(file))}))
     if told.number:
         ctx.exit(REJECTED)
 

@@ -34,7 +34,9 @@ class LineNumbers:
             first = int(match[1])
             last = int(match[3]) if match[3] else None if match[2] else first
             if last is not None and last < first:
-                raise ValueError(f"{part.strip()!r} is no line number or range: it ends before it begins")
+                raise ValueError(
+                    f"{part.strip()!r} is no line number or range: it ends before it begins"
+                )
             found.append((first, last))
         return cls(tuple(found))
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 
 from worker.errors import InvalidRecord, UnknownDestination
+from worker.replay_check import verdicts
 from worker.replays import Kept, Mended, Replays, mended
 from worker.settings import Settings
+from worker.verdicts import Outcome
 
+from .checking import asking, refusal
 from .json_lines import Chunk
 from .redis_door import operator
 
 
 class MendedLines:
-    """Replays chunks of lines; ``tell`` hears of records that stay, ``refuse`` of unusable lines.
+    """Replays or checks chunks of lines of a file.
+
+    ``tell`` hears of records that stay, ``refuse`` of unusable lines; of both when a chunk is done,
+    in the order of its lines.
 
     A line names its destination; one that names none belongs to ``destination`` or the default
     one. With ``destination``, lines of others are refused.
@@ -29,12 +37,45 @@ class MendedLines:
         self._client = operator(self._settings)
         self._only = destination
         self._default = self._settings.destination(destination).name
-        self._tell = tell
-        self._refuse = refuse
+        self._tell_now = tell
+        self._refuse_now = refuse
+        self._untold: list[tuple[int, Callable[[], object]]] = []
         self._replays: dict[str, Replays] = {}
 
     def replay(self, chunk: Chunk) -> int:
         """Replay a chunk; returns how many records were put back."""
+        with self._telling():
+            return sum(
+                self._of(destination).replay_mended(read, self._tell)
+                for destination, read in self._read(chunk).items()
+            )
+
+    def check(self, chunk: Chunk) -> int:
+        """Ask the vendor about a chunk, and put nothing back; returns how many would pass.
+
+        VendorError when it does not answer.
+        """
+        with self._telling():
+            return sum(
+                self._check(destination, read) for destination, read in self._read(chunk).items()
+            )
+
+    def _check(self, name: str, read: list[Mended]) -> int:
+        destination, passed = self._settings.destination(name), 0
+        found = self._of(name).candidates(read, self._tell)
+        found.sort(key=lambda candidate: candidate.kind)  # a batch has one kind
+        if not found:
+            return 0
+        with asking(destination) as ask:
+            for each, verdict in verdicts(found, destination, ask):
+                if verdict.outcome is Outcome.DELIVERED:
+                    passed += 1
+                else:
+                    self._tell(Kept(each.id, refusal(verdict), each.position))
+        return passed
+
+    def _read(self, chunk: Chunk) -> Mapping[str, list[Mended]]:
+        """The chunk's usable lines, by the destination that they name."""
         for rejection in chunk.rejected:
             self._refuse(rejection.number, rejection.errors)
         by_destination: dict[str, list[Mended]] = {}
@@ -46,10 +87,23 @@ class MendedLines:
                 self._refuse(line.number, error.errors)
             else:
                 by_destination.setdefault(destination, []).append(read)
-        return sum(
-            self._of(destination).replay_mended(read, self._tell)
-            for destination, read in by_destination.items()
-        )
+        return by_destination
+
+    def _tell(self, kept: Kept) -> None:
+        self._untold.append((kept.position, partial(self._tell_now, kept)))
+
+    def _refuse(self, number: int, errors: Mapping[str, object]) -> None:
+        self._untold.append((number, partial(self._refuse_now, number, errors)))
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell at the end what was noted, by line; also when Redis or the vendor goes away."""
+        try:
+            yield
+        finally:
+            for _, now in sorted(self._untold, key=lambda noted: noted[0]):
+                now()
+            self._untold.clear()
 
     def _destination(self, named: str | None) -> str:
         name = named or self._default
