@@ -120,6 +120,16 @@ def test_a_row_holds_all_of_an_event() -> None:
     assert set(second.values()) == {""}
 
 
+@given(st.lists(st.lists(st.text("ab,\"\r\n'", max_size=6), min_size=2, max_size=2), max_size=4))
+def test_a_cell_may_hold_any_line_end(rows: list[list[str]]) -> None:
+    """A CR alone is quoted like every other line end: no row is torn."""
+    made = Csv(("a", "b"))
+    text = made.encode([dict(zip("ab", row, strict=True)) for row in rows]).decode()
+    assert list(csv.reader(io.StringIO(text, newline=""), strict=True)) == rows
+    assert text.count("\n") >= len(rows)
+    assert Csv(("a",)).encode([{"a": "x\ry"}]) == b'"x\ry"\n'
+
+
 def test_columns_may_be_chosen() -> None:
     """A path leads into the event, also by a key that holds a dot; what is not there is empty."""
     made = Csv(("event_props.n", "event_props.a.b", "profile.profileData.c", "nothing.here"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
@@ -140,10 +139,20 @@ def _cell(value: Any) -> Any:
     return _json(value).decode() if isinstance(value, Mapping | list | bool) else value
 
 
+class _CsvLines(list[str]):
+    """Takes rows from a csv.writer that ends them with CR LF, and ends them with LF.
+
+    The writer quotes a lone CR or LF in a cell only when it is part of its own line end.
+    """
+
+    def write(self, row: str) -> None:
+        self.append(row[:-2] + "\n")
+
+
 def _csv_rows(rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "replace")
+    lines = _CsvLines()
+    csv.writer(lines, lineterminator="\r\n").writerows(rows)
+    return "".join(lines).encode("utf-8", "replace")
 
 
 def _json(value: Any) -> bytes:
