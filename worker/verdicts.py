@@ -19,11 +19,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, read to its end; header names are lower case."""
+    """An answer, read to its end; header names are lower case.
+
+    ``too_large`` tells that there was more than anybody reads: ``content`` is then empty.
+    """
 
     status: int
     headers: Mapping[str, str]
     content: bytes = field(repr=False)
+    too_large: bool = False
 
 
 class Outcome(StrEnum):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -16,6 +17,7 @@ from worker.verdicts import Meaning
 MAX_ERROR_CHARS: Final = 300
 MAX_RETRY_AFTER_S: Final = 86_400.0  # a wish beyond a day is no wish, and not the vendor's
 
+_LONG: Final = re.compile(rb"[0-9]{19}")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 
@@ -34,6 +36,31 @@ def json_object(content: bytes) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             return None
     return value if isinstance(value, dict) else None
+
+
+def exact_object(content: bytes) -> dict[str, Any] | None:
+    """The same with integers of any length as they are; NaN and infinities are None.
+
+    orjson makes a float of what is beyond 64 bits, so a run of digits is looked for first.
+    """
+    try:
+        value = _exact(content) if _LONG.search(content) else orjson.loads(content)
+    except (ValueError, RecursionError):
+        try:
+            value = _exact(content)
+        except (ValueError, RecursionError):  # an integer of thousands of digits, or no JSON
+            return json_object(content)
+    return value if isinstance(value, dict) else None
+
+
+def _exact(content: bytes) -> Any:
+    text = content.decode("utf-8-sig", "replace")
+    return json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if isfinite(value) else None
 
 
 def meaning_of(status: int) -> Meaning:

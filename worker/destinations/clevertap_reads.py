@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import orjson
 
 from ..verdicts import Answer, Meaning, Request, Response
-from .answers import json_object, meaning_of, retry_after_s, told
+from .answers import exact_object, meaning_of, retry_after_s, told
 from .clevertap import CleverTap
 
 _EVENTS: Final = "/1/events.json"
@@ -32,6 +32,10 @@ _LOST: Final = re.compile(
 )
 _LOST_CODES: Final = ("CURSOR_INVALIDATED", "CURSOR_EXPIRED")
 _TELLING: Final = ("cursor", "records", "count", "req_id")
+_SMALLER: Final = (
+    "the page is larger than 64 MiB: use a smaller --batch-size; an export to a file also needs "
+    "--restart, for its cursor keeps the old size"
+)
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,8000}")
 
 
@@ -45,6 +49,7 @@ class Word(StrEnum):
     FAILED = "failed"  # 5xx, no answer, or an unreadable one: the same question, a few times
     REFUSED = "refused"  # asked wrongly, or not allowed
     DENIED = "denied"  # credentials, region or permission
+    TOO_LARGE = "too_large"  # and so it would be again
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,9 @@ def heard(answer: Response | Answer, now_s: float | None = None) -> Reply:
     """What an answer, or the lack of one, means. Total: whatever came, it raises nothing."""
     if isinstance(answer, Answer):
         return Reply(Word.FAILED, error=answer.error)
-    body = json_object(answer.content)
+    if answer.too_large and 200 <= answer.status <= 299:
+        return Reply(Word.TOO_LARGE, error=_SMALLER)
+    body = exact_object(answer.content)
     wait_s = retry_after_s(answer.headers, now_s) or 0.0
     if body is None:
         word = _of_status(answer.status)

@@ -84,7 +84,12 @@ class Transport:
                     Meaning.AMBIGUOUS if whole else Meaning.UNREACHABLE,
                     error=_text("no whole answer" if whole else "request not sent", error),
                 )
-        return Response(response.status_code, dict(response.headers), response.content)
+        return Response(
+            response.status_code,
+            dict(response.headers),
+            response.content,
+            too_large=_TOO_LARGE in response.extensions,
+        )
 
     def stop_by(self, seconds: float) -> None:
         """Let no request, present or future, go on longer than so many seconds from now."""
@@ -153,6 +158,7 @@ class _Deadlines:
         return min(self.progress.deadline, self._stop_at) - self._clock()
 
 
+_TOO_LARGE = "too_large"
 _SLICE_S = 1.0  # a wait is cut into slices, so that `stop_by` reaches requests under way
 
 
@@ -279,8 +285,11 @@ class _PoolTransport(httpx.BaseTransport):
             content = _read(answer)
         finally:
             answer.close()
+        told = {} if content is not None else {_TOO_LARGE: True}
         with contextlib.suppress(httpx.DecodingError):
-            return httpx.Response(answer.status, headers=answer.headers, content=content)
+            return httpx.Response(
+                answer.status, headers=answer.headers, content=content or b"", extensions=told
+            )
         # A compression that cannot be undone hides the words, not the status.
         kept = [each for each in answer.headers if each[0].lower() != b"content-encoding"]
         return httpx.Response(answer.status, headers=kept)
@@ -289,15 +298,15 @@ class _PoolTransport(httpx.BaseTransport):
         self._pool.close()
 
 
-def _read(answer: httpcore.Response) -> bytes:
-    """The whole body. What is too large counts as empty; so does what breaks off, but in a success:
+def _read(answer: httpcore.Response) -> bytes | None:
+    """The whole body, None when it is too large. What breaks off counts as empty, but in a success:
     there the body is the answer, and elsewhere the status has told enough."""
     chunks, size = [], 0
     try:
         for chunk in answer.iter_stream():
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
-                return b""
+                return None
             chunks.append(chunk)
     except FAILURES:
         if 200 <= answer.status <= 299:

@@ -63,5 +63,7 @@ def _raise_final(reply: Reply) -> None:
         raise CredentialsRefused(
             f"the vendor refuses the account: {reply.error}; check account id, passcode and region"
         )
+    if reply.word is Word.TOO_LARGE:
+        raise VendorError(reply.error)
     if reply.word in (Word.REFUSED, Word.LOST):
         raise VendorError(f"the vendor refused the question: {reply.error}")
