@@ -27,7 +27,7 @@ from support.reading import (
     paths,
     says,
 )
-from support.vendor import LoopbackVendor
+from support.vendor import Exchange, LoopbackVendor
 from worker.destinations.transport import Transport
 from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
 from worker.readback.export import export_events
@@ -161,6 +161,94 @@ def test_a_page_that_is_none_is_no_end(vendor: LoopbackVendor) -> None:
     vendor.script(says(OK))
     with pytest.raises(VendorError, match="no cursor"):
         list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
+
+
+@pytest.mark.parametrize("length", [2, 7, 64])
+def test_cursors_in_a_circle_end(vendor: LoopbackVendor, out: Path, length: int) -> None:
+    """A circle of any length is found; asked once more, the file grows no further."""
+    cursors = [f"c{at}" for at in range(3 + length)]
+    following = dict(zip(cursors, [*cursors[1:], cursors[3]], strict=True))
+
+    def play(exchange: Exchange) -> None:
+        exchange.body(exchange.head())
+        cursor = exchange.noted.path.partition("cursor=")[2]
+        body = page(1, following[cursor]) if cursor else OK | {"cursor": "c0"}
+        exchange.answer(200, body)
+
+    vendor.usual = play
+    with pytest.raises(VendorError, match="lead in a circle"):
+        export(vendor.base_url, out)
+    assert len(vendor.requests) < 10 + 5 * length
+    size = out.stat().st_size
+    with pytest.raises(VendorError, match="lead in a circle"):
+        export(vendor.base_url, out)
+    assert out.stat().st_size == size
+
+
+def test_numbers_beyond_64_bits_stay_what_they_are(vendor: LoopbackVendor, tmp_path: Path) -> None:
+    """Integers of any length come out digit by digit; NaN and infinity, which JSON has not, as
+    null."""
+    props = '{"a":123456789012345678901234567890,"b":-18446744073709551617,"c":[1e999,%s,%s]}'
+    for odd in ("NaN", "Infinity"), ("null", "null"):
+        body = '{"status":"success","records":[{"event_props":' + props % odd + "}]}"
+        vendor.script(says(OK | {"cursor": "a"}), says(body.encode()))
+        found = tmp_path / "out.jsonl"
+        export(vendor.base_url, found)
+        expected = (props % ("null", "null")).replace("1e999", "null")
+        assert found.read_bytes().decode() == '{"event_props":' + expected + "}\n"
+    vendor.script(says(OK | {"cursor": "a"}), says(b'{"status":"success","records":[{"n":NaN}]}'))
+    (event,) = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
+    assert event == {"n": None}
+
+
+def test_a_page_that_is_too_large_is_told(
+    vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be as large again, so it is asked for once, and the error says what to do."""
+    monkeypatch.setattr("worker.destinations.transport.MAX_ANSWER_BYTES", 1000)
+    vendor.script(says(OK | {"cursor": "a"}), says(b" " * 2000))
+    with pytest.raises(VendorError, match="larger than 64 MiB: use a smaller --batch-size"):
+        list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
+    assert len(vendor.requests) == 2
+
+
+def test_empty_pages_without_an_end_end(vendor: LoopbackVendor) -> None:
+    """Fresh cursors that never bring an event are not followed for ever."""
+
+    def play(exchange: Exchange) -> None:
+        exchange.body(exchange.head())
+        fresh = f"c{len(vendor.requests)}"
+        exchange.answer(200, OK | {"cursor": fresh, "records": None, "next_cursor": fresh})
+
+    vendor.usual = play
+    with pytest.raises(VendorError, match="1001 pages without events in a row"):
+        list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"cursor": 5},
+        {"cursor": "ä b"},
+        {"size": "1"},
+        {"size": -1},
+        {"records": None},
+        {"query": []},
+        {"trail": 3},
+        {"trail": {"mark": 1}},
+        {"more": 1},
+    ],
+)
+def test_a_damaged_checkpoint_is_told(sandbox: Running, out: Path, harm: dict[str, Any]) -> None:
+    """Whatever stands in it, it is a line that says what to do, and the file is left alone."""
+    fill(sandbox, 2000)
+    with pytest.raises(Stopped):
+        export(sandbox.url, out, stopping=lambda: True)
+    before = out.read_bytes()
+    out.with_name(out.name + ".checkpoint").write_bytes(orjson.dumps(checkpoint(out) | harm))
+    with pytest.raises(InvalidQuery, match="not a checkpoint of ours"):
+        export(sandbox.url, out)
+    assert out.read_bytes() == before
 
 
 def test_a_cursor_lost_before_any_event_begins_again(vendor: LoopbackVendor) -> None:

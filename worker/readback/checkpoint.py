@@ -5,34 +5,52 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..destinations.clevertap_reads import cursor_in
 from ..errors import InvalidQuery
+from .trail import Trail
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The first ``size`` bytes of the file hold ``records`` events: all those before ``cursor``.
 
-    ``cursor`` is None when nothing comes after them. ``query`` is what was asked for.
+    ``cursor`` is None when nothing comes after them. ``query`` is what was asked for, ``trail``
+    where the cursors have led.
     """
 
     query: Mapping[str, Any]
     cursor: str | None
     size: int = 0
     records: int = 0
+    trail: Trail = field(default_factory=Trail)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint | None:
         """The checkpoint in that file, None when there is no file; InvalidQuery for any other."""
         try:
-            found = cls(**json.loads(path.read_bytes()))
+            return cls._read(json.loads(path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidQuery(f"{path} is not a checkpoint of ours; remove it to begin") from error
+        except OSError as error:
+            raise InvalidQuery(f"cannot read {path}: {error.strerror}") from error
+
+    @classmethod
+    def _read(cls, told: dict[str, Any]) -> Checkpoint:
+        """What JSON tells; some error for what no checkpoint of ours holds."""
+        trail = Trail(**told.get("trail", {}))
+        found = cls(**{**told, "trail": trail})
+        cursor_in(told, "cursor")
+        numbers = (found.size, found.records, trail.steps, trail.span)
+        if any(type(each) is not int or each < 0 for each in numbers):
+            raise ValueError("a number is none")
+        if type(told["query"]) is not dict or type(trail.mark) is not str:
+            raise TypeError("a part is of another type")
         return found
 
     def save(self, path: Path) -> None:

@@ -8,7 +8,7 @@ clients of the API; the vendor's page names no number); then the export has to b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
@@ -17,9 +17,12 @@ from ..errors import CursorExpired, VendorError
 from ..settings import Destination, Settings
 from .queries import LARGEST_BATCH, ExportQuery, day_number
 from .reader import Reader, reading, refuse_unreadable
+from .trail import Trail
 
 #: So often an export begins again because its cursor was lost; more often, it would never end.
 RESTARTS: Final = 3
+#: So many pages in a row may be without events; the vendor names no such thing as an empty page.
+EMPTY_PAGES: Final = 1000
 
 
 class CursorLost(Exception):
@@ -28,10 +31,14 @@ class CursorLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some events, as the vendor wrote them, and the cursor of those after them, if any."""
+    """Some events, as the vendor wrote them, and the cursor of those after them, if any.
+
+    ``trail`` is where the cursors have led so far, for who goes on from the next one.
+    """
 
     records: Sequence[Mapping[str, Any]]
     next_cursor: str | None
+    trail: Trail = field(default_factory=Trail)
 
 
 def start(reader: Reader, query: ExportQuery) -> str:
@@ -46,25 +53,34 @@ def start(reader: Reader, query: ExportQuery) -> str:
     return cursor
 
 
-def pages(reader: Reader, cursor: str) -> Iterator[Page]:
+def pages(reader: Reader, cursor: str, trail: Trail | None = None) -> Iterator[Page]:
     """The pages from ``cursor`` to the end; CursorLost, or VendorError.
 
-    The next page is asked for when it is wanted, so one page is held at a time.
+    The next page is asked for when it is wanted, so one page is held at a time. ``trail`` is that
+    of the page that named ``cursor``.
     """
     following: str | None = cursor
+    trail = trail or Trail().after(cursor)
+    empty = 0
     while following is not None:
         page = _page(reader, following)
         if page.next_cursor == following:
             raise VendorError("the vendor names the same cursor again: the export would never end")
+        if page.next_cursor is not None:
+            trail = trail.after(page.next_cursor)
+        empty = 0 if page.records else empty + 1
+        if empty > EMPTY_PAGES:
+            raise VendorError(f"the vendor gave {empty} pages without events in a row, and no end")
         following = page.next_cursor
-        yield page
+        yield replace(page, trail=trail)
 
 
 def _page(reader: Reader, cursor: str) -> Page:
     reply = reader.ask(reader.reads.page(cursor))
     if reply.word is Word.LOST:
         raise CursorLost(reply.error)
-    records = reply.body.get("records", [])
+    records = reply.body.get("records")
+    records = [] if records is None else records
     if reply.body.get("status", "success") != "success":
         raise VendorError("the vendor's page is not a whole one")
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):

@@ -192,7 +192,8 @@ class _Export:
         self._cut(0)
 
     def _read(self, reader: Reader, cursor: str, stopping: Callable[[], bool]) -> None:
-        for page in pages(reader, cursor):
+        trail = self._at.trail if self._at.trail.mark else None
+        for page in pages(reader, cursor, trail):
             self._append(self._encoder.encode(page.records))
             self._save(
                 replace(
@@ -200,6 +201,7 @@ class _Export:
                     cursor=page.next_cursor,
                     size=self._file.tell(),
                     records=self._at.records + len(page.records),
+                    trail=page.trail,
                 )
             )
             self._on_page(self.progress)
