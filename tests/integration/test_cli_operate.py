@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 import redis
 
-from support.commands import CREDENTIALS, Cli, event, json_lines
+from support.commands import CREDENTIALS, INGEST, Cli, event, json_lines
+from support.environment import environment
 from support.polling import poll_until
 from support.ports import find_free_port, listens
 from worker import keys
@@ -81,6 +83,25 @@ def test_status_can_be_watched(loaded: Cli) -> None:
             assert "clevertap" in shown["destinations"]
         watching.process.send_signal(signal.SIGINT)
         assert watching.process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "status --json", "settings", "dlq summary", "check /dev/null"]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(cli: Cli, command: str, unbuffered: str) -> None:
+    """What standard output does not take ends with 1 and a line, not with a traceback."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [str(INGEST), *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment({**cli.env, "PYTHONUNBUFFERED": unbuffered}),
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"Error: cannot write: No space left on device\n"
 
 
 def test_pause_and_resume_are_seen_and_may_be_repeated(cli: Cli) -> None:

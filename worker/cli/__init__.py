@@ -6,6 +6,9 @@ module of this package; one that is not installed does not appear.
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +20,8 @@ import click
 from worker.errors import IngestError, UnknownDestination
 
 from .exits import Failure, Misuse
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,24 @@ class Menu(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
+            tell_full_output(error)
             tell_redis_error(error)
             raise
+
+
+def tell_full_output(error: Exception) -> None:
+    """Raise a Failure if there is no room for what was written, to standard output or a file.
+
+    Standard output is given up then: Python would try to write the rest once more when the process
+    ends, and complain of it.
+    """
+    if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise Failure(f"cannot write: {error.strerror}") from error
 
 
 def tell_redis_error(error: Exception) -> None:
