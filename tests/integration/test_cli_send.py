@@ -63,6 +63,16 @@ def test_rejected_lines_are_told_with_number_reason_and_record(cli: Cli) -> None
     assert all(each["errors"] for each in told(sent))
 
 
+def test_a_record_nested_too_deeply_is_rejected_like_others(cli: Cli) -> None:
+    """It is told by its line and its field, and the lines after it are taken."""
+    deep = json.dumps({**event(0), "evtData": "!"}).replace('"!"', "[" * 1000 + "]" * 1000)
+    sent = cli("send", stdin=json_lines([deep, event(1)]))
+    assert (sent.returncode, sent.stdout) == (2, '{"accepted": 1, "rejected": 1}\n')
+    (refused,) = told(sent)
+    assert (refused["line"], refused["record"]) == (1, None)
+    assert refused["errors"]
+
+
 @pytest.mark.parametrize("command", ["send", "check"])
 def test_integers_beyond_64_bits_are_refused_and_others_kept(
     cli: Cli, redis_client: redis.Redis, command: str

@@ -35,8 +35,11 @@ class Rejection:
     record: Any
 
     def __str__(self) -> str:
-        told = {"line": self.number, "errors": self.errors, "record": self.record}
-        return json.dumps(told, ensure_ascii=False)
+        told = {"line": self.number, "errors": self.errors}
+        try:
+            return json.dumps({**told, "record": self.record}, ensure_ascii=False)
+        except RecursionError:  # nested too deeply: it may be refused for just that
+            return json.dumps({**told, "record": None}, ensure_ascii=False)
 
 
 class Account:
