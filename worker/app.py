@@ -87,6 +87,7 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "worker_pool": "threads",
+        "worker_consumer": "worker.consumer:Consumer",
         "worker_concurrency": int(os.environ.get("INGEST_THREADS") or _threads(settings)),
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,

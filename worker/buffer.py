@@ -35,10 +35,6 @@ TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambig
 PATIENCE = 120
 PATIENCE_MS = 5000
 
-# Producers are refused above this share of Redis' maxmemory; what is left is for the broker's
-# messages, the dead letters and the copies that a claim makes.
-MEMORY_SHARE = 0.9
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -316,8 +312,12 @@ class Buffer:
 
     def tick(self) -> Tick:
         """Note that a drain ran; tells whether memory is full and whether a probe is due."""
-        full, probe = self._run("tick", MEMORY_SHARE, int(self.destination.probe_interval_s * 1000))
+        full, probe = self._run("tick", int(self.destination.probe_interval_s * 1000))
         return Tick(memory_full=full == b"1", probe_due=probe == b"1")
+
+    def memory_used(self) -> float:
+        """The share of Redis' memory in use; 0 when it has no limit, above 1 when over it."""
+        return int(self._run("memory")) / 1000
 
     def unticked_s(self) -> float:
         """Seconds since a drain ran anywhere; infinity when none ever did."""

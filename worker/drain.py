@@ -35,6 +35,14 @@ class Drain:
 
     def tick(self) -> int:
         """Recover, look, claim; returns the number of batches whose delivery was asked for."""
+        if self.look():
+            self.ask.probe(self.settings)
+        asked = self.fill()
+        self._history.sample()  # last: a picture less is no reason to deliver later
+        return asked
+
+    def look(self) -> bool:
+        """Recover, and note that somebody looks after it; returns whether a probe is due."""
         recovered = self.buffer.recover()
         if recovered.died:
             log.warning(
@@ -49,11 +57,7 @@ class Drain:
                 "Redis is nearly out of memory: producers are refused",
                 destination=self.settings.name,
             )
-        if found.probe_due:
-            self.ask.probe(self.settings)
-        asked = self.fill()
-        self._history.sample()  # last: a picture less is no reason to deliver later
-        return asked
+        return found.probe_due
 
     def fill(self) -> int:
         """Claim while something is ready and a lease is free; returns the number of claims.

@@ -13,7 +13,7 @@ from typing import Any
 from celery import signals
 
 from .app import app
-from .bootstrap import Runtime
+from .bootstrap import Line, Runtime
 from .buffer import Claim
 from .drain import Ask
 from .errors import Stopped, VendorError
@@ -24,7 +24,7 @@ from .readback.reader import reading
 from .readback.reconcile import Reconciler
 from .settings import Destination, Settings
 from .telemetry import get_logger
-from .watchdog import Watchdog
+from .watchdog import AWAY, Watchdog
 
 log = get_logger(__name__)
 
@@ -191,16 +191,23 @@ def _stand_in() -> None:
     What is ready is delivered here and now, without a message, one batch after another.
     """
     for name, line in runtime().lines.items():
-        patience_s = max(STAND_IN_AFTER_S, 3 * runtime().settings.drain_interval_s)
-        if runtime().stopping or line.buffer.unticked_s() < patience_s:
-            continue
-        log.warning("nobody has ticked for long: this worker drains by itself", destination=name)
-        end = time.monotonic() + STAND_IN_AFTER_S
         try:
-            line.drain.tick()
-            line.deliverer.run_ready(until=lambda: time.monotonic() >= end)  # noqa: B023
-        except Exception as error:  # noqa: BLE001 - one destination's trouble is not another's
+            _stand_in_for(line)
+        except AWAY as error:  # one destination's trouble is not another's
             log.warning("could not drain", destination=name, error=type(error).__name__)
+        except Exception:
+            log.exception("could not drain", destination=name)
+
+
+def _stand_in_for(line: Line) -> None:
+    patience_s = max(STAND_IN_AFTER_S, 3 * runtime().settings.drain_interval_s)
+    if runtime().stopping or line.buffer.unticked_s() < patience_s:
+        return
+    name = line.settings.name
+    log.warning("nobody has ticked for long: this worker drains by itself", destination=name)
+    end = time.monotonic() + STAND_IN_AFTER_S
+    line.drain.tick()
+    line.deliverer.run_ready(until=lambda: time.monotonic() >= end)
 
 
 watchdog = Watchdog(app, stand_in=_stand_in)

@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
+from kombu.exceptions import OperationalError
 
 from .beat import waiting
+from .clusters import UNSETTLED
+from .connections import TRANSIENT
 from .telemetry import get_logger
 
 log = get_logger(__name__)
@@ -29,6 +32,8 @@ EXIT_STUCK = 70  # EX_SOFTWARE of sysexits.h
 LOOK_EVERY_S = 2.5
 STUCK_AFTER_S = 20.0
 STAND_IN_EVERY_S = 5.0
+# Redis or the broker is away: that passes by itself. Whatever else is raised is a mistake.
+AWAY = (*TRANSIENT, *UNSETTLED, OperationalError)
 
 
 class Watchdog:
@@ -105,11 +110,16 @@ class Watchdog:
                 log.warning("the heartbeat file cannot be written", error=error.strerror)
 
     def _stand_in_for_beat(self) -> None:
+        failures = 0
         while not self._stopped.wait(STAND_IN_EVERY_S):
             try:
                 self._stand_in()
-            except Exception as error:  # noqa: BLE001 - Redis is away: the next round tries again
+                failures = 0
+            except AWAY as error:
                 log.debug("the watchdog cannot stand in", error=type(error).__name__)
+            except Exception:  # the next round tries again
+                failures += 1
+                log.exception("the watchdog failed to stand in", failures=failures)
 
     def look(self) -> None:
         """End the process if messages wait, this worker has room, and long nothing has happened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from support.polling import poll_until
 from support.processes import Process
 from support.proxy import Proxy
 from support.system import System
+from worker import BufferFull, Producer
 from worker.connections import operator_client
 
 RECOVERED_WITHIN_S = 30.0
@@ -157,3 +159,68 @@ def test_connections_that_went_silent_are_left(system: System, tmp_path: Path) -
         finally:
             pair.end()
     assert set(system.vendor.taken.values()) == {1}
+
+
+def fill(system: System) -> int:
+    """Send, with no worker to watch the memory, until producers are refused; returns how many."""
+    producer = Producer.from_env(system.variables)
+    records = (
+        {"type": "event", "identity": f"fill-{at}", "evtName": "Burned", "evtData": {}}
+        for at in count()
+    )
+    with pytest.raises(BufferFull) as full:
+        producer.send_many(records)
+    producer.close()
+    return len(full.value.accepted)
+
+
+@pytest.fixture
+def brimming(system: System) -> tuple[System, int]:
+    """A system whose Redis was filled while no worker ran, to the last byte; how many it took."""
+    with operator_client(system.redis.url) as client:
+        client.config_set("maxmemory", "8mb")
+        accepted = fill(system)
+        used = int(client.info("memory")["used_memory"])
+        assert used < 0.95 * 8 * 2**20, "the broker was left no room"
+        client.config_set("maxmemory", used - 2**18)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.set("more", 1)
+    return system, accepted
+
+
+def test_a_worker_starts_with_a_full_redis(brimming: tuple[System, int]) -> None:
+    """Redis was filled while no worker ran: one that starts makes room, then takes messages."""
+    system, accepted = brimming
+    worker, beat = system.start("worker"), system.start("beat")
+    worker.wait_for(" ready.", RECOVERED_WITHIN_S)
+    system.delivered(accepted, RECOVERED_WITHIN_S)
+    system.send(10, "later-")
+    system.delivered(accepted + 10)
+    assert set(system.vendor.taken.values()) == {1}
+    assert still_runs(worker, beat)
+
+
+def test_a_worker_outlasts_a_redis_that_returns_full(brimming: tuple[System, int]) -> None:
+    """The connection is lost, and found again with a Redis without room: the worker makes it."""
+    system, accepted = brimming
+    with operator_client(system.redis.url) as client:
+        limit = client.config_get("maxmemory")["maxmemory"]
+        client.config_set("maxmemory", "1gb")
+        system.pause()
+        worker, beat = system.worker(), system.start("beat")
+        client.config_set("maxmemory", limit)
+        client.client_kill_filter(_type="normal", skipme=True)
+        worker.wait_for("Redis is full")
+        system.resume()
+        system.delivered(accepted, RECOVERED_WITHIN_S)
+    assert still_runs(worker, beat)
+
+
+def test_a_worker_that_makes_room_ends_when_told(brimming: tuple[System, int]) -> None:
+    """SIGTERM ends a worker that has not come so far as to connect, while nothing can be sent."""
+    system, accepted = brimming
+    system.pause()
+    worker = system.start("worker")
+    worker.wait_for("Redis is full")
+    assert worker.stop(deadline_s=30.0) == 0
+    assert system.status().kinds["event"].buffered == accepted

@@ -219,6 +219,37 @@ def test_a_full_redis_refuses_the_producer_and_goes_on_draining(
     producer.event("Burned", identity="late")
 
 
+def test_producers_look_at_the_memory_when_no_worker_does(
+    server: EmbeddedRedis, producer: Producer, buffer: Buffer
+) -> None:
+    """Without ticks for long a nearly full Redis refuses; while they come, they have the word."""
+    with operator_client(server.url) as client:
+        send(producer, 1)
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.05))
+        with pytest.raises(BufferFull):
+            producer.event("Burned", identity="unwatched")
+        assert buffer.memory_used() > 0.9
+        assert buffer.tick().memory_full
+        client.config_set("maxmemory", "1gb")
+        with pytest.raises(BufferFull):
+            producer.event("Burned", identity="refused as the last tick said")
+        client.hincrby("ingest:{clevertap}:state", "ticked_at", -11_000)
+        send(producer, 1)
+        assert buffer.memory_used() < 0.1
+        client.config_set("maxmemory", 0)
+        assert buffer.memory_used() == 0
+
+
+def test_a_worker_may_change_partitions_when_redis_is_full(
+    server: EmbeddedRedis, buffer: Buffer
+) -> None:
+    """What a worker does first needs no memory: else it could not start, and make room."""
+    with operator_client(server.url) as client:
+        client.config_set("maxmemory", 1)
+        buffer.repartition()
+        assert client.lrange("ingest:{clevertap}:layout:profile", 0, -1) == [b"0:4"]
+
+
 def test_a_redis_that_loads_takes_nothing_and_is_waited_for(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer, processes: Processes
 ) -> None:

@@ -110,10 +110,16 @@ def test_a_key_without_valid_records_is_kept_too(every_redis: redis.Redis) -> No
     assert take(every_redis, Order([], once("k"), b"[2]")) == [b"[1]"]
 
 
+def watched(client: redis.Redis, memory_full: int) -> None:
+    """A tick has just looked at the memory, and this is what it found."""
+    client.hset(keys.state("main"), "ticked_at", client.time()[0] * 1000)
+    client.hset(keys.state("main"), "memory_full", memory_full)
+
+
 def test_the_memory_watch_refuses_but_repeats_are_answered(every_redis: redis.Redis) -> None:
     """With memory nearly full nothing is taken, and what a key was answered is still told."""
     take(every_redis, Order([call(EVENT, "a")], once("k"), b"[1]"))
-    every_redis.hset(keys.state("main"), "memory_full", "1")
+    watched(every_redis, memory_full=1)
     answers = take(
         every_redis,
         Order([call(EVENT, "b")]),
@@ -125,12 +131,14 @@ def test_the_memory_watch_refuses_but_repeats_are_answered(every_redis: redis.Re
 
 def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
     """Redis' own refusal comes before the first write, so no request is half taken."""
+    watched(every_redis, memory_full=0)
     every_redis.config_set("maxmemory", "1")
     with pytest.raises(redis.RedisError, match=r"OOM|memory"):
         take(every_redis, Order([call(PROFILE, "a"), call(EVENT, "a")], once("k"), b"[1]"))
     every_redis.config_set("maxmemory", "1gb")
     assert buffered(every_redis) == {EVENT: 0, PROFILE: 0}
-    assert every_redis.keys("ingest:{main}:*") == []
+    assert every_redis.keys("ingest:{main}:*") == [keys.state("main").encode()]
+    assert every_redis.hlen(keys.state("main")) == 2
 
 
 def test_thousands_of_records_go_in_with_one_call(every_redis: redis.Redis) -> None:

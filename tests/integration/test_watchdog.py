@@ -7,6 +7,7 @@ import threading
 import pytest
 import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from support.polling import poll_until
 from support.ports import find_free_port
@@ -114,3 +115,33 @@ def test_it_stands_in_whatever_the_last_time_brought(monkeypatch: pytest.MonkeyP
         assert all(called.acquire(timeout=10) for _ in range(3))
     finally:
         dog.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(redis.exceptions.ConnectionError(), 0), (OperationalError(), 0), (FileNotFoundError(), 3)],
+    ids=lambda value: type(value).__name__,
+)
+def test_it_tells_mistakes_from_a_redis_that_is_away(
+    error: Exception, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in that fails because Redis is away passes; what else it raises is told, counted."""
+    monkeypatch.setattr(module, "STAND_IN_EVERY_S", 0.01)
+    called, noted = threading.Semaphore(0), list[int]()
+
+    def stand_in() -> None:
+        called.release()
+        raise error
+
+    def note(_: str, *, failures: int) -> None:
+        noted.append(failures)
+
+    monkeypatch.setattr(module.log, "exception", note)
+    dog = Watchdog(Celery("watched", set_as_current=False), stand_in=stand_in)
+    dog.start()
+    try:
+        assert all(called.acquire(timeout=10) for _ in range(4))
+    finally:
+        dog.stop()
+    assert noted[:told] == list(range(1, told + 1))
+    assert bool(noted) == bool(told)

@@ -2,13 +2,13 @@
 -- KEYS[1]  the destination's base key
 -- ARGV     kind; partitions to begin with (ordered kinds); the most records that may be buffered;
 --          the identity hashes, 4 bytes each, big endian, or '' for an unordered kind; the records
--- Returns  the number of records buffered now, or -1 when the limit is reached, -2 when the
---          memory watch found Redis nearly full; out of memory raises Redis' own error.
+-- Returns  the number of records buffered now, or -1 when the limit is reached, -2 when
+--          Redis is nearly full; out of memory raises Redis' own error.
 -- Its first write needs memory, on purpose: with memory full nothing changes.
 local kind, limit, hashes = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local size = #ARGV - 4
-local state = redis.call('HMGET', base .. ':state', 'buffered', 'memory_full')
-if state[2] == '1' then return -2 end
+local state = redis.call('HMGET', base .. ':state', 'buffered', 'memory_full', 'ticked_at')
+if memory_is_full(state[2], state[3]) then return -2 end
 if (tonumber(state[1]) or 0) + size > limit then return -1 end
 
 if hashes == '' then

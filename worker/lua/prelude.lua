@@ -36,6 +36,25 @@ local function work_when_full()
   redis.call('DEL', base .. ':nothing')
 end
 
+-- The share of Redis' memory in use (0..1); 0 when it has no limit. It costs some 20 us.
+local function memory_used()
+  local info = redis.call('INFO', 'memory')
+  local most = tonumber(info:match('maxmemory:(%d+)')) or 0
+  return most > 0 and tonumber(info:match('used_memory:(%d+)')) / most or 0
+end
+
+-- Above this share producers are refused, before Redis refuses everybody, the broker on it
+-- included; what is left is for its messages, the dead letters and the copies that a claim makes.
+local FULL = 0.9
+
+-- Whether producers are to be refused, by the `memory_full` and `ticked_at` of the state. Ticks
+-- watch the memory; where none came for long no worker runs, and everybody looks for himself.
+local function memory_is_full(flag, ticked_at)
+  local UNWATCHED_MS = 10000
+  if ticked_at and now_ms() - ticked_at < UNWATCHED_MS then return flag == '1' end
+  return memory_used() > FULL
+end
+
 local function count(field, by)
   if by ~= 0 then redis.call('HINCRBY', base .. ':counters', field, by) end
 end

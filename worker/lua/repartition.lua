@@ -7,5 +7,6 @@ local known = layouts(ARGV[1])
 local newest = known[#known]
 if newest and newest[2] == tonumber(ARGV[2]) then return 0 end
 local first = newest and newest[1] + newest[2] or 0
+work_when_full() -- a worker must be able to start
 redis.call('RPUSH', base .. ':layout:' .. ARGV[1], string.format('%d:%s', first, ARGV[2]))
 return newest and 1 or 0

@@ -7,7 +7,7 @@
 --          partitions to begin with, the identity hashes or '' as for `accept`, the number of
 --          records, the records
 -- Returns  for each request: 1 when its records are buffered now; -1 when the buffer's limit has no
---          room for them, -2 when the memory watch found Redis nearly full; the kept answer when
+--          room for them, -2 when Redis is nearly full; the kept answer when
 --          the key was used before, or -3 when that was with another fingerprint
 -- A call that is repeated with its token changes nothing and returns what the first one did: so a
 -- lost answer may be asked for again. What a key was answered is kept in the same step that takes
@@ -19,8 +19,8 @@ local done = redis.call('GET', call_key)
 if done then return cjson.decode(done) end
 
 local limit = tonumber(ARGV[4])
-local state = redis.call('HMGET', base .. ':state', 'buffered', 'memory_full')
-local buffered, memory_full = tonumber(state[1]) or 0, state[2] == '1'
+local state = redis.call('HMGET', base .. ':state', 'buffered', 'memory_full', 'ticked_at')
+local buffered, memory_full = tonumber(state[1]) or 0, memory_is_full(state[2], state[3])
 local results, pending, accepted, answers = {}, {}, {}, {}
 local added = 0
 
