@@ -332,3 +332,20 @@ def test_order_of_results_makes_no_difference(order: list[int], doomed: set[int]
     answer = read(7, batch(*[refused(n) if n in doomed else taken(n) for n in order]))
     expected = [dead(NO_ID) if n in doomed else TAKEN for n in range(1, 8)]
     assert outcomes(answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        ('["first", "second"]', "first; second"),
+        ('{"errors": {"event_type": ["missing"]}}', "event_type: missing"),
+        ('{"error": "[\\"deep\\"]"}', "deep"),
+        ('{"message": "no", "email": "a@b.example"}', "no"),
+        ('{"email": "a@b.example"}', "refused without a word"),
+        ('["broken', '["broken'),
+        (["[1]", "plain"], "[1]; plain"),
+    ],
+)
+def test_errors_that_are_json_in_a_text_are_told(errors: Any, text: str) -> None:
+    """JSON inside a string is unpacked; of an object only what is an error by name is told."""
+    assert outcomes(read(1, {"success": False, "errors": errors}))[0][3] == text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from math import isfinite
 from typing import Any, Final
 
@@ -89,6 +91,25 @@ def told(text: Any) -> str:
     before_record = text[: 4 * MAX_ERROR_CHARS].partition("{")[0]
     line: str = _UNPRINTABLE.sub(" ", before_record).strip()
     return line if len(line) <= MAX_ERROR_CHARS else line[: MAX_ERROR_CHARS - 3] + "..."
+
+
+def words(error: Any) -> str:
+    """An error in one line, whether it comes as text, as a list of texts, as an object with one
+    under ``message``, ``error``, ``description`` or ``reason``, or as JSON of these in a text."""
+    if isinstance(error, str) and error.lstrip()[:1] in ("[", "{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return _words(json.loads(error)) or told(error)
+    return _words(error)
+
+
+def _words(error: Any) -> str:
+    if isinstance(error, dict):
+        named = (error.get(key) for key in ("message", "error", "description", "reason"))
+        return next((text for each in named if (text := told(each))), "")
+    if isinstance(error, list):
+        texts = (told(each) or (_words(each) if isinstance(each, dict) else "") for each in error)
+        return told("; ".join(text for text in islice(texts, 10) if text))
+    return told(error)
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:

@@ -8,6 +8,7 @@ delivered. All calls are queues: a record that is delivered was queued by the ve
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ _DENIALS: Final = re.compile(
     r"could not authenticate|invalid project id|access key not (?:provided|found)|invalid secret",
     re.IGNORECASE,
 )
+_ERROR_KEYS: Final = ("errors", "error", "message", "description", "_global")
 _TEXTS: Final = 5  # told of one refusal; the rest says no more
 _DEPTH: Final = 4
 _UNCONFIRMED: Final = Verdict(Outcome.RETRY, "unconfirmed", None, "the answer does not tell")
@@ -58,7 +60,8 @@ class Bloomreach:
         self._project = f"/track/v2/projects/{quote(token, safe='')}"
         authorization = _authorization(api_key_id, api_secret)
         self._headers = SecretHeaders(
-            {"Authorization": authorization, "Content-Type": "application/json"}
+            {"Authorization": authorization, "Content-Type": "application/json"},
+            secrets=(api_key_id, api_secret, authorization.partition(" ")[2]),
         )
 
     def __repr__(self) -> str:
@@ -102,18 +105,22 @@ class Bloomreach:
         is a date is counted from, when the answer has no date of its own.
         """
         del kind
-        body = json_object(response.content)
-        meaning = meaning_of(response.status)
-        error, _ = refusal(body or {})
-        if meaning is Meaning.ANSWERED and body is None:
-            return Answer(Meaning.GARBLED, (), response.status, "success, but no JSON object")
-        is_refused = meaning is Meaning.REFUSED or _is_refused(body or {})
-        if is_refused and _DENIALS.search(error):
-            meaning = Meaning.DENIED
-        if body is None or meaning is not Meaning.ANSWERED:
-            wait_s = retry_after_s(response.headers, now_s)
-            return Answer(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
-        return _read_one(response, body) if size == 1 else _read_batch(size, response, body)
+        return self._headers.hidden_in(_read(size, response, now_s))
+
+
+def _read(size: int, response: Response, now_s: float | None) -> Answer:
+    body = json_object(response.content)
+    meaning = meaning_of(response.status)
+    error, _ = refusal(body or {})
+    if meaning is Meaning.ANSWERED and body is None:
+        return Answer(Meaning.GARBLED, (), response.status, "success, but no JSON object")
+    is_refused = meaning is Meaning.REFUSED or _is_refused(body or {})
+    if is_refused and _DENIALS.search(error):
+        meaning = Meaning.DENIED
+    if body is None or meaning is not Meaning.ANSWERED:
+        wait_s = retry_after_s(response.headers, now_s)
+        return Answer(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
+    return _read_one(response, body) if size == 1 else _read_batch(size, response, body)
 
 
 def refusal(told_of: Mapping[str, Any]) -> tuple[str, int | None]:
@@ -122,7 +129,7 @@ def refusal(told_of: Mapping[str, Any]) -> tuple[str, int | None]:
     ``errors`` as text, list, object of lists by field, or code and description; ``error``;
     ``message``. Both are empty when there is none of these.
     """
-    for key in ("errors", "error", "message"):
+    for key in _ERROR_KEYS[:3]:
         if texts := _texts(told_of.get(key), _DEPTH):
             return told("; ".join(texts)[: 4 * MAX_ERROR_CHARS]), _code(told_of[key])
     return "", None
@@ -131,7 +138,7 @@ def refusal(told_of: Mapping[str, Any]) -> tuple[str, int | None]:
 def _texts(value: Any, depth: int) -> list[str]:
     """The texts in ``value``, each with the field it is about, the first few of them."""
     if isinstance(value, str):
-        return [text] if (text := told(value)) else []
+        return _texts_in(value, depth)
     if depth == 0 or not value:
         return []
     if isinstance(value, list):
@@ -145,6 +152,21 @@ def _texts(value: Any, depth: int) -> list[str]:
         prefix = "" if field in {"_global", "code"} else f"{told(field)}: "
         found += [prefix + text for text in _texts(inner, depth - 1)]
     return found[:_TEXTS]
+
+
+def _texts_in(text: str, depth: int) -> list[str]:
+    """The texts in JSON that came as a text; of an object only what is an error by name, for the
+    rest may be a record. What is no JSON is the text itself."""
+    if depth and text.lstrip()[:1] in ("[", "{"):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            value = [value[key] for key in _ERROR_KEYS if key in value][:1]
+        if found := _texts(value, depth - 1):
+            return found
+    return [line] if (line := told(text)) else []
 
 
 def _code(value: Any) -> int | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from worker.destinations.answers import json_object, meaning_of, retry_after_s, told
+from worker.destinations.answers import json_object, meaning_of, retry_after_s, told, words
 from worker.destinations.headers import SecretHeaders, credential
 from worker.errors import SettingsError
 from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
@@ -57,7 +57,8 @@ class CleverTap:
                 "X-CleverTap-Account-Id": credential("CleverTap's account id", account_id),
                 "X-CleverTap-Passcode": credential("CleverTap's passcode", passcode),
                 "Content-Type": "application/json; charset=utf-8",
-            }
+            },
+            secrets=(passcode,),
         )
 
     def __repr__(self) -> str:
@@ -89,15 +90,19 @@ class CleverTap:
         is a date is counted from, when the answer has no date of its own.
         """
         del kind
-        body = json_object(response.content)
-        meaning = meaning_of(response.status)
-        if meaning is not Meaning.ANSWERED:
-            return _whole(meaning, response, body, now_s)
-        if body is None:
-            return Answer(Meaning.GARBLED, (), response.status, "success, but no JSON object")
-        if (code := _whole_request_code(body)) is not None:
-            return _whole(meaning_of(code), response, body, now_s)
-        return _read_success(size, response.status, body)
+        return self._headers.hidden_in(_read(size, response, now_s))
+
+
+def _read(size: int, response: Response, now_s: float | None) -> Answer:
+    body = json_object(response.content)
+    meaning = meaning_of(response.status)
+    if meaning is not Meaning.ANSWERED:
+        return _whole(meaning, response, body, now_s)
+    if body is None:
+        return Answer(Meaning.GARBLED, (), response.status, "success, but no JSON object")
+    if (code := _whole_request_code(body)) is not None:
+        return _whole(meaning_of(code), response, body, now_s)
+    return _read_success(size, response.status, body)
 
 
 def base_url(region: str) -> str:
@@ -112,7 +117,7 @@ def base_url(region: str) -> str:
 def _whole(
     meaning: Meaning, response: Response, body: dict[str, Any] | None, now_s: float | None
 ) -> Answer:
-    error = told(body.get("error")) if body else ""
+    error = words(body.get("error")) if body else ""
     wait_s = retry_after_s(response.headers, now_s)
     return Answer(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
 

@@ -7,9 +7,8 @@ may be asked again; what `heard` tells is whether that is of use.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -18,7 +17,7 @@ from urllib.parse import urlencode
 import orjson
 
 from ..verdicts import Answer, Meaning, Request, Response
-from .answers import exact_object, meaning_of, retry_after_s, told
+from .answers import exact_object, meaning_of, retry_after_s, words
 from .clevertap import CleverTap
 
 _EVENTS: Final = "/1/events.json"
@@ -131,7 +130,7 @@ def _word(status: int, body: Mapping[str, Any]) -> Word:
     failed = body.get("status") == "fail"
     code = whole_number(body.get("code"))
     if status < 500 and (failed or status >= 400):
-        text = _text(body.get("error"))
+        text = words(body.get("error"))
         if code == _IN_PROGRESS or "still in progress" in text.lower():
             return Word.BUSY
         if body.get("code") in _LOST_CODES or _LOST.search(text):
@@ -165,17 +164,5 @@ def _of_status(status: int) -> Word:
 def _error(status: int, body: Mapping[str, Any]) -> str:
     code = body.get("code")
     named = f", code {code}" if isinstance(code, int | str) and str(code) != str(status) else ""
-    text = _text(body.get("error")) or _text(body.get("message")) or "no reason given"
+    text = words(body.get("error")) or words(body.get("message")) or "no reason given"
     return f"{text} (HTTP {status}{named[:40]})"
-
-
-def _text(error: Any) -> str:
-    """An error in one line, whether it comes as text, as a list, or as a list inside a text."""
-    if isinstance(error, str) and error.lstrip().startswith("["):
-        try:
-            error = json.loads(error)
-        except (ValueError, RecursionError):
-            return told(error)
-    if isinstance(error, Sequence) and not isinstance(error, str | bytes):
-        return told("; ".join(told(each) for each in error[:10]))
-    return told(error)

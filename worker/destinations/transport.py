@@ -22,6 +22,7 @@ import httpx
 
 from ..errors import SettingsError
 from ..verdicts import Answer, Meaning, Request, Response
+from .headers import hidden
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # 5000 exported events a page, or 1000 echoed records
 #: Everything httpcore may raise; a test holds this to its list.
@@ -80,9 +81,10 @@ class Transport:
                 response = self._client.send(outgoing, follow_redirects=False)
             except FAILURES as error:
                 whole = progress.whole
+                text = _text("no whole answer" if whole else "request not sent", error)
                 return Answer(
                     Meaning.AMBIGUOUS if whole else Meaning.UNREACHABLE,
-                    error=_text("no whole answer" if whole else "request not sent", error),
+                    error=hidden(request.headers, text),
                 )
         return Response(
             response.status_code,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final, Protocol
 
 from ..destinations import clevertap
 from ..destinations.clevertap_reads import ClevertapReads, Reply, Word, heard
+from ..destinations.headers import hidden
 from ..destinations.transport import Transport
 from ..errors import InvalidQuery, SettingsError
 from ..settings import Destination
@@ -51,7 +53,8 @@ class Reader:
 
     def once(self, request: Request) -> Reply:
         """Ask once."""
-        return heard(self._sender.send(request), time.time())
+        reply = heard(self._sender.send(request), time.time())
+        return replace(reply, error=hidden(request.headers, reply.error)) if reply.error else reply
 
     def ask(self, request: Request) -> Reply:
         """Ask until the answer is data, or that a cursor is lost; VendorError for the rest."""

@@ -1,0 +1,97 @@
+"""Our own credentials, quoted by a vendor in what it says, reach nobody."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from support.reading import DAY, NAME, account, breaks_off, says
+from support.vendor import LoopbackVendor
+from worker.destinations.bloomreach import Bloomreach
+from worker.destinations.clevertap import CleverTap
+from worker.destinations.transport import Transport
+from worker.errors import CredentialsRefused
+from worker.readback.counts import count
+from worker.setting_values import Secret
+from worker.verdicts import DELIVERED, Answer, Response
+
+PASSCODE, KEY, API_SECRET = "ABC-DEF-GHIJ", "k3y-of-the-project", "s3cret-of-the-project"
+BASIC = b64encode(f"{KEY}:{API_SECRET}".encode()).decode()
+CLEVERTAP = CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", PASSCODE)
+BLOOMREACH = Bloomreach("https://api.exponea.com", "project", KEY, API_SECRET)
+
+
+def response(body: Any, status: int = 200) -> Response:
+    """An answer with this JSON."""
+    return Response(status, {}, json.dumps(body).encode())
+
+
+def test_a_refusal_of_the_whole_request_quotes_no_passcode() -> None:
+    """The words stay, the passcode does not, in whatever case it comes back."""
+    for quoted in (PASSCODE, PASSCODE.lower()):
+        told = response({"status": "fail", "error": f"Invalid Credentials {quoted}!"}, 401)
+        assert CLEVERTAP.read("event", 3, told).error == "Invalid Credentials ***!"
+        assert CLEVERTAP.read_probe(told).error == "Invalid Credentials ***!"
+
+
+def test_a_records_refusal_quotes_none_either() -> None:
+    """The verdicts of single records are treated alike; those without a text stay as they are."""
+    entry = {"status": "fail", "code": 513, "error": f"{PASSCODE}. Skipped record number : 2"}
+    told = response({"status": "partial", "processed": 1, "unprocessed": [entry]})
+    first, second = CLEVERTAP.read("event", 2, told).verdicts
+    assert first is DELIVERED
+    assert second.error == "***."
+
+
+@pytest.mark.parametrize("quoted", [KEY, API_SECRET, BASIC])
+def test_bloomreach_quotes_none(quoted: str) -> None:
+    """The key, the secret, and both as they stand in the header."""
+    told = response({"success": False, "errors": [f"no: {quoted}"]}, 400)
+    assert BLOOMREACH.read("event", 1, told).error == "no: ***"
+    result = {"success": False, "errors": [f"no: {quoted}"], "command_id": "1"}
+    (verdict,) = BLOOMREACH.read("event", 1, response({"results": [result]})).verdicts
+    assert verdict.error == "no: ***"
+
+
+def test_public_access_quotes_no_token() -> None:
+    """Without a secret the key is the credential."""
+    public = Bloomreach("https://api.exponea.com", "project", KEY)
+    told = response({"errors": f"access key not found: {KEY}"}, 401)
+    assert public.read("event", 1, told).error == "access key not found: ***"
+
+
+def test_a_secret_cut_off_is_hidden_as_well() -> None:
+    """A long text is cut, and what is left of a secret at its end goes too."""
+    for filler in range(270, 305):
+        told = response({"error": "x" * filler + PASSCODE + "y" * 50}, 401)
+        error = CLEVERTAP.read("event", 1, told).error
+        assert PASSCODE[:4] not in error
+        assert error.endswith(("***...", "y...", "x...", "xABC...", "xAB...", "xA...", "***"))
+
+
+def test_reading_back_quotes_none(vendor: LoopbackVendor) -> None:
+    """What `ingest export`, `count` and `reconcile` tell is treated alike."""
+    vendor.usual = says({"status": "fail", "error": f"Invalid Credentials {PASSCODE}"}, 401)
+    to = account(vendor.base_url, passcode=Secret(PASSCODE))
+    with pytest.raises(CredentialsRefused, match=r"Invalid Credentials \*\*\* \(HTTP 401\)"):
+        count(NAME, DAY, DAY, destination=to)
+
+
+def test_an_answer_that_is_no_http_quotes_none(vendor: LoopbackVendor) -> None:
+    """The transport's own texts quote what came instead of an answer."""
+
+    def play(exchange: Any) -> None:
+        exchange.body(exchange.head())
+        exchange.send(f"HTTP/1.1 200 OK\r\n{PASSCODE}\r\n\r\n".encode())
+        exchange.hang_up()
+
+    vendor.script(play, breaks_off)
+    transport = Transport(vendor.base_url, timeout_s=5)
+    for _ in range(2):
+        answer = transport.send(CLEVERTAP.probe())
+        assert isinstance(answer, Answer)
+        assert PASSCODE not in answer.error
+    transport.close()
