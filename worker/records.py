@@ -9,7 +9,6 @@ deliveries by. Nothing after the line feed is ever parsed on the way to the vend
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,8 +19,10 @@ from zoneinfo import ZoneInfo
 import orjson
 
 ID_LENGTH = 32
-# The least number beyond 64 bits has 19 digits. Few texts have so many in a row.
-_LONG_NUMBER = re.compile(rb"\d{19}")
+# The least number beyond 64 bits has 19 digits; few texts have so many in a row. Looked for like
+# this they cost a tenth of the parsing, with a regular expression as much as it.
+_LONG_NUMBER = b"0" * 19
+_ALL_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 EVENT, PROFILE, TOKEN = "event", "profile", "token"
 
 
@@ -62,7 +63,7 @@ def exact(text: bytes) -> Any:
     another number; as the integers they are, the schemas refuse them.
     """
     value = orjson.loads(text)
-    if _LONG_NUMBER.search(text) is None:
+    if _LONG_NUMBER not in text.translate(_ALL_ZEROS):
         return value
     try:
         return json.loads(text)

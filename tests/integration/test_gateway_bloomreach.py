@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from typing import Any
 
@@ -65,6 +66,21 @@ def test_a_refused_record_is_told_and_not_enqueued(
     assert told["errors"]
     assert all(isinstance(each, str) for each in told["errors"])
     assert door.buffered("event", "bloomreach") + door.buffered("profile", "bloomreach") == []
+
+
+def test_an_integer_beyond_64_bits_is_refused_and_echoed_as_it_was(door: Door) -> None:
+    """In a record it breaks a rule; as a command's id it comes back to the digit."""
+    beyond = 12345678901234567890123
+    bad = command("customers", {**CUSTOMER, "properties": {"n": beyond}}, "a")
+    good = command("customers", CUSTOMER, beyond)
+
+    async def talk(door: Door) -> Answer:
+        return await door.track("batch", json.dumps({"commands": [bad, good]}).encode())
+
+    refused, taken = json.loads(door.run(talk).body)["results"]
+    assert refused["errors"] == ["properties.n: must be an integer of at most 64 bits"]
+    assert (taken["success"], taken["command_id"]) == (True, beyond)
+    assert len(door.buffered("profile", "bloomreach")) == 1
 
 
 def test_a_batch_is_answered_in_order_with_command_ids(door: Door) -> None:

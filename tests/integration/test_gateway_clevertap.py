@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import time
 from typing import Any
 
@@ -75,6 +76,21 @@ def test_a_refused_record_is_named_by_position_and_code(
         assert each["record"] == records[position - 1]
     taken = len(door.buffered("event")) + len(door.buffered("profile"))
     assert taken == told["processed"]
+
+
+def test_an_integer_beyond_64_bits_is_refused_and_comes_back_as_it_was(door: Door) -> None:
+    """It is not made a float of: the record is named, and its neighbour is taken."""
+    sent = event(evtData={"n": 12345678901234567890123})
+
+    async def talk(door: Door) -> Answer:
+        return await door.upload_bytes(json.dumps({"d": [sent, event()]}).encode())
+
+    told = json.loads(door.run(talk).body)
+    assert (told["status"], told["processed"]) == ("partial", 1)
+    (refused,) = told["unprocessed"]
+    assert refused["error"].startswith("evtData.n: must be an integer of at most 64 bits")
+    assert refused["record"] == sent
+    assert [each["evtData"] for each in door.buffered("event")] == [{}]
 
 
 def test_a_rule_without_a_vendors_code_is_answered_with_one(door: Door) -> None:

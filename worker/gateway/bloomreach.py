@@ -19,6 +19,7 @@ from worker.records import EVENT, PROFILE
 from worker.settings import Destination, Settings
 
 from . import credentials
+from .bodies import written
 from .exchange import Door, Headers, Reply, Request
 from .reception import Reception, Visit, named
 from .refusals import Refused
@@ -196,7 +197,7 @@ def _results(
     results = [_result(each, now, errors.get(at)) for at, each in enumerate(commands)]
     # `success` beside the results stays true whatever became of the commands, as the vendor's does.
     told = {"results": results, "start_time": now, "end_time": now, "success": True}
-    return Reply(200, orjson.dumps(told), headers)
+    return Reply(200, written(told), headers)
 
 
 def _result(command: Mapping[str, Any], now: float, errors: list[str] | None) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from starlette.types import Receive
+
+from worker.records import exact
 
 from .refusals import Refused
 from .settings import GatewaySettings
@@ -20,6 +23,14 @@ _SMALL_BYTES = 128 * 1024
 
 class HungUp(Exception):
     """The client went away before its request was whole; nobody is there to be answered."""
+
+
+def written(told: Any) -> bytes:
+    """The JSON of an answer that echoes what a client sent."""
+    try:
+        return orjson.dumps(told)
+    except TypeError:  # an integer beyond 64 bits
+        return json.dumps(told, separators=(",", ":")).encode()
 
 
 class BodyReader:
@@ -50,8 +61,11 @@ class BodyReader:
         return await asyncio.to_thread(self._unfold, body)
 
     def parse(self, body: bytes) -> Any:
-        """The JSON value in a body; ValueError when it is none, or is nested too deeply."""
-        value = orjson.loads(body)
+        """The JSON value in a body; ValueError when it is none, or is nested too deeply.
+
+        Its integers may be beyond 64 bits: the schemas refuse those, and `written` echoes them.
+        """
+        value = exact(body)
         if _is_deeper(value, self._max_depth):
             raise ValueError(f"nested deeper than {self._max_depth} levels")
         return value

@@ -13,6 +13,7 @@ from worker.records import TOKEN
 from worker.settings import Destination, Settings
 
 from . import credentials
+from .bodies import written
 from .credentials import Shown
 from .exchange import Door, Headers, Reply, Request, parameter
 from .reception import Reception, Visit, named
@@ -146,4 +147,4 @@ def _reply(records: Sequence[Any], verdicts: Sequence[Verdict], headers: Headers
     ]
     status = "partial" if processed else "fail"
     told = {"status": status, "processed": processed, "unprocessed": unprocessed}
-    return Reply(200, orjson.dumps(told), headers, _TYPE)
+    return Reply(200, written(told), headers, _TYPE)
