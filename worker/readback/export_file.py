@@ -72,10 +72,12 @@ def export_to_file(
     InvalidQuery when the file belongs to another export, or is being written. After a VendorError,
     or a kill, the same call goes on; a file without a checkpoint is written anew.
     """
+    _refuse_irregular(target.path)
     asked = _asked(reader, query, target)
+    reader.say = say
     with _held(target.data) as file:
         found = None if restart else Checkpoint.load(target.checkpoint)
-        _refuse_other(target, found, asked)
+        found = _ours(target, found, asked)
         export = _Export(
             file,
             target=target,
@@ -85,7 +87,12 @@ def export_to_file(
             on_page=on_page,
         )
         export.take_up(found)
-        export.run(reader, query, stopping)
+        try:
+            export.run(reader, query, stopping)
+        except VendorError:
+            if not export.progress.size:  # nothing to go on from
+                target.checkpoint.unlink(missing_ok=True)
+            raise
         return export.finish()
 
 
@@ -97,9 +104,20 @@ def _asked(reader: Reader, query: ExportQuery, target: Target) -> dict[str, Any]
     return {**query.body, **parameters, **account, **form}
 
 
-def _refuse_other(target: Target, found: Checkpoint | None, asked: Mapping[str, Any]) -> None:
+def _refuse_irregular(path: Path) -> None:
+    """A folder, a device or a pipe cannot be cut, nor gone on with."""
+    if path.is_dir():
+        raise InvalidQuery(f"cannot write {path}: it is a folder")
+    if path.exists() and not path.is_file():
+        raise InvalidQuery(f"{path} is no regular file: use standard output, without --out")
+
+
+def _ours(target: Target, found: Checkpoint | None, asked: Mapping[str, Any]) -> Checkpoint | None:
+    """The checkpoint if it is this export's; another one that holds nothing is no loss."""
     if found is None or found.query == asked:
-        return
+        return found
+    if not found.size:
+        return None
     theirs = found.query
     raise InvalidQuery(
         f"{target.checkpoint} belongs to another export ({theirs.get('event_name')}, "
