@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 
 from support.environment import environment
 from support.reading import DAY, NAME, account, environment_of, fill, paths, says
-from support.vendor import LoopbackVendor
+from support.vendor import Exchange, LoopbackVendor
 from worker.errors import CredentialsRefused, InvalidQuery, VendorError
 from worker.readback.counts import ASKED_ANEW, POLLS, count, count_all, count_one
 from worker.readback.queries import CountQuery, Filter
@@ -131,6 +134,26 @@ def test_refused_credentials_end_many_counts_at_once(vendor: LoopbackVendor) -> 
     with reading(account(vendor.base_url)) as reader, pytest.raises(CredentialsRefused):
         count_all(reader, [QUERY] * 100)
     assert len(vendor.requests) <= 2 * CONCURRENCY
+
+
+def test_an_interrupt_does_not_wait_for_a_silent_vendor(vendor: LoopbackVendor) -> None:
+    """Ctrl-C among many counts ends those under way at once, not at their timeout."""
+    interrupted = threading.Event()
+
+    def play(exchange: Exchange) -> None:
+        exchange.head()
+        if len(vendor.requests) == CONCURRENCY and not interrupted.is_set():
+            interrupted.set()
+            os.kill(os.getpid(), signal.SIGINT)
+        exchange.silence()
+
+    vendor.usual = play
+    with (
+        reading(account(vendor.base_url, request_timeout_s=3600.0)) as reader,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        count_all(reader, [QUERY] * 10)
+    assert len(vendor.requests) == CONCURRENCY
 
 
 def test_many_counts_share_the_wait(sandbox: Running) -> None:

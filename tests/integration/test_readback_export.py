@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import random
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 
 import orjson
 import pytest
+from rich.console import Console
+from rich.progress import Progress as BarProgress
 
 from support.environment import environment
 from support.reading import (
@@ -28,6 +31,7 @@ from support.reading import (
     says,
 )
 from support.vendor import Exchange, LoopbackVendor
+from worker.cli.export_bar import Bar
 from worker.destinations.transport import Transport
 from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
 from worker.readback.export import export_events
@@ -391,6 +395,51 @@ def test_two_exports_do_not_write_one_file(sandbox: Running, out: Path) -> None:
             export(sandbox.url, out)
 
 
+@pytest.mark.parametrize("made", ["fifo", "device", "folder"])
+def test_what_is_no_regular_file_is_refused(
+    vendor: LoopbackVendor, tmp_path: Path, made: str
+) -> None:
+    """A pipe, a device or a folder is told before anything is asked, and nothing is left there."""
+    out = tmp_path / "out"
+    if made == "fifo":
+        os.mkfifo(out)
+    elif made == "folder":
+        out.mkdir()
+    else:
+        out.symlink_to("/dev/null")
+    for form in ("jsonl", "parquet"):
+        with (
+            reading(account(vendor.base_url)) as reader,
+            pytest.raises(InvalidQuery, match=r"regular file|folder"),
+        ):
+            export_to_file(reader, query(), Target(out, form))
+    assert files(tmp_path) == ["out"]
+    assert not vendor.requests
+
+
+def test_a_failed_first_page_blocks_no_other_export(vendor: LoopbackVendor, out: Path) -> None:
+    """Nothing came, so nothing is left; and a checkpoint of no events stands in nobody's way."""
+    refused = says({"status": "fail", "error": "Not so", "code": 400}, 400)
+    vendor.script(says(OK | {"cursor": "a"}), refused)
+    with pytest.raises(VendorError, match="Not so"):
+        export(vendor.base_url, out)
+    assert files(out.parent) == []
+    empty = {"query": {"event_name": "Other"}, "cursor": "b", "size": 0, "records": 0}
+    out.with_name(out.name + ".checkpoint").write_bytes(orjson.dumps(empty))
+    vendor.script(says(OK | {"cursor": "a"}), says(page(0)))
+    assert export(vendor.base_url, out).records == 1
+
+
+def test_long_waits_are_told(vendor: LoopbackVendor, out: Path) -> None:
+    """A person is told why nothing happens."""
+    vendor.script(says(OK | {"cursor": "a"}), says(BUSY, 200, {"Retry-After": "60"}))
+    vendor.script(says(page(0)))
+    said: list[str] = []
+    export(vendor.base_url, out, say=said.append)
+    assert said[0].startswith("Request still in progress")
+    assert said[0].endswith("asking again in 60 s")
+
+
 def test_parquet_goes_on_too(sandbox: Running, tmp_path: Path) -> None:
     """Parquet is made at the end, of lines that were collected with a checkpoint."""
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -494,6 +543,24 @@ def test_a_terminal_gets_a_bar(sandbox: Running, out: Path) -> None:
         assert process.wait(30) == 0
     assert b"3000/3000" in shown
     assert f"{out.name}: 3000 events".encode() in shown.replace(b"\r\n", b"")
+
+
+def test_a_silent_count_does_not_hold_up_the_bar(vendor: LoopbackVendor, out: Path) -> None:
+    """The count that the bar asks for is given up soon, after one failure; one that is smaller
+    than what came is no total."""
+    with reading(account(vendor.base_url)) as reader:
+        shown = io.StringIO()
+        with BarProgress(console=Console(file=shown)) as progress:
+            bar = Bar(progress, reader, query())
+            vendor.script(says(b"", 503), says(OK | {"count": 5}))
+            bar.on_page(Progress(1, 10))
+            bar.on_page(Progress(2, 20))
+            assert len(vendor.requests) == 1
+            second = Bar(progress, reader, query())
+            second.on_page(Progress(3, 30))
+            assert progress.tasks[1].total == 5
+            second.on_page(Progress(6, 60))
+            assert progress.tasks[1].total is None
 
 
 def _read(terminal: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +20,7 @@ from rich.progress import (
 from worker.errors import VendorError
 from worker.readback.counts import Counting
 from worker.readback.queries import CountQuery
+from worker.readback.reader import reading
 
 from .terminal import standard_error
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from worker.readback.export_file import Progress as Exported
     from worker.readback.queries import ExportQuery
     from worker.readback.reader import Reader
+
+#: Seconds an export may stand still for the bar's question.
+_COUNT_WITHIN_S = 2.0
 
 
 class Quiet:
@@ -41,13 +46,15 @@ class Quiet:
 
 class Bar(Quiet):
     """For terminals. An export does not tell how much is to come; the vendor's count does, once it
-    has counted, which is asked for between pages: one question more in each ``count_poll_s``."""
+    has counted, which is asked for between pages: one question more in each ``count_poll_s``.
+    The first failure is the last: the export is not to wait for its bar."""
 
     def __init__(self, progress: Progress, reader: Reader, query: ExportQuery) -> None:
         self._progress = progress
         self._clock = reader.clock
+        self._total: int | None = None
         self._counting: Counting | None = Counting(
-            reader, CountQuery(query.event, query.first, query.last)
+            reader, CountQuery(query.event, query.first, query.last), failures=1
         )
         self._due = self._clock()
         self._task = progress.add_task(query.event, total=None)
@@ -59,6 +66,10 @@ class Bar(Quiet):
         self._progress.update(self._task, completed=exported.records)
         if self._counting is not None and self._clock() >= self._due:
             self._count(self._counting)
+        if self._total is not None and exported.records > self._total:
+            self._total = None  # `update` takes a None for no change
+            for task in self._progress.tasks:
+                task.total = None if task.id == self._task else task.total
 
     def _count(self, counting: Counting) -> None:
         try:
@@ -69,7 +80,8 @@ class Bar(Quiet):
             self._due = self._clock() + wait_s
             return
         self._counting = None
-        self._progress.update(self._task, total=counting.result)
+        self._total = counting.result
+        self._progress.update(self._task, total=self._total)
 
 
 @contextmanager
@@ -79,13 +91,20 @@ def export_bar(reader: Reader, query: ExportQuery) -> Iterator[Quiet]:
     if not console.is_terminal:
         yield Quiet()
         return
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("events"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
-        yield Bar(progress, reader, query)
+    hasty = replace(
+        reader.destination,
+        request_timeout_s=min(_COUNT_WITHIN_S, reader.destination.request_timeout_s),
+    )
+    with (
+        reading(hasty) as asking,
+        Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("events"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        ) as progress,
+    ):
+        yield Bar(progress, asking, query)

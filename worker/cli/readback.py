@@ -108,6 +108,7 @@ def _to_standard_output(reader: Reader, query: ExportQuery, target: Target) -> N
     from worker.readback.formats import encoder_of
 
     encoder = encoder_of(target.format, target.paths)
+    reader.say = _say
     with output() as stream:
         stream.write(encoder.header)
         for page in pages_from_start(reader, query):
@@ -180,6 +181,7 @@ def count(
         query = CountQuery(event, day_number(first), day_number(last), filters)
         account = Settings.from_env().destination(destination)
         with reading(account) as reader:
+            reader.say = _say
             number = count_one(reader, query)
     told = {"destination": account.name, "event": event, "from": query.first, "to": query.last}
     emit(json.dumps({**told, "count": number}) if as_json else str(number))

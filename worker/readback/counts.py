@@ -12,6 +12,7 @@ from ..destinations.clevertap_reads import Reply, Word, whole_number
 from ..errors import CredentialsRefused, VendorError
 from ..settings import Destination, Settings
 from ..verdicts import Request
+from .patience import FAILURES
 from .queries import CountQuery, Filter, day_number
 from .reader import CONCURRENCY, Reader, reading
 
@@ -24,10 +25,10 @@ ASKED_ANEW: Final = 3
 class Counting:
     """One count under way. It never waits itself: `step` tells how long to wait."""
 
-    def __init__(self, reader: Reader, query: CountQuery) -> None:
+    def __init__(self, reader: Reader, query: CountQuery, *, failures: int = FAILURES) -> None:
         self.result: int | None = None
         self._reader, self._query = reader, query
-        self._patience = reader.patience()
+        self._patience = reader.patience(failures)
         self._request_id: int | None = None
         self._polls = self._anew = 0
 
@@ -87,7 +88,7 @@ def count_one(reader: Reader, query: CountQuery) -> int:
     """The vendor's count; VendorError when it gives none."""
     counting = Counting(reader, query)
     while (wait_s := counting.step()) is not None:
-        reader.sleep(wait_s)
+        reader.wait(wait_s, "not counted yet")
     assert counting.result is not None  # noqa: S101 - `step` ends with a result, or raises
     return counting.result
 
@@ -133,9 +134,14 @@ class _Round:
 
     def run(self) -> list[int | VendorError]:
         with ThreadPoolExecutor(CONCURRENCY) as pool:
-            while self._waiting or self._running:
-                self._send(pool)
-                self._take()
+            try:
+                while self._waiting or self._running:
+                    self._send(pool)
+                    self._take()
+            except BaseException:  # the pool waits for what is under way: it is to end now
+                self._reader.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return [self._results[at] for at in range(len(self._countings))]
 
     def _send(self, pool: ThreadPoolExecutor) -> None:

@@ -27,10 +27,12 @@ class Patience:
         base_s: float,
         cap_s: float = LONGEST_WAIT_S,
         *,
+        failures: int = FAILURES,
         random: Callable[[], float] = random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base_s, self._cap_s = base_s, min(cap_s, LONGEST_WAIT_S)
+        self._most_failures = failures
         self._random, self._clock = random, clock
         self.calm()
 
@@ -46,7 +48,7 @@ class Patience:
         self._since = now if self._since is None else self._since
         self._tries += 1
         self._failures += reply.word is Word.FAILED
-        if self._failures >= FAILURES:
+        if self._failures >= self._most_failures:
             raise VendorError(f"the vendor failed {self._failures} times: {reply.error}")
         if now - self._since >= BUSY_WITHIN_S:
             raise VendorError(f"the vendor was busy for {BUSY_WITHIN_S:g} s: {reply.error}")

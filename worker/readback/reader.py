@@ -15,10 +15,12 @@ from ..destinations.transport import Transport
 from ..errors import InvalidQuery, SettingsError
 from ..settings import Destination
 from ..verdicts import Answer, Request, Response
-from .patience import Patience
+from .patience import FAILURES, Patience
 
 #: Reads under way for an account at a time: the vendor's page "API Request Limit".
 CONCURRENCY: Final = 3
+#: A wait that is as long is told.
+TOLD_WAIT_S: Final = 5.0
 
 
 class Sender(Protocol):
@@ -27,9 +29,13 @@ class Sender(Protocol):
     def send(self, request: Request) -> Response | Answer:
         """The vendor's response, or what its absence means."""
 
+    def stop_by(self, seconds: float) -> None:
+        """Let no request go on longer than so many seconds from now."""
+
 
 class Reader:
-    """The read-back side of one account; may be shared between threads. ``sleep`` takes seconds."""
+    """The read-back side of one account; may be shared between threads. ``sleep`` takes seconds;
+    ``say`` is told of long waits."""
 
     def __init__(
         self,
@@ -44,12 +50,25 @@ class Reader:
         self.reads = reads
         self.sleep = sleep
         self.clock = clock
+        self.say: Callable[[str], object] = lambda _: None
         self._sender = sender
 
-    def patience(self) -> Patience:
+    def patience(self, failures: int = FAILURES) -> Patience:
         """Patience for one line of questions, with the destination's back-off."""
         settings = self.destination
-        return Patience(settings.backoff_base_s, settings.backoff_cap_s, clock=self.clock)
+        return Patience(
+            settings.backoff_base_s, settings.backoff_cap_s, failures=failures, clock=self.clock
+        )
+
+    def wait(self, seconds: float, why: str) -> None:
+        """Wait, and say so when a person would wonder."""
+        if seconds >= TOLD_WAIT_S:
+            self.say(f"{why}; asking again in {seconds:.0f} s")
+        self.sleep(seconds)
+
+    def stop(self) -> None:
+        """End every question under way, and ask no more."""
+        self._sender.stop_by(0.0)
 
     def once(self, request: Request) -> Reply:
         """Ask once."""
@@ -63,7 +82,7 @@ class Reader:
             reply = self.once(request)
             if reply.word in (Word.DATA, Word.LOST):
                 return reply
-            self.sleep(patience.wait_s(reply))
+            self.wait(patience.wait_s(reply), reply.error)
 
 
 def refuse_unreadable(destination: Destination) -> None:
