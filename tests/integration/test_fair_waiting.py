@@ -17,6 +17,7 @@ def test_a_busy_identity_holds_nobody_else_for_long(pipeline_of: PipelineFactory
     assert slow.size == 100
     pipeline.accept_profiles(identities(20, "other"))
     others = poll_until(lambda: pipeline.buffer.claim(begun=True), 5, "the others are claimed")
+    assert others is not None
     assert 0 < others.size <= 20
     assert b"hot" not in b"".join(others.records)
 

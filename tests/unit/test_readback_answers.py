@@ -80,8 +80,8 @@ def test_a_refusal_is_told_in_the_vendors_words() -> None:
     """A JSON array inside a string is unpacked; status and code stand beside the words."""
     error = reply(fail('["Invalid event : Uninstalled","Second"]', 4002)).error
     assert error == "Invalid event : Uninstalled; Second (HTTP 200, code 4002)"
-    for error in ({"message": "Not so"}, '{"error": "Not so"}', [{"reason": "Not so"}]):
-        assert reply(fail(error, 400), 400).error == "Not so (HTTP 400)"
+    for told in ({"message": "Not so"}, '{"error": "Not so"}', [{"reason": "Not so"}]):
+        assert reply(fail(told, 400), 400).error == "Not so (HTTP 400)"
     assert reply(fail(None, 400), 400).error == "no reason given (HTTP 400)"
     assert reply(fail('["broken', 400), 400).error == '["broken (HTTP 400)'
 
