@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import sys
 import warnings
@@ -40,9 +39,12 @@ def charged(client: redis.Redis) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 @pytest.fixture
-def django_client(example: Any) -> Any:
-    """Django's test client for the example; Django can be set up once in a process."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "django_shop.settings")
+def django_client(example: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Django's test client for the example; Django can be set up once in a process.
+
+    Its variable must not outlive the test: Celery would set Django up in every worker after it.
+    """
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "django_shop.settings")
     importlib.import_module("django").setup()
     client: Any = importlib.import_module("django.test").Client
     return client()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from worker.errors import SettingsError
-from worker.verdicts import Answer, Verdict
+from worker.verdicts import DELIVERED, Answer, Verdict
 
 #: What is shorter is found in too many words; no vendor gives out such a credential.
 _SHORTEST: Final = 6
@@ -43,7 +43,8 @@ class SecretHeaders(dict[str, str]):
 
     def hidden_in(self, answer: Answer) -> Answer:
         """The answer with the vendor's texts so treated; the same one where it has none."""
-        if not answer.error and not any(each.error for each in answer.verdicts):
+        taken = answer.verdicts.count(DELIVERED)  # the usual answer costs no look at each record
+        if not answer.error and taken == len(answer.verdicts):
             return answer
         verdicts = answer.verdicts and [self._hidden_in(each) for each in answer.verdicts]
         return replace(answer, verdicts=verdicts, error=self.hidden(answer.error))
