@@ -14,13 +14,9 @@ if (tonumber(state[1]) or 0) + size > limit then return -1 end
 if hashes == '' then
   push(pending_key(kind, 0), ARGV, 5, #ARGV)
 else
-  local known = layouts(kind)
-  if #known == 0 then
-    redis.call('RPUSH', base .. ':layout:' .. kind, '0:' .. ARGV[2])
-    known = {{0, tonumber(ARGV[2])}}
-  end
+  local layout = begun_layout(kind, ARGV[2])
   for position = 1, size do
-    local partition = partition_of(known[#known], hashes, position)
+    local partition = partition_of(layout, hashes, position)
     redis.call('RPUSH', pending_key(kind, partition), ARGV[position + 4])
   end
 end

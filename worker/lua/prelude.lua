@@ -172,6 +172,16 @@ local function places_to_wait(kind)
   return found
 end
 
+-- The layout that new records of an ordered kind go by; the first ones begin it.
+local function begun_layout(kind, partitions)
+  local known = layouts(kind)
+  if #known == 0 then
+    redis.call('RPUSH', base .. ':layout:' .. kind, '0:' .. partitions)
+    return {0, tonumber(partitions)}
+  end
+  return known[#known]
+end
+
 -- The partition where an ordered record is to wait: by its identity's hash, in the newest layout.
 local function partition_of(layout, hashes, position)
   return layout[1] + struct.unpack('>I4', hashes, position * 4 - 3) % layout[2]

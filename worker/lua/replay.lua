@@ -5,14 +5,8 @@
 --          instead or '' for the record as it is
 -- Returns  the number put back; an entry that is no longer there counts for nothing.
 local kind, hashes = ARGV[1], ARGV[3]
-local dead, replayed, known = base .. ':dead:' .. kind, 0, nil
-if hashes ~= '' then
-  known = layouts(kind)
-  if #known == 0 then
-    redis.call('RPUSH', base .. ':layout:' .. kind, '0:' .. ARGV[2])
-    known = {{0, tonumber(ARGV[2])}}
-  end
-end
+local dead, replayed = base .. ':dead:' .. kind, 0
+local layout = hashes ~= '' and begun_layout(kind, ARGV[2])
 for at = 4, #ARGV, 2 do
   local entry = redis.call('XRANGE', dead, ARGV[at], ARGV[at])[1]
   if entry then
@@ -21,7 +15,7 @@ for at = 4, #ARGV, 2 do
       if record == '' and entry[2][field] == 'record' then record = entry[2][field + 1] end
     end
     redis.call('XDEL', dead, ARGV[at])
-    local partition = known and partition_of(known[#known], hashes, (at - 2) / 2) or 0
+    local partition = layout and partition_of(layout, hashes, (at - 2) / 2) or 0
     redis.call('RPUSH', pending_key(kind, partition), record)
     replayed = replayed + 1
   end

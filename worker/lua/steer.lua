@@ -7,14 +7,15 @@ local state = base .. ':state'
 local status = redis.call('HGET', state, 'status') or 'running'
 if not (',' .. ARGV[3] .. ','):find(',' .. status .. ',', 1, true) then return 0 end
 work_when_full()
-redis.call('HSET', state, 'status', ARGV[1], 'reason', ARGV[2], 'since', now_ms())
+local now = now_ms()
+redis.call('HSET', state, 'status', ARGV[1], 'reason', ARGV[2], 'since', now)
 if ARGV[1] == 'running' then
   redis.call('HDEL', state, 'failures', 'open_at', 'recent_total', 'recent_dead', 'max_bytes')
   redis.call('DEL', base .. ':recent')
   -- A person's word counts for more than what a vendor once asked for.
   if status == 'paused' then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. ':retries', now_ms(), '+inf')) do
-      redis.call('ZADD', base .. ':retries', now_ms(), id)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. ':retries', now, '+inf')) do
+      redis.call('ZADD', base .. ':retries', now, id)
     end
   end
 end
