@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -26,12 +26,12 @@ _ALL_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 EVENT, PROFILE, TOKEN = "event", "profile", "token"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A record that passed its schema, serialised once.
 
     ``identity`` is what order is kept by (``b"identity:42"``), ``ts`` the record's own time in
     epoch seconds, ``name`` the event's name (empty for other kinds), ``body`` the JSON to send.
+    One is made for each record, and a frozen dataclass takes three times as long to make.
     """
 
     kind: str

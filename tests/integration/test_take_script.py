@@ -112,8 +112,11 @@ def test_a_key_without_valid_records_is_kept_too(every_redis: redis.Redis) -> No
 
 def watched(client: redis.Redis, memory_full: int) -> None:
     """A tick has just looked at the memory, and this is what it found."""
-    client.hset(keys.state("main"), "ticked_at", client.time()[0] * 1000)
-    client.hset(keys.state("main"), "memory_full", memory_full)
+    seen_until = client.time()[0] * 1000 + 10_000
+    client.hset(
+        keys.state("main"),
+        mapping={"memory_full": memory_full, "memory_seen_until": seen_until},
+    )
 
 
 def test_the_memory_watch_refuses_but_repeats_are_answered(every_redis: redis.Redis) -> None:

@@ -47,12 +47,20 @@ end
 -- included; what is left is for its messages, the dead letters and the copies that a claim makes.
 local FULL = 0.9
 
--- Whether producers are to be refused, by the `memory_full` and `ticked_at` of the state. Ticks
--- watch the memory; where none came for long no worker runs, and everybody looks for himself.
-local function memory_is_full(flag, ticked_at)
-  local UNWATCHED_MS = 10000
-  if ticked_at and now_ms() - ticked_at < UNWATCHED_MS then return flag == '1' end
-  return memory_used() > FULL
+-- Note what was seen of the memory ('1' when it is full, else '0'), and for how long that holds.
+local function note_memory(full, now, holds_ms)
+  redis.call('HSET', base .. ':state', 'memory_full', full, 'memory_seen_until', now + holds_ms)
+end
+
+-- Whether producers are to be refused, by the `memory_full` and `memory_seen_until` of the state.
+-- Ticks watch the memory; where none came for long no worker runs, and producers look themselves,
+-- ten times a second at most. That there is room may be noted at once: the note needs some of it.
+local function memory_is_full(flag, seen_until)
+  local now, HOLDS_MS = now_ms(), 100
+  if seen_until and now < tonumber(seen_until) then return flag == '1' end
+  if memory_used() > FULL then return true end
+  note_memory('0', now, HOLDS_MS)
+  return false
 end
 
 local function count(field, by)

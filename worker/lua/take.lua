@@ -19,7 +19,7 @@ local done = redis.call('GET', call_key)
 if done then return cjson.decode(done) end
 
 local limit = tonumber(ARGV[4])
-local state = redis.call('HMGET', base .. ':state', 'buffered', 'memory_full', 'ticked_at')
+local state = redis.call('HMGET', base .. ':state', 'buffered', 'memory_full', 'memory_seen_until')
 local buffered, memory_full = tonumber(state[1]) or 0, memory_is_full(state[2], state[3])
 local results, pending, accepted, answers = {}, {}, {}, {}
 local added = 0

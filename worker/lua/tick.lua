@@ -5,7 +5,8 @@
 work_when_full()
 local now, key = now_ms(), base .. ':state'
 local full = memory_used() > FULL and '1' or '0'
-redis.call('HSET', key, 'ticked_at', now, 'memory_full', full)
+note_memory(full, now, 10000)
+redis.call('HSET', key, 'ticked_at', now)
 redis.call('HINCRBY', key, 'ticks', 1)
 
 local known = redis.call('HMGET', key, 'status', 'since', 'probed_at')

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 _EPOCH_DAY: Final = date(1970, 1, 1)
+_DATELESS: Final = frozenset((str, int, float, bool))  # most values: known without a call
 _DEPTH: Final = 4  # an array of objects has two levels; there is room for nested ones
 
 
@@ -26,7 +27,10 @@ def _dated(value: Any, form: Callable[[int], Any], depth: int) -> Any:
         seconds = epoch_s(value)
         return value if seconds is None else form(seconds)
     if isinstance(value, dict) and depth < _DEPTH:
-        return {key: _dated(inner, form, depth + 1) for key, inner in value.items()}
+        return {
+            key: inner if type(inner) in _DATELESS else _dated(inner, form, depth + 1)
+            for key, inner in value.items()
+        }
     if isinstance(value, list) and depth < _DEPTH:
         return [_dated(inner, form, depth + 1) for inner in value]
     return value
