@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .connections import check_address
-from .embedded import running_url
+from .connections.clients import check_address
+from .embedded_redis.server import running_url
 from .errors import SettingsError
 from .settings import Settings
 

@@ -14,9 +14,9 @@ from celery import Celery, signals
 from celery.schedules import crontab
 
 from .address import redis_url
+from .connections.urls import SharedAddress, shared_address
 from .error_reports import report_errors
 from .errors import SettingsError
-from .redis_urls import SharedAddress, shared_address
 from .settings import Settings
 from .telemetry import configure
 

@@ -11,7 +11,7 @@ import redis
 
 from .address import redis_url
 from .buffer import Buffer
-from .connections import worker_client
+from .connections.clients import worker_client
 from .delivery import Deliverer
 from .destinations.answers import json_object
 from .destinations.base import Vendor

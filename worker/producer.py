@@ -16,7 +16,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from . import keys
 from .address import redis_url
 from .buffer import accept_arguments, accepted
-from .connections import answer_was_lost, async_producer_client, producer_client
+from .connections.clients import answer_was_lost, async_producer_client, producer_client
 from .desk import Call, Desk, Rejected, SendResult, named_ids, seconds
 from .errors import BufferFull, BufferUnavailable
 from .fanout import AsyncFanout, Fanout

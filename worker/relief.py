@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from .address import redis_url
 from .bootstrap import Line, Runtime
 from .buffer import Buffer
-from .connections import operator_client
+from .connections.clients import operator_client
 from .settings import Settings
 from .telemetry import get_logger
 

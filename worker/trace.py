@@ -15,7 +15,7 @@ from typing import Any
 import redis
 
 from . import keys
-from .dead_letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
+from .dead_letters.letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
 from .records import accepted_at_ms
 from .scripts import script
 from .settings import Destination

@@ -22,8 +22,8 @@ from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
 from .beat import waiting
-from .clusters import UNSETTLED
-from .connections import TRANSIENT
+from .connections.clients import TRANSIENT
+from .connections.clusters import UNSETTLED
 from .telemetry import get_logger
 
 log = get_logger(__name__)

@@ -15,7 +15,7 @@ from support.processes import Process, Processes
 from support.vendor import LoopbackVendor, usual
 from worker import Producer
 from worker.buffer import Buffer, Status
-from worker.connections import operator_client
+from worker.connections.clients import operator_client
 from worker.settings import Settings
 
 PASSCODE = "PASS-PASS-PASS"

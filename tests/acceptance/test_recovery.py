@@ -14,7 +14,7 @@ from support import plays
 from support.polling import poll_until
 from support.system import System
 from support.vendor import Exchange
-from worker.connections import worker_client
+from worker.connections.clients import worker_client
 
 STOP_WITHIN_S = 25.0
 

@@ -15,7 +15,7 @@ from support.processes import Process
 from support.proxy import Proxy
 from support.system import System
 from worker import BufferFull, Producer
-from worker.connections import operator_client
+from worker.connections.clients import operator_client
 
 RECOVERED_WITHIN_S = 30.0
 

@@ -21,8 +21,8 @@ from support.polling import poll_until
 from support.ports import find_free_port, listens
 from support.processes import Process, Processes
 from worker.buffer import Buffer
-from worker.connections import worker_client
-from worker.embedded import EmbeddedRedis
+from worker.connections.clients import worker_client
+from worker.embedded_redis.server import EmbeddedRedis
 from worker.settings import Destination, Settings
 
 TESTS = ROOT / "tests"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from support.environment import clear_own_variables
 from support.polling import poll_until
-from worker.connections import operator_client
+from worker.connections.clients import operator_client
 
 from .result import Result, dead_letters
 from .scene import Plan, Scene

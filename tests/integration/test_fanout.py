@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from worker import AsyncProducer, Producer, keys
-from worker.connections import async_producer_client, producer_client
+from worker.connections.clients import async_producer_client, producer_client
 from worker.errors import BufferFull, InvalidRecord, UnknownDestination
 from worker.records import canonical_id, unpack
 from worker.settings import Settings

@@ -25,7 +25,7 @@ from support.gateway import (
 from support.polling import poll_until
 from support.processes import procfile
 from support.redis_servers import RedisFactory
-from worker.connections import worker_client
+from worker.connections.clients import worker_client
 from worker.gateway.producer_keys import KeyTable
 
 IDENTITY = "jane.doe@example.com"

@@ -17,9 +17,9 @@ from support.ports import find_free_port
 from support.redis_servers import RedisFactory
 from support.scrape import Scrape
 from worker.buffer import TOTALS
-from worker.metric_names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
-from worker.metrics import Sheet
-from worker.metrics_page import MetricsPage, scraping_client
+from worker.metrics.collector import Sheet
+from worker.metrics.names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
+from worker.metrics.page import MetricsPage, scraping_client
 from worker.setting_values import Secret
 from worker.settings import Settings
 

@@ -28,7 +28,7 @@ from worker import (
     keys,
 )
 from worker.buffer import Buffer
-from worker.embedded import EmbeddedRedis
+from worker.embedded_redis.server import EmbeddedRedis
 from worker.errors import SettingsError
 from worker.records import StoredRecord, accepted_at_ms, unpack
 from worker.settings import Settings

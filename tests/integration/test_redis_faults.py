@@ -17,9 +17,9 @@ from support.proxy import Proxy
 from support.redis_servers import RedisFactory
 from worker import BufferFull, BufferUnavailable, Producer, keys
 from worker.buffer import Buffer, Claim
-from worker.connections import operator_client, worker_client
-from worker.embedded import EmbeddedRedis
-from worker.redis_binaries import RedisBinary, redis_binaries
+from worker.connections.clients import operator_client, worker_client
+from worker.embedded_redis.binaries import RedisBinary, redis_binaries
+from worker.embedded_redis.server import EmbeddedRedis
 from worker.retry import Settle
 from worker.settings import Destination, Kind
 from worker.verdicts import DELIVERED, Outcome, Verdict

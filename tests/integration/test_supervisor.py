@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.polling import poll_until
-from worker.log_tail import LogTail
-from worker.supervisor import FIRST_RESTART_S, MOST_RESTART_S, Program, Supervisor
+from worker.local.log_tail import LogTail
+from worker.local.supervisor import FIRST_RESTART_S, MOST_RESTART_S, Program, Supervisor
 
 STUBBORN = """
 import signal

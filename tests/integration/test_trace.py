@@ -13,9 +13,9 @@ import redis
 from support.stored import stored
 from worker import keys
 from worker.buffer import Buffer, Claim
-from worker.dead_letters import DeadLetter, DeadLetters
+from worker.dead_letters.letters import DeadLetter, DeadLetters
+from worker.dead_letters.replays import Replays
 from worker.records import EVENT, PROFILE, Prepared, pack
-from worker.replays import Replays
 from worker.retry import Settle
 from worker.settings import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from support.polling import poll_until
 from support.ports import find_free_port
 from support.processes import Process, Processes
-from worker.connections import operator_client
-from worker.redis_binaries import RedisBinary, preferred_binary
+from worker.connections.clients import operator_client
+from worker.embedded_redis.binaries import RedisBinary, preferred_binary
 
 SLOTS = 16384
 SERVICE = "records"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from worker.connections import worker_client
-from worker.embedded import EmbeddedRedis
-from worker.redis_binaries import RedisBinary, redis_binaries
+from worker.connections.clients import worker_client
+from worker.embedded_redis.binaries import RedisBinary, redis_binaries
+from worker.embedded_redis.server import EmbeddedRedis
 
 RedisFactory = Callable[..., EmbeddedRedis]
 

@@ -13,8 +13,8 @@ from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker import Producer
 from worker.buffer import Buffer, Status
-from worker.connections import worker_client
-from worker.embedded import EmbeddedRedis
+from worker.connections.clients import worker_client
+from worker.embedded_redis.server import EmbeddedRedis
 from worker.settings import Settings
 
 

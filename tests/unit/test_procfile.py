@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from worker.procfile import BUILT_IN, CHECKOUT, commands, read
+from worker.local.procfile import BUILT_IN, CHECKOUT, commands, read
 
 
 def test_the_built_in_commands_are_those_of_the_procfile() -> None:

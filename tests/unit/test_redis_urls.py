@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from worker.connections.urls import shared_address
 from worker.errors import SettingsError
-from worker.redis_urls import shared_address
 from worker.setting_values import mask_url
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from worker.dead_letters import Filter, Selection
+    from worker.dead_letters.letters import Filter, Selection
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _KINDS = ("event", "profile", "token")
@@ -20,7 +20,7 @@ def which(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def call(kind: str | None, code: str | None, record_id: str | None, **others: Any) -> Any:
-        from worker.dead_letters import Filter
+        from worker.dead_letters.letters import Filter
 
         id_ = None if record_id is None else parsed_id(record_id)
         return command(where=Filter(kind, code, id_), **others)
@@ -51,7 +51,7 @@ def parsed_id(text: str) -> str:
 
 def chosen(destination: str | None, where: Filter) -> list[Selection]:
     """What is meant, of each destination or one, as it is now; UnknownDestination."""
-    from worker.dead_letters import DeadLetters
+    from worker.dead_letters.letters import DeadLetters
     from worker.overview import Overview
     from worker.settings import Settings
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from rich.table import Table
 from rich.text import Text
 
-from worker.dead_letter_groups import Group
-from worker.dead_letters import DeadLetter, iso
+from worker.dead_letters.groups import Group
+from worker.dead_letters.letters import DeadLetter, iso
 
 
 def letters_table(letters: Iterable[DeadLetter]) -> Table:

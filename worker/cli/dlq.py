@@ -16,7 +16,7 @@ from .exits import Failure
 from .outgoing import output
 
 if TYPE_CHECKING:
-    from worker.dead_letters import Filter, Selection
+    from worker.dead_letters.letters import Filter, Selection
 
 _SHOWN = 50  # lines of a table that a person reads; --limit asks for more
 
@@ -36,7 +36,7 @@ dlq.add_command(purge)
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
 def list_(destination: str | None, where: Filter, as_json: bool, limit: int | None) -> None:
     """List dead letters, the oldest first; the table leaves the records out."""
-    from worker.dead_letters import several
+    from worker.dead_letters.letters import several
 
     selections = chosen(destination, where)
     if as_json:
@@ -62,8 +62,8 @@ def list_(destination: str | None, where: Filter, as_json: bool, limit: int | No
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines, a group a line.")
 def summary(destination: str | None, where: Filter, as_json: bool) -> None:
     """Count dead letters by destination, kind, code, text and event name."""
-    from worker.dead_letter_groups import summary as summarise
-    from worker.dead_letters import several
+    from worker.dead_letters.groups import summary as summarise
+    from worker.dead_letters.letters import several
 
     groups = summarise(several(chosen(destination, where)))
     if as_json:
@@ -89,7 +89,7 @@ def show(destination: str | None, where: Filter, wanted: str | None, as_json: bo
 
     import orjson
 
-    from worker.dead_letters import several
+    from worker.dead_letters.letters import several
 
     from .dead_letter_options import parsed_id
 
@@ -132,7 +132,7 @@ def export(destination: str | None, where: Filter, as_json: bool, out: Path | No
 
 
 def _write(selections: list[Selection], file: IO[bytes], advance: Callable[[int], object]) -> int:
-    from worker.dead_letters import several
+    from worker.dead_letters.letters import several
 
     written = 0
     for letter in several(selections):

@@ -15,9 +15,9 @@ from .exits import REJECTED, Misuse
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from worker.dead_letters import Filter, Selection
-    from worker.replay_check import Opinion
-    from worker.replays import Kept
+    from worker.dead_letters.letters import Filter, Selection
+    from worker.dead_letters.replay_check import Opinion
+    from worker.dead_letters.replays import Kept
 
 _YES = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 # Everything these commands print is JSON already; programs may say so on every command alike.
@@ -120,7 +120,7 @@ class _Told:
 
 
 def _replay_one(selection: Selection, without: AbstractSet[str], tell: _Told) -> int:
-    from worker.replays import Replays
+    from worker.dead_letters.replays import Replays
 
     from .terminal import counted
 
@@ -144,7 +144,7 @@ def _known(selections: Iterable[Selection]) -> list[Selection]:
 
 def _said(selections: Iterable[Selection]) -> Opinion:
     """Ask the vendors, and tell a person what they say."""
-    from worker.replay_check import Opinion, opinion
+    from worker.dead_letters.replay_check import Opinion, opinion
 
     from .checking import asking
 

@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 
 from worker.buffer import Status
 from worker.errors import BufferError
-from worker.local_system import STOP_ORDER, LocalSystem
-from worker.log_tail import LogTail
+from worker.local.log_tail import LogTail
+from worker.local.system import STOP_ORDER, LocalSystem
 from worker.overview import Overview
 from worker.producer import Producer
 from worker.sandbox.sample import sample

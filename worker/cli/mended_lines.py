@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+from worker.dead_letters.replay_check import verdicts
+from worker.dead_letters.replays import Kept, Mended, Replays, mended
 from worker.errors import InvalidRecord, UnknownDestination
-from worker.replay_check import verdicts
-from worker.replays import Kept, Mended, Replays, mended
 from worker.settings import Settings
 from worker.verdicts import Outcome
 

@@ -13,7 +13,7 @@ import click
 from .exits import Failure
 
 if TYPE_CHECKING:
-    from worker.metrics_page import MetricsPage
+    from worker.metrics.page import MetricsPage
 
 _LOOK_EVERY_S = 0.1
 
@@ -32,7 +32,7 @@ def metrics(port: int | None, host: str) -> None:
     bearer token; without, only programs on this machine may read.
     """
     try:
-        from worker.metrics_page import MetricsPage, scraping_client
+        from worker.metrics.page import MetricsPage, scraping_client
     except ImportError as error:
         raise Failure(f"needs the extra `metrics` ({error.name} is not installed)") from error
     from worker.environ_secrets import secret_of
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a reader."""
-        from worker.metrics_page import CONTENT_TYPE
+        from worker.metrics.page import CONTENT_TYPE
 
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404)

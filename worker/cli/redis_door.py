@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 
 from worker.address import redis_url
-from worker.connections import bulk_client, operator_client
+from worker.connections.clients import bulk_client, operator_client
 from worker.settings import Settings
 
 

@@ -71,7 +71,7 @@ def up(
     local sandbox stands in for the vendors, and sample traffic is sent to it. Logs are in
     ./var/log. Records that are not delivered yet are kept for the next start.
     """
-    from worker.local_system import LocalSystem
+    from worker.local.system import LocalSystem
 
     from .foreground import Foreground, Wishes
 

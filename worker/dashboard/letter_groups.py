@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from worker.dead_letter_groups import Group, summary, text_of
-from worker.dead_letters import DeadLetter, DeadLetters, Filter, Selection
+from worker.dead_letters.groups import Group, summary, text_of
+from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, Selection
 
 # Looked at for one page: a third of a second, in a process that takes records in meanwhile.
 MOST_LOOKED_AT = 20_000

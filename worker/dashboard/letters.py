@@ -12,12 +12,12 @@ from typing import Any
 import redis
 from starlette.responses import Response
 
-from worker.dead_letter_groups import Group, summary
-from worker.dead_letters import DeadLetter, DeadLetters, Selection
+from worker.dead_letters.groups import Group, summary
+from worker.dead_letters.letters import DeadLetter, DeadLetters, Selection
+from worker.dead_letters.replay_check import Opinion, opinion
+from worker.dead_letters.replays import Kept, Replays
 from worker.errors import IngestError
 from worker.overview import Overview
-from worker.replay_check import Opinion, opinion
-from worker.replays import Kept, Replays
 from worker.settings import Destination, Settings
 
 from .audit import Audit

@@ -12,12 +12,12 @@ from uuid import UUID
 import redis
 from starlette.responses import Response
 
-from worker.dead_letter_groups import text_of
-from worker.dead_letters import DeadLetter, DeadLetters, Filter
+from worker.dead_letters.groups import text_of
+from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
+from worker.dead_letters.replays import Kept, Mended, Replays
 from worker.errors import IngestError, InvalidRecord
 from worker.overview import Overview
 from worker.records import Prepared, accepted_at_ms
-from worker.replays import Kept, Mended, Replays
 from worker.schemas.vendors import schema_for
 from worker.settings import Destination, Settings
 from worker.verdicts import Outcome

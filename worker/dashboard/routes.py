@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from worker.address import redis_url
-from worker.connections import operator_client
+from worker.connections.clients import operator_client
 from worker.settings import Settings
 
 from .audit import Audit

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from worker.dead_letters.replay_check import Ask
 from worker.errors import SettingsError
-from worker.replay_check import Ask
 from worker.settings import Destination
 
 

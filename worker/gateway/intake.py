@@ -18,7 +18,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from worker import keys
 from worker.buffer import accepted, new_id
-from worker.connections import answer_was_lost
+from worker.connections.clients import answer_was_lost
 from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.scripts import script
 from worker.settings import Destination

@@ -6,7 +6,7 @@ import asyncio
 
 import orjson
 
-from worker.metrics_page import CONTENT_TYPE, MetricsPage, scraping_client
+from worker.metrics.page import CONTENT_TYPE, MetricsPage, scraping_client
 from worker.setting_values import Secret
 from worker.settings import Settings
 

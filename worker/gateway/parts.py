@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import redis.asyncio
 
 from worker.address import redis_url
-from worker.connections import gateway_client
+from worker.connections.clients import gateway_client
 from worker.dashboard.settings import DashboardSettings
 from worker.desk import Desk
 from worker.environ_secrets import secret_of

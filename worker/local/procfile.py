@@ -18,7 +18,7 @@ BUILT_IN: Mapping[str, str] = {
     # FLOWER_BASIC_AUTH by itself, and `ingest up` always sets it.
     "flower": "celery -A worker.app flower --address=127.0.0.1",
 }
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 
 
 def commands(folder: Path = CHECKOUT) -> dict[str, list[str]]:

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .dashboard.settings import DashboardSettings
-from .embedded import EmbeddedRedis
-from .errors import SettingsError
+from ..dashboard.settings import DashboardSettings
+from ..embedded_redis.processes import alive
+from ..embedded_redis.server import EmbeddedRedis
+from ..errors import SettingsError
+from ..sandbox.settings import SandboxSettings
+from ..settings import Settings
 from .procfile import commands
-from .redis_processes import alive
-from .sandbox.settings import SandboxSettings
-from .settings import Settings
 from .supervisor import Program, Supervisor
 
 FOLDER = Path("var")

@@ -24,10 +24,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
+from ..errors import SettingsError
 from .clusters import UNSETTLED, AsyncCluster, Cluster
-from .errors import SettingsError
-from .redis_urls import shared_address
 from .sentinels import async_master_client, master_client
+from .urls import shared_address
 
 PRODUCER_TIMEOUT_S = 0.25
 WORKER_TIMEOUT_S = 10.0

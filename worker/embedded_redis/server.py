@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import BusyLoadingError, RedisError
 
-from .errors import EmbeddedRedisError
-from .redis_binaries import RedisBinary, preferred_binary, refuse_downgrade
-from .redis_processes import (
+from ..errors import EmbeddedRedisError
+from .binaries import RedisBinary, preferred_binary, refuse_downgrade
+from .processes import (
     FOLDER,
     POLL_S,
     START_TIMEOUT_S,

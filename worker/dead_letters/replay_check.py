@@ -8,10 +8,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from .dead_letter_groups import text_of
-from .dead_letters import Selection
-from .settings import Destination
-from .verdicts import Outcome, Verdict
+from ..settings import Destination
+from ..verdicts import Outcome, Verdict
+from .groups import text_of
+from .letters import Selection
 
 Ask = Callable[[str, Sequence[bytes]], Sequence[Verdict]]
 

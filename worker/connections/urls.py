@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode
 
-from .errors import SettingsError
+from ..errors import SettingsError
 
 Form = Literal["sentinel", "cluster"]
 DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}

@@ -16,10 +16,10 @@ from uuid import UUID
 import orjson
 import redis
 
-from . import keys
-from .records import accepted_at_ms, unpack
-from .scripts import script
-from .settings import Destination
+from .. import keys
+from ..records import accepted_at_ms, unpack
+from ..scripts import script
+from ..settings import Destination
 
 # A page of the largest records a vendor takes (800 KB) would be large; one of usual ones is 100 KB.
 PAGE = 500

@@ -17,11 +17,11 @@ import redis
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from .address import redis_url
-from .connections import worker_client
-from .metrics import StatusCollector
-from .setting_values import Secret
-from .settings import Settings
+from ..address import redis_url
+from ..connections.clients import worker_client
+from ..setting_values import Secret
+from ..settings import Settings
+from .collector import StatusCollector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # However many ask, Redis is asked once in so long.

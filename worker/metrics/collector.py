@@ -18,12 +18,12 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from . import histograms
-from . import metric_names as names
-from .buffer import STATUSES, Places, Status
-from .metric_names import METRICS, PLACES, Metric, Type
-from .overview import Overview
-from .settings import Destination, Settings
+from .. import histograms
+from ..buffer import STATUSES, Places, Status
+from ..overview import Overview
+from ..settings import Destination, Settings
+from . import names
+from .names import METRICS, PLACES, Metric, Type
 
 _PHASES = ("begun", "waiting")
 _TOTALS: Mapping[str, Metric] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .dead_letters import DeadLetter, iso
+from .letters import DeadLetter, iso
 
 # A vendor that puts a value into each text would else fill our memory.
 MOST_GROUPS = 10_000

@@ -16,14 +16,14 @@ from uuid import UUID
 import orjson
 import redis
 
-from . import keys
-from .buffer import identity_hash
-from .dead_letters import DeadLetter, DeadLetters, Selection, epoch_ms
-from .errors import InvalidRecord
-from .records import Prepared, day_of, pack
-from .schemas.vendors import schema_for
-from .scripts import script
-from .settings import Destination
+from .. import keys
+from ..buffer import identity_hash
+from ..errors import InvalidRecord
+from ..records import Prepared, day_of, pack
+from ..schemas.vendors import schema_for
+from ..scripts import script
+from ..settings import Destination
+from .letters import DeadLetter, DeadLetters, Selection, epoch_ms
 
 CHUNK = 500  # one call of `replay` holds Redis for about a millisecond
 
