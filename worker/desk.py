@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import uuid_utils
 
-from .errors import InvalidRecord
+from .errors import BufferFull, BufferUnavailable, InvalidRecord
 from .records import Prepared, day_of, pack
 from .schemas.vendors import Schema, schema_for
 from .settings import Destination, Settings
@@ -84,6 +85,29 @@ class Desk:
             raise InvalidRecord({"type": [f"{destination.name} takes {known}"]})
         return prepared
 
+    def event(
+        self,
+        destination: Destination,
+        name: str,
+        properties: Mapping[str, Any] | None,
+        ids: Mapping[str, str],
+        ts: int | datetime | None,
+    ) -> Call:
+        """The call that enqueues one event, put into the vendor's shape."""
+        shape = self.schema(destination).event
+        return self.single(destination, shape(name, properties or {}, ids=ids, ts=_seconds(ts)))
+
+    def profile(
+        self,
+        destination: Destination,
+        properties: Mapping[str, Any],
+        ids: Mapping[str, str],
+        ts: int | datetime | None,
+    ) -> Call:
+        """The call that enqueues one profile update, put into the vendor's shape."""
+        shape = self.schema(destination).profile
+        return self.single(destination, shape(properties, ids=ids, ts=_seconds(ts)))
+
     def single(self, destination: Destination, record: Mapping[str, Any]) -> Call:
         """The call that enqueues one record."""
         prepared = self.prepare(destination, record)
@@ -132,6 +156,17 @@ def named_ids(
     return {name: value for name, value in named.items() if value is not None}
 
 
-def seconds(ts: int | datetime | None) -> int | None:
+def _seconds(ts: int | datetime | None) -> int | None:
     """Epoch seconds of a time, however it is given; a naive datetime is local time."""
     return int(ts.timestamp()) if isinstance(ts, datetime) else ts
+
+
+@contextmanager
+def accepted_ids() -> Iterator[list[str]]:
+    """A list for the ids of what Redis has; a BufferError that ends the block takes it along."""
+    ids: list[str] = []
+    try:
+        yield ids
+    except (BufferFull, BufferUnavailable) as error:
+        error.accepted = ids
+        raise

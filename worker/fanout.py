@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from .desk import Call, Desk, named_ids, seconds
-from .errors import BufferFull, BufferUnavailable, InvalidRecord
+from .desk import Call, Desk, accepted_ids, named_ids
+from .errors import InvalidRecord
 from .settings import Destination
 
 Record = Mapping[str, Any]
@@ -21,41 +21,39 @@ Calls = list[tuple[Destination, Call]]
 
 
 class _Checked:
-    """What both fan-outs share: everything but the socket."""
+    """What both fan-outs share: everything but the socket. Each method makes all the calls."""
 
     def __init__(self, desk: Desk, destinations: Sequence[Destination]) -> None:
         self._desk = desk
         self._destinations = destinations
 
-    def event(self, name: str, properties: Record | None, ids: dict[str, str], ts: Any) -> Calls:
-        def shaped(to: Destination) -> Record:
-            return self._desk.schema(to).event(name, properties or {}, ids=ids, ts=seconds(ts))
+    def event(self, *said: Any) -> Calls:
+        return self._calls(lambda to: self._desk.event(to, *said))
 
-        return self._calls(shaped)
-
-    def profile(self, properties: Record, ids: dict[str, str], ts: Any) -> Calls:
-        def shaped(to: Destination) -> Record:
-            return self._desk.schema(to).profile(properties, ids=ids, ts=seconds(ts))
-
-        return self._calls(shaped)
+    def profile(self, *said: Any) -> Calls:
+        return self._calls(lambda to: self._desk.profile(to, *said))
 
     def record(self, record: Record) -> Calls:
-        return self._calls(lambda _: record)
+        return self._calls(lambda to: self._desk.single(to, record))
 
-    def _calls(self, shaped: Callable[[Destination], Record]) -> Calls:
+    def _calls(self, call_for: Callable[[Destination], Call]) -> Calls:
         """A call for each destination; InvalidRecord with the errors of all that refuse."""
         calls: Calls = []
         errors: dict[str, list[str]] = {}
         code = None
         for to in self._destinations:
             try:
-                calls.append((to, self._desk.single(to, shaped(to))))
+                calls.append((to, call_for(to)))
             except InvalidRecord as error:
                 errors |= {f"{to.name}: {path}": broken for path, broken in error.errors.items()}
                 code = error.code if code is None else code
         if errors:
             raise InvalidRecord(errors, code)
         return calls
+
+
+def _by_name(calls: Calls) -> dict[str, str]:
+    return {to.name: call.ids[0] for to, call in calls}
 
 
 class Fanout:
@@ -109,15 +107,11 @@ class Fanout:
         return self._enqueue(self._checked.record(record))
 
     def _enqueue(self, calls: Calls) -> dict[str, str]:
-        ids: dict[str, str] = {}
-        try:
+        with accepted_ids() as ids:
             for to, call in calls:
                 self._accept(to, call)
-                ids[to.name] = call.ids[0]
-        except (BufferFull, BufferUnavailable) as error:
-            error.accepted = list(ids.values())
-            raise
-        return ids
+                ids.extend(call.ids)
+        return _by_name(calls)
 
 
 class AsyncFanout:
@@ -166,12 +160,8 @@ class AsyncFanout:
         return await self._enqueue(self._checked.record(record))
 
     async def _enqueue(self, calls: Calls) -> dict[str, str]:
-        ids: dict[str, str] = {}
-        try:
+        with accepted_ids() as ids:
             for to, call in calls:
                 await self._accept(to, call)
-                ids[to.name] = call.ids[0]
-        except (BufferFull, BufferUnavailable) as error:
-            error.accepted = list(ids.values())
-            raise
-        return ids
+                ids.extend(call.ids)
+        return _by_name(calls)

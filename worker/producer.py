@@ -17,7 +17,7 @@ from . import keys
 from .address import redis_url
 from .buffer import accept_arguments, accepted
 from .connections.clients import answer_was_lost, async_producer_client, producer_client
-from .desk import Call, Desk, Rejected, SendResult, named_ids, seconds
+from .desk import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
 from .errors import BufferFull, BufferUnavailable
 from .fanout import AsyncFanout, Fanout
 from .scripts import script
@@ -78,8 +78,7 @@ class Producer:
         """Enqueue one event; ``ts`` in epoch seconds, now when absent. Returns the record's id."""
         target = self._desk.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        record = self._desk.schema(target).event(name, properties or {}, ids=ids, ts=seconds(ts))
-        return self._send(target, record)
+        return self._put(target, self._desk.event(target, name, properties, ids, ts))
 
     def profile(
         self,
@@ -95,12 +94,12 @@ class Producer:
         """Enqueue one profile update; those of one identity stay in order. Returns the id."""
         target = self._desk.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        record = self._desk.schema(target).profile(properties, ids=ids, ts=seconds(ts))
-        return self._send(target, record)
+        return self._put(target, self._desk.profile(target, properties, ids, ts))
 
     def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
         """Enqueue one record in the vendor's own shape. Returns the record's id."""
-        return self._send(self._desk.destination(destination), record)
+        target = self._desk.destination(destination)
+        return self._put(target, self._desk.single(target, record))
 
     def send_many(
         self, records: Iterable[Mapping[str, Any]], *, destination: str | None = None
@@ -111,15 +110,11 @@ class Producer:
         ends the call; its ``accepted`` holds the ids of the records that were enqueued before it.
         """
         target = self._desk.destination(destination)
-        ids: list[str] = []
         refusals: list[Rejected] = []
-        try:
+        with accepted_ids() as ids:
             for call in self._desk.calls(target, records, refusals):
                 self._accept(target, call)
-                ids += call.ids
-        except (BufferFull, BufferUnavailable) as error:
-            error.accepted = ids
-            raise
+                ids.extend(call.ids)
         return SendResult(sorted(ids), refusals)
 
     def to(self, destination: str, *others: str) -> Fanout:
@@ -129,8 +124,7 @@ class Producer:
         """
         return Fanout(self._desk, self._desk.destinations(destination, *others), self._accept)
 
-    def _send(self, destination: Destination, record: Mapping[str, Any]) -> str:
-        call = self._desk.single(destination, record)
+    def _put(self, destination: Destination, call: Call) -> str:
         self._accept(destination, call)
         return call.ids[0]
 
@@ -178,8 +172,7 @@ class AsyncProducer:
         """Enqueue one event; see Producer.event."""
         target = self._desk.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        record = self._desk.schema(target).event(name, properties or {}, ids=ids, ts=seconds(ts))
-        return await self._send(target, record)
+        return await self._put(target, self._desk.event(target, name, properties, ids, ts))
 
     async def profile(
         self,
@@ -195,35 +188,30 @@ class AsyncProducer:
         """Enqueue one profile update; see Producer.profile."""
         target = self._desk.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        record = self._desk.schema(target).profile(properties, ids=ids, ts=seconds(ts))
-        return await self._send(target, record)
+        return await self._put(target, self._desk.profile(target, properties, ids, ts))
 
     async def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
         """Enqueue one record in the vendor's own shape; see Producer.send."""
-        return await self._send(self._desk.destination(destination), record)
+        target = self._desk.destination(destination)
+        return await self._put(target, self._desk.single(target, record))
 
     async def send_many(
         self, records: Iterable[Mapping[str, Any]], *, destination: str | None = None
     ) -> SendResult:
         """Enqueue records in the vendor's own shape; see Producer.send_many."""
         target = self._desk.destination(destination)
-        ids: list[str] = []
         refusals: list[Rejected] = []
-        try:
+        with accepted_ids() as ids:
             for call in self._desk.calls(target, records, refusals):
                 await self._accept(target, call)
-                ids += call.ids
-        except (BufferFull, BufferUnavailable) as error:
-            error.accepted = ids
-            raise
+                ids.extend(call.ids)
         return SendResult(sorted(ids), refusals)
 
     def to(self, destination: str, *others: str) -> AsyncFanout:
         """Several destinations for each record; see Producer.to."""
         return AsyncFanout(self._desk, self._desk.destinations(destination, *others), self._accept)
 
-    async def _send(self, destination: Destination, record: Mapping[str, Any]) -> str:
-        call = self._desk.single(destination, record)
+    async def _put(self, destination: Destination, call: Call) -> str:
         await self._accept(destination, call)
         return call.ids[0]
 
