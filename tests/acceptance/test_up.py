@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,14 +149,32 @@ def test_ports_in_use_are_no_obstacle(up: Up) -> None:
 
 
 def test_a_second_one_in_the_same_folder_is_refused(up: Up) -> None:
-    """Two systems do not share one private Redis: the second tells so, and leaves the first."""
+    """Two systems do not share one private Redis: the second tells so, and leaves the first with
+    what it shares with other terminals."""
     first = up.begun("--no-sample", **SLOW)
+    shared = (up.cwd / "var" / "env").read_text()
     second = up("--no-sample")
     assert second.popen.wait(30) == 1
     assert "another process" in second.output()
     assert "Traceback" not in second.output()
     assert up.cli("status").returncode == 0
+    assert (up.cwd / "var" / "env").read_text() == shared
     assert first.stop(signal.SIGINT) == 0
+
+
+def test_another_terminal_types_what_it_is_told(up: Up) -> None:
+    """The file that the start names is all that another terminal needs: `ingest` is found there,
+    and finds Redis and the sandbox's credentials."""
+    process = up.begun("--no-sample", **SLOW)
+    command = ["sh", "-c", ". var/env && ingest settings"]
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(up.cwd)}
+    told = subprocess.run(
+        command, cwd=up.cwd, env=bare, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert re.search(r"^REDIS_URL +redis://127.0.0.1:\d+/0 +environment", told.stdout, re.MULTILINE)
+    assert "environment CLEVERTAP_ACCOUNT_ID" in told.stdout
+    assert process.stop(signal.SIGINT) == 0
 
 
 def test_nothing_outlives_a_killed_system_but_the_records(up: Up) -> None:

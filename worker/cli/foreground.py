@@ -108,7 +108,7 @@ class Foreground:
         login = system.flower_login or "as configured"
         yield f"Flower   {system.flower_url}/  login {login}"
         yield f"Logs     {(system.folder / 'log').resolve()}"
-        if system.shared_env.exists():
+        if system.shared_env:
             yield f"Another terminal: `. {system.shared_env}`, then `ingest status --watch`"
         yield "Ctrl-C stops everything; what is not delivered yet stays for the next start."
 

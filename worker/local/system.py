@@ -36,7 +36,8 @@ class LocalSystem:
     """Starts and stops everything; records stay in ``folder`` from one run to the next.
 
     ``env`` is what the processes are given, ``settings`` what they make of it; both are whole once
-    `prepare` was called.
+    `prepare` was called. ``shared_env`` is the file that gives another terminal what was brought
+    along; there is one while this runs, if anything was.
     """
 
     def __init__(self, environ: Mapping[str, str], folder: Path = FOLDER) -> None:
@@ -51,11 +52,7 @@ class LocalSystem:
         self.web_url = ""
         self.dashboard_login: str | None = None
         self._brought: dict[str, str] = {}
-
-    @property
-    def shared_env(self) -> Path:
-        """The file that gives another terminal what was brought along, while this runs."""
-        return self.folder / "env"
+        self.shared_env: Path | None = None
 
     def prepare(
         self,
@@ -126,10 +123,14 @@ class LocalSystem:
     def _share(self) -> None:
         """Write down what was brought along; others on this machine may not read it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.shared_env.unlink(missing_ok=True)
-        self.shared_env.touch(mode=0o600)
-        lines = (f"export {name}={shlex.quote(value)}\n" for name, value in self._brought.items())
-        self.shared_env.write_text("".join(lines))
+        shared = self.folder / "env"
+        shared.unlink(missing_ok=True)
+        shared.touch(mode=0o600)
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._brought.items()]
+        # So that `ingest` is found there too, without .venv/bin/activate.
+        lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
+        shared.write_text("".join(lines))
+        self.shared_env = shared
 
     def start_sandbox(self) -> None:
         """Start the sandbox, where one is used; see `sandbox_answers`."""
@@ -165,7 +166,8 @@ class LocalSystem:
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> list[str]:
         """End everything but Redis; returns the names of those that had to be killed."""
-        self.shared_env.unlink(missing_ok=True)
+        if self.shared_env:  # never that of another system, which refused us its folder
+            self.shared_env.unlink(missing_ok=True)
         return self.supervisor.stop(STOP_ORDER, hurry)
 
     def stop_redis(self) -> None:
