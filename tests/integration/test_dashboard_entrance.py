@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_signing_in_leads_to_no_other_site(visitor: Visitor, there: str) -> None
     """An address of somebody else's is not followed."""
     answer = visitor.send("/login", user="operator", password=PASSWORD, next=there)
     assert answer.headers["location"] == "/"
+
+
+def test_an_address_to_go_on_to_costs_a_stranger_nothing_to_try(visitor: Visitor) -> None:
+    """Anybody may send any text there; the longest one is read at once, and not followed."""
+    began = time.monotonic()
+    page = visitor.get(f"/login?next=/{'a' * 5000}!").text
+    assert time.monotonic() - began < 2
+    assert 'name="next" value="/"' in page
 
 
 def test_the_cookie_is_for_this_site_and_no_script(visitor: Visitor) -> None:

@@ -31,7 +31,9 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-_LOCAL = re.compile(r"/(?:[A-Za-z0-9_-]+/?)*")
+# Two slashes at its beginning would name another host. Anybody may send any text here, so it is
+# matched in one pass.
+_LOCAL = re.compile(r"/(?!/)[A-Za-z0-9_/-]*")
 
 
 @dataclass(frozen=True, slots=True)
