@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from . import options
+
 if TYPE_CHECKING:
     from worker.dead_letters.letters import Filter, Selection
 
@@ -25,8 +27,8 @@ def which(command: _Command) -> _Command:
         id_ = None if record_id is None else parsed_id(record_id)
         return command(where=Filter(kind, code, id_), **others)
 
-    options = (
-        click.option("--destination", metavar="D", help="Of this destination alone."),
+    narrowing = (
+        options.destination("Of this destination alone."),
         click.option("--kind", type=click.Choice(_KINDS), help="Of this kind alone."),
         click.option(
             "--code", metavar="C", help="With this code of the vendor's, or reason, as in expired."
@@ -34,7 +36,7 @@ def which(command: _Command) -> _Command:
         click.option("--id", "record_id", metavar="ID", help="The one of this record alone."),
     )
     decorated: Any = call
-    for option in reversed(options):
+    for option in reversed(narrowing):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return] # click gives back what it is given
 
@@ -52,12 +54,8 @@ def parsed_id(text: str) -> str:
 def chosen(destination: str | None, where: Filter) -> list[Selection]:
     """What is meant, of each destination or one, as it is now; UnknownDestination."""
     from worker.dead_letters.letters import DeadLetters
-    from worker.overview import Overview
-    from worker.settings import Settings
 
-    from .redis_door import operator
+    from .redis_door import overview
 
-    settings = Settings.from_env()
-    overview = Overview.of(settings, operator(settings), only=destination)
-    buffers = overview.buffers.values()
+    buffers = overview(destination).buffers.values()
     return [DeadLetters(each.client, each.destination).select(where) for each in buffers]

@@ -11,10 +11,12 @@ from rich.text import Text
 from worker.dead_letters.groups import Group
 from worker.dead_letters.letters import DeadLetter, iso
 
+from .terminal import plain_table
+
 
 def letters_table(letters: Iterable[DeadLetter]) -> Table:
     """A line for each; ids are never cut, for they are what the other commands are given."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("Id", no_wrap=True, min_width=36)
     for heading in ("Destination", "Kind", "Event", "Code"):
         table.add_column(heading)
@@ -37,7 +39,7 @@ def letters_table(letters: Iterable[DeadLetter]) -> Table:
 
 def groups_table(groups: Sequence[Group]) -> Table:
     """A line for each group, the largest first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("Count", justify="right", style="red", no_wrap=True)
     for heading in ("Destination", "Kind", "Code", "Event"):
         table.add_column(heading)

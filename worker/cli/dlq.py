@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from . import options
 from .dead_letter_options import chosen, which
 from .dlq_moves import purge, replay
 from .exits import Failure
@@ -32,7 +33,7 @@ dlq.add_command(purge)
 
 @dlq.command("list", short_help="List dead letters, the oldest first.")
 @which
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines, records included.")
+@options.as_json("JSON Lines, records included.")
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
 def list_(destination: str | None, where: Filter, as_json: bool, limit: int | None) -> None:
     """List dead letters, the oldest first; the table leaves the records out."""
@@ -59,7 +60,7 @@ def list_(destination: str | None, where: Filter, as_json: bool, limit: int | No
 
 @dlq.command(short_help="Count dead letters by what killed them.")
 @which
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines, a group a line.")
+@options.as_json("JSON Lines, a group a line.")
 def summary(destination: str | None, where: Filter, as_json: bool) -> None:
     """Count dead letters by destination, kind, code, text and event name."""
     from worker.dead_letters.groups import summary as summarise
@@ -82,7 +83,7 @@ def summary(destination: str | None, where: Filter, as_json: bool) -> None:
 @dlq.command(short_help="Show dead letters whole, records included.")
 @which
 @click.argument("wanted", required=False, metavar="[ID]")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines instead of indented JSON.")
+@options.as_json("JSON Lines instead of indented JSON.")
 def show(destination: str | None, where: Filter, wanted: str | None, as_json: bool) -> None:
     """Show dead letters whole, records included: the one with ID, or all that are meant."""
     from dataclasses import replace
@@ -107,7 +108,7 @@ def show(destination: str | None, where: Filter, wanted: str | None, as_json: bo
 
 @dlq.command(short_help="Write dead letters as JSON Lines.")
 @which
-@click.option("--json", "as_json", is_flag=True, help="Changes nothing: it is JSON Lines anyway.")
+@options.as_json("Changes nothing: it is JSON Lines anyway.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

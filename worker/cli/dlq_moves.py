@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from . import options
 from .dead_letter_options import chosen, which
 from .exits import REJECTED, Misuse
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _YES = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 # Everything these commands print is JSON already; programs may say so on every command alike.
-_JSON = click.option("--json", "as_json", is_flag=True, help="Changes nothing: it is JSON anyway.")
+_JSON = options.as_json("Changes nothing: it is JSON anyway.")
 
 
 @click.command(short_help="Put dead letters back into the buffer.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import options
+
 if TYPE_CHECKING:
     from worker.gateway.producer_keys import KeyTable
 
@@ -36,7 +38,7 @@ def create(name: str, destinations: tuple[str, ...]) -> None:
 
 
 @gateway_key.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@options.as_json("One JSON object a line.")
 def list_keys(as_json: bool) -> None:
     """List the keys' names, when each was made, and where it may send; never the keys."""
     from datetime import UTC, datetime

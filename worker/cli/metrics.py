@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .exits import Failure
+from .listening import ANY_PORT, HOST, extra, listening
 
 if TYPE_CHECKING:
     from worker.metrics.page import MetricsPage
@@ -21,20 +20,18 @@ _LOOK_EVERY_S = 0.1
 @click.command
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=ANY_PORT,
     help="Serve them at /metrics until Ctrl-C; 0 takes a free port, and tells which.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--host", default=HOST, show_default=True, help="Where to listen.")
 def metrics(port: int | None, host: str) -> None:
     """Print the metrics of all processes once, or serve them with --port.
 
     The gateway has the same at /metrics. With INGEST_METRICS_TOKEN set, readers must show it as a
     bearer token; without, only programs on this machine may read.
     """
-    try:
+    with extra("metrics"):
         from worker.metrics.page import MetricsPage, scraping_client
-    except ImportError as error:
-        raise Failure(f"needs the extra `metrics` ({error.name} is not installed)") from error
     from worker.environ_secrets import secret_of
     from worker.settings import Settings
 
@@ -53,11 +50,8 @@ def _serve(page: MetricsPage, host: str, port: int) -> None:
     class Handler(_Handler):
         shown = page
 
-    try:
+    with listening(host, port):
         server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise Failure(f"cannot listen on {host} port {port}: {why}") from error
     signals = StopSignals()
     with server, signals.caught():
         Thread(target=server.serve_forever, daemon=True).start()

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from worker.buffer import Places, Status
 
+from .terminal import plain_table
+
 # The drain ticks every second, and the watchdog in its place when no beat does.
 _SILENT_AFTER_S = 30.0
 _NARROW = 100
@@ -33,9 +35,7 @@ def _table(statuses: Mapping[str, Status], *, narrow: bool) -> Table:
     columns = _columns([each for status in statuses.values() for each in status.kinds.values()])
     if narrow:
         columns = [each for each in columns if each[0] not in _LEFT_OUT]
-    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    for heading in ("Destination", "State", "Kind"):
-        table.add_column(heading)
+    table = plain_table("Destination", "State", "Kind", collapse_padding=True)
     for heading, _ in columns:
         table.add_column(heading, justify="right")
     for name, status in statuses.items():

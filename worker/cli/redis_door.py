@@ -6,6 +6,7 @@ import redis
 
 from worker.address import redis_url
 from worker.connections.clients import bulk_client, operator_client
+from worker.overview import Overview
 from worker.settings import Settings
 
 
@@ -17,3 +18,9 @@ def operator(settings: Settings) -> redis.Redis:
 def bulk(settings: Settings) -> redis.Redis:
     """A client to send large chunks with; SettingsError as for `operator`."""
     return bulk_client(redis_url(settings))
+
+
+def overview(only: str | None = None) -> Overview:
+    """The destinations of this environment, or ``only`` one; UnknownDestination, SettingsError."""
+    settings = Settings.from_env()
+    return Overview.of(settings, operator(settings), only=only)

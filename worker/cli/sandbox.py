@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from .exits import Failure
+from .listening import ANY_PORT, HOST, extra, listening
 
 
 @click.command
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=ANY_PORT,
     default=8090,
     show_default=True,
     help="0 takes a free one, and tells which.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default=HOST, show_default=True)
 def sandbox(port: int, host: str) -> None:
     """Run the local stand-in of both vendors until Ctrl-C.
 
@@ -25,14 +24,10 @@ def sandbox(port: int, host: str) -> None:
     a development tool: it forgets everything when it stops. INGEST_SANDBOX_... variables set how
     it behaves.
     """
-    try:
+    with extra("sandbox"):
         from worker.sandbox.server import serve
-    except ImportError as error:
-        raise Failure(f"needs the extra `sandbox` ({error.name} is not installed)") from error
     try:
-        serve(host, port)
-    except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise Failure(f"cannot listen on {host} port {port}: {why}") from error
+        with listening(host, port):
+            serve(host, port)
     except ValueError as error:
         raise Failure(f"INGEST_SANDBOX_...: {error}") from error

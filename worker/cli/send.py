@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from . import options
 from .exits import REJECTED
 from .line_numbers import LineNumbers, LineNumbersType
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from .sending import Sending
 
 _FILE = click.argument("file", type=click.File("rb"), default="-")
-_DESTINATION = click.option(
-    "--destination", metavar="D", help="Where to; the default one without it."
-)
+_DESTINATION = options.destination("Where to; the default one without it.")
 _LINES = click.option(
     "--lines",
     type=LineNumbersType(),

@@ -12,6 +12,8 @@ from worker.gateway.settings import GatewaySettings, variable
 from worker.setting_values import Secret
 from worker.settings import Settings, Source, destinations_path
 
+from . import options
+
 # What single processes read for themselves: name, default, whether it is a secret.
 _PROCESSES: tuple[tuple[str, str, bool], ...] = (
     ("FLOWER_BASIC_AUTH", "", True),
@@ -27,7 +29,7 @@ _PROCESSES: tuple[tuple[str, str, bool], ...] = (
 
 
 @click.command
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@options.as_json("One JSON object instead of a table.")
 def settings(as_json: bool) -> None:
     """Show every setting, its value and where it came from; secrets are masked."""
     sources = (*Settings.from_env().sources, *of_processes(os.environ))
@@ -58,11 +60,9 @@ def _of_gateway() -> Iterator[tuple[str, str, bool]]:
 
 
 def _print_table(sources: tuple[Source, ...]) -> None:
-    from rich.table import Table
+    from .terminal import plain_table, standard_output
 
-    from .terminal import standard_output
-
-    table = Table("Setting", "Value", "From", box=None, pad_edge=False)
+    table = plain_table("Setting", "Value", "From")
     for each in sources:
         given = each.origin.startswith(("environment", "file"))
         table.add_row(each.name, each.value, each.origin, style="bold" if given else None)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import options
+
 if TYPE_CHECKING:
     from worker.buffer import Status
     from worker.overview import Overview
@@ -17,27 +19,23 @@ _EVERY_S = 1.0
 
 
 @click.command
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@options.as_json("One JSON object instead of a table.")
 @click.option("--watch", is_flag=True, help="Go on showing it, every second, until Ctrl-C.")
-@click.option("--destination", metavar="D", help="Show this one alone.")
+@options.destination("Show this one alone.")
 def status(as_json: bool, watch: bool, destination: str | None) -> None:
     """Show where every record is, and the totals since the beginning.
 
     Always: accepted = buffered + in flight + retrying + delivered + dead + purged. Shown are the
     destinations that are delivered to, and those that still hold records.
     """
-    from worker.overview import Overview
-    from worker.settings import Settings
+    from .redis_door import overview
 
-    from .redis_door import operator
-
-    settings = Settings.from_env()
-    overview = Overview.of(settings, operator(settings), only=destination)
+    shown = overview(destination)
     if not watch:
-        _print_once(overview.statuses(), as_json)
+        _print_once(shown.statuses(), as_json)
         return
     try:
-        _watch(overview, as_json)
+        _watch(shown, as_json)
     except KeyboardInterrupt:
         click.get_current_context().exit(0)
 

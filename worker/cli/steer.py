@@ -33,10 +33,6 @@ def resume(destination: str) -> None:
 
 
 def _buffer(destination: str) -> Buffer:
-    from worker.overview import Overview
-    from worker.settings import Settings
+    from .redis_door import overview
 
-    from .redis_door import operator
-
-    settings = Settings.from_env()
-    return Overview.of(settings, operator(settings), only=destination).buffers[destination]
+    return overview(destination).buffers[destination]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import options
 from .dead_letter_options import parsed_id
 from .exits import FAILED
 
@@ -22,8 +23,8 @@ _UNKNOWN = (
 
 @click.command
 @click.argument("record_id", metavar="ID")
-@click.option("--destination", metavar="D", help="Look at this destination alone.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@options.destination("Look at this destination alone.")
+@options.as_json("One JSON object.")
 @click.pass_context
 def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: bool) -> None:
     """Tell where the record with this ID (as the producer returned it) is now.
@@ -42,15 +43,11 @@ def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: 
 
 
 def _found(record_id: str, destination: str | None) -> Whereabouts | None:
-    from worker.overview import Overview
-    from worker.settings import Settings
     from worker.trace import Trace
 
-    from .redis_door import operator
+    from .redis_door import overview
 
-    settings = Settings.from_env()
-    overview = Overview.of(settings, operator(settings), only=destination)
-    for each in overview.buffers.values():
+    for each in overview(destination).buffers.values():
         if found := Trace(each.client, each.destination).find(record_id):
             return found
     return None

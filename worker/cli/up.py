@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -10,6 +12,17 @@ from .exits import FAILED
 
 # Trying it out must end by itself, also when something is wrong with this machine.
 _SAMPLE_DEADLINE_S = 170.0
+
+
+def _port(name: str, usual: int, whose: str = "", **more: Any) -> Callable[..., Any]:
+    return click.option(
+        name,
+        type=click.IntRange(1, 65535),
+        default=usual,
+        show_default=True,
+        help=f"{whose}Another is taken when this one is in use.",
+        **more,
+    )
 
 
 @click.command
@@ -32,28 +45,9 @@ _SAMPLE_DEADLINE_S = 170.0
     show_default=True,
     help="Send sample traffic in sandbox mode.",
 )
-@click.option(
-    "--sandbox-port",
-    type=click.IntRange(1, 65535),
-    default=8090,
-    show_default=True,
-    help="Another is taken when this one is in use.",
-)
-@click.option(
-    "--flower-port",
-    type=click.IntRange(1, 65535),
-    default=5555,
-    show_default=True,
-    help="Another is taken when this one is in use.",
-)
-@click.option(
-    "--web-port",
-    envvar="PORT",
-    type=click.IntRange(1, 65535),
-    default=8000,
-    show_default=True,
-    help="The gateway's and the dashboard's; another is taken when this one is in use.",
-)
+@_port("--sandbox-port", 8090)
+@_port("--flower-port", 5555)
+@_port("--web-port", 8000, "The gateway's and the dashboard's. ", envvar="PORT")
 @click.pass_context
 def up(
     ctx: click.Context,

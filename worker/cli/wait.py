@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import options
 from .exits import Failure
 
 if TYPE_CHECKING:
@@ -25,18 +26,14 @@ _LOOK_EVERY_S = 0.1
     metavar="S",
     help="Give up after S seconds, with exit code 1; without it, never.",
 )
-@click.option("--destination", help="Wait for this one alone.")
+@options.destination("Wait for this one alone.")
 def wait(timeout_s: float | None, destination: str | None) -> None:
     """Wait until nothing is buffered, in flight or retrying. Dead letters are not waited for."""
-    from worker.overview import Overview
-    from worker.settings import Settings
+    from .redis_door import overview
 
-    from .redis_door import operator
-
-    settings = Settings.from_env()
-    overview = Overview.of(settings, operator(settings), only=destination)
+    shown = overview(destination)
     deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-    if left := _until_drained(overview, deadline):
+    if left := _until_drained(shown, deadline):
         raise Failure(f"not drained after {timeout_s:g} s: {left}")
 
 
