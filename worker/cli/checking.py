@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from worker.desk import Desk
 from worker.errors import InvalidRecord, SettingsError
 from worker.settings import Destination
 from worker.verdicts import Outcome, Verdict
 
 from .json_lines import Account, Chunk, Line, Rejection
-from .validation import Validation
 
 Ask = Callable[[str, Sequence[bytes]], list[Verdict]]
 
 
 class Checking:
-    """Checks chunks, and counts their lines in ``account`` as `send` would.
+    """Checks chunks at a producer's desk, and counts their lines in ``account`` as `send` would.
 
     With ``ask``, records that pass are gathered into batches and put to the vendor.
     """
 
-    def __init__(self, destination: Destination, ask: Ask | None = None) -> None:
+    def __init__(self, desk: Desk, destination: Destination, ask: Ask | None = None) -> None:
         self.account = Account()
+        self._desk = desk
         self._destination = destination
-        self._validation = Validation(destination)
         self._ask = ask
         self._batches: dict[str, _Batch] = {}
 
@@ -39,7 +39,7 @@ class Checking:
     def _check(self, chunk: Chunk) -> None:
         for line in chunk.lines:
             try:
-                prepared = self._validation.prepare(line.record)
+                prepared = self._desk.prepare(self._destination, line.record)
             except InvalidRecord as invalid:
                 self.account.reject([Rejection(line.number, invalid.errors, line.record)])
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -44,6 +44,7 @@ def send(
     When the buffer is full or Redis is away, it stops with exit code 1 and tells which lines are
     left; with --wait it goes on when it can.
     """
+    from worker.desk import Desk
     from worker.producer import Producer
     from worker.settings import Settings
 
@@ -52,7 +53,8 @@ def send(
 
     settings = Settings.from_env()
     producer = Producer(settings, bulk(settings))
-    sending = Sending(producer, settings.destination(destination), patient=wait)
+    target = settings.destination(destination)
+    sending = Sending(producer, Desk(settings), target, patient=wait)
     with _totals(ctx, sending):
         _run(sending, file, lines, "sending")
 
@@ -71,18 +73,15 @@ def check(
     Tells what `send` would, and needs no Redis. --vendor also asks the vendor what it would
     refuse, which needs the account's secrets; nothing is stored there.
     """
+    from worker.desk import Desk
     from worker.settings import Settings
 
     from .checking import Checking, asking
 
-    target = Settings.from_env().destination(destination)
-    if not vendor:
-        checking = Checking(target)
-        with _totals(ctx, checking):
-            _run(checking, file, lines, "checking")
-        return
-    with asking(target) as ask:
-        checking = Checking(target, ask)
+    settings = Settings.from_env()
+    target = settings.destination(destination)
+    with asking(target) if vendor else nullcontext() as ask:
+        checking = Checking(Desk(settings), target, ask)
         with _totals(ctx, checking):
             _run(checking, file, lines, "checking")
 

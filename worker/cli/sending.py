@@ -8,6 +8,7 @@ from itertools import islice
 
 import click
 
+from worker.desk import Desk
 from worker.errors import BufferError, BufferFull, BufferUnavailable, InvalidRecord
 from worker.producer import Producer
 from worker.settings import Destination
@@ -15,7 +16,6 @@ from worker.settings import Destination
 from .exits import Failure
 from .json_lines import Account, Chunk, Line, Rejection
 from .line_numbers import LineNumbers
-from .validation import Validation
 
 # A buffer is freed a batch at a time; a Redis that restarts takes seconds.
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.1, 2.0
@@ -27,6 +27,7 @@ class Sending:
     def __init__(
         self,
         producer: Producer,
+        desk: Desk,
         destination: Destination,
         *,
         patient: bool,
@@ -34,6 +35,7 @@ class Sending:
     ) -> None:
         self.account = Account()
         self._producer = producer
+        self._desk = desk
         self._destination = destination
         self._patient = patient
         self._sleep = sleep
@@ -95,10 +97,10 @@ class Sending:
         first appear: so the number accepted tells which.
         """
         kinds: dict[str, list[Line]] = {}
-        validation = Validation(self._destination)
         for line in lines:
             try:
-                kinds.setdefault(validation.prepare(line.record).kind, []).append(line)
+                prepared = self._desk.prepare(self._destination, line.record)
+                kinds.setdefault(prepared.kind, []).append(line)
             except InvalidRecord as invalid:
                 self.account.reject([Rejection(line.number, invalid.errors, line.record)])
         in_order = [line for kind in kinds.values() for line in kind]
