@@ -49,9 +49,11 @@ COMMANDS: Mapping[str, Entry] = {
     "metrics": Entry("metrics", "metrics", "Print Prometheus' metrics, or serve them."),
     "pause": Entry("steer", "pause", "Stop a destination's deliveries."),
     "resume": Entry("steer", "resume", "Start a destination's deliveries again."),
-    "export": Entry("readback", "export", "Download a vendor's events as JSON Lines."),
-    "count": Entry("readback", "count", "Ask the vendor for an event's count."),
-    "reconcile": Entry("readback", "reconcile", "Compare our deliveries with the vendor's counts."),
+    "export": Entry("export", "export", "Download a vendor's events as JSON Lines."),
+    "count": Entry("count", "count", "Ask the vendor for an event's count."),
+    "reconcile": Entry(
+        "reconcile", "reconcile", "Compare our deliveries with the vendor's counts."
+    ),
     "gateway-key": Entry(
         "gateway_keys", "gateway_key", "Create, list and revoke the HTTP gateway's keys."
     ),

@@ -1,0 +1,159 @@
+"""`ingest reconcile`: what we delivered against what the vendor counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.errors import InvalidQuery
+
+from . import options
+from .exits import DIFFERENT, OK
+from .outgoing import emit, refuse_closed_output
+from .questions import DAY, say, told_like_an_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from worker.readback.reconcile import Line, Reconciliation
+    from worker.settings import Destination, Settings
+
+
+@click.command
+@click.option("--date", "day", metavar=DAY, help="Only this day of the account.")
+@click.option(
+    "--days",
+    default=7,
+    show_default=True,
+    type=click.IntRange(1, 35),
+    help="Without --date: every day that was delivered to within so many days.",
+)
+@options.as_json("One JSON object instead of a table.")
+@options.destination("Only this one.")
+def reconcile(*, day: str | None, days: int, as_json: bool, destination: str | None) -> None:
+    """Compare what we delivered with what the vendor counts, per event and day.
+
+    Exits with 0 when all agree and with 3 when not; a difference names the event and the day.
+    """
+    from worker.readback.queries import day_number
+    from worker.settings import Settings
+
+    refuse_closed_output()
+    with told_like_an_option():
+        wanted = None if day is None else str(day_number(day))
+        settings = Settings.from_env()
+        accounts = _readable(settings, destination)
+        found = [_reconciled(settings, each, wanted, days) for each in accounts]
+    if as_json:
+        emit(json.dumps(_as_json(found)))
+    else:
+        _print(found)
+    click.get_current_context().exit(OK if all(each.agrees for each in found) else DIFFERENT)
+
+
+def _readable(settings: Settings, only: str | None) -> list[Destination]:
+    """The accounts to compare; those that cannot be read are named, or refused if asked for."""
+    from worker.readback.reader import refuse_unreadable
+
+    if only is not None:
+        refuse_unreadable(settings.destination(only))
+        return [settings.destination(only)]
+    accounts = []
+    for each in settings.enabled():
+        try:
+            refuse_unreadable(each)
+        except InvalidQuery as error:
+            say(f"not compared: {error}")
+        else:
+            accounts.append(each)
+    if not accounts:
+        raise InvalidQuery("no enabled destination can be read back: set CleverTap's credentials")
+    return accounts
+
+
+def _reconciled(
+    settings: Settings, destination: Destination, day: str | None, days: int
+) -> Reconciliation:
+    from worker.readback.reader import reading
+    from worker.readback.reconcile import Reconciler
+
+    from .redis_door import operator
+
+    with reading(destination) as reader:
+        return Reconciler(reader, operator(settings)).run(day, days)
+
+
+def _as_json(found: Sequence[Reconciliation]) -> Mapping[str, Any]:
+    return {
+        "agrees": all(each.agrees for each in found),
+        "destinations": {
+            each.destination: {
+                "agrees": each.agrees,
+                "checked_at": each.checked_at,
+                "events": [_line_as_json(line) for line in each.lines],
+            }
+            for each in found
+        },
+    }
+
+
+def _line_as_json(line: Line) -> Mapping[str, Any]:
+    return {
+        "day": line.day,
+        "event": line.event,
+        "spellings": line.spellings,
+        "delivered": line.delivered,
+        "counted": line.counted,
+        "difference": line.difference if line.counted is not None else None,
+        "agrees": line.agrees,
+        "note": line.note,
+    }
+
+
+def _print(found: Sequence[Reconciliation]) -> None:
+    from .terminal import standard_output
+
+    lines = [_summary(each) for each in found]
+    table = _table(found)
+    if table.row_count:
+        console = standard_output()
+        with console.capture() as drawn:
+            console.print(table)
+        lines.insert(0, drawn.get().rstrip("\n"))
+    emit("\n".join(lines))
+
+
+def _table(found: Sequence[Reconciliation]) -> Table:
+    from .terminal import plain_table
+
+    table = plain_table()
+    for heading in ("destination", "day", "event"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("delivered", "counted", "difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("note", overflow="fold")
+    for each in found:
+        for line in each.lines:
+            counted = "unknown" if line.counted is None else str(line.counted)
+            difference = f"{line.difference:+d}" if line.difference else ""
+            numbers = (str(line.delivered), counted, difference)
+            table.add_row(each.destination, line.day, line.event, *numbers, line.note)
+    return table
+
+
+def _summary(found: Reconciliation) -> str:
+    if not found.lines:
+        return f"{found.destination}: nothing delivered to compare"
+    if found.agrees:
+        return f"{found.destination}: all {len(found.lines)} agree"
+    told = [f"{line.event} on {line.day}: {_how(line)}" for line in found.differences]
+    return f"{found.destination}: {len(told)} of {len(found.lines)} differ: {'; '.join(told)}"
+
+
+def _how(line: Line) -> str:
+    if line.counted is None:
+        return "not counted by the vendor"
+    return f"{abs(line.difference)} too {'many' if line.difference > 0 else 'few'}"
