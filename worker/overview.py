@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ import redis
 
 from . import keys
 from .buffer import Buffer, Places, Status
+from .census import Census
+from .errors import UnknownDestination
 from .settings import Destination, Kind, Settings
 
 _EVERY_KIND = ("event", "profile", "token")
@@ -22,21 +24,30 @@ class Overview:
     buffers: Mapping[str, Buffer]
 
     @classmethod
-    def of(cls, settings: Settings, client: redis.Redis, only: str | None = None) -> Overview:
+    def of(
+        cls,
+        settings: Settings,
+        client: redis.Redis,
+        only: str | None = None,
+        census: Census | None = None,
+    ) -> Overview:
         """Look which destinations there are: ``only`` one, or all that are enabled or hold data.
 
         A destination that was taken out of the configuration is shown as long as Redis knows it:
-        its records would else be lost to sight. UnknownDestination when ``only`` is neither.
+        its records would else be lost to sight. Who asks often brings a ``census`` that looks
+        through a part of Redis' keys at a time. UnknownDestination when ``only`` is neither.
         """
-        found = _found(client)
+        if only is not None:
+            return cls({only: Buffer(client, _one(settings, client, only))})
+        unused = [each.name for each in settings.destinations.values() if not each.enabled]
+        found = {name for name in unused if _holds_totals(client, name)}
+        found |= (census or Census(client)).names()
         shown = {
             each.name: each
             for each in settings.destinations.values()
             if each.enabled or each.name in found
         }
         shown |= {name: _stranger(name) for name in sorted(found - settings.destinations.keys())}
-        if only is not None:
-            shown = {only: shown[only] if only in shown else settings.destination(only)}
         return cls({name: Buffer(client, each) for name, each in shown.items()})
 
     def statuses(self) -> dict[str, Status]:
@@ -44,12 +55,22 @@ class Overview:
         return {name: buffer.status() for name, buffer in self.buffers.items()}
 
 
-def _found(client: redis.Redis) -> set[str]:
-    """The destinations that Redis holds totals of."""
-    before, after = keys.counters("\0").split("\0")
-    pattern = f"{before}*{after}"
-    names: Iterator[bytes] = client.scan_iter(match=pattern, count=1000)
-    return {name.decode()[len(before) : -len(after)] for name in names}
+def buffer_of(settings: Settings, client: redis.Redis, name: str) -> Buffer | None:
+    """The buffer of one destination; None when neither settings nor Redis know it."""
+    try:
+        return Overview.of(settings, client, only=name).buffers[name]
+    except UnknownDestination:
+        return None
+
+
+def _holds_totals(client: redis.Redis, name: str) -> bool:
+    return bool(client.exists(keys.counters(name)))
+
+
+def _one(settings: Settings, client: redis.Redis, name: str) -> Destination:
+    if name not in settings.destinations and _holds_totals(client, name):
+        return _stranger(name)
+    return settings.destination(name)
 
 
 def _stranger(name: str) -> Destination:

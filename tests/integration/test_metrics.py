@@ -17,7 +17,7 @@ from support.ports import find_free_port
 from support.redis_servers import RedisFactory
 from support.scrape import Scrape
 from worker.buffer import TOTALS
-from worker.metrics.collector import Sheet
+from worker.metrics.collector import Sheet, StatusCollector
 from worker.metrics.names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
 from worker.metrics.page import MetricsPage, scraping_client
 from worker.setting_values import Secret
@@ -112,6 +112,26 @@ def test_a_destination_that_was_taken_out_is_still_told(eventful: Pipeline, redi
 
 
 DATA = Path(__file__).parents[1] / "data"
+
+
+def test_a_scrape_looks_through_a_part_of_redis(
+    eventful: Pipeline, redis_client: redis.Redis, redis_url: str
+) -> None:
+    """Among 100,000 keys of others a scrape asks for 20,000 at most; a destination that no file
+    names is found by one of the next, and told from then on."""
+    for first in range(0, 100_000, 10_000):
+        redis_client.mset({f"other:{each}": "" for each in range(first, first + 10_000)})
+    environ = {"REDIS_URL": redis_url, "INGEST_DESTINATIONS": str(DATA / "one_destination.toml")}
+    collector = StatusCollector(Settings.from_env(environ), redis_client)
+    told: list[bool] = []
+    for _ in range(12):
+        redis_client.config_resetstat()
+        samples = [sample for family in collector.collect() for sample in family.samples]
+        told.append(any(sample.labels.get("destination") == NAME for sample in samples))
+        counted = redis_client.info("commandstats").get("cmdstat_scan", {"calls": 0})
+        assert counted["calls"] <= 20
+    assert told.index(True) <= 6
+    assert all(told[6:])
 
 
 def test_a_redis_that_is_away_is_told(redis_factory: RedisFactory) -> None:

@@ -83,6 +83,15 @@ class Cluster(RedisCluster):
         self._connect()
         return super().scan_iter(*args, **kwargs)
 
+    def get_primaries(self) -> list[ClusterNode]:
+        """The nodes that have keys of their own: each has to be looked through by itself."""
+        try:
+            self._connect()
+        except RedisClusterException as error:
+            raise _told(error) from error
+        found: list[ClusterNode] = super().get_primaries()
+        return found
+
     def close(self) -> None:
         """Close the connections, where there are any."""
         if self._made:

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from .. import histograms
 from ..buffer import STATUSES, Places, Status
+from ..census import A_PART, Census
 from ..overview import Overview
 from ..settings import Destination, Settings
 from . import names
@@ -79,6 +80,7 @@ class StatusCollector(Collector):
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         self._settings = settings
         self._client = client
+        self._census = Census(client, A_PART)
 
     def describe(self) -> Iterable[Family]:
         """Nothing in advance: to be registered is no reason to ask Redis."""
@@ -89,7 +91,7 @@ class StatusCollector(Collector):
         sheet = Sheet()
         sheet.put(names.TICK_INTERVAL, self._settings.drain_interval_s)
         try:
-            overview = Overview.of(self._settings, self._client)
+            overview = Overview.of(self._settings, self._client, census=self._census)
             statuses = overview.statuses()
         except RedisError:
             sheet.put(names.REDIS_UP, 0)
