@@ -12,7 +12,7 @@ import redis
 from support.commands import CREDENTIALS, Cli
 from support.eventful import NAME
 from support.gateway import Answer, Door, DoorFactory, ask
-from support.pipeline import Pipeline
+from support.pipeline import Pipeline, PipelineFactory, identities
 from support.ports import find_free_port
 from support.redis_servers import RedisFactory
 from support.scrape import Scrape
@@ -20,8 +20,10 @@ from worker.buffer import TOTALS
 from worker.metrics.collector import Sheet, StatusCollector
 from worker.metrics.names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
 from worker.metrics.page import MetricsPage, scraping_client
+from worker.retry import Settle
 from worker.setting_values import Secret
 from worker.settings import Settings
+from worker.verdicts import Outcome, Verdict
 
 TOKEN = "m3trics-token"
 # What is 0 in a healthy system, and is shown all the same.
@@ -90,6 +92,26 @@ def test_each_request_is_in_one_bucket(eventful: Pipeline, redis_url: str) -> No
 
 
 KINDS = ("event", "profile")
+
+
+def test_codes_without_end_are_counted_as_one(pipeline_of: PipelineFactory, redis_url: str) -> None:
+    """A vendor that numbers its failures makes some hundreds of series and no more; what is beyond
+    is `other`, and nothing is uncounted."""
+    made = pipeline_of(name=NAME, enabled=True, flood_share=1.0)
+    for first in range(10_000, 12_000, 500):
+        made.accept(identities(500, str(first)))
+        claim = made.buffer.claim(begun=True)
+        assert claim
+        died = [Verdict(Outcome.DEAD, "refused", first + at, "no") for at in range(claim.size)]
+        usual = Verdict(Outcome.RETRY)
+        made.buffer.settle(claim, Settle(usual, tuple(enumerate(died, 1))), "200", took_s=0.1)
+    told = scrape(redis_url)
+    codes = told.labels("ingest_dead_letters_total")
+    assert 300 < len(codes) <= 500
+    assert told.value("ingest_dead_letters_total", code="other") > 1000
+    counted = [each.value for each in told.samples if each.name == "ingest_dead_letters_total"]
+    assert sum(counted) == 2000
+    assert sum(counted) == told.value("ingest_records_dead_lettered_total", kind="event")
 
 
 def test_a_new_installation_tells_zeros(redis_url: str) -> None:

@@ -67,6 +67,19 @@ local function count(field, by)
   if by ~= 0 then redis.call('HINCRBY', base .. ':counters', field, by) end
 end
 
+-- Records that died of one cause: the vendor's code, or our reason. A vendor that numbers its
+-- failures would fill the hash, every status and every scrape: when it has so many fields (some 150
+-- are ours), causes that are new are counted as one.
+local MOST_FIELDS = 500
+
+local function count_cause(kind, cause)
+  local field, key = kind .. ':code:' .. cause, base .. ':counters'
+  if redis.call('HEXISTS', key, field) == 0 and redis.call('HLEN', key) >= MOST_FIELDS then
+    field = kind .. ':code:other'
+  end
+  count(field, 1)
+end
+
 -- One request that was made: its answer, the records in it, ms it took; the bounds are the names of
 -- the buckets that its time ('' when that is not known) and its size fall into: see histograms.py.
 local function count_request(kind, label, size, took_ms, took_bound, size_bound)

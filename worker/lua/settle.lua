@@ -59,7 +59,7 @@ else
       if verdict[2] == 'too_large' then redis.call('HDEL', base .. ':state', 'max_bytes') end
       redis.call('XADD', base .. ':dead:' .. kind, '*', 'record', record, 'reason', verdict[2],
                  'code', verdict[3], 'error', verdict[4], 'attempts', batch.attempt)
-      count(kind .. ':code:' .. (verdict[3] ~= '' and verdict[3] or verdict[2]), 1)
+      count_cause(kind, verdict[3] ~= '' and verdict[3] or verdict[2])
     else
       open[#open + 1] = record
       last_error = verdict[4]
