@@ -77,6 +77,9 @@ class Intake:
             joined = self._join()
             try:
                 results = await self._call([each.order for each in joined])
+            except BufferUnavailable as error:
+                _tell_all(joined, error)
+                self._turn_away()
             except BufferError as error:
                 _tell_all(joined, error)
             except Exception as error:
@@ -100,6 +103,13 @@ class Intake:
             joined.append(self._waiting.popleft())
             self._waiting_bytes -= order.size_bytes
         return joined
+
+    def _turn_away(self) -> None:
+        """Tell those who waited for a call that failed: behind a silent Redis the queue would move
+        by a thousand records in two timeouts, and answer its last when nobody listens any more."""
+        error = BufferUnavailable("the call before failed", sent=False)
+        while self._waiting:
+            _tell_all(self._join(), error)
 
     async def _call(self, orders: Sequence[Order]) -> list[Any]:
         """One step in Redis; asked for once more, under the same token, if its answer is lost."""

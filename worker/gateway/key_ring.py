@@ -32,7 +32,7 @@ class KeyRing:
         self._client = client
         self._clock = clock
         self._keys: Mapping[bytes, ProducerKey] = {}
-        self._read_at = float("-inf")
+        self._read_at = self._failed_at = float("-inf")
         self._reading = asyncio.Lock()
 
     async def find(self, shown: str) -> ProducerKey | None:
@@ -46,14 +46,24 @@ class KeyRing:
         return key
 
     async def _read(self, fresh_s: float) -> None:
+        """Read the table; those who wait meanwhile share the outcome, a failure too.
+
+        Were each to try a silent Redis for itself, the last of a hundred would wait for minutes.
+        """
+        came = self._clock()
         async with self._reading:
             if self._clock() - self._read_at <= fresh_s:
-                return  # another request has read it while we waited
+                return
+            if self._failed_at >= came:
+                raise _away()
             began = self._clock()
             try:
                 table = await cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(TABLE))
             except RedisError as error:
-                raise Refused(
-                    503, "Redis is away: nothing was accepted", retry_after_s=RETRY_S
-                ) from error
+                self._failed_at = self._clock()
+                raise _away() from error
             self._keys, self._read_at = read_table(table), began
+
+
+def _away() -> Refused:
+    return Refused(503, "Redis is away: nothing was accepted", retry_after_s=RETRY_S)

@@ -1,0 +1,78 @@
+"""A Redis that takes and says nothing: everybody is told so soon, however many they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from support.gateway import Answer, Door, DoorFactory, event, gathered
+from support.proxy import Proxy
+from worker.embedded_redis.server import EmbeddedRedis
+
+TIMEOUT_S = 0.2
+MANY = 20
+# One after the other they would take MANY timeouts (4 s) at least.
+SOON_S = 2.0
+
+
+@pytest.fixture
+def proxy(redis_server: EmbeddedRedis) -> Iterator[Proxy]:
+    """A proxy before the Redis of the other fixtures."""
+    with Proxy(int(redis_server.url.rpartition(":")[2].partition("/")[0])) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def behind(door_of: DoorFactory, proxy: Proxy) -> Door:
+    """A gateway behind that proxy, which gives Redis little time."""
+    return door_of(REDIS_URL=proxy.url, INGEST_GATEWAY_REDIS_TIMEOUT_S=str(TIMEOUT_S))
+
+
+async def timed(asked: Callable[[], Awaitable[list[Answer]]]) -> tuple[list[Answer], float]:
+    """The answers, and how long the last one took."""
+    began = time.monotonic()
+    return await asked(), time.monotonic() - began
+
+
+def test_many_who_wait_for_the_keys_are_told_at_once(behind: Door, proxy: Proxy) -> None:
+    """One look at the table is made for all who wait for it, also when it fails."""
+    proxy.freeze(newcomers=True)
+
+    async def talk(door: Door) -> tuple[list[Answer], float]:
+        return await timed(lambda: gathered([door.upload(event()) for _ in range(MANY)]))
+
+    answers, took_s = behind.run(talk)
+    assert {each.status for each in answers} == {503}
+    assert {each.json()["error"] for each in answers} == {"Redis is away: nothing was accepted"}
+    assert took_s < SOON_S
+
+
+def test_who_waits_behind_a_failed_call_is_told_at_its_end(behind: Door, proxy: Proxy) -> None:
+    """What was not sent is not sent later, when its client has long gone: it is refused whole."""
+
+    async def talk(door: Door) -> tuple[list[Answer], float]:
+        assert (await door.upload(event())).status == 200
+        proxy.freeze(newcomers=True)
+        full = [event()] * 600  # two of these do not go into one call
+        return await timed(lambda: gathered([door.upload(*full) for _ in range(MANY)]))
+
+    answers, took_s = behind.run(talk)
+    texts = [each.json()["error"] for each in answers]
+    assert {each.status for each in answers} == {503}
+    assert sum("nothing was accepted" in text for text in texts) == MANY - 1
+    assert took_s < SOON_S
+
+
+def test_records_are_taken_again_when_redis_speaks(behind: Door, proxy: Proxy) -> None:
+    """A failure is remembered by those who waited for it, and by nobody who comes later."""
+
+    async def talk(door: Door) -> list[Answer]:
+        proxy.freeze(newcomers=True)
+        away = await door.upload(event())
+        proxy.thaw()
+        return [away, await door.upload(event())]
+
+    assert [each.status for each in behind.run(talk)] == [503, 200]
+    assert len(behind.buffered()) == 1
