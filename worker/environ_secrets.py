@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
+from .environment import lookup
 from .errors import SettingsError
 from .setting_values import Secret
 
@@ -15,16 +15,7 @@ def secret_of(name: str, environ: Mapping[str, str] | None = None) -> Secret:
 
     SettingsError when the file cannot be read, or holds nothing.
     """
-    environ = os.environ if environ is None else environ
-    if value := environ.get(name):
-        return Secret(value)
-    path = environ.get(f"{name}_FILE")
-    if not path:
-        return Secret("")
-    try:
-        value = Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"{name}_FILE: cannot read the file: {error.strerror}") from error
-    if not value:
-        raise SettingsError(f"{name}_FILE: the file is empty")
-    return Secret(value)
+    value, origin = lookup(os.environ if environ is None else environ, name)
+    if not value and value is not None:
+        raise SettingsError(f"{origin.removeprefix('file named by ')}: the file is empty")
+    return Secret(value or "")

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from worker.bootstrap import vendor_of
+from worker.destination import MOST_RECORDS
 from worker.destinations.bloomreach import BASE_URL, MOST_COMMANDS, Bloomreach
 from worker.errors import SettingsError
 from worker.schemas.vendors import schema_for
 from worker.setting_values import Secret
-from worker.settings import MOST_RECORDS, Destination, Settings
+from worker.settings import Destination, Settings
 
 FILE = """
 [destinations.crm]

@@ -141,6 +141,7 @@ def test_a_secret_is_hidden_in_every_way_of_printing() -> None:
         ('enabled = "yes"', "", "destinations.shop.enabled: must be true or false"),
         ("", "[destinations.shop.kinds.order]\nbatch_records = 1", "destinations.shop.kinds.order"),
         ("", "[destinations.shop.kinds.profile]\npartitions = 1", "needs batch_records"),
+        ("", "[destinations.shop.kinds]\nprofile = 100", "needs batch_records"),
         ("", "[destinations.shop.kinds.profile]\nbatch_records = 0", "batch_records is 1-5000"),
         ("", '[destinations."a b"]\nvendor = "clevertap"', "destinations.a b: a name is of"),
         ("", '[destinations.x]\nvendor = "acme"', "destinations.x.vendor: must be one of"),

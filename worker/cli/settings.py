@@ -8,9 +8,11 @@ from dataclasses import fields
 
 import click
 
+from worker.destinations_file import destinations_path
+from worker.environment import Source
 from worker.gateway.settings import GatewaySettings, variable
 from worker.setting_values import Secret
-from worker.settings import Settings, Source, destinations_path
+from worker.settings import Settings
 
 from . import options
 

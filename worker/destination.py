@@ -1,0 +1,117 @@
+"""A destination: a named account at a vendor, how it is delivered to, and the rules of both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from .errors import SettingsError
+from .setting_values import Ambiguous, Secret
+
+# What a vendor needs before it can be delivered to, and the kinds of records it takes.
+VENDORS = {
+    "clevertap": (("account_id", "passcode"), ("event", "profile", "token")),
+    "bloomreach": (("project_token", "api_key_id"), ("event", "profile")),
+}
+# Records a request may hold: Bloomreach takes 50 commands (page "Batch commands"); no page of
+# CleverTap's allows more than 1000, and 5000 leaves room for accounts that were given more.
+MOST_RECORDS = {"clevertap": 5000, "bloomreach": 50}
+MOST_PARTITIONS = 1024
+_BASE_URL = re.compile(r"https?://[^/?#@\s]+/?$")
+_ABOVE_0 = (
+    "concurrency",
+    "concurrency_limit",
+    "max_attempts",
+    "max_deaths",
+    "batch_max_bytes",
+    "max_buffered",
+    "flood_window",
+    "tally_days",
+    "request_timeout_s",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How records of one kind are batched; ``partitions`` above 0 keep the order per identity."""
+
+    batch_records: int
+    partitions: int = 0
+
+    @property
+    def ordered(self) -> bool:
+        """Whether order per identity is kept."""
+        return self.partitions > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A named account at a vendor. Times are in seconds, sizes in bytes.
+
+    ``lease_s`` must exceed ``request_timeout_s``: a lease that ends while its request is under way
+    would send the batch twice. The default of 90 is three times the timeout, which leaves room for
+    a worker to be stopped for a moment. ``hard_id`` and ``soft_id`` are what a Bloomreach project
+    calls the ids that producers give as identity and object_id.
+    """
+
+    name: str
+    vendor: str
+    kinds: Mapping[str, Kind]
+    enabled: bool = False
+    region: str = ""
+    base_url: str = ""
+    timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    account_id: str = ""
+    passcode: Secret = field(default_factory=lambda: Secret(""))
+    project_token: str = ""
+    api_key_id: str = ""
+    api_secret: Secret = field(default_factory=lambda: Secret(""))
+    concurrency: int = 3
+    concurrency_limit: int = 15
+    requests_per_s: int = 0
+    batch_max_bytes: int = 4 * 1024 * 1024
+    max_wait_s: float = 5.0
+    request_timeout_s: float = 30.0
+    lease_s: float = 90.0
+    backoff_base_s: float = 1.0
+    backoff_cap_s: float = 300.0
+    max_attempts: int = 5
+    max_deaths: int = 3
+    retry_horizon_s: float = 86400.0
+    probe_interval_s: float = 60.0
+    count_poll_s: float = 30.0
+    max_buffered: int = 5_000_000
+    ambiguous: Ambiguous = "retry"
+    flood_window: int = 1000
+    flood_share: float = 0.5
+    event_properties: int = 256
+    hard_id: str = "registered"
+    soft_id: str = "cookie"
+    journal_settlements: int = 1000
+    tally_days: int = 35
+
+
+def check(where: str, destination: Destination) -> None:
+    """SettingsError, naming the setting in ``where``, for values that cannot go together."""
+    needed, _ = VENDORS[destination.vendor]
+    missing = [key for key in needed if not getattr(destination, key)]
+    if destination.enabled and missing:
+        raise SettingsError(f"{where}: enabled, but {', '.join(missing)} is not set")
+    if destination.base_url and not _BASE_URL.match(destination.base_url):
+        raise SettingsError(
+            f"{where}.base_url: must be a scheme and a host, as in https://api.clevertap.com"
+        )
+    if destination.lease_s <= destination.request_timeout_s:
+        raise SettingsError(f"{where}.lease_s: must be longer than request_timeout_s")
+    for key in _ABOVE_0:
+        if not getattr(destination, key) > 0:
+            raise SettingsError(f"{where}.{key}: must be above 0")
+    for name, kind in destination.kinds.items():
+        _check_kind(f"{where}.kinds.{name}", kind, MOST_RECORDS[destination.vendor])
+
+
+def _check_kind(where: str, kind: Kind, most: int) -> None:
+    if not 1 <= kind.batch_records <= most or not 0 <= kind.partitions <= MOST_PARTITIONS:
+        raise SettingsError(f"{where}: batch_records is 1-{most}, partitions 0-{MOST_PARTITIONS}")

@@ -1,0 +1,122 @@
+"""The file that defines the destinations: TOML, in which `${NAME}` stands for the environment's.
+
+`${NAME:-default}` has a value for where the environment has none. Secrets are named and never
+written here: the file is one to commit and to share.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from .destination import VENDORS, Destination, Kind, check
+from .environment import DEFAULT, Environment, lookup
+from .errors import SettingsError
+from .setting_values import CONVERTERS, Secret
+
+_REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def destinations_path(environ: Mapping[str, str]) -> Path:
+    """The destinations file: the one named, else the checkout's, else the package's own."""
+    if named := environ.get("INGEST_DESTINATIONS"):
+        return Path(named)
+    package = Path(__file__).parent
+    checkout = package.parent / "config" / "destinations.toml"
+    return checkout if checkout.exists() else package / "config" / "destinations.toml"
+
+
+def read_destinations(path: Path, environment: Environment) -> dict[str, Destination]:
+    """The destinations by name, in the file's order; SettingsError names what is wrong where."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"destinations file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"destinations file {path}: {error}") from error
+    tables = document.pop("destinations", None)
+    if document or not isinstance(tables, dict) or not tables:
+        raise SettingsError(
+            f"destinations file {path}: needs [destinations.NAME] tables, and nothing else"
+        )
+    return {name: _Table(name, environment).destination(table) for name, table in tables.items()}
+
+
+class _Table:
+    """Reads one destination's table, and notes where each of its values came from."""
+
+    def __init__(self, name: str, environment: Environment) -> None:
+        self._name = name
+        self._where = f"destinations.{name}"
+        self._environment = environment
+
+    def destination(self, table: Any) -> Destination:
+        where = self._where
+        if not _NAME.fullmatch(self._name):
+            raise SettingsError(
+                f"{where}: a name is of a-z, 0-9, - and _, and begins with a letter or digit"
+            )
+        if not isinstance(table, dict) or table.get("vendor") not in VENDORS:
+            raise SettingsError(f"{where}.vendor: must be one of {', '.join(VENDORS)}")
+        table = dict(table)
+        kinds = self._kinds(table["vendor"], table.pop("kinds", None))
+        values = self._values(table)
+        needed, _ = VENDORS[table["vendor"]]
+        values.setdefault("enabled", all(values.get(key) for key in needed))
+        destination = Destination(name=self._name, kinds=kinds, **values)
+        check(where, destination)
+        self._note_defaults(destination, table)
+        return destination
+
+    def _values(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        hints = get_type_hints(Destination)
+        values: dict[str, Any] = {}
+        for key, raw in table.items():
+            if key not in hints or key == "name":
+                raise SettingsError(
+                    f"{self._where}.{key}: not a setting; there are: {', '.join(sorted(hints))}"
+                )
+            values[key] = self._value(f"{self._where}.{key}", hints[key], raw)
+        return values
+
+    def _note_defaults(self, destination: Destination, table: Mapping[str, Any]) -> None:
+        for each in fields(Destination):
+            if each.name not in table and each.name not in ("name", "kinds", "vendor"):
+                usual = str(getattr(destination, each.name))
+                self._environment.note(f"{self._where}.{each.name}", usual, DEFAULT)
+
+    def _kinds(self, vendor: str, tables: Any) -> dict[str, Kind]:
+        _, allowed = VENDORS[vendor]
+        if not isinstance(tables, dict) or not tables:
+            raise SettingsError(f"{self._where}.kinds: needs at least one of {', '.join(allowed)}")
+        for kind in tables:
+            if kind not in allowed:
+                raise SettingsError(
+                    f"{self._where}.kinds.{kind}: {vendor} has {', '.join(allowed)}"
+                )
+        return {
+            kind: self._kind(f"{self._where}.kinds.{kind}", table) for kind, table in tables.items()
+        }
+
+    def _kind(self, where: str, table: Any) -> Kind:
+        known = isinstance(table, dict) and not set(table) - {"batch_records", "partitions"}
+        if not known or "batch_records" not in table:
+            raise SettingsError(f"{where}: needs batch_records, and may have partitions")
+        values = {key: self._value(f"{where}.{key}", int, raw) for key, raw in table.items()}
+        return Kind(**values)
+
+    def _value(self, where: str, hint: Any, raw: Any) -> Any:
+        origin = "destinations file"
+        if isinstance(raw, str) and (reference := _REFERENCE.fullmatch(raw)):
+            value, origin = lookup(self._environment.environ, reference[1])
+            raw = value if value is not None else (reference[2] or "")
+        elif hint is Secret and raw:
+            raise SettingsError(f"{where}: a secret is not written down here; name it as ${{NAME}}")
+        converted = CONVERTERS[hint](where, raw)
+        self._environment.note(where, str(converted), origin)
+        return converted

@@ -1,0 +1,56 @@
+"""An environment as it is read: values, files that stand for values, and where each came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import SettingsError
+from .setting_values import mask_url
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One setting as it is shown: its value (secrets masked) and where it came from."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def lookup(environ: Mapping[str, str], name: str) -> tuple[str | None, str]:
+    """A variable's value, else what is in the file that NAME_FILE names, else None; its origin.
+
+    SettingsError when the file cannot be read.
+    """
+    if value := environ.get(name):
+        return value, f"environment {name}"
+    if path := environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), f"file named by {name}_FILE"
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE: cannot read the file: {error.strerror}") from error
+    return None, DEFAULT
+
+
+class Environment:
+    """Reads one environment, and notes in ``sources`` what was read, and from where."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.sources: list[Source] = []
+
+    def note(self, name: str, value: str, origin: str) -> None:
+        """Note a setting that is read; ``value`` is what may be shown of it."""
+        self.sources.append(Source(name, value, origin))
+
+    def value(self, name: str, default: str, *, address: bool = False) -> str:
+        """A variable's value; of an ``address`` the password is not shown."""
+        value, origin = lookup(self.environ, name)
+        if value is None:
+            value = default
+        self.note(name, mask_url(value) if address else value, origin)
+        return value
