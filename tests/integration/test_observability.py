@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import yaml
+
 from support.commands import CREDENTIALS
 from support.environment import ROOT
 from support.eventful import NAME
@@ -62,3 +64,32 @@ def test_every_query_finds_something(
     poll_until(parked, 30, "the alert of the parked destination is pending")
     healths = {rule["health"] for rule in rules}
     assert healths <= {"ok", "unknown"}
+
+
+def test_kubernetes_scrapes_with_the_token_and_scales_by_what_it_reads(
+    eventful: Pipeline,
+    redis_url: str,
+    served_by: ServedFactory,
+    prometheus_at: PrometheusFactory,
+    tmp_path: Path,
+) -> None:
+    """Gateway and Prometheus have the Secret's file with the token, as in the manifests: the scrape
+    succeeds, and KEDA's query has a number, of running destinations alone."""
+    token = tmp_path / "INGEST_METRICS_TOKEN"
+    token.write_text("m3trics-token")
+    gateway = served_by(redis_url, **CREDENTIALS, INGEST_METRICS_TOKEN_FILE=str(token))
+    prometheus = prometheus_at(gateway.port, token)
+    assert float(prometheus.query('up{job="ingest"}')[0]["value"][1]) == 1
+    scaled = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "scaling.yaml").read_text())
+    (trigger,) = scaled["spec"]["triggers"]
+    query = trigger["metadata"]["query"]
+    assert [float(each["value"][1]) for each in prometheus.query(query)] == [0]  # it is parked
+    eventful.buffer.resume()
+    status = eventful.status()
+    buffered = sum(places.buffered for places in status.kinds.values())
+    assert buffered > 0
+
+    def read() -> bool:
+        return [float(each["value"][1]) for each in prometheus.query(query)] == [buffered]
+
+    poll_until(read, 30, "Prometheus has read what is buffered")

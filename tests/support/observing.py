@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -63,7 +63,10 @@ class Prometheus:
         return found
 
 
-PrometheusFactory = Callable[[int], Prometheus]
+class PrometheusFactory(Protocol):
+    """Starts a Prometheus; see `prometheus_at`."""
+
+    def __call__(self, target: int, token: Path | None = None) -> Prometheus: ...
 
 
 @pytest.fixture
@@ -75,11 +78,17 @@ def promtool() -> Path:
 @pytest.fixture
 def prometheus_at(processes: Processes, tmp_path: Path) -> PrometheusFactory:
     """Starts a Prometheus with our configuration, but for a target on a port of this machine and
-    quick scrapes; waits until it has scraped it three times."""
+    quick scrapes; waits until it has scraped it three times. A ``token`` is a file with one: then
+    the lines of our configuration that are for it are put in force."""
     program = require(shutil.which("prometheus"), MISSING.format("prometheus"))
 
-    def start(target: int) -> Prometheus:
+    def start(target: int, token: Path | None = None) -> Prometheus:
         text = (CONFIG / "prometheus.yml").read_text()
+        if token:
+            text = re.sub(
+                r"# (authorization:\n    )# ( +credentials_file: ).*", rf"\1\2{token}", text
+            )
+            assert str(token) in text
         text = text.replace('"127.0.0.1:9108"', f'"127.0.0.1:{target}"')
         text = re.sub(
             r"(scrape_interval|scrape_timeout|evaluation_interval): \d+s", r"\1: 1s", text

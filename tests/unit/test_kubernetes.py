@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +15,15 @@ from support.environment import ROOT, is_ours
 from support.processes import procfile
 from worker.bootstrap import STOP_WITHIN_S
 from worker.gateway.health import Alive, Ready
+from worker.gateway.metrics import Metrics
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 VERSION = "1.31"  # what most providers have had for long
-FOREIGN = ("kustomize.config.k8s.io", "keda.sh")  # no part of Kubernetes' own schemas
+FOREIGN = (
+    "kustomize.config.k8s.io",
+    "keda.sh",
+    "monitoring.coreos.com",
+)  # no part of Kubernetes' own schemas
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -131,6 +138,55 @@ def test_the_probes_look_where_something_is_to_be_seen() -> None:
     assert web["readinessProbe"]["httpGet"]["path"] == Ready.path
     port = next(each["value"] for each in web["env"] if each["name"] == "PORT")
     assert web["ports"][0]["containerPort"] == int(port)
+
+
+def test_prometheus_shows_the_token_that_the_gateways_ask_for() -> None:
+    """The monitor selects the gateways' pods and port, and reads the key of the Secret that they
+    have as a file; nothing invites a Prometheus that has no token."""
+    monitor = OBJECTS["monitoring-PodMonitor-ingest"]["spec"]
+    labels = DEPLOYMENTS["web"]["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"] == labels
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert endpoint["port"] in {each["name"] for each in container("web")["ports"]}
+    assert endpoint["path"] == Metrics.path
+    asked = endpoint["authorization"]["credentials"]
+    volumes = {each["name"]: each for each in pod("web")["volumes"]}
+    assert asked["name"] == volumes["secrets"]["secret"]["secretName"]
+    assert SETTINGS["INGEST_METRICS_TOKEN_FILE"].endswith(f"/{asked['key']}")
+    for deployment in DEPLOYMENTS.values():
+        assert "annotations" not in deployment["spec"]["template"]["metadata"]
+
+
+def test_the_alerts_ask_for_the_job_that_the_monitor_makes() -> None:
+    """The pods' label that names the job has the name in config/alerts.yml, and scrapes have as
+    much time as in config/prometheus.yml."""
+    monitor = OBJECTS["monitoring-PodMonitor-ingest"]["spec"]
+    job = DEPLOYMENTS["web"]["spec"]["template"]["metadata"]["labels"][monitor["jobLabel"]]
+    alerts = (ROOT / "config" / "alerts.yml").read_text()
+    assert set(re.findall(r'job="([^"]*)"', alerts)) == {job}
+    prometheus = yaml.safe_load((ROOT / "config" / "prometheus.yml").read_text())
+    assert [each["job_name"] for each in prometheus["scrape_configs"]] == [job]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert endpoint["scrapeTimeout"] == prometheus["global"]["scrape_timeout"]
+
+
+def test_the_alerts_become_an_object_as_the_docs_say() -> None:
+    """What is typed makes a PrometheusRule with every group of config/alerts.yml."""
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    found = re.search(r"^    (\{ printf .*?\}) \| kubectl", text, re.MULTILINE | re.DOTALL)
+    assert found
+    made = subprocess.run(["sh", "-c", found[1]], cwd=ROOT, capture_output=True, check=True)
+    rule = yaml.safe_load(made.stdout)
+    assert rule["kind"] == "PrometheusRule"
+    assert rule["spec"] == yaml.safe_load((ROOT / "config" / "alerts.yml").read_text())
+
+
+def test_the_docs_make_every_secret_that_is_asked_for() -> None:
+    """Each file that a variable names is a key of the Secret as docs/kubernetes.md makes it."""
+    made = set(re.findall(r"--from-file=(\w+)", (ROOT / "docs" / "kubernetes.md").read_text()))
+    given = {each["name"]: each["value"] for each in container("flower")["env"]}
+    asked = {name for name in SETTINGS | given if name.endswith("_FILE")}
+    assert asked == {f"{name}_FILE" for name in made}
 
 
 def test_workers_are_scaled_by_what_the_metrics_tell() -> None:
