@@ -60,3 +60,12 @@ def test_what_is_hidden_holds_no_value(value: str) -> None:
         "evtName": "Charged",
         "ts": 1,
     }
+
+
+def test_a_property_is_hidden_whatever_its_name() -> None:
+    """What says what kind of record it is stands at its top; below, the same names are values."""
+    record = {"type": "profile", "ts": {"type": "Jack"}, "profileData": {"type": "Jack", "ts": 7}}
+    told = json.dumps(masked(record))
+    assert "Jack" not in told
+    assert "7" not in told
+    assert '"type": "profile"' in told

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# What names no person and says what kind of record it is; everything else is hidden.
+# What names no person and says what kind of record it is; everything else is hidden, and so is
+# what a producer's own properties have under these names.
 _PLAIN = frozenset(("type", "evtName", "event_type", "ts", "timestamp", "update_timestamp"))
 
 
@@ -26,13 +27,22 @@ def pretty(record: Any) -> str:
     return json.dumps(record, ensure_ascii=False, indent=2)
 
 
-def masked(value: Any, name: str = "") -> Any:
+def masked(record: Any) -> Any:
     """The same record with its names, and in place of its values what they are."""
+    if not isinstance(record, dict):
+        return _masked(record)
+    return {
+        name: value if name in _PLAIN and not isinstance(value, dict | list) else _masked(value)
+        for name, value in record.items()
+    }
+
+
+def _masked(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: masked(inner, key) for key, inner in value.items()}
+        return {key: _masked(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [masked(inner) for inner in value]
-    if name in _PLAIN or value is None:
+        return [_masked(inner) for inner in value]
+    if value is None:
         return value
     if isinstance(value, str):
         return f"••• {len(value)} characters"
