@@ -7,7 +7,6 @@ ETA nor visibility timeouts are used.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from celery import Celery, signals
@@ -17,6 +16,7 @@ from .address import redis_url
 from .connections.urls import SharedAddress, shared_address
 from .error_reports import report_errors
 from .errors import SettingsError
+from .process_settings import ProcessSettings
 from .settings import Settings
 from .telemetry import configure
 
@@ -81,14 +81,14 @@ def _threads(settings: Settings) -> int:
 
 
 def _configuration() -> dict[str, Any]:
-    settings = Settings.from_env()
+    settings, process = Settings.from_env(), ProcessSettings.from_env()
     return {
         **_broker(settings),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "worker_pool": "threads",
         "worker_consumer": "worker.consumer:Consumer",
-        "worker_concurrency": int(os.environ.get("INGEST_THREADS") or _threads(settings)),
+        "worker_concurrency": process.threads or _threads(settings),
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
@@ -99,7 +99,7 @@ def _configuration() -> dict[str, Any]:
         "accept_content": ["json"],
         "enable_utc": True,
         "beat_scheduler": "worker.beat:Scheduler",
-        "beat_schedule_filename": os.environ.get("INGEST_BEAT_SCHEDULE") or "celerybeat-schedule",
+        "beat_schedule_filename": process.beat_schedule,
         "beat_max_loop_interval": min(5.0, settings.drain_interval_s),
         "beat_schedule": {
             "drain": {
@@ -125,6 +125,6 @@ app.add_defaults(_configuration)
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     configure(
         str(loglevel or "INFO") if not isinstance(loglevel, int) else "INFO",
-        as_json=os.environ.get("INGEST_LOG_FORMAT") == "json",
+        as_json=ProcessSettings.from_env().log_format == "json",
     )
     report_errors()

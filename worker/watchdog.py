@@ -24,6 +24,7 @@ from kombu.exceptions import OperationalError
 from .beat import waiting
 from .connections.clients import TRANSIENT
 from .connections.clusters import UNSETTLED
+from .process_settings import ProcessSettings
 from .telemetry import get_logger
 
 log = get_logger(__name__)
@@ -66,7 +67,7 @@ class Watchdog:
         if self._started:
             return
         self._started = True
-        self._heartbeat = os.environ.get("INGEST_HEARTBEAT_PATH", "")
+        self._heartbeat = ProcessSettings.from_env().heartbeat_path
         signals.task_prerun.connect(self._begun, weak=False)
         signals.task_postrun.connect(self._ended, weak=False)
         self._last_progress = self._clock()
@@ -102,7 +103,7 @@ class Watchdog:
                 log.debug("the watchdog cannot see the broker", error=type(error).__name__)
 
     def _beat(self) -> None:
-        """Touch the file of INGEST_HEARTBEAT_PATH: once it is old, not even this thread runs."""
+        """Touch the heartbeat file: once it is old, not even this thread runs."""
         if self._heartbeat:
             try:
                 Path(self._heartbeat).touch()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from worker.cli.settings import of_processes
 from worker.errors import SettingsError, UnknownDestination
 from worker.setting_values import Secret
 from worker.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 SECRETS = {
     "CLEVERTAP_ACCOUNT_ID": "ACC",
     "CLEVERTAP_PASSCODE": "PASS-1",
@@ -85,6 +88,18 @@ def test_the_shipped_file_takes_tuning_from_the_environment(
     assert getattr(settings.destination("clevertap"), name) == expected
     shown = {each.name: each for each in settings.sources}[f"destinations.clevertap.{name}"]
     assert shown.origin == f"environment {variable}"
+
+
+def test_every_documented_variable_is_shown() -> None:
+    """`ingest settings` leaves out nothing of config/example.env, whichever process reads it."""
+    example = (ROOT / "config" / "example.env").read_text()
+    variables = dict(re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", example, re.MULTILINE))
+    told = {"CLEVERTAP_BASE_URL": "https://vendor.example"}
+    vendors = {name: "x" for name in variables if name.startswith(("CLEVERTAP_", "BLOOMREACH_"))}
+    environ = vendors | {name: value for name, value in variables.items() if value} | told
+    shown = (*Settings.from_env(environ).sources, *of_processes(environ))
+    names = {each.name for each in shown} | {each.origin.split()[-1] for each in shown}
+    assert set(variables) - names == set()
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:

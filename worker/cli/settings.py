@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from typing import Any
 
 import click
 
+from worker.dashboard.settings import DashboardSettings
 from worker.destinations_file import destinations_path
-from worker.environment import Source
-from worker.gateway.settings import GatewaySettings, variable
-from worker.setting_values import Secret
+from worker.environment import DEFAULT, Source, lookup
+from worker.gateway.settings import GatewaySettings
+from worker.gateway.settings import variable as gateway_variable
+from worker.process_settings import ProcessSettings
+from worker.process_settings import variable as process_variable
+from worker.setting_values import Secret, mask_url
 from worker.settings import Settings
 
 from . import options
 
-# What single processes read for themselves: name, default, whether it is a secret.
-_PROCESSES: tuple[tuple[str, str, bool], ...] = (
-    ("FLOWER_BASIC_AUTH", "", True),
-    ("INGEST_DASHBOARD_PASSWORD", "", True),
-    ("INGEST_DASHBOARD_USER", "operator", False),
-    ("INGEST_DASHBOARD_SESSION_S", "28800", False),
-    ("INGEST_DASHBOARD_REFRESH_S", "10", False),
-    ("INGEST_LOG_FORMAT", "text", False),
-    ("INGEST_HEARTBEAT_PATH", "", False),
-    ("INGEST_THREADS", "a thread for each request, and two", False),
-    ("INGEST_BEAT_SCHEDULE", "celerybeat-schedule", False),
+_Variable = Callable[[str], str]
+
+# Declared where they are read: the class, and what a setting's variable is called.
+_DECLARED: tuple[tuple[type[Any], _Variable], ...] = (
+    (GatewaySettings, gateway_variable),
+    (DashboardSettings, lambda name: f"INGEST_DASHBOARD_{name.upper()}"),
+    (ProcessSettings, process_variable),
+)
+# No class of ours declares these: other programs' code reads most of them.
+_OTHERS: Mapping[str, str] = {
+    "FLOWER_ADDRESS": "127.0.0.1",
+    "FLOWER_PORT": "5555",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+    "OTEL_SERVICE_NAME": "ingestion-worker",
+    "OTEL_SDK_DISABLED": "false",
+    "SENTRY_ENVIRONMENT": "production",
+}
+_OTHER_SECRETS = (
+    "FLOWER_BASIC_AUTH",
+    "INGEST_METRICS_TOKEN",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "SENTRY_DSN",
 )
 
 
@@ -46,19 +62,24 @@ def settings(as_json: bool) -> None:
 
 def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
     """The settings that only one kind of process reads, and the file of destinations."""
-    origin = "environment INGEST_DESTINATIONS" if "INGEST_DESTINATIONS" in environ else "default"
+    origin = "environment INGEST_DESTINATIONS" if "INGEST_DESTINATIONS" in environ else DEFAULT
     found = [Source("INGEST_DESTINATIONS", str(destinations_path(environ)), origin)]
-    for name, default, secret in (*_of_gateway(), *_PROCESSES):
-        value = environ.get(name) or default
-        origin = f"environment {name}" if environ.get(name) else "default"
-        found.append(Source(name, str(Secret(value)) if secret else value, origin))
+    for name, usual, secret in _declared():
+        value, origin = lookup(environ, name)
+        shown = usual if value is None else value
+        found.append(Source(name, str(Secret(shown)) if secret else mask_url(shown), origin))
     return tuple(found)
 
 
-def _of_gateway() -> Iterator[tuple[str, str, bool]]:
-    for each in fields(GatewaySettings):
-        default = each.default if each.default != () else ""
-        yield variable(each.name), str(default), False
+def _declared() -> Iterator[tuple[str, str, bool]]:
+    """Each variable's name and default, and whether it is a secret."""
+    for declaring, variable in _DECLARED:
+        usual = declaring()
+        for each in fields(declaring):
+            value = getattr(usual, each.name)
+            yield variable(each.name), "" if value == () else str(value), isinstance(value, Secret)
+    yield from ((name, usual, False) for name, usual in _OTHERS.items())
+    yield from ((name, "", True) for name in _OTHER_SECRETS)
 
 
 def _print_table(sources: tuple[Source, ...]) -> None:
