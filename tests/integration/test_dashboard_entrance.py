@@ -45,9 +45,20 @@ def test_a_strangers_form_changes_nothing(visitor: Visitor) -> None:
     """Without a session, a form is not even looked at."""
     told = {"action": "pause", "token": visitor.token("/login")}
     answer = visitor.post("/destinations/clevertap", told)
-    assert answer.headers["location"] == "/login"
+    assert answer.headers["location"] == "/login?ended=1&next=/destinations/clevertap"
     assert visitor.sign_in().status_code == 303
     assert "running" in visitor.get("/").text
+
+
+def test_who_was_signed_out_meanwhile_is_told_that_nothing_was_done(operator: Visitor) -> None:
+    """A button pressed after the session's end leads to the sign-in, which says so, and back."""
+    form = {"action": "pause", "token": operator.token("/destinations/clevertap")}
+    operator.cookies.clear()
+    there = operator.post("/destinations/clevertap", form).headers["location"]
+    page = operator.get(there).text
+    assert "what you pressed was not done" in page
+    assert 'name="next" value="/destinations/clevertap"' in page
+    assert operator.post("/logout", form).headers["location"] == "/login?ended=1&next=/"
 
 
 def test_whoever_knows_the_password_comes_to_the_page_that_was_asked_for(visitor: Visitor) -> None:

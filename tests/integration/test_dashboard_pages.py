@@ -17,7 +17,7 @@ from support.pipeline import Pipeline, PipelineFactory
 from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker import keys
-from worker.dashboard.audit import KEPT, Audit
+from worker.dashboard.audit import KEPT, Audit, Entry
 from worker.dead_letters.letters import DeadLetters
 from worker.records import PROFILE, pack
 from worker.schemas.clevertap_rules import BAD_AGE, BAD_PHONE
@@ -100,7 +100,8 @@ def test_pause_and_resume_are_done_and_written_down(
     assert "vendor's maintenance" in readable(operator.get("/").text)
     assert operator.send(where, action="resume").status_code == 303
     assert "running" in readable(operator.get(where).text)
-    assert deeds(redis_client)[:2] == [("operator", "resumed", 1), ("operator", "paused", 1)]
+    assert deeds(redis_client)[:2] == [("operator", "resumed", 0), ("operator", "paused", 0)]
+    assert "vendor's maintenance" in readable(operator.get("/audit").text)
 
 
 def test_dead_letters_are_grouped_by_what_killed_them(operator: Visitor, kill: Kill) -> None:
@@ -157,7 +158,21 @@ def test_a_broken_rule_is_told_at_its_line_and_nothing_is_replayed(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"a": NaN}', "[" * 100_000, "null", "[]", '"x"', '{"type": "event"}', "\x00"]
+    "text",
+    [
+        "",
+        "{",
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"type": "profile", "identity": "a", "profileData": {"Name": "\\ud800"}}',
+        '{"\\ud800": 1}',
+        "[" * 100_000,
+        "null",
+        "[]",
+        '"x"',
+        '{"type": "event"}',
+        "\x00",
+    ],
 )
 def test_a_text_that_is_no_such_record_is_told(operator: Visitor, kill: Kill, text: str) -> None:
     """Whatever is typed: a page that says what is wrong, and the record stays dead."""
@@ -318,8 +333,10 @@ def test_what_a_record_or_a_vendor_says_stays_text(
     redis_client.xadd(keys.dead("clevertap", "event"), told)
     operator.send("/destinations/clevertap", action="pause", reason=HOSTILE)
     (where,) = records(operator)
-    pages = [operator.get(path).text for path in ("/", "/dead-letters", the_cause(operator), where)]
-    pages.append(operator.get(f"/dead-letters?destination={HOSTILE}&done={HOSTILE}&n=1").text)
+    paths = ("/", "/dead-letters", the_cause(operator), where, "/audit")
+    pages = [operator.get(path).text for path in paths]
+    assert HOSTILE not in operator.get(f"/dead-letters?done={HOSTILE}&n=1").text
+    assert operator.get(f"/dead-letters?destination={HOSTILE}").status_code == 404
     pages.append(operator.send(where, action="show").text)
     pages.append(operator.send(where, action="check", record=HOSTILE).text)
     pages.append(operator.send(where, action="vendor").text)
@@ -405,11 +422,70 @@ def test_a_destination_with_too_many_dead_letters_for_a_page_says_so(
     assert pipeline.status().kinds[PROFILE].dead == 2
 
 
+def test_what_a_vendor_quotes_of_a_record_is_hidden_until_it_is_shown(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """Texts stand in lists and titles: addresses and numbers in them are hidden, and one cause."""
+    for at in (1, 2):
+        body = b'{"type":"profile","identity":"a%d","profileData":{}}' % at
+        text = f"jack{at}@shop.example or +42077712345{at} is not valid"
+        told: Any = {"record": pack(f"{at:032x}", "", "", body), "reason": "refused"}
+        told |= {"code": 515, "error": text, "attempts": 1}
+        redis_client.xadd(keys.dead("clevertap", PROFILE), told)
+    where = records(operator)[0]
+    for path in ("/dead-letters", the_cause(operator), where):
+        assert "••• or ••• is not valid" in operator.get(path).text
+        assert "shop.example" not in operator.get(path).text
+        assert "77712345" not in operator.get(path).text
+    assert "jack1@shop.example or +420777123451" in operator.send(where, action="show").text
+
+
+def test_every_moment_is_told_with_its_zone(operator: Visitor, kill: Kill) -> None:
+    """Operators sit in other places than servers."""
+    kill(["a"])
+    operator.send("/destinations/clevertap", action="pause")
+    (where,) = records(operator)
+    for path in ("/destinations/clevertap", "/dead-letters", the_cause(operator), where, "/audit"):
+        page = operator.get(path).text
+        found = re.findall(r"\d\d:\d\d:\d\d(.{4})", page)
+        assert set(found) == {" UTC"}, path
+
+
+def test_a_full_redis_is_told(visitor_of: VisitorFactory, redis_factory: RedisFactory) -> None:
+    """It answers, but cannot write: that is another trouble than being away, with another cure."""
+    server = redis_factory()
+    visitor = visitor_of(REDIS_URL=server.url)
+    assert visitor.sign_in().status_code == 303
+    client = redis.Redis.from_url(server.url)
+    client.config_set("maxmemory", "1")
+    for answer in (
+        visitor.send("/destinations/clevertap", seen="/audit", action="pause"),
+        visitor.send("/login", seen="/audit", user="operator", password="x"),
+    ):
+        assert answer.status_code in {503, 403}
+    assert (
+        "Redis is full"
+        in visitor.send("/destinations/clevertap", seen="/audit", action="pause").text
+    )
+    assert not client.hexists(keys.state("clevertap"), "status")
+    client.close()
+
+
+def test_a_full_redis_is_shown_with_the_flow(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill
+) -> None:
+    """Producers are refused then: nobody should have to guess why nothing comes in."""
+    kill(["a"])
+    redis_client.hset(keys.state("clevertap"), "memory_full", "1")
+    for path in ("/", "/destinations/clevertap"):
+        assert "Redis is full. Producers are refused" in readable(operator.get(path).text)
+
+
 def test_the_audit_keeps_a_thousand_deeds(redis_client: redis.Redis) -> None:
     """It never grows beyond that."""
     audit = Audit(redis_client)
     for at in range(KEPT + 5):
-        audit.note("eva", "purged", "clevertap", "event", at)
+        audit.note(Entry("eva", "purged", "clevertap", "event", at))
     assert [deed.count for deed in audit.last(2)] == [KEPT + 4, KEPT + 3]
     assert len(list(audit.last(5000))) == KEPT
 

@@ -1,9 +1,13 @@
-"""Who did what, when, and to how many: a stream in Redis, and a line in the log."""
+"""Who did what, when, and to how many: a stream in Redis, and a line in the log.
+
+What moves records is written down before it begins, and exchanged for its outcome at its end. A
+line that tells only of a beginning is of something under way, or of a process that died in it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import redis
@@ -17,18 +21,23 @@ KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
-    """One line; ``what`` names a group or a record by its id, and never content.
-
-    ``count`` is in records, ``at_ms`` by Redis' clock.
+class Entry:
+    """What is written of a deed; ``what`` names a group or a record by its id, or gives the reason
+    of a pause, and never holds content. ``count`` is in records; 0 where it is about none.
     """
 
-    at_ms: int
     user: str
     action: str
-    destination: str
-    what: str
-    count: int
+    destination: str = ""
+    what: str = ""
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Deed(Entry):
+    """A line as it is read; ``at_ms`` by Redis' clock."""
+
+    at_ms: int = 0
 
 
 class Audit:
@@ -37,17 +46,20 @@ class Audit:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
-    def note(self, user: str, action: str, destination: str, what: str, count: int = 1) -> None:
-        """Write a deed down."""
-        fields: dict[Any, Any] = {
-            "user": user,
-            "action": action,
-            "destination": destination,
-            "what": what,
-            "count": count,
-        }
+    def note(self, entry: Entry, instead_of: str | None = None) -> str:
+        """Write a deed down, in place of its beginning if it had one; returns the line's id."""
+        fields: dict[Any, Any] = asdict(entry)
         log.info("an operator acted", **fields)
-        self._client.xadd(KEY, fields, maxlen=KEPT, approximate=False)
+        with self._client.pipeline(transaction=True) as together:
+            if instead_of is not None:
+                together.xdel(KEY, instead_of)
+            together.xadd(KEY, fields, maxlen=KEPT, approximate=False)
+            written: bytes = together.execute()[-1]
+        return written.decode()
+
+    def begin(self, entry: Entry) -> Begun:
+        """Write down what is about to be done; ``action`` is one word, as in ``replay``."""
+        return Begun(self, entry, self.note(replace(entry, action=f"began to {entry.action}")))
 
     def last(self, number: int = 200) -> Iterator[Deed]:
         """The last so many, the newest first."""
@@ -55,7 +67,21 @@ class Audit:
         for entry, fields in entries:
             at_ms = int(entry.partition(b"-")[0])
             user, action, destination, what = (_told(fields, name) for name in _TEXTS)
-            yield Deed(at_ms, user, action, destination, what, int(fields[b"count"]))
+            count = int(fields[b"count"])
+            yield Deed(user, action, destination, what, count, at_ms=at_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A deed under way, and the line that says so."""
+
+    audit: Audit
+    entry: Entry
+    line: str
+
+    def end(self, action: str, count: int) -> None:
+        """Exchange the line for what became of it."""
+        self.audit.note(replace(self.entry, action=action, count=count), instead_of=self.line)
 
 
 _TEXTS = (b"user", b"action", b"destination", b"what")

@@ -8,12 +8,14 @@ from secrets import token_urlsafe
 
 from starlette.responses import Response
 
-from .audit import Audit
+from .audit import Audit, Entry
 from .exchange import Answer, Asked, local, page, see
 from .sessions import Session, Sessions
 from .throttle import LoginThrottle
 
 _SESSION, _VISIT = "ingest_session", "ingest_visit"
+LEAVE = "/logout"
+_OVER = "You are signed out, so what you pressed was not done."
 
 
 class Entrance:
@@ -30,9 +32,7 @@ class Entrance:
         def guard(asked: Asked) -> Response:
             session = self._session(asked)
             if session is None:
-                return see(
-                    f"/login?next={local(asked.path)}" if asked.method == "GET" else "/login"
-                )
+                return see(_door(asked))
             token = self._sessions.form_token(session.id)
             if asked.method == "POST" and not self._is_ours(asked, session.id):
                 return self._stale(session)
@@ -44,7 +44,8 @@ class Entrance:
         """The sign-in page."""
         if self._session(asked):
             return see("/")
-        return self._form(asked, 200, "")
+        over = "ended" in asked.query
+        return self._form(asked, 200, _OVER if over else "")
 
     def enter(self, asked: Asked) -> Response:
         """Look at what was typed; every try counts, a successful one forgets the others."""
@@ -61,7 +62,7 @@ class Entrance:
         self._throttle.forget(asked.address)
         cookie = self._sessions.begin()
         if session := self._sessions.read(cookie):
-            self._audit.note(session.user, "signed in", "", "", 0)
+            self._audit.note(Entry(session.user, "signed in"))
         entered = see(local(asked.form.get("next", "")))
         _give(entered, asked, _SESSION, cookie)
         _give(entered, asked, _VISIT, "")
@@ -102,6 +103,14 @@ class Entrance:
 def off(_: Asked) -> Response:
     """What stands at `/` when no password is set."""
     return page(200, "off.html")
+
+
+def _door(asked: Asked) -> str:
+    """The sign-in page, that leads on to what was asked for; a form is not sent again by itself."""
+    if asked.method != "POST":
+        return f"/login?next={local(asked.path)}"
+    there = "/" if asked.path == LEAVE else local(asked.path)
+    return f"/login?ended=1&next={there}"
 
 
 def _name(name: str, asked: Asked) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -31,6 +31,9 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+_AWAY = "Redis does not answer, so nothing can be shown or done. Records are not lost."
+_FULL = """Redis has no memory left to write down who does what, so nothing was done. Records are
+not lost. The commands still work: `ingest status` shows the flow, `ingest dlq purge` makes room."""
 # Two slashes at its beginning would name another host. Anybody may send any text here, so it is
 # matched in one pass.
 _LOCAL = re.compile(r"/(?!/)[A-Za-z0-9_/-]*")
@@ -73,11 +76,16 @@ def endpoint(answer: Answer, route: str) -> Callable[[Request], Awaitable[Respon
         asked = _asked(request, body)
         try:
             return await run_in_threadpool(answer, asked)
-        except RedisError:
-            text = "Redis does not answer, so nothing can be shown or done. Records are not lost."
-            return page(503, "trouble.html", title="Redis is away", text=text)
+        except RedisError as error:
+            title, text = ("Redis is full", _FULL) if _is_full(error) else ("Redis is away", _AWAY)
+            return page(503, "trouble.html", title=title, text=text)
 
     return serve
+
+
+def _is_full(error: RedisError) -> bool:
+    """Whether Redis had no memory for a write; a transaction quotes its command's error."""
+    return isinstance(error, OutOfMemoryError) or "used memory > 'maxmemory'" in str(error)
 
 
 async def _body(request: Request) -> bytes | None:

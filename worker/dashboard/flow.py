@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import redis
 from starlette.responses import Response
 
 from worker import keys
 from worker.buffer import Buffer, Places, Status
 from worker.history import History, Sample
-from worker.overview import Overview
-from worker.settings import Settings
 
 from . import charts
-from .audit import Audit
+from .audit import Begun, Entry
 from .charts import Chart
 from .exchange import Asked, page, see
+from .reach import Reach
 
 # A tick is a second; a drain that is silent for so long is worth a word.
 _SILENT_S = 30.0
@@ -60,30 +57,18 @@ class Shown:
 class Flow:
     """Reads one moment of every destination; steers one."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        client: redis.Redis,
-        audit: Audit,
-        refresh_s: float,
-        *,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._audit = audit
+    def __init__(self, reach: Reach, refresh_s: float) -> None:
+        self._reach = reach
         self._refresh_s = refresh_s
-        self._now = now
 
     def overview(self, asked: Asked) -> Response:
         """All destinations, with the last hour of each."""
-        found = Overview.of(self._settings, self._client).buffers
-        shown = [self._shown(name, buffer) for name, buffer in found.items()]
+        shown = [self._shown(name, buffer) for name, buffer in self._reach.buffers().items()]
         return page(200, "overview.html", destinations=shown, **self._frame(asked, "flow"))
 
     def destination(self, asked: Asked) -> Response:
         """One destination: its kinds, its last hour and day, the vendor's answers."""
-        buffer = self._buffer(asked)
+        buffer = self._reach.buffer(asked.parts["name"])
         if buffer is None:
             return missing(asked)
         name = asked.parts["name"]
@@ -96,25 +81,28 @@ class Flow:
 
     def steer(self, asked: Asked) -> Response:
         """Pause or resume."""
-        buffer, name = self._buffer(asked), asked.parts["name"]
+        name = asked.parts["name"]
+        buffer = self._reach.buffer(name)
         if buffer is None:
             return missing(asked)
         if asked.form.get("action") == "pause":
             words = asked.form.get("reason", "").strip()[:_MOST_REASON]
+            begun = self._begin(asked, "pause", words)
             changed = buffer.pause(words or f"paused by {asked.user} on the dashboard")
-            self._audit.note(asked.user, "paused", name, "", int(changed))
+            begun.end("paused" if changed else "pressed pause, when it was paused already", 0)
         elif asked.form.get("action") == "resume":
+            begun = self._begin(asked, "resume")
             changed = buffer.resume()
-            self._audit.note(asked.user, "resumed", name, "", int(changed))
+            begun.end("resumed" if changed else "pressed resume, when it was running already", 0)
         return see("/" if asked.form.get("from") == "overview" else f"/destinations/{name}")
 
-    def _buffer(self, asked: Asked) -> Buffer | None:
-        return Overview.of(self._settings, self._client).buffers.get(asked.parts["name"])
+    def _begin(self, asked: Asked, action: str, reason: str = "") -> Begun:
+        return self._reach.audit.begin(Entry(asked.user, action, asked.parts["name"], reason))
 
     def _shown(self, name: str, buffer: Buffer) -> Shown:
-        history = History(self._client, buffer.destination)
+        history = History(self._reach.client, buffer.destination)
         history.sample()  # so that there is a history also while nobody drains
-        now_s, status = self._now(), buffer.status()
+        now_s, status = self._reach.now(), buffer.status()
         samples = charts.with_now(history.read(), _sample(status, now_s), now_s % 60)
         minute = max(int(now_s // 60), samples[-1].minute if samples else 0)
         kinds = [_numbers(kind, [places]) for kind, places in status.kinds.items()]
@@ -135,7 +123,7 @@ class Flow:
 
     def _settlements(self, name: str) -> list[Mapping[str, Any]]:
         """The vendor's last answers, the newest first."""
-        entries: Any = self._client.xrevrange(keys.journal(name), count=_SETTLEMENTS)
+        entries: Any = self._reach.client.xrevrange(keys.journal(name), count=_SETTLEMENTS)
         return [
             {
                 "at_ms": int(entry.partition(b"-")[0]),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -25,7 +26,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {each.__name__: each for each in (number, span, moment, ago, plural)}
-    made.filters["accepted"] = accepted_at_ms
+    made.filters |= {"accepted": accepted_at_ms, "uuid": UUID}
     return made
 
 
@@ -55,8 +56,8 @@ def span(seconds: float) -> str:
 
 
 def moment(epoch_ms: float) -> str:
-    """A time in UTC, to the second."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """A time to the second, with its zone."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def ago(epoch_ms: float) -> str:

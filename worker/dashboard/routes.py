@@ -15,17 +15,20 @@ from worker.connections.clients import operator_client
 from worker.settings import Settings
 
 from .audit import Audit
-from .entrance import Entrance, off
+from .causes import Causes
+from .entrance import LEAVE, Entrance, off
 from .exchange import HEADERS, Answer, Asked, endpoint, page
 from .flow import Flow, frame
-from .letters import Letters
+from .one_cause import OneCause
 from .one_record import OneRecord
+from .reach import Reach
 from .sessions import Sessions
 from .settings import DashboardSettings
 from .throttle import LoginThrottle
 
 _ASSETS = {
     "dashboard.css": "text/css; charset=utf-8",
+    "panels.js": "text/javascript; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
@@ -42,26 +45,24 @@ def routes(
     if not dashboard.on:
         return [*_route("/", get=off), *_assets()]
     client = operator_client(redis_url(settings))
-    audit = Audit(client)
-    entrance = Entrance(Sessions(client, dashboard, now=now), LoginThrottle(client), audit)
-    flow = Flow(settings, client, audit, dashboard.refresh_s, now=now)
-    letters, record = (
-        Letters(settings, client, audit, now=now),
-        OneRecord(settings, client, audit, now=now),
-    )
+    reach = Reach(settings, client, Audit(client), now)
+    sessions = Sessions(client, dashboard, now=now)
+    entrance = Entrance(sessions, LoginThrottle(client), reach.audit)
+    flow, causes = Flow(reach, dashboard.refresh_s), Causes(reach)
+    one_cause, record = OneCause(reach), OneRecord(reach)
     guarded = entrance.guarded
 
     def deeds(asked: Asked) -> Response:
-        return page(200, "audit.html", deeds=list(audit.last()), **frame(asked, "audit"))
+        return page(200, "audit.html", deeds=list(reach.audit.last()), **frame(asked, "audit"))
 
     cause, one = "/dead-letters/{name}/{kind}/{cause}", "/records/{name}/{id}"
     return [
         *_route("/login", get=entrance.show, post=entrance.enter),
-        *_route("/logout", post=guarded(entrance.leave)),
+        *_route(LEAVE, post=guarded(entrance.leave)),
         *_route("/", get=guarded(flow.overview)),
         *_route("/destinations/{name}", get=guarded(flow.destination), post=guarded(flow.steer)),
-        *_route("/dead-letters", get=guarded(letters.index)),
-        *_route(cause, get=guarded(letters.cause), post=guarded(letters.act)),
+        *_route("/dead-letters", get=guarded(causes.show)),
+        *_route(cause, get=guarded(one_cause.show), post=guarded(one_cause.act)),
         *_route(one, get=guarded(record.show), post=guarded(record.act)),
         *_route("/audit", get=guarded(deeds)),
         *_assets(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .letters import DeadLetter, iso
@@ -13,6 +14,11 @@ from .letters import DeadLetter, iso
 MOST_GROUPS = 10_000
 OTHERS = "(more texts)"
 
+# A vendor may quote what it refuses. Numbers of less than eight digits are limits, codes and sizes.
+_PERSONAL = re.compile(
+    r"[^\s\"'<>()]{1,64}@[^\s\"'<>(),;]{1,255}|\+[0-9][0-9 .-]{5,20}[0-9]|[0-9]{8,}"
+)
+_HIDDEN = "•••"
 _POSITION = re.compile(r"\s*Skipped record number\s*:\s*[0-9]+[\s.]*", re.IGNORECASE)
 
 
@@ -65,5 +71,11 @@ def summary(letters: Iterable[DeadLetter], most_groups: int = MOST_GROUPS) -> li
 
 
 def text_of(error: str) -> str:
-    """A vendor's text without the record's position in its request, which differs each time."""
-    return _POSITION.sub("", error[:1000]).strip()
+    """A vendor's text without what differs each time: the record's position in its request, and
+    addresses and long numbers out of it, which are somebody's."""
+    return _impersonal(_POSITION.sub("", error[:1000])).strip()
+
+
+@lru_cache(maxsize=1024)
+def _impersonal(text: str) -> str:
+    return _PERSONAL.sub(_HIDDEN, text)

@@ -1,32 +1,48 @@
 // Looks again from time to time, and exchanges what has changed. Without this script the page asks
 // the browser to reload it instead. Nobody is disturbed in the middle of something: as long as a
-// panel is open, a field has the focus, or the page is not looked at, it waits.
+// panel is open, a field has the focus, or the page is not looked at, it waits. Numbers that could
+// not be looked for again are told to be old.
 "use strict";
 const every = Number(document.currentScript.dataset.every) * 1000;
+const old = document.querySelector("[data-old]");
+let seen = new Date(), looking = false;
 
 function busy() {
   const at = document.activeElement;
-  return document.hidden || document.querySelector("[data-live] details[open]") !== null ||
+  return looking || document.hidden || document.querySelector("[data-live] details[open]") !== null ||
     (at !== null && at.closest("[data-live] form") !== null) || !getSelection().isCollapsed;
 }
 
 function exchange(fresh) {
-  for (const old of document.querySelectorAll("[data-live]")) {
-    const found = fresh.querySelector(`[data-live="${old.dataset.live}"]`);
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const found = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
     if (!found) return location.reload(); // signed out, most likely
-    const at = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    old.innerHTML = found.innerHTML;
-    if (at) old.querySelector(`a[href="${CSS.escape(at)}"]`)?.focus();
+    const at = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    part.innerHTML = found.innerHTML;
+    if (at) part.querySelector(`a[href="${CSS.escape(at)}"]`)?.focus();
   }
 }
 
-setInterval(async () => {
+function tell(answered) {
+  if (answered) seen = new Date();
+  else old.querySelector("time").textContent = `${seen.toISOString().slice(11, 19)} UTC`;
+  old.hidden = answered;
+}
+
+async function look() {
   if (busy()) return;
+  looking = true;
+  let text = null;
   try {
-    const answer = await fetch(location.href, { credentials: "same-origin" });
-    const text = await answer.text();
-    if (answer.ok && !busy()) exchange(new DOMParser().parseFromString(text, "text/html"));
+    const answer = await fetch(location.href, { credentials: "same-origin", signal: AbortSignal.timeout(20000) });
+    if (answer.ok) text = await answer.text();
   } catch {
     // The next look may find it again.
   }
-}, every);
+  looking = false;
+  tell(text !== null);
+  if (text !== null && !busy()) exchange(new DOMParser().parseFromString(text, "text/html"));
+}
+
+setInterval(look, every);
+document.addEventListener("visibilitychange", look);

@@ -1,26 +1,22 @@
-"""Dead letters by their cause: all of them, and one cause with its records."""
+"""The dead letters of one cause: looked at, checked with the vendor, replayed or purged."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import redis
 from starlette.responses import Response
 
 from worker.dead_letters.groups import Group, summary
-from worker.dead_letters.letters import DeadLetter, DeadLetters, Selection
+from worker.dead_letters.letters import DeadLetter, Selection
 from worker.dead_letters.replay_check import Opinion, opinion
-from worker.dead_letters.replays import Kept, Replays
+from worker.dead_letters.replays import Kept
 from worker.errors import IngestError
-from worker.overview import Overview
-from worker.settings import Destination, Settings
+from worker.settings import Destination
 
-from .audit import Audit
+from .audit import Entry
 from .exchange import Asked, page, see
 from .flow import frame, missing
 from .letter_groups import (
@@ -30,26 +26,13 @@ from .letter_groups import (
     Cause,
     FirstOf,
     OfCause,
-    cause_of_group,
-    groups_of,
+    cause_href,
 )
 from .meanings import field_of, meaning
+from .reach import Reach
 from .vendor_opinion import ask_vendor
 
-DONE = {
-    "replayed": "replayed: back in the buffer, and delivered in a moment.",
-    "purged": "purged for good, and counted as purged.",
-}
 _MOST_KEPT_SHOWN = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A group, and where to open it."""
-
-    group: Group
-    title: str
-    href: str
 
 
 @dataclass(slots=True)
@@ -67,51 +50,20 @@ class Shown:
     failed: str = ""
 
 
-class Letters:
-    """Shows causes, and replays, checks or purges all records of one."""
+class OneCause:
+    """Shows a cause, and replays, checks or purges all of its records."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        client: redis.Redis,
-        audit: Audit,
-        *,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._audit = audit
-        self._now = now
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
 
-    def index(self, asked: Asked) -> Response:
-        """Every cause, of one destination or of all."""
-        only = asked.query.get("destination") or None
-        rows: list[Row] = []
-        unseen = 0
-        for name, buffer in Overview.of(self._settings, self._client).buffers.items():
-            if only in (None, name):
-                found = groups_of(DeadLetters(self._client, buffer.destination))
-                rows += [_row(group) for group in found.groups]
-                unseen += found.unseen
-        rows.sort(key=lambda row: -row.group.count)
-        context = {
-            **frame(asked, "letters"),
-            "rows": rows,
-            "only": only,
-            "unseen": unseen,
-            "looked_at": MOST_LOOKED_AT,
-            "done": done(asked),
-        }
-        return page(200, "dead_letters.html", **context)
-
-    def cause(self, asked: Asked) -> Response:
-        """One cause and its records."""
-        shown = self._look(asked, self._now() * 1000)
+    def show(self, asked: Asked) -> Response:
+        """The cause and its records."""
+        shown = self._look(asked, self._reach.now() * 1000)
         return missing(asked) if shown is None else self._page(asked, shown)
 
     def act(self, asked: Asked) -> Response:
         """Check, replay or purge all records of a cause that were there when the page was made."""
-        shown = self._look(asked, _until(asked, self._now() * 1000))
+        shown = self._look(asked, _until(asked, self._reach.now() * 1000))
         if shown is None:
             return missing(asked)
         actions = {
@@ -140,7 +92,8 @@ class Letters:
         except IngestError as error:
             shown.failed = str(error)
             return None
-        self._note(asked, shown, "checked with the vendor", said.passed + said.refused)
+        told = _entry(asked, shown, "checked with the vendor", said.passed + said.refused)
+        self._reach.audit.note(told)
         return said
 
     def _first(self, shown: Shown) -> Selection:
@@ -156,34 +109,31 @@ class Letters:
             shown.failed = "this destination is not configured, so nobody would deliver them"
             return self._page(asked, shown)
         shown.kept = []
-        replays = Replays(self._client, shown.destination)
+        count = shown.said.passed if shown.said else shown.group.count
+        begun = self._reach.audit.begin(_entry(asked, shown, "replay", count))
+        replays = self._reach.replays(shown.destination)
         replayed = replays.replay(selection, shown.kept.append, without=without)
-        self._note(asked, shown, "replayed", replayed)
+        begun.end("replayed", replayed)
         if not shown.kept:
             return see(f"/dead-letters?done=replayed&n={replayed}")
         del shown.kept[_MOST_KEPT_SHOWN:]
         return self._page(asked, self._look(asked, shown.cause.until_ms, shown.kept) or shown)
 
     def _purge(self, asked: Asked, shown: Shown) -> Response:
+        begun = self._reach.audit.begin(_entry(asked, shown, "purge", shown.group.count))
         purged = self._selection(shown).purge()
-        self._note(asked, shown, "purged", purged)
+        begun.end("purged", purged)
         return see(f"/dead-letters?done=purged&n={purged}")
 
-    def _note(self, asked: Asked, shown: Shown, action: str, count: int) -> None:
-        group = shown.group
-        what = f"{group.kind}, {group.reason} {group.code or ''}".strip()
-        self._audit.note(asked.user, action, group.destination, what, count)
-
     def _selection(self, shown: Shown) -> Selection:
-        return OfCause(DeadLetters(self._client, shown.destination), shown.cause)
+        return OfCause(self._reach.letters(shown.destination), shown.cause)
 
     def _look(self, asked: Asked, until_ms: float, kept: list[Kept] | None = None) -> Shown | None:
-        buffers = Overview.of(self._settings, self._client).buffers
-        buffer, kind = buffers.get(asked.parts["name"]), asked.parts["kind"]
+        buffer, kind = self._reach.buffer(asked.parts["name"]), asked.parts["kind"]
         if buffer is None or kind not in buffer.destination.kinds:
             return None
         cause = Cause(kind=kind, cause=asked.parts["cause"], until_ms=until_ms)
-        every = OfCause(DeadLetters(self._client, buffer.destination), cause)
+        every = OfCause(self._reach.letters(buffer.destination), cause)
         groups = summary(every)
         if not groups:
             return None
@@ -202,7 +152,7 @@ class Letters:
             "group": group,
             "meaning": meaning(group.reason),
             "field": field_of(shown.destination.vendor, group.code),
-            "href": _href(group),
+            "href": cause_href(group),
             "until_ms": int(shown.cause.until_ms),
             "pages": -(-group.count // PER_PAGE),
             "unseen": shown.unseen,
@@ -213,21 +163,10 @@ class Letters:
         return page(200, "cause.html", **context)
 
 
-def done(asked: Asked) -> str:
-    """What was done before this page, in words of ours: nothing of the address is repeated."""
-    words, number = DONE.get(asked.query.get("done", "")), asked.query.get("n", "")
-    if words is None or not number.isdecimal() or len(number) > 12:
-        return ""
-    count = int(number)
-    return f"{count:,} dead letter{'' if count == 1 else 's'} {words}"
-
-
-def _row(group: Group) -> Row:
-    return Row(group, meaning(group.reason).title, _href(group))
-
-
-def _href(group: Group) -> str:
-    return f"/dead-letters/{group.destination}/{group.kind}/{cause_of_group(group)}"
+def _entry(asked: Asked, shown: Shown, action: str, count: int) -> Entry:
+    group = shown.group
+    what = f"{group.kind}, {group.reason} {group.code or ''}".strip()
+    return Entry(asked.user, action, group.destination, what, count)
 
 
 def _until(asked: Asked, now_ms: float) -> float:

@@ -1,0 +1,48 @@
+"""What the pages work with: Redis, the destinations in it, the audit, and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import redis
+
+from worker.buffer import Buffer
+from worker.census import A_PART, Census
+from worker.dead_letters.letters import DeadLetters
+from worker.dead_letters.replays import Replays
+from worker.overview import Overview, buffer_of
+from worker.settings import Destination, Settings
+
+from .audit import Audit
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """One for all pages of a process; ``now`` is in epoch seconds."""
+
+    settings: Settings
+    client: redis.Redis
+    audit: Audit
+    now: Callable[[], float] = time.time
+    _census: Census = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_census", Census(self.client, A_PART))
+
+    def buffers(self) -> Mapping[str, Buffer]:
+        """The destinations that are shown, by name."""
+        return Overview.of(self.settings, self.client, census=self._census).buffers
+
+    def buffer(self, name: str) -> Buffer | None:
+        """The one of that name, if settings or Redis know it."""
+        return buffer_of(self.settings, self.client, name)
+
+    def letters(self, destination: Destination) -> DeadLetters:
+        """Its dead letters."""
+        return DeadLetters(self.client, destination)
+
+    def replays(self, destination: Destination) -> Replays:
+        """The way back for them."""
+        return Replays(self.client, destination, now=self.now)
