@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import time
@@ -10,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 import redis
+from starlette.types import Message
 
 from support.gateway import Answer, Door, DoorFactory, ask, event, gathered, profile
 from worker import keys
@@ -149,7 +151,12 @@ def test_a_thousand_records_are_one_call(door: Door) -> None:
         ("?dryRun=1", 200, 0),
         ("?dryRun=true", 200, 0),
         ("?dryRun=0", 200, 1),
-        ("?dryRun=", 200, 1),
+        ("?dryrun=1", 200, 0),
+        ("?dryRun=True", 200, 0),
+        ("?dryRun=1&dryRun=true", 200, 0),
+        ("?dryRun=1&dryRun=0", 400, 0),
+        ("?dryRun", 400, 0),
+        ("?dryRun=", 400, 0),
         ("?other=1", 200, 1),
         ("?dryRun=yes", 400, 0),
     ],
@@ -481,3 +488,50 @@ def test_ready_tells_whether_redis_and_the_drain_are_there(
         return statuses
 
     assert door.run(talk) == [503, 200, 503]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/metrics"])
+def test_head_is_answered_as_get(door: Door, path: str) -> None:
+    """Some load balancers ask with it."""
+
+    async def talk(door: Door) -> list[int]:
+        return [(await ask(door.app, method, path)).status for method in ("GET", "HEAD", "POST")]
+
+    get, head, post = door.run(talk)
+    assert (head, post) == (get, 405)
+
+
+@pytest.mark.parametrize("path", ["/1/upload/", "/track/v2/projects/bloomreach/batch/"])
+def test_nobody_is_sent_elsewhere(door: Door, path: str) -> None:
+    """A path with a slash too many is not found: a redirect would lead away from TLS."""
+
+    async def talk(door: Door) -> Answer:
+        return await ask(door.app, "POST", path, headers={"Host": "elsewhere.example"})
+
+    answer = door.run(talk)
+    assert answer.status == 404
+    assert "location" not in answer.headers
+
+
+def test_a_body_cut_off_by_a_stop_is_told_so(door: Door) -> None:
+    """A server that stops cancels what takes too long: 503, and nothing was accepted."""
+
+    async def talk(door: Door) -> Answer:
+        reading = asyncio.Event()
+
+        async def never_whole() -> Message:
+            reading.set()
+            return await asyncio.Future()
+
+        shown = {"Authorization": f"Bearer {door.key}"}
+        asked = asyncio.create_task(
+            ask(door.app, "POST", "/1/upload", headers=shown, coming=never_whole)
+        )
+        await reading.wait()
+        asked.cancel()
+        return await asked
+
+    answer = door.run(talk)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert "nothing was accepted" in answer.json()["error"]
+    assert door.buffered() == []

@@ -123,16 +123,16 @@ def test_several_processes_share_the_port_and_the_promises(
     poll_until(lambda: gateway.process.output().count("producer=shop") == 20, what="20 lines")
 
 
+@pytest.mark.parametrize("begun", ["", "{"])
 def test_a_body_that_does_not_come_is_not_waited_for(
-    served_by: ServedFactory, redis_url: str, key: str
+    served_by: ServedFactory, redis_url: str, key: str, begun: str
 ) -> None:
-    """408, and the connection ends, when a client stops in the middle of a body."""
+    """408, and the connection ends, when a client stops before its body or in the middle of it."""
     gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="0.2")
-    head = "".join(f"{name}: {value}\r\n" for name, value in shown(key).items())
+    told = shown(key, Content_Length="100")
+    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
-        connection.sendall(
-            f"POST /1/upload HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 100\r\n\r\n{{".encode()
-        )
+        connection.sendall(f"POST /1/upload HTTP/1.1\r\nHost: x\r\n{head}\r\n{begun}".encode())
         got = b""
         while part := connection.recv(65536):
             got += part

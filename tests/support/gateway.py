@@ -12,7 +12,7 @@ import httpx
 import orjson
 import pytest
 import redis
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive
 
 from support.environment import environment
 from support.polling import poll_until
@@ -69,8 +69,12 @@ async def ask(
     *,
     headers: Mapping[str, str] | None = None,
     body: bytes | Sequence[bytes] = b"",
+    coming: Receive | None = None,
 ) -> Answer:
-    """One request to an application of this event loop; a sequence is a body in several parts."""
+    """One request to an application of this event loop; a sequence is a body in several parts.
+
+    With ``coming`` the body's parts are what that gives instead.
+    """
     path, _, query = target.partition("?")
     parts = [body] if isinstance(body, bytes) else list(body)
     scope = {
@@ -102,7 +106,7 @@ async def ask(
     async def send(message: Message) -> None:
         told.append(message)
 
-    await app(scope, receive, send)
+    await app(scope, coming or receive, send)
     got = {name.decode(): value.decode("latin-1") for name, value in told[0]["headers"]}
     return Answer(told[0]["status"], got, b"".join(each.get("body", b"") for each in told[1:]))
 

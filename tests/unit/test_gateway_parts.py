@@ -167,19 +167,20 @@ def test_depth_is_bounded(levels: int, fits: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "value"),
+    ("query", "values"),
     [
-        (b"", None),
-        (b"a=1", None),
-        (b"dryRun=1", "1"),
-        (b"dryRun", ""),
-        (b"dryRun=0&dryRun=%31", "1"),
-        (b"\xff=\xfe", None),
+        (b"", set()),
+        (b"a=1", set()),
+        (b"dryRun=1", {"1"}),
+        (b"DRYRUN=1", {"1"}),
+        (b"dryRun", {""}),
+        (b"dryRun=0&dryRun=%31", {"0", "1"}),
+        (b"\xff=\xfe", set()),
     ],
 )
-def test_a_parameter_is_found_and_decoded(query: bytes, value: str | None) -> None:
-    """Decoded once; the last of several wins."""
-    assert parameter(query, "dryRun") == value
+def test_a_parameter_is_found_and_decoded(query: bytes, values: set[str]) -> None:
+    """Decoded once, by its name in any case; all of its values count."""
+    assert parameter(query, "dryRun") == values
 
 
 def test_settings_come_from_their_variables() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ from .front import Front
 from .parts import parts_of
 from .settings import GatewaySettings
 
-# Requests under way when told to stop get so long; a call to Redis takes two seconds at most.
-STOP_WITHIN_S = 10
+# Requests under way when told to stop get so long, and five times as long as Redis is waited for:
+# for the keys, for the call before their own, asked twice, and for their own.
+STOP_WITHIN_S = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_config=None,
         backlog=2048,
         timeout_keep_alive=65,  # longer than the 60 s of the usual load balancers before it
-        timeout_graceful_shutdown=STOP_WITHIN_S,
+        timeout_graceful_shutdown=STOP_WITHIN_S + math.ceil(5 * settings.redis_timeout_s),
     )
     return 0
 

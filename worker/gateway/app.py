@@ -94,6 +94,9 @@ def create_app(
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
+    # A redirect would send a client, with its key, to the address that its Host header names,
+    # and away from TLS: what stands before the gateway adds that.
+    app.router.redirect_slashes = False
     watching = access_log(parts.gateway.access_log)
     return Front(
         _with_cors(app, parts.gateway.cors_origins),

@@ -19,6 +19,7 @@ from .settings import GatewaySettings
 _GZIP = 16 + zlib.MAX_WBITS
 # Unfolding a megabyte takes some milliseconds: more than that is not done in the event loop.
 _SMALL_BYTES = 128 * 1024
+STOPPING_RETRY_S = 1.0
 
 
 class HungUp(Exception):
@@ -34,7 +35,7 @@ def written(told: Any) -> bytes:
 
 
 class BodyReader:
-    """Reads bodies within the gateway's limits; raises Refused (400, 408, 413, 415) or HungUp."""
+    """Reads bodies within the limits; raises HungUp, or Refused (400, 408, 413, 415, 503)."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._max_body_bytes = settings.max_body_bytes
@@ -48,12 +49,7 @@ class BodyReader:
         if encoding not in {b"gzip", b"x-gzip", b"identity", b""}:
             raise Refused(415, "Content-Encoding: gzip or none")
         self._check_announced(headers)
-        message = await receive()
-        body = _part(message)
-        if message.get("more_body"):
-            body = await self._read_on(body, receive)
-        if len(body) > self._max_body_bytes:
-            raise self._too_large()
+        body = await self._arrived(receive)
         if encoding in {b"identity", b""}:
             return body
         if len(body) <= _SMALL_BYTES // 8:
@@ -76,21 +72,27 @@ class BodyReader:
         if length.isdigit() and int(length[:20]) > self._max_body_bytes:
             raise self._too_large()
 
-    async def _read_on(self, first: bytes, receive: Receive) -> bytes:
-        parts, size = [first], len(first)
+    async def _arrived(self, receive: Receive) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_s):
-                more = True
-                while more:
-                    message = await receive()
-                    part = _part(message)
-                    parts.append(part)
-                    size += len(part)
-                    if size > self._max_body_bytes:
-                        raise self._too_large()
-                    more = message.get("more_body", False)
+                return await self._whole(receive)
         except TimeoutError:
             raise Refused(408, "The body did not come in time", hang_up=True) from None
+        except asyncio.CancelledError:  # the server's, which stops and has waited long enough
+            text = "The gateway stops: nothing was accepted"
+            raise Refused(503, text, retry_after_s=STOPPING_RETRY_S, hang_up=True) from None
+
+    async def _whole(self, receive: Receive) -> bytes:
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await receive()
+            part = _part(message)
+            parts.append(part)
+            size += len(part)
+            if size > self._max_body_bytes:
+                raise self._too_large()
+            more = message.get("more_body", False)
         return b"".join(parts)
 
     def _too_large(self) -> Refused:

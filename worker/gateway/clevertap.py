@@ -109,11 +109,11 @@ class Upload(Door):
 
 
 def _is_dry_run(request: Request) -> bool:
-    """Whether to validate only; a value we don't know is refused: the mistake would be costly."""
-    given = parameter(request.query, "dryRun")
-    if given in {None, "", "0", "false"}:
+    """Whether to validate only; what is not clear is refused: the mistake would be costly."""
+    given = {value.lower() for value in parameter(request.query, "dryRun")}
+    if given <= {"0", "false"}:
         return False
-    if given in {"1", "true"}:
+    if given <= {"1", "true"}:
         return True
     raise Refused(400, f"{MALFORMED}: dryRun must be 1 or 0")
 

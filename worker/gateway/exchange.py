@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+import orjson
 from starlette.types import Receive, Scope, Send
 
 from .bodies import HungUp
@@ -15,6 +16,8 @@ from .refusals import Refused
 
 SEEN = "gateway.seen"
 Headers = Sequence[tuple[bytes, bytes]]
+# Servers send no body to HEAD, whatever they are given: it is answered as GET.
+_MEANT = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
 
 
 @dataclass(slots=True)
@@ -68,7 +71,7 @@ class Reply:
 
 
 class Door(ABC):
-    """An endpoint: one path, one method, and one vendor's way to say no."""
+    """An endpoint: one path, one method, and one way to say no."""
 
     path: str
     method: str
@@ -77,17 +80,17 @@ class Door(ABC):
     async def answer(self, request: Request) -> Reply:
         """The answer; raises Refused for a request that is refused as a whole."""
 
-    @abstractmethod
     def refusal(self, refused: Refused) -> Reply:
-        """A refusal in the vendor's shape."""
+        """A refusal in the shape of whom the door imitates; a plain one unless told otherwise."""
+        return Reply(refused.status, orjson.dumps({"error": refused.text}), refused.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
         request.seen.route = self.path
         try:
-            if request.method != self.method:
-                raise Refused(405, "Method not allowed", allow=self.method)
+            if request.method not in _MEANT[self.method]:
+                raise Refused(405, "Method not allowed", allow=", ".join(_MEANT[self.method]))
             reply = await self.answer(request)
         except Refused as refused:
             reply = self.refusal(refused)
@@ -96,12 +99,9 @@ class Door(ABC):
         await reply.send(send)
 
 
-def parameter(query: bytes, name: str) -> str | None:
-    """The last value of a query parameter, decoded; None when it is absent."""
+def parameter(query: bytes, name: str) -> set[str]:
+    """The values of a query parameter, decoded; its name may be in any case."""
     if not query:
-        return None
-    try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    except ValueError:
-        raise Refused(400, "The query has too many parameters") from None
-    return dict(pairs).get(name)
+        return set()
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return {value for key, value in pairs if key.lower() == name.lower()}

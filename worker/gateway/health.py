@@ -7,34 +7,17 @@ from collections.abc import Sequence
 import orjson
 import redis.asyncio
 from redis.exceptions import RedisError
-from starlette.types import Receive, Scope, Send
 
 from worker import keys
 from worker.scripts import script
 
 from .exchange import Door, Reply, Request
-from .refusals import Refused
 
 
-class _Health(Door):
-    """Answers to HEAD as to GET: that is what some load balancers ask with."""
-
-    method = "GET"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
-        await super().__call__(scope, receive, send)
-
-    def refusal(self, refused: Refused) -> Reply:
-        """A refusal as JSON."""
-        return Reply(refused.status, orjson.dumps({"error": refused.text}), refused.headers)
-
-
-class Alive(_Health):
+class Alive(Door):
     """`/healthz`: looks at nothing else, so a Redis that is away restarts no gateway."""
 
+    method = "GET"
     path = "/healthz"
 
     async def answer(self, request: Request) -> Reply:
@@ -43,13 +26,14 @@ class Alive(_Health):
         return Reply(200, b'{"status":"ok"}')
 
 
-class Ready(_Health):
+class Ready(Door):
     """`/readyz`: 200 when Redis answers and a drain ran within ``tick_s``, else 503 and why.
 
     One drain ticks all enabled destinations, so the newest tick tells. With ``tick_s`` 0 only
     Redis is asked: records are then also taken in while nobody delivers them.
     """
 
+    method = "GET"
     path = "/readyz"
 
     def __init__(

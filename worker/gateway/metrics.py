@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import orjson
-
 from worker.metrics.page import CONTENT_TYPE, MetricsPage, scraping_client
 from worker.setting_values import Secret
 from worker.settings import Settings
@@ -35,7 +33,3 @@ class Metrics(Door):
             raise Refused(refusal, _TEXTS[refusal])
         text = await asyncio.to_thread(self._page.text)
         return Reply(200, text, content_type=CONTENT_TYPE.encode())
-
-    def refusal(self, refused: Refused) -> Reply:
-        """A refusal as JSON."""
-        return Reply(refused.status, orjson.dumps({"error": refused.text}), refused.headers)

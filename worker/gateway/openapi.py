@@ -11,7 +11,6 @@ import orjson
 
 from . import bloomreach, clevertap
 from .exchange import Door, Reply, Request
-from .refusals import Refused
 from .settings import GatewaySettings
 
 Schema = dict[str, Any]
@@ -275,7 +274,3 @@ class OpenApi(Door):
         """The document."""
         del request
         return Reply(200, self._document)
-
-    def refusal(self, refused: Refused) -> Reply:
-        """A refusal as JSON."""
-        return Reply(refused.status, orjson.dumps({"error": refused.text}), refused.headers)
