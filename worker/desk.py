@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import uuid_utils
 
 from .errors import BufferFull, BufferUnavailable, InvalidRecord
-from .records import Prepared, day_of, pack
+from .records import Prepared, packed
 from .schemas.vendors import Schema, schema_for
 from .settings import Destination, Settings
 
@@ -143,8 +143,7 @@ def add(call: Call, prepared: Prepared, timezone: ZoneInfo) -> str:
     record_id = uuid_utils.uuid7()
     call.ids.append(str(record_id))
     call.identities.append(prepared.identity)
-    day = day_of(prepared.ts, timezone) if prepared.name else ""
-    call.stored.append(pack(record_id.hex, day, prepared.name, prepared.body))
+    call.stored.append(packed(record_id.hex, prepared, timezone))
     return call.ids[-1]
 
 

@@ -86,6 +86,12 @@ def pack(record_id: str, day: str, name: str, body: bytes) -> bytes:
     return record_id.encode() + header(day, name) + body
 
 
+def packed(record_id: str, prepared: Prepared, timezone: ZoneInfo) -> bytes:
+    """The same of a prepared record; what has no name has no day it would be counted by."""
+    day = day_of(prepared.ts, timezone) if prepared.name else ""
+    return pack(record_id, day, prepared.name, prepared.body)
+
+
 @lru_cache(maxsize=4096)
 def header(day: str, name: str) -> bytes:
     """What stands between a record's id and its body: the same for a day's events of one name."""

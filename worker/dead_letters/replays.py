@@ -19,7 +19,7 @@ import redis
 from .. import keys
 from ..buffer import identity_hash
 from ..errors import InvalidRecord
-from ..records import Prepared, day_of, pack
+from ..records import Prepared, packed
 from ..schemas.vendors import schema_for
 from ..scripts import script
 from ..settings import Destination
@@ -154,7 +154,8 @@ class Replays:
             ordered = self.destination.kinds[letter.kind].ordered
             belongs = identity_hash(prepared.identity) if ordered else b""
             # An untouched record goes back to the byte: parsing and writing it again might not.
-            instead = b"" if _untouched(each, letter) else self._stored(letter, prepared)
+            untouched = _untouched(each, letter)
+            instead = b"" if untouched else packed(letter.id, prepared, self.destination.timezone)
             yield _Move(letter.kind, letter.entry, belongs, instead)
 
     def _valid(
@@ -180,10 +181,6 @@ class Replays:
         if prepared.kind != letter.kind:
             raise InvalidRecord({"type": [f"must stay {letter.kind}, as it was accepted"]})
         return prepared
-
-    def _stored(self, letter: DeadLetter, prepared: Prepared) -> bytes:
-        day = day_of(prepared.ts, self.destination.timezone) if prepared.name else ""
-        return pack(letter.id, day, prepared.name, prepared.body)
 
     def _find(self, mended: Sequence[Mended]) -> dict[str, DeadLetter]:
         """The dead letters by their records' ids; those that died together are read together."""

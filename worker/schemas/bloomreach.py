@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from marshmallow import ValidationError
-
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE, Prepared
 from worker.schemas import bloomreach_rules as rules
@@ -27,7 +25,7 @@ from worker.schemas.bloomreach_rules import Limits
 from worker.schemas.bodies import body_of, plain
 from worker.schemas.dates import dated
 from worker.schemas.dates import epoch_s as date_epoch_s
-from worker.schemas.rules import MAX_ERRORS, Rule, join, refusal
+from worker.schemas.rules import MAX_ERRORS, Rule, check, join
 
 __all__ = ["BloomreachSchema", "Limits"]
 
@@ -67,13 +65,8 @@ class BloomreachSchema:
         if known is None:
             raise InvalidRecord({"record": [rules.NO_RECORD]})
         schema = self._event if "event_type" in known else self._customer
-        try:
-            schema.load(known)
-        except ValidationError as error:
-            invalid = refusal(error)
-        else:
-            return self._prepared(schema, known, now_s)
-        raise invalid  # outside of the except clause: marshmallow's error holds the record
+        check(schema, known)
+        return self._prepared(schema, known, now_s)
 
     def _prepared(self, schema: RecordSchema, record: dict[str, Any], now_s: float) -> Prepared:
         given = record.get(schema.time_key)

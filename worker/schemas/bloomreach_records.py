@@ -16,7 +16,7 @@ from worker.records import EVENT, PROFILE
 from worker.schemas import bloomreach_rules as rules
 from worker.schemas.bloomreach_rules import NOBODY, Limits
 from worker.schemas.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
-from worker.schemas.rules import MAX_ERRORS, Errors, Rule, RuleField, join
+from worker.schemas.rules import MAX_ERRORS, MAX_TS_S, Errors, Rule, RuleField, join
 
 _MOST_BYTES_PER_CHAR = 6  # a control character in JSON
 
@@ -189,7 +189,7 @@ def epoch_s(value: Any) -> float | Rule:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         return rules.BAD_TS
-    return rules.TS_IN_MILLISECONDS if value >= rules.MAX_TS_S else value
+    return rules.TS_IN_MILLISECONDS if value >= MAX_TS_S else value
 
 
 def _iso_epoch_s(text: str) -> float | Rule:

@@ -22,9 +22,6 @@ class Limits:
     customer_properties: int = 255
 
 
-#: Milliseconds have been above this since 1973, seconds stay below it until the year 5138.
-MAX_TS_S: Final = 10**11
-
 #: What a bug writes where an id is missing; the vendor takes neither for one.
 NOBODY: Final = frozenset(("null", "undefined"))
 

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from marshmallow import ValidationError
-
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE, TOKEN, Prepared
 from worker.schemas.bodies import body_of, plain
@@ -23,7 +21,7 @@ from worker.schemas.clevertap_records import (
 )
 from worker.schemas.clevertap_rules import IDENTITY_KEYS, NO_TYPE, Limits
 from worker.schemas.dates import dated, epoch_s
-from worker.schemas.rules import Rule, refusal
+from worker.schemas.rules import Rule, check
 
 __all__ = ["CleverTapSchema", "Limits"]
 
@@ -65,13 +63,8 @@ class CleverTapSchema:
         schema = self.schemas.get(kind) if isinstance(kind, str) else None
         if schema is None:
             raise InvalidRecord({"type": [NO_TYPE]}, NO_TYPE.code)
-        try:
-            schema.load(plain_record)
-        except ValidationError as error:
-            invalid = refusal(error)
-        else:
-            return _prepared(schema.kind, plain_record, now_s)
-        raise invalid  # outside of the except clause: marshmallow's error holds the record
+        check(schema, plain_record)
+        return _prepared(schema.kind, plain_record, now_s)
 
     def event(
         self,

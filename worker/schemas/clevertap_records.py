@@ -17,7 +17,7 @@ from worker.schemas.clevertap_profiles import ProfileRules
 from worker.schemas.clevertap_properties import PropertyRules, plain_name
 from worker.schemas.clevertap_rules import IDENTITY_KEYS, NOBODY, Limits
 from worker.schemas.json_values import json_errors
-from worker.schemas.rules import Errors, Rule, RuleField
+from worker.schemas.rules import MAX_TS_S, Errors, Rule, RuleField
 
 _RESERVED = frozenset(plain_name(name) for name in rules.RESERVED_EVENTS)
 _IDENTITIES = frozenset(IDENTITY_KEYS)
@@ -42,7 +42,7 @@ class Timestamp(RuleField):
     def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
         if type(value) is not int or value <= 0:
             return rules.BAD_TS
-        if value >= rules.MAX_TS_S:
+        if value >= MAX_TS_S:
             return rules.TS_IN_MILLISECONDS
         return None
 

@@ -71,9 +71,6 @@ STANDARD_PROFILE_KEYS: Final = frozenset(
 
 TOKEN_TYPES: Final = frozenset(("fcm", "gcm", "apns", "wns", "mpns", "chrome"))
 
-#: Milliseconds have been above this since 1973, seconds stay below it until the year 5138.
-MAX_TS_S: Final = 10**11
-
 MILLISECONDS_DATE: Final = re.compile(r"\$D_[0-9]{12,}")
 
 NO_TYPE = Rule("must be 'event', 'profile' or 'token'", 524)

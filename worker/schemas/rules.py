@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from marshmallow import ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 
 from worker.errors import InvalidRecord
 
 MAX_ERRORS = 20  # fields named in one refusal: a hostile record must not make a huge answer
+#: Milliseconds have been above this since 1973, seconds stay below it until the year 5138.
+MAX_TS_S = 10**11
 _MAX_PATH_CHARS = 160  # the longest allowed key (120) and the path to it
 
 Errors = dict[str, list["Rule"]]
@@ -51,6 +53,17 @@ class RuleField(fields.Field[Any]):
     def make_error(self, key: str, **_: Any) -> ValidationError:
         """As marshmallow's, without the formatting that would turn a Rule into a plain string."""
         return ValidationError([self.error_messages[key]])
+
+
+def check(schema: Schema, record: Mapping[str, Any]) -> None:
+    """InvalidRecord when the record breaks a rule of the schema."""
+    try:
+        schema.load(record)
+    except ValidationError as error:
+        invalid = refusal(error)
+    else:
+        return
+    raise invalid  # outside of the except clause: marshmallow's error holds the record
 
 
 def refusal(error: ValidationError) -> InvalidRecord:
