@@ -29,7 +29,6 @@ pytest_plugins = [
 ]
 TIERS = {
     "unit": "unit",
-    "conformance": "integration",
     "integration": "integration",
     "acceptance": "acceptance",
 }

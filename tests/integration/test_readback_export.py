@@ -46,7 +46,7 @@ CURSOR = "AfljfgIJBgBnamF5Kz8NegcBAwxhbCe%2Fbmhhe04BBAVlYjT4YG5reQEATQQrai57K2ou
 OK = {"status": "success"}
 BUSY = {"status": "fail", "error": "Request still in progress, please retry later", "code": 2}
 EXPIRED = {"status": "fail", "error": "Invalid cursor", "code": "CURSOR_INVALIDATED"}
-HALF, ALL = b'{"event_props":{"n":0}}\n', b'{"event_props":{"n":0}}\n{"event_props":{"n":1}}\n'
+ALL = b'{"event_props":{"n":0}}\n{"event_props":{"n":1}}\n'
 
 
 @pytest.fixture
