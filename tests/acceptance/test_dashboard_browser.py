@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from support.browser import ENTER, TAB, Browser
+from support.browser import ENTER, ESCAPE, TAB, Browser
 from support.gateway import Served, ServedFactory
 from support.polling import poll_until
 from support.processes import Processes
@@ -22,6 +23,17 @@ PASSWORD = "correct-horse-battery"
 PEOPLE, BAD, TYPO = 120, "@shop.example", "@shop.exmaple"
 REFUSED = "Profile data is incorrect. Email is not valid."
 PHONE = (360, 740)
+# Words of a usual length in tables that stand in more than one line.
+CUT_WORDS = """
+  const cut = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode, range = document.createRange();
+    range.selectNodeContents(text);
+    if (text.parentElement.closest("table") && /^\\s*\\S{1,14}\\s*$/.test(text.data)
+        && range.getClientRects().length > 1) cut.push(text.data);
+  }
+  return cut;
+"""
 
 
 class Picky:
@@ -184,6 +196,7 @@ def test_no_page_is_wider_than_a_phone(
         browser.press(step)
         width = browser.run("return document.documentElement.scrollWidth")
         assert width <= PHONE[0], browser.url
+        assert browser.run(CUT_WORDS) == [], browser.url
     browser.press("Sign out")
     assert browser.run("return document.documentElement.scrollWidth") <= PHONE[0]
     assert browser.complaints() == []
@@ -244,6 +257,29 @@ def test_an_open_page_disturbs_nobody(letters: None, served: Served, browser: Br
     browser.press("Pause it now")
     poll_until(lambda: "maintenance" in browser.text, what="paused")
     poll_until(lambda: browser.run(asked), 30, "it looks again")
+
+
+def test_an_open_page_tells_that_its_numbers_are_old(
+    letters: None, served: Served, browser: Browser
+) -> None:
+    """Nobody trusts a page that stopped looking: it says since when, as soon as nothing answers."""
+    signed_in(browser, served)
+    assert "These numbers are old" not in browser.text
+    served.process.kill()
+    poll_until(lambda: "These numbers are old" in browser.text, 30, "the page tells")
+    assert re.search(r"has not answered since \d\d:\d\d:\d\d UTC", browser.text)
+
+
+def test_escape_closes_a_panel(letters: None, served: Served, browser: Browser) -> None:
+    """And the focus is where it was before, so that the next key does what one expects."""
+    signed_in(browser, served).open(f"{served.url}/dead-letters")
+    browser.press("incorrect")
+    browser.unfold("Purge all")
+    browser.keys(TAB)
+    assert focused(browser).startswith("Yes, purge")
+    browser.keys(ESCAPE)
+    assert "Yes, purge" not in browser.text
+    assert focused(browser).startswith("Purge all")
 
 
 def focused(browser: Browser) -> str:

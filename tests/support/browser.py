@@ -18,7 +18,7 @@ from support.processes import Processes
 from support.services import chromedriver_of
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's own name for an element's id
-TAB, ENTER, SPACE = "\ue004", "\ue007", " "
+TAB, ENTER, ESCAPE, SPACE = "\ue004", "\ue007", "\ue00c", " "
 FLAGS = (
     "--headless",
     "--no-sandbox",
