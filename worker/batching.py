@@ -1,8 +1,8 @@
-"""What a request is made of, and what is counted of it: bytes are joined and cut, not parsed.
+"""What a request is made of, and what is counted of it: bytes are cut, not parsed.
 
 These loops see every record, and nothing else of a worker does: each is one comprehension over a
-method of bytes, without a call of a function of ours (measured: 0.06 ms a thousand records and not
-0.24 for the bodies, 0.12 and not 0.41 for the tallies).
+method of bytes, without a call of a function of ours (measured: a quarter of the time). A record is
+cut once, when it comes from Redis; its head is short, and what is counted is found there.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ from collections.abc import Iterable, Sequence
 from .records import ID_LENGTH
 
 
-def bodies(stored: Iterable[bytes]) -> list[bytes]:
-    """The bytes to send of each record, in order."""
-    return [record.partition(b"\n")[2] for record in stored]
+def cut(stored: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The heads of the records (id, day and name), and their bodies: the bytes to send."""
+    parts = [record.partition(b"\n") for record in stored]
+    return [head for head, _, _ in parts], [body for _, _, body in parts]
 
 
-def tallies(stored: Iterable[bytes]) -> Counter[bytes]:
+def tallies(heads: Iterable[bytes]) -> Counter[bytes]:
     """How many records there are of each day and event name; those without a name are left out."""
-    counted = Counter([record.partition(b"\n")[0][ID_LENGTH + 1 :] for record in stored])
+    counted = Counter([head[ID_LENGTH + 1 :] for head in heads])
     return Counter({key: n for key, n in counted.items() if not key.endswith(b" ")})
 
 
-def ids(stored: Iterable[bytes]) -> bytes:
+def ids(heads: Iterable[bytes]) -> bytes:
     """The records' ids, 16 bytes each."""
-    return bytes.fromhex(b"".join([record[:ID_LENGTH] for record in stored]).decode())
+    return bytes.fromhex(b"".join([head[:ID_LENGTH] for head in heads]).decode())
 
 
-def without(stored: Sequence[bytes], positions: Iterable[int]) -> list[bytes]:
-    """The records whose position, counted from 1, is not among ``positions``."""
+def without(heads: Sequence[bytes], positions: Iterable[int]) -> Sequence[bytes]:
+    """The heads whose position, counted from 1, is not among ``positions``."""
     left_out = set(positions)
     if not left_out:
-        return list(stored)
-    return [record for at, record in enumerate(stored, 1) if at not in left_out]
+        return heads
+    return [head for at, head in enumerate(heads, 1) if at not in left_out]

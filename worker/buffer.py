@@ -21,8 +21,8 @@ import uuid_utils
 from . import batching, histograms, keys
 from .errors import BufferFull
 from .records import accepted_at_ms
-from .retry import Settle
-from .scripts import script
+from .retry import Settle, Signal
+from .scripts import run_together, script
 from .settings import Destination
 from .verdicts import Outcome, Verdict
 
@@ -38,9 +38,10 @@ PATIENCE_MS = 5000
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased batch. ``records`` is empty until the claim was begun; times are epoch ms.
+    """A leased batch: the heads of its records and their bodies, which are what is sent.
 
-    ``wait_ms`` is how long to wait, from when it was begun, before it is sent.
+    Both are empty until the claim was begun. Times are epoch ms; ``wait_ms`` is how long to wait,
+    from when it was begun, before it is sent.
     """
 
     batch: str
@@ -51,8 +52,14 @@ class Claim:
     deaths: int
     first_claim_ms: int
     begun_ms: int
-    records: Sequence[bytes] = ()
+    heads: Sequence[bytes] = ()
+    bodies: Sequence[bytes] = ()
     wait_ms: float = 0.0
+
+    @property
+    def records(self) -> list[bytes]:
+        """The records as they are stored."""
+        return [b"%b\n%b" % each for each in zip(self.heads, self.bodies, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,26 @@ class Adapted:
     concurrency: int
     pause_ms: int
     wider: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What an answer teaches the destination: its signal, a random number in [0, 1) for the
+    back-off, and the wait that the vendor asked for."""
+
+    signal: Signal
+    random: float
+    wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What closing an attempt moved (None: the lease was ours no more), whether more may be
+    claimed than before, and the batch that was claimed in the same breath."""
+
+    settled: Settled | None
+    wider: bool
+    following: Claim | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,26 +242,43 @@ class Buffer:
     def claim(self, *, begun: bool) -> Claim | None:
         """Lease a batch that is ready, or None; ``begun`` when the caller sends it at once."""
         batch_id = new_id()
-        args = (batch_id, token_hex(8), self._lease_ms, int(begun), *self._claim_settings)
+        args = self._claim_arguments(batch_id, begun=begun)
         if not begun:
             return _claim(self._run("claim", *args), ())
-        return self._claim_and_read("claim", batch_id, args)
+        return self._together([("claim", args)], batch_id)[1]
+
+    def _claim_arguments(self, batch_id: str, *, begun: bool) -> Sequence[Any]:
+        return batch_id, token_hex(8), self._lease_ms, int(begun), *self._claim_settings
 
     def begin(self, batch_id: str, token: str) -> Claim | None:
         """Begin a batch that was claimed for us, under a new token; None when it is not ours."""
         rate = self.destination.requests_per_s
         args = (batch_id, token, token_hex(8), self._lease_ms, rate)
-        return self._claim_and_read("begin", batch_id, args)
+        return self._together([("begin", args)], batch_id)[1]
 
-    def _claim_and_read(self, name: str, batch_id: str, args: Sequence[Any]) -> Claim | None:
-        """The claim with its records. They are most likely those of the batch expected: so they are
-        asked for at once, and again only when an older batch was due."""
+    def _together(
+        self, calls: Sequence[tuple[str, Sequence[Any]]], batch_id: str
+    ) -> tuple[list[Any], Claim | None]:
+        """Run operations of which the last one claims; their answers, and the claim with its
+        records. They are most likely those of the batch expected: so they are asked for at once,
+        and again only when an older batch was due."""
         key = keys.batch(self.destination.name, batch_id)
-        answer, records = script(name).run_and_read(self.client, self._base, args, key)
-        if answer is not None and answer[0] != batch_id.encode():
-            key = keys.batch(self.destination.name, answer[0].decode())
+        *answers, claimed, records = run_together(self.client, self._base, calls, key)
+        if claimed is not None and claimed[0] != batch_id.encode():
+            key = keys.batch(self.destination.name, claimed[0].decode())
             records = self.client.lrange(key, 0, -1)
-        return _claim(answer, records)
+        return answers, _claim(claimed, records)
+
+    def turn(self, claim: Claim, settle: Settle, label: str, took_s: float, lesson: Lesson) -> Turn:
+        """Learn from an answer, settle its batch, and claim the next one, in one round trip."""
+        batch_id = new_id()
+        calls = [
+            ("adapt", self._adapt_arguments(claim.begun_ms, lesson)),
+            ("settle", _settle_arguments(self.destination, claim, settle, label, took_s)),
+            ("claim", self._claim_arguments(batch_id, begun=True)),
+        ]
+        (adapted, settled), following = self._together(calls, batch_id)
+        return Turn(_settled(settled), _adapted(adapted).wider, following)
 
     def settle(
         self, claim: Claim, settle: Settle, label: str, took_s: float | None = None
@@ -244,10 +288,7 @@ class Buffer:
         ``label`` names the vendor's answer, '' when nothing was sent; ``took_s`` is for statistics.
         """
         arguments = _settle_arguments(self.destination, claim, settle, label, took_s)
-        answer = self._run("settle", *arguments)
-        if answer is None:
-            return None
-        return Settled(answer[0], answer[1], answer[2], answer[3] == b"1")
+        return _settled(self._run("settle", *arguments))
 
     def split(
         self,
@@ -270,23 +311,24 @@ class Buffer:
         """Let batches whose lease ran out wait again; with ``unbegun``, those not begun too."""
         return Recovered(*self._run("recover", int(unbegun)))
 
-    def adapt(self, signal: str, begun_ms: int, random: float, wait_ms: int) -> Adapted:
-        """Teach the destination an answer."""
+    def adapt(self, begun_ms: int, lesson: Lesson) -> Adapted:
+        """Teach the destination an answer to what was begun then."""
+        return _adapted(self._run("adapt", *self._adapt_arguments(begun_ms, lesson)))
+
+    def _adapt_arguments(self, begun_ms: int, lesson: Lesson) -> Sequence[Any]:
         settings = self.destination
-        answer = self._run(
-            "adapt",
-            signal,
+        return (
+            lesson.signal,
             begun_ms,
             settings.concurrency_limit,
             settings.concurrency,
             int(settings.backoff_base_s * 1000),
             int(settings.backoff_cap_s * 1000),
-            random,
-            wait_ms,
+            lesson.random,
+            lesson.wait_ms,
             PATIENCE,
             PATIENCE_MS,
         )
-        return Adapted(concurrency=answer[0], pause_ms=answer[1], wider=bool(answer[2]))
 
     def pause(self, reason: str) -> bool:
         """Stop deliveries on a person's word; False when they were stopped already."""
@@ -335,6 +377,7 @@ def _claim(answer: Any, records: Sequence[bytes]) -> Claim | None:
     batch_id, raw = answer
     batch = json.loads(raw)
     begun_ms = int(batch["begun"])
+    heads, bodies = batching.cut(records)
     return Claim(
         batch=batch_id.decode(),
         token=batch["token"],
@@ -344,9 +387,20 @@ def _claim(answer: Any, records: Sequence[bytes]) -> Claim | None:
         deaths=int(batch["deaths"]),
         first_claim_ms=int(batch["first"]),
         begun_ms=begun_ms,
-        records=records,
+        heads=heads,
+        bodies=bodies,
         wait_ms=max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0,
     )
+
+
+def _settled(answer: Any) -> Settled | None:
+    if answer is None:
+        return None
+    return Settled(answer[0], answer[1], answer[2], tripped=answer[3] == b"1")
+
+
+def _adapted(answer: Any) -> Adapted:
+    return Adapted(concurrency=answer[0], pause_ms=answer[1], wider=bool(answer[2]))
 
 
 def _verdict_arguments(verdict: Verdict) -> list[Any]:
@@ -366,9 +420,9 @@ def _settle_arguments(
     destination: Destination, claim: Claim, settle: Settle, label: str, took_s: float | None
 ) -> list[Any]:
     if settle.usual.outcome is Outcome.DELIVERED:
-        delivered = batching.without(claim.records, (at for at, _ in settle.named))
+        delivered = batching.without(claim.heads, (at for at, _ in settle.named))
     else:
-        delivered = []
+        delivered = ()
     arguments = [
         claim.batch,
         claim.token,

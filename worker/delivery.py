@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from random import random
 from typing import Protocol
 
-from . import batching
-from .buffer import Buffer, Claim, Settled
+from .buffer import Buffer, Claim, Lesson, Settled, Turn
 from .destinations.base import Vendor
 from .ordering import keep_order
 from .retry import Attempt, Decision, Settle, Split, decide
@@ -41,6 +40,15 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What became of one batch, the label of its answer, and the batch that was claimed next."""
+
+    settled: Settled
+    answer: str = ""
+    following: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """What became of the batches of one run, in records; shown as the task's result."""
 
@@ -53,8 +61,9 @@ class Delivery:
     retry: int = 0
     answer: str = ""
 
-    def plus(self, claim: Claim, settled: Settled, answer: str) -> Delivery:
+    def plus(self, claim: Claim, step: Step) -> Delivery:
         """The sum with one more batch."""
+        settled = step.settled
         kind = claim.kind if self.kind in ("", claim.kind) else "mixed"
         return replace(
             self,
@@ -64,7 +73,7 @@ class Delivery:
             delivered=self.delivered + settled.delivered,
             dead=self.dead + settled.dead,
             retry=self.retry + settled.retrying,
-            answer=answer,
+            answer=step.answer,
         )
 
 
@@ -119,19 +128,20 @@ class Deliverer:
             if self.stopping():
                 self._hand_back(claim)
                 return done
-            settled, answer = self.deliver(claim)
-            done = done.plus(claim, settled, answer)
-            if until() or self.stopping():
-                return done
-            claim = self.buffer.claim(begun=True)
+            step = self.deliver(claim, onward=lambda: not (until() or self.stopping()))
+            done = done.plus(claim, step)
+            claim = step.following
         return done
 
-    def deliver(self, claim: Claim) -> tuple[Settled, str]:
-        """One attempt: send the batch and settle it; returns what moved, and the answer's label."""
+    def deliver(self, claim: Claim, *, onward: Callable[[], bool] = lambda: False) -> Step:
+        """One attempt: send the batch and settle it; and claim the next if ``onward`` then says so.
+
+        With an answer all three are one round trip to Redis.
+        """
         if claim.deaths and self.settings.ambiguous == "dead_letter":
-            return self._bury_doubtful(claim), ""
+            return Step(self._bury_doubtful(claim), following=self._claim(onward()))
         if claim.deaths >= self.settings.max_deaths:
-            return self._isolate_poison(claim), ""
+            return Step(self._isolate_poison(claim), following=self._claim(onward()))
         answer, tried = self._try(claim)
         # Both times by Redis' clock: this machine's may be wrong.
         attempt = Attempt(claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms)
@@ -139,7 +149,8 @@ class Deliverer:
         if isinstance(decision.action, Settle) and self.settings.kinds[claim.kind].ordered:
             kept = keep_order(decision.action, claim.records, self.identity)
             decision = replace(decision, action=kept)
-        settled = self._carry_out(claim, decision, tried)
+        turn = self._carry_out(claim, decision, tried, onward=onward())
+        settled = turn.settled or _nothing_moved(claim)
         log.info(
             "batch settled",
             destination=self.settings.name,
@@ -152,7 +163,10 @@ class Deliverer:
             dead=settled.dead,
             retry=settled.retrying,
         )
-        return settled, tried.label
+        return Step(settled, tried.label, turn.following)
+
+    def _claim(self, onward: bool) -> Claim | None:
+        return self.buffer.claim(begun=True) if onward else None
 
     def _try(self, claim: Claim) -> tuple[Answer, Tried]:
         """Send, and take the time of it."""
@@ -165,54 +179,55 @@ class Deliverer:
         return answer, tried
 
     def _send(self, claim: Claim) -> Answer:
-        request = self.vendor.upload(claim.kind, batching.bodies(claim.records))
+        request = self.vendor.upload(claim.kind, claim.bodies)
         response = self.sender.send(request)
         if isinstance(response, Answer):
             return response
         return self.vendor.read(claim.kind, claim.size, response)
 
-    def _carry_out(self, claim: Claim, decision: Decision, tried: Tried) -> Settled:
-        """Teach the destination while the lease is ours, then move the records."""
+    def _carry_out(self, claim: Claim, decision: Decision, tried: Tried, *, onward: bool) -> Turn:
+        """Teach the destination while the lease is ours, then move the records; and tell."""
         if decision.park and self.buffer.park(decision.park):
             log.error(
                 "destination parked: check its credentials and address; a probe brings it back",
                 destination=self.settings.name,
                 reason=decision.park,
             )
-        wider = False
-        if decision.signal:
-            wider = self.buffer.adapt(
-                decision.signal, claim.begun_ms, self.random(), decision.wait_ms
-            ).wider
-        settled = self._move(claim, decision, tried)
-        if wider:
-            self.spread()
-        return settled
-
-    def _move(self, claim: Claim, decision: Decision, tried: Tried) -> Settled:
-        action = decision.action
-        if isinstance(action, Split):
-            most = sum(map(len, claim.records)) // 2 if action.lower_bytes else 0
-            moved = self.buffer.split(
-                claim, action.error, tried.label, lower_to=most, took_s=tried.took_s
-            )
-            settled = _nothing_moved(claim) if moved else None
-        else:
-            settled = self.buffer.settle(claim, action, tried.label, tried.took_s)
-        if settled is None:
+        turn = self._turn(claim, decision, tried, onward=onward)
+        if turn.settled is None:
             log.warning(
                 "settled too late: the lease ran out; the batch is sent again",
                 destination=self.settings.name,
                 batch=claim.batch,
             )
-            return _nothing_moved(claim)
-        if settled.tripped:
+        elif turn.settled.tripped:
             log.error(
                 "destination paused: most of its last records became dead letters; "
                 "look at `ingest dlq summary`, then `ingest resume` it",
                 destination=self.settings.name,
             )
-        return settled
+        if turn.wider:
+            self.spread()
+        return turn
+
+    def _turn(self, claim: Claim, decision: Decision, tried: Tried, *, onward: bool) -> Turn:
+        action, lesson = decision.action, None
+        if decision.signal:
+            lesson = Lesson(decision.signal, self.random(), decision.wait_ms)
+        if onward and lesson and isinstance(action, Settle):
+            return self.buffer.turn(claim, action, tried.label, tried.took_s, lesson)
+        wider = lesson is not None and self.buffer.adapt(claim.begun_ms, lesson).wider
+        settled = self._move(claim, action, tried)
+        return Turn(settled, wider, self._claim(onward))
+
+    def _move(self, claim: Claim, action: Settle | Split, tried: Tried) -> Settled | None:
+        if isinstance(action, Settle):
+            return self.buffer.settle(claim, action, tried.label, tried.took_s)
+        most = sum(map(len, claim.bodies)) // 2 if action.lower_bytes else 0
+        moved = self.buffer.split(
+            claim, action.error, tried.label, lower_to=most, took_s=tried.took_s
+        )
+        return _nothing_moved(claim) if moved else None
 
     def _bury_doubtful(self, claim: Claim) -> Settled:
         """A worker that did not come back may have sent it, and here nothing is sent twice."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import RedisCluster
@@ -19,6 +19,7 @@ from .keys import guard
 # What Redis says while it takes no writes: it is a replica since a fail-over, or cannot persist.
 # Redis 6.2 wraps what a command inside a script raises into an error of the script.
 _NO_WRITES = re.compile(r"(?:^|-)(?:READONLY|MISCONF|NOREPLICAS|MASTERDOWN) ")
+T = TypeVar("T")
 _BACKOFF = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
 
 
@@ -43,27 +44,15 @@ class Script:
         """
         return _patiently(client, lambda: self._once(client, base, args))
 
-    def run_and_read(self, client: Any, base: str, args: Sequence[Any], key: str) -> Any:
-        """Run, and read a whole list after it, in one round trip; the answer, and the list."""
-        return _patiently(client, lambda: self._once_and_read(client, base, args, key))
-
     def _once(self, client: Any, base: str, args: Sequence[Any]) -> Any:
         try:
             return client.evalsha(self.sha, 2, base, guard(base), *args)
         except NoScriptError:
-            return client.eval(self.text, 2, base, guard(base), *args)
+            return self.introduce(client, base, args)
 
-    def _once_and_read(self, client: Any, base: str, args: Sequence[Any], key: str) -> Any:
-        if isinstance(client, RedisCluster):  # redis-py has no scripts in a cluster's pipelines
-            return self._once(client, base, args), client.lrange(key, 0, -1)
-        try:
-            with client.pipeline(transaction=False) as pipeline:
-                pipeline.evalsha(self.sha, 2, base, guard(base), *args)
-                pipeline.lrange(key, 0, -1)
-                return pipeline.execute()
-        except NoScriptError:
-            answer = client.eval(self.text, 2, base, guard(base), *args)
-            return answer, client.lrange(key, 0, -1)
+    def introduce(self, client: Any, base: str, args: Sequence[Any]) -> Any:
+        """Run on a server that does not know the script yet."""
+        return client.eval(self.text, 2, base, guard(base), *args)
 
     async def run_async(self, client: Any, base: str, *args: Any) -> Any:
         """Run on an asyncio client."""
@@ -73,7 +62,40 @@ class Script:
             return await client.eval(self.text, 2, base, guard(base), *args)
 
 
-def _patiently(client: Any, call: Callable[[], Any]) -> Any:
+def run_together(
+    client: Any, base: str, calls: Sequence[tuple[str, Sequence[Any]]], read: str
+) -> list[Any]:
+    """Run operations (name, arguments) in their order, and read a whole list after them.
+
+    It is one round trip, but no atomic step: each operation is one. Returns the answers, and the
+    list as the last of them.
+    """
+    scripts = [(script(name), args) for name, args in calls]
+    if isinstance(client, RedisCluster):  # redis-py has no scripts in a cluster's pipelines
+        answers = [each.run(client, base, *args) for each, args in scripts]
+        return [*answers, client.lrange(read, 0, -1)]
+    return _patiently(client, lambda: _once_together(client, base, scripts, read))
+
+
+def _once_together(
+    client: Any, base: str, scripts: Sequence[tuple[Script, Sequence[Any]]], read: str
+) -> list[Any]:
+    with client.pipeline(transaction=False) as pipeline:
+        for each, args in scripts:
+            pipeline.evalsha(each.sha, 2, base, guard(base), *args)
+        pipeline.lrange(read, 0, -1)
+        answers: list[Any] = pipeline.execute(raise_on_error=False)
+    for at, (each, args) in enumerate(scripts):
+        if isinstance(answers[at], NoScriptError):
+            answers[at] = each.introduce(client, base, args)
+            answers[-1] = client.lrange(read, 0, -1)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+def _patiently(client: Any, call: Callable[[], T]) -> T:
     """Call, and call again while Redis takes no writes, as often as the client repeats calls."""
     attempt = 0
     while True:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from statistics import median
 
 import psutil
 
@@ -15,6 +16,7 @@ from benchmarks.drain import DEADLINE_S
 from benchmarks.program_options import Options
 from benchmarks.results import Contender, Results, in_turn
 from benchmarks.stage import Stage, Theatre
+from support.polling import poll_until
 from worker import keys
 from worker.bootstrap import Line, Runtime
 from worker.drain import Ask
@@ -24,8 +26,8 @@ from worker.settings import Settings
 SECTION = "cost"
 JSON_BYTES = "JSON of a buffered record"
 REDIS_BYTES = "Redis memory of a buffered record"
-RSS_EARLY = "memory of a worker after a tenth of the records"
-RSS_LATE = "memory of a worker after all of them"
+RSS_EARLY = "memory of a worker in the second tenth of the records"
+RSS_LATE = "memory of a worker in the last tenth"
 WARM = 200_000  # records before memory is looked at
 BATCHES = 20  # delivered from each backlog, each round
 BACKLOGS = (10_000, 100_000, 1_000_000)
@@ -49,9 +51,10 @@ def redis_bytes(stage: Stage, results: Results, size: int) -> None:
 
 
 def worker_memory(theatre: Theatre, results: Results, size: int) -> None:
-    """One worker's resident memory, after a tenth of the records and after all of them.
+    """One worker's resident memory, in the second tenth of the records and in the last.
 
-    It is warm by then: all of its threads have run, and each has its buffers.
+    It is warm by then: all of its threads have run, and each has its buffers. From one moment to
+    the next it changes by the batches in hand, so a median of many looks is told.
     """
     with theatre.stage() as stage:
         stage.start_workers(1)
@@ -63,10 +66,21 @@ def worker_memory(theatre: Theatre, results: Results, size: int) -> None:
         stage.sink.start_over()
         stage.buffer.resume()
         stage.sink.wait_for(size // 10, DEADLINE_S)
-        early = process.memory_info().rss
-        stage.wait_until_settled(DEADLINE_S)
-        results.add(SECTION, RSS_EARLY, "MiB", early / 2**20)
-        results.add(SECTION, RSS_LATE, "MiB", process.memory_info().rss / 2**20)
+        results.add(SECTION, RSS_EARLY, "MiB", _memory_until(stage, process, 2 * size // 10))
+        stage.sink.wait_for(9 * size // 10, DEADLINE_S)
+        results.add(SECTION, RSS_LATE, "MiB", _memory_until(stage, process, size))
+
+
+def _memory_until(stage: Stage, process: psutil.Process, records: int) -> float:
+    """The median of a process' resident memory until so many records have arrived, in MiB."""
+    looks: list[float] = []
+
+    def arrived() -> bool:
+        looks.append(process.memory_info().rss / 2**20)
+        return stage.sink.records() >= records
+
+    poll_until(arrived, DEADLINE_S, f"{records} records", 0.005)
+    return median(looks)
 
 
 def _deliver(stage: Stage, line: Line, backlog: int, results: Results) -> None:

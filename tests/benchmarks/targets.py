@@ -64,7 +64,7 @@ def _cost(results: Results) -> Iterator[Target]:
     memory = ratio(section, cost.REDIS_BYTES, cost.JSON_BYTES)
     yield Target("Redis memory / JSON, of a buffered record", memory, 1.5, at_least=False)
     growth = ratio(section, cost.RSS_LATE, cost.RSS_EARLY)
-    yield Target("memory of a warm worker, all / a tenth", growth, 1.05, at_least=False)
+    yield Target("memory of a warm worker, last tenth / second", growth, 1.05, at_least=False)
     prices = [results.median(section, cost.delivered_from(each)) for each in cost.BACKLOGS]
     known = [each for each in prices if each is not None]
     flat = max(known) / min(known) if len(known) > 1 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from support.processes import Processes
 from support.proxy import Proxy
 from support.redis_servers import RedisFactory
 from worker import BufferFull, BufferUnavailable, Producer, keys
-from worker.buffer import Buffer, Claim
+from worker.buffer import Buffer, Claim, Lesson
 from worker.connections.clients import operator_client, worker_client
 from worker.embedded_redis.binaries import RedisBinary, redis_binaries
 from worker.embedded_redis.server import EmbeddedRedis
 from worker.retry import Settle
+from worker.scripts import script
 from worker.settings import Destination, Kind
 from worker.verdicts import DELIVERED, Outcome, Verdict
 
@@ -135,6 +136,60 @@ def test_a_worker_outlasts_a_restart(
     assert buffer.status().kinds["event"].totals["delivered"] == 10
 
 
+TAKEN = Settle(DELIVERED)
+LEARNED = Lesson("success", 0.0)
+
+
+@pytest.mark.parametrize("known", [(), ("adapt",), ("settle", "claim")])
+def test_a_turn_runs_scripts_that_redis_does_not_know(
+    server: EmbeddedRedis, producer: Producer, buffer: Buffer, known: Sequence[str]
+) -> None:
+    """Whichever of the three it has forgotten: each runs once, and the next batch is whole."""
+    sent = send(producer, 10, 10)
+    claim = claimed(buffer)
+    with operator_client(server.url) as client:
+        client.script_flush()
+        for name in known:
+            client.script_load(script(name).text)
+    turn = buffer.turn(claim, TAKEN, "200", 0.1, LEARNED)
+    assert turn.settled is not None
+    assert turn.settled.delivered == claim.size
+    assert turn.following is not None
+    assert turn.following.size == len(turn.following.records) == sent - claim.size
+    last = buffer.turn(turn.following, TAKEN, "200", 0.1, LEARNED)
+    assert last.settled is not None
+    assert last.following is None
+    assert adds_up(buffer)
+    assert buffer.status().answers == {"200": 2}
+
+
+def test_a_turn_outlasts_a_restart(
+    server: EmbeddedRedis, producer: Producer, buffer: Buffer
+) -> None:
+    """All three wait for a Redis that is away, and every record is in one place after it."""
+    sent = send(producer, 10, 10)
+    claim = claimed(buffer)
+    server.stop()
+    with soon(server.start):
+        turn = buffer.turn(claim, TAKEN, "200", 0.1, LEARNED)
+    assert turn.settled is not None
+    assert turn.following is not None
+    assert turn.settled.delivered + len(turn.following.records) == sent
+    assert adds_up(buffer)
+
+
+def test_a_turn_whose_lease_ran_out_settles_nothing(producer: Producer, buffer: Buffer) -> None:
+    """Settled by somebody else meanwhile: nothing moves twice, and the next batch is claimed."""
+    sent = send(producer, 10, 10)
+    claim = claimed(buffer)
+    assert buffer.settle(claim, TAKEN, "200") is not None
+    turn = buffer.turn(claim, TAKEN, "200", 0.1, LEARNED)
+    assert turn.settled is None
+    assert turn.following is not None
+    assert turn.following.size == sent - claim.size
+    assert adds_up(buffer)
+
+
 def as_replica(client: redis.Redis) -> Callable[[], object]:
     """Make Redis refuse writes, as after a fail-over; returns what ends it."""
     client.replicaof("127.0.0.1", 1)
@@ -195,10 +250,10 @@ def test_a_full_redis_refuses_the_producer_and_goes_on_draining(
         assert buffer.settle(refused, Settle(AGAIN), "200") is not None
         assert buffer.settle(buried, Settle(DELIVERED, [(1, DEAD), (3, AGAIN)]), "200") is not None
         assert buffer.split(split, "400: no", "400", lower_to=1_000_000)
-        buffer.adapt("failure", 1, 0.0, 0)
+        buffer.adapt(1, Lesson("failure", 0.0))
         assert buffer.pause("a person's word")
         assert buffer.resume()
-        buffer.adapt("success", 1, 0.0, 0)
+        buffer.adapt(1, Lesson("success", 0.0))
         assert buffer.settle(taken_back, Settle(AGAIN), "200") is not None
         begun = buffer.claim(begun=False)
         assert begun is not None

@@ -96,8 +96,7 @@ class Pipeline:
         claim = self.buffer.claim(begun=True)
         if claim is None:
             return None
-        settled, answer = self.deliverer.deliver(claim)
-        return Delivery(self.settings.name).plus(claim, settled, answer)
+        return Delivery(self.settings.name).plus(claim, self.deliverer.deliver(claim))
 
     def deliver(self, deadline_s: float = 15.0, until: Callable[[], object] | None = None) -> None:
         """Step until nothing is on its way, or until the condition given."""

@@ -25,9 +25,10 @@ def test_a_record_comes_back_as_it_was_packed(name: str, body: bytes) -> None:
     taken = unpack(stored)
     assert (taken.id, taken.day, taken.name, taken.body) == (record_id, "20261121", name, body)
     assert body_of(stored) == body
-    assert batching.bodies([stored]) == [body]
-    assert batching.ids([stored]).hex() == record_id
-    assert all(key.startswith(b"20261121 ") for key in batching.tallies([stored]))
+    heads, bodies = batching.cut([stored])
+    assert bodies == [body]
+    assert batching.ids(heads).hex() == record_id
+    assert all(key.startswith(b"20261121 ") for key in batching.tallies(heads))
 
 
 def test_an_id_carries_the_time_of_acceptance_in_either_spelling() -> None:
@@ -75,10 +76,11 @@ def test_what_a_batch_is_counted_by_is_cut_from_the_headers() -> None:
         pack(ids[2], "20261122", "A b", b'{"n":2}'),
         pack(ids[3], "", "", b'{"n":3}'),
     ]
-    assert batching.bodies(stored) == [b'{"n":%d}' % n for n in range(4)]
-    assert batching.tallies(stored) == {b"20261121 A": 2, b"20261122 A b": 1}
-    assert batching.ids(stored) == b"".join(map(bytes.fromhex, ids))
-    assert batching.without(stored, [2, 4]) == [stored[0], stored[2]]
+    heads, bodies = batching.cut(stored)
+    assert bodies == [b'{"n":%d}' % n for n in range(4)]
+    assert batching.tallies(heads) == {b"20261121 A": 2, b"20261122 A b": 1}
+    assert batching.ids(heads) == b"".join(map(bytes.fromhex, ids))
+    assert batching.without(heads, [2, 4]) == [heads[0], heads[2]]
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**300])
