@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,15 @@ VENDORS = {
 # CleverTap's allows more than 1000, and 5000 leaves room for accounts that were given more.
 MOST_RECORDS = {"clevertap": 5000, "bloomreach": 50}
 MOST_PARTITIONS = 1024
+# The page "Common API components". ``eu1`` is the dashboard's word for the default host.
+CLEVERTAP_REGIONS = {
+    "eu1": "https://api.clevertap.com",
+    "in1": "https://in1.api.clevertap.com",
+    "sg1": "https://sg1.api.clevertap.com",
+    "us1": "https://us1.api.clevertap.com",
+    "aps3": "https://aps3.api.clevertap.com",
+    "mec1": "https://mec1.api.clevertap.com",
+}
 _BASE_URL = re.compile(r"https?://[^/?#@\s]+/?$")
 _ABOVE_0 = (
     "concurrency",
@@ -93,23 +102,37 @@ class Destination:
     tally_days: int = 35
 
 
-def check(where: str, destination: Destination) -> None:
-    """SettingsError, naming the setting in ``where``, for values that cannot go together."""
+def check(destination: Destination, named: Callable[[str], str]) -> None:
+    """SettingsError for values that cannot go together; ``named`` tells what to call a setting."""
     needed, _ = VENDORS[destination.vendor]
     missing = [key for key in needed if not getattr(destination, key)]
     if destination.enabled and missing:
-        raise SettingsError(f"{where}: enabled, but {', '.join(missing)} is not set")
-    if destination.base_url and not _BASE_URL.match(destination.base_url):
-        raise SettingsError(
-            f"{where}.base_url: must be a scheme and a host, as in https://api.clevertap.com"
-        )
+        raise SettingsError(f"{named('')}: enabled, but {', '.join(missing)} is not set")
+    _check_address(destination, named)
     if destination.lease_s <= destination.request_timeout_s:
-        raise SettingsError(f"{where}.lease_s: must be longer than request_timeout_s")
+        raise SettingsError(
+            f"{named('lease_s')}: must be longer than {named('request_timeout_s')}, "
+            f"which is {destination.request_timeout_s:g}"
+        )
     for key in _ABOVE_0:
         if not getattr(destination, key) > 0:
-            raise SettingsError(f"{where}.{key}: must be above 0")
+            raise SettingsError(f"{named(key)}: must be above 0")
     for name, kind in destination.kinds.items():
-        _check_kind(f"{where}.kinds.{name}", kind, MOST_RECORDS[destination.vendor])
+        _check_kind(named(f"kinds.{name}"), kind, MOST_RECORDS[destination.vendor])
+
+
+def _check_address(destination: Destination, named: Callable[[str], str]) -> None:
+    if destination.base_url and not _BASE_URL.match(destination.base_url):
+        raise SettingsError(
+            f"{named('base_url')}: must be a scheme and a host, as in https://api.clevertap.com"
+        )
+    if destination.vendor != "clevertap" or destination.base_url:
+        return
+    if destination.region.strip().lower() not in ("", *CLEVERTAP_REGIONS):
+        raise SettingsError(
+            f"{named('region')}: {destination.region[:40]!r} is no CleverTap region; "
+            f"known regions: {', '.join(sorted(CLEVERTAP_REGIONS))}"
+        )
 
 
 def _check_kind(where: str, kind: Kind, most: int) -> None:

@@ -54,6 +54,7 @@ class _Table:
         self._name = name
         self._where = f"destinations.{name}"
         self._environment = environment
+        self._variables: dict[str, str] = {}
 
     def destination(self, table: Any) -> Destination:
         where = self._where
@@ -69,7 +70,7 @@ class _Table:
         needed, _ = VENDORS[table["vendor"]]
         values.setdefault("enabled", all(values.get(key) for key in needed))
         destination = Destination(name=self._name, kinds=kinds, **values)
-        check(where, destination)
+        check(destination, self._named)
         self._note_defaults(destination, table)
         return destination
 
@@ -81,7 +82,7 @@ class _Table:
                 raise SettingsError(
                     f"{self._where}.{key}: not a setting; there are: {', '.join(sorted(hints))}"
                 )
-            values[key] = self._value(f"{self._where}.{key}", hints[key], raw)
+            values[key] = self._value(key, hints[key], raw)
         return values
 
     def _note_defaults(self, destination: Destination, table: Mapping[str, Any]) -> None:
@@ -99,24 +100,32 @@ class _Table:
                 raise SettingsError(
                     f"{self._where}.kinds.{kind}: {vendor} has {', '.join(allowed)}"
                 )
-        return {
-            kind: self._kind(f"{self._where}.kinds.{kind}", table) for kind, table in tables.items()
-        }
+        return {kind: self._kind(f"kinds.{kind}", table) for kind, table in tables.items()}
 
-    def _kind(self, where: str, table: Any) -> Kind:
+    def _kind(self, place: str, table: Any) -> Kind:
         known = isinstance(table, dict) and not set(table) - {"batch_records", "partitions"}
         if not known or "batch_records" not in table:
-            raise SettingsError(f"{where}: needs batch_records, and may have partitions")
-        values = {key: self._value(f"{where}.{key}", int, raw) for key, raw in table.items()}
+            raise SettingsError(
+                f"{self._named(place)}: needs batch_records, and may have partitions"
+            )
+        values = {key: self._value(f"{place}.{key}", int, raw) for key, raw in table.items()}
         return Kind(**values)
 
-    def _value(self, where: str, hint: Any, raw: Any) -> Any:
+    def _value(self, key: str, hint: Any, raw: Any) -> Any:
         origin = "destinations file"
         if isinstance(raw, str) and (reference := _REFERENCE.fullmatch(raw)):
+            self._variables[key] = reference[1]
             value, origin = lookup(self._environment.environ, reference[1])
             raw = value if value is not None else (reference[2] or "")
         elif hint is Secret and raw:
-            raise SettingsError(f"{where}: a secret is not written down here; name it as ${{NAME}}")
-        converted = CONVERTERS[hint](where, raw)
-        self._environment.note(where, str(converted), origin)
+            raise SettingsError(
+                f"{self._named(key)}: a secret is not written down here; name it as ${{NAME}}"
+            )
+        converted = CONVERTERS[hint](self._named(key), raw)
+        self._environment.note(f"{self._where}.{key}", str(converted), origin)
         return converted
+
+    def _named(self, key: str) -> str:
+        """What to call a setting in an error: by its variable first, where it comes from one."""
+        where = f"{self._where}.{key}" if key else self._where
+        return f"{self._variables[key]} ({where})" if key in self._variables else where

@@ -24,16 +24,21 @@ class Source:
 def lookup(environ: Mapping[str, str], name: str) -> tuple[str | None, str]:
     """A variable's value, else what is in the file that NAME_FILE names, else None; its origin.
 
-    SettingsError when the file cannot be read.
+    SettingsError when the file cannot be read, or holds nothing: a destination would be switched
+    off by it without a word.
     """
     if value := environ.get(name):
         return value, f"environment {name}"
-    if path := environ.get(f"{name}_FILE"):
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), f"file named by {name}_FILE"
-        except OSError as error:
-            raise SettingsError(f"{name}_FILE: cannot read the file: {error.strerror}") from error
-    return None, DEFAULT
+    path = environ.get(f"{name}_FILE")
+    if not path:
+        return None, DEFAULT
+    try:
+        value = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{name}_FILE: cannot read the file: {error.strerror}") from error
+    if not value:
+        raise SettingsError(f"{name}_FILE: the file is empty")
+    return value, f"file named by {name}_FILE"
 
 
 class Environment:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.destination import CLEVERTAP_REGIONS
 from worker.destinations.answers import MAX_ERROR_CHARS, retry_after_s, told
-from worker.destinations.clevertap import PERMANENT_CODES, REGIONS, CleverTap, base_url
+from worker.destinations.clevertap import PERMANENT_CODES, CleverTap, base_url
 from worker.errors import SettingsError
 from worker.verdicts import Answer, Meaning, Outcome, Response
 
@@ -94,7 +95,7 @@ def test_credentials_that_fit_no_header_are_a_settings_error(passcode: str) -> N
     assert not passcode.strip() or passcode not in str(refused.value)
 
 
-@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("region", CLEVERTAP_REGIONS)
 def test_every_region_has_its_host(region: str) -> None:
     """A region's address is its host, however its name is spelt."""
     host = "api.clevertap.com" if region == "eu1" else f"{region}.api.clevertap.com"

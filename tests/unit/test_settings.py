@@ -141,7 +141,7 @@ def test_a_secret_is_hidden_in_every_way_of_printing() -> None:
         ("max_wait_s = nan", "", "destinations.shop.max_wait_s: must be a number, 0 or more"),
         ('timezone = "Middle/Earth"', "", "destinations.shop.timezone: no time zone"),
         ('ambiguous = "maybe"', "", "destinations.shop.ambiguous: must be retry or dead_letter"),
-        ("lease_s = 30", "", "destinations.shop.lease_s: must be longer than request_timeout_s"),
+        ("lease_s = 30", "", "lease_s: must be longer than destinations.shop.request_timeout_s"),
         (
             'base_url = "api.example.com"',
             "",
@@ -172,6 +172,32 @@ def test_a_wrong_file_is_refused_with_its_place_and_rule(
     with pytest.raises(SettingsError) as refused:
         read(tmp_path, destination, rest)
     assert named in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "rule"),
+    [
+        ("INGEST_MAX_WAIT_S", "soon", "must be a number, 0 or more, not 'soon'"),
+        ("INGEST_MAX_ATTEMPTS", "0", "must be above 0"),
+        ("INGEST_BATCH_MAX_BYTES", "4M", "must be a whole number, not '4M'"),
+        ("INGEST_TIMEZONE", "Mars", "no time zone 'Mars'"),
+        ("CLEVERTAP_BASE_URL", "h/1", "must be a scheme and a host"),
+        ("CLEVERTAP_REGION", "eu", "'eu' is no CleverTap region; known regions: aps3, eu1"),
+        ("INGEST_LEASE_S", "30", "must be longer than INGEST_REQUEST_TIMEOUT_S"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_its_own_name(variable: str, value: str, rule: str) -> None:
+    """Who set a variable need not know the file that refers to it."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({**SECRETS, variable: value})
+    assert re.match(rf"{variable} \(destinations\.clevertap\.\w+\): ", str(refused.value))
+    assert rule in str(refused.value)
+
+
+def test_an_address_wins_over_a_region_that_nobody_knows_yet() -> None:
+    """A region that the vendor opens tomorrow can be used by its address."""
+    new = {"CLEVERTAP_REGION": "new1", "CLEVERTAP_BASE_URL": "https://new1.vendor.example"}
+    assert Settings.from_env({**SECRETS, **new}).destination().region == "new1"
 
 
 def test_a_secret_written_into_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
@@ -206,3 +232,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Settings.from_env({"INGEST_DESTINATIONS": str(tmp_path / "none.toml")})
     with pytest.raises(SettingsError, match="CLEVERTAP_PASSCODE_FILE: cannot read"):
         Settings.from_env({"CLEVERTAP_PASSCODE_FILE": str(tmp_path / "none")})
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(SettingsError, match="CLEVERTAP_PASSCODE_FILE: the file is empty"):
+        Settings.from_env({"CLEVERTAP_PASSCODE_FILE": str(tmp_path / "empty")})

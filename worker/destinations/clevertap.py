@@ -12,20 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from worker.destination import CLEVERTAP_REGIONS
 from worker.destinations.answers import json_object, meaning_of, retry_after_s, told, words
 from worker.destinations.headers import SecretHeaders, credential
 from worker.errors import SettingsError
 from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
-
-#: The page "Common API components". ``eu1`` is the dashboard's word for the default host.
-REGIONS: Final[Mapping[str, str]] = {
-    "eu1": "https://api.clevertap.com",
-    "in1": "https://in1.api.clevertap.com",
-    "sg1": "https://sg1.api.clevertap.com",
-    "us1": "https://us1.api.clevertap.com",
-    "aps3": "https://aps3.api.clevertap.com",
-    "mec1": "https://mec1.api.clevertap.com",
-}
 
 #: Codes of the page "Errors" that another attempt cannot change; 528 until someone allows the
 #: event again. The vendor calls none of them permanent or passing: that is our reading.
@@ -106,10 +97,10 @@ def _read(size: int, response: Response, now_s: float | None) -> Answer:
 
 
 def base_url(region: str) -> str:
-    """The address of a region, such as ``in1``; SettingsError names the known ones."""
-    url = REGIONS.get(region.strip().lower())
+    """The address of a region, such as ``in1``, or of none; SettingsError names the known ones."""
+    url = CLEVERTAP_REGIONS.get(region.strip().lower() or "eu1")
     if url is None:
-        known = ", ".join(sorted(REGIONS))
+        known = ", ".join(sorted(CLEVERTAP_REGIONS))
         raise SettingsError(f"{region[:40]!r} is no CleverTap region; known regions: {known}")
     return url
 
