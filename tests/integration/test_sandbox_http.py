@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +20,8 @@ import pytest
 from worker.sandbox.sample import expected_refusals, sample
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
+
+ROOT = Path(__file__).parents[2]
 
 ACCOUNT = {"X-CleverTap-Account-Id": "SBX-LOCAL-DEV", "X-CleverTap-Passcode": "sandbox-passcode"}
 PROJECT = "/track/v2/projects/sandbox-project"
@@ -256,6 +260,18 @@ def test_ordered_answers(client: httpx.Client) -> None:
     assert [rule["met"] for rule in client.get("/sandbox/faults").json()] == [1, 1, 1, 1]
     assert client.delete("/sandbox/faults").json() == {"cleared": 4}
     assert ledger(client)["records"] == {"event": 1}
+
+
+def test_faults_are_ordered_as_the_page_of_the_sandbox_types_it(client: httpx.Client) -> None:
+    """`curl -d` sends JSON under the name of a form, and is understood all the same."""
+    page = (ROOT / "docs" / "sandbox.md").read_text()
+    typed = re.findall(r"curl -X POST \S+/sandbox/faults[ \\\n]+-d '(.*)'", page)
+    assert len(typed) == 3
+    for body in typed:
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        answer = client.post("/sandbox/faults", content=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+    assert len(client.get("/sandbox/faults").json()) == 3
 
 
 def test_a_fault_of_one_record(client: httpx.Client) -> None:

@@ -138,3 +138,17 @@ def test_settings_come_from_the_environment() -> None:
     assert settings.close_connections is True
     assert settings.discarded_events == ("Old", "Older")
     assert settings.passcode == "ours"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "rule"),
+    [
+        ("INGEST_SANDBOX_LATENCY_MS", "fast", "must be a number, not 'fast'"),
+        ("INGEST_SANDBOX_MAX_RECORDS", "1.5", "must be a whole number, not '1.5'"),
+        ("INGEST_SANDBOX_NESTED_OBJECTS", "maybe", "must be true or false, not 'maybe'"),
+    ],
+)
+def test_a_wrong_setting_is_named(variable: str, value: str, rule: str) -> None:
+    """The error tells which variable it was, and what it must be."""
+    with pytest.raises(ValueError, match=f"^{variable}: {rule}$"):
+        SandboxSettings.from_environment({variable: value})

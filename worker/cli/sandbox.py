@@ -30,4 +30,4 @@ def sandbox(port: int, host: str) -> None:
         with listening(host, port):
             serve(host, port)
     except ValueError as error:
-        raise Failure(f"INGEST_SANDBOX_...: {error}") from error
+        raise Failure(str(error)) from error

@@ -80,7 +80,10 @@ class LocalSystem:
             self._share()
 
     def _use_sandbox(self, port: int) -> None:
-        sandbox = SandboxSettings.from_environment(self.env)
+        try:
+            sandbox = SandboxSettings.from_environment(self.env)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         self.sandbox_url = f"http://127.0.0.1:{port}"
         self._bring(
             CLEVERTAP_ACCOUNT_ID=sandbox.account_id,

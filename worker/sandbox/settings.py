@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 ENVIRONMENT_PREFIX = "INGEST_SANDBOX_"
+_TRUTHS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
+    ("0", "false", "no", "off"), False
+)
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,13 @@ class SandboxSettings:
     def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> SandboxSettings:
         """Settings from ``INGEST_SANDBOX_<FIELD>`` variables; ``overrides`` win over them.
 
-        Lists are comma-separated. ValueError when a number is none.
+        Lists are comma-separated. ValueError names a variable that is not what it must be.
         """
         found: dict[str, Any] = {}
         for name, default in _defaults(cls).items():
-            text = environ.get(ENVIRONMENT_PREFIX + name.upper())
-            if text:
-                found[name] = _like(default, text)
+            variable = ENVIRONMENT_PREFIX + name.upper()
+            if text := environ.get(variable):
+                found[name] = _like(variable, default, text)
         return cls(**(found | overrides))
 
 
@@ -85,10 +89,17 @@ def _defaults(cls: type[SandboxSettings]) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(cls)}
 
 
-def _like(default: Any, text: str) -> Any:
+def _like(variable: str, default: Any, text: str) -> Any:
     """``text`` read as the type of ``default``."""
-    if isinstance(default, bool):
-        return text.strip().lower() in {"1", "true", "yes", "on"}
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    return type(default)(text)
+    read = _truth if isinstance(default, bool) else type(default)
+    try:
+        value: Any = read(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"{variable}: must be {_WORDS[type(default)]}, not {text!r}") from None
+    return value
+
+
+def _truth(text: str) -> bool:
+    return _TRUTHS[text.strip().lower()]
