@@ -27,8 +27,8 @@ def bury(client: redis.Redis, number: int = 1, **changed: Any) -> None:
     """Dead letters of one cause."""
     with client.pipeline(transaction=False) as together:
         for at in range(number):
-            told = {"record": stored_profile(f"i{at}"), "reason": "refused", "code": 516}
-            together.xadd(DEAD, {**told, "error": "No.", "attempts": 1, **changed})
+            told: dict[Any, Any] = {"record": stored_profile(f"i{at}"), "reason": "refused"}
+            together.xadd(DEAD, told | {"code": 516, "error": "No.", "attempts": 1} | changed)
         together.hincrby(COUNTERS, "profile:accepted", number)
         together.execute()
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
-from collections.abc import Callable, Sequence
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from html import unescape
 from typing import Any
 
@@ -12,6 +17,7 @@ import orjson
 import pytest
 import redis
 
+from support.gateway import ServedFactory
 from support.pages import Visitor, VisitorFactory, field, links
 from support.pipeline import Pipeline, PipelineFactory
 from support.redis_servers import RedisFactory
@@ -502,6 +508,48 @@ def test_a_redis_that_is_away_is_told(
     assert answer.status_code == 503
     assert "Redis does not answer" in answer.text
     assert visitor.get("/healthz").status_code == 200
+
+
+def test_a_redis_that_hangs_is_told_while_a_person_still_waits(
+    visitor_of: VisitorFactory, redis_factory: RedisFactory
+) -> None:
+    """It takes connections and says nothing: that is told in seconds, not in half a minute."""
+    server = redis_factory()
+    visitor = visitor_of(REDIS_URL=server.url)
+    assert visitor.sign_in().status_code == 303
+    assert server.pid
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        answer = visitor.get("/")
+        assert time.monotonic() - began < 10
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert "Redis does not answer" in answer.text
+
+
+def test_who_hangs_up_in_the_middle_of_a_form_fills_no_log(
+    redis_url: str, served_by: ServedFactory
+) -> None:
+    """Anybody can: it is no failure of ours, and no traceback."""
+    served = served_by(redis_url, INGEST_DASHBOARD_PASSWORD="x", INGEST_GATEWAY_ACCESS_LOG="all")
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nuser=")
+    output = served.process.wait_for("route=/login")
+    assert "Traceback" not in output
+
+
+def test_a_form_that_does_not_come_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, visitor: Visitor
+) -> None:
+    """A stranger holds nothing of ours by sending half of one."""
+    monkeypatch.setattr("worker.dashboard.exchange.MOST_FORM_S", 0.1)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"user="
+        await asyncio.sleep(30)
+
+    assert visitor.ask("POST", "/login", content=half()).status_code == 408
 
 
 def test_pages_of_a_cause_hold_each_record_once(operator: Visitor, kill: Kill) -> None:

@@ -94,16 +94,18 @@ def gateway_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
     return _async_client(url, timeout_s)
 
 
-def worker_client(url: str, retries: int = WORKER_RETRIES) -> redis.Redis:
+def worker_client(
+    url: str, retries: int = WORKER_RETRIES, timeout_s: float = WORKER_TIMEOUT_S
+) -> redis.Redis:
     """A client that outlasts a restart of Redis; its connections are made when first used."""
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
     retry = Retry(backoff, retries, supported_errors=(*TRANSIENT, *UNSETTLED))
-    return _client(url, retry, _common(WORKER_TIMEOUT_S))
+    return _client(url, retry, _common(timeout_s))
 
 
-def operator_client(url: str) -> redis.Redis:
+def operator_client(url: str, timeout_s: float = WORKER_TIMEOUT_S) -> redis.Redis:
     """A client for commands that a person waits for: it tries twice and tells."""
-    return worker_client(url, retries=1)
+    return worker_client(url, retries=1, timeout_s=timeout_s)
 
 
 def answer_was_lost(error: RedisError) -> bool:

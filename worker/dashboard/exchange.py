@@ -3,6 +3,7 @@ page do nothing but what these pages do."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 
 from .rendering import render
@@ -19,6 +20,7 @@ from .sessions import Session
 
 # A record of the largest size a vendor takes (800 KB), each byte as %XX.
 MOST_FORM_BYTES = 3 * 1024 * 1024
+MOST_FORM_S = 30.0
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
     "script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -70,7 +72,12 @@ def endpoint(answer: Answer, route: str) -> Callable[[Request], Awaitable[Respon
     async def serve(request: Request) -> Response:
         if seen := request.scope.get("gateway.seen"):
             seen.route = route
-        body = await _body(request) if request.method == "POST" else b""
+        try:
+            body = await _body(request) if request.method == "POST" else b""
+        except ClientDisconnect:  # nobody is there to be answered
+            return Response(status_code=400)
+        except TimeoutError:
+            return page(408, "trouble.html", title="Too slow", text="The form did not come.")
         if body is None:
             return page(413, "trouble.html", title="Too large", text="This form is too large.")
         asked = _asked(request, body)
@@ -89,12 +96,14 @@ def _is_full(error: RedisError) -> bool:
 
 
 async def _body(request: Request) -> bytes | None:
+    """The form that was sent; None when it is too large, TimeoutError when it is too slow."""
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MOST_FORM_BYTES:
-            return None
-        parts.append(part)
+    async with asyncio.timeout(MOST_FORM_S):
+        async for part in request.stream():
+            size += len(part)
+            if size > MOST_FORM_BYTES:
+                return None
+            parts.append(part)
     return b"".join(parts)
 
 

@@ -26,6 +26,8 @@ from .sessions import Sessions
 from .settings import DashboardSettings
 from .throttle import LoginThrottle
 
+# Redis' next word is waited for so long, and once more: a person sits before an empty page.
+_PATIENCE_S = 2.0
 _ASSETS = {
     "dashboard.css": "text/css; charset=utf-8",
     "panels.js": "text/javascript; charset=utf-8",
@@ -44,7 +46,7 @@ def routes(
     asked for."""
     if not dashboard.on:
         return [*_route("/", get=off), *_assets()]
-    client = operator_client(redis_url(settings))
+    client = operator_client(redis_url(settings), _PATIENCE_S)
     reach = Reach(settings, client, Audit(client), now)
     sessions = Sessions(client, dashboard, now=now)
     entrance = Entrance(sessions, LoginThrottle(client), reach.audit)
