@@ -20,7 +20,7 @@ from support.gateway import event as uploaded_event
 from support.polling import poll_until
 from support.processes import Processes
 from support.redis_groups import Group, RedisCluster
-from support.vendor import LoopbackVendor
+from support.vendor import PASSCODE, LoopbackVendor
 from worker import AsyncProducer, Producer, keys
 from worker.buffer import Buffer, Status
 from worker.connections.clients import worker_client
@@ -62,9 +62,15 @@ def env_of(cluster: RedisCluster, destinations: Path, broker: str) -> dict[str, 
         "REDIS_URL": cluster.url,
         "CELERY_BROKER_URL": broker,
         "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
-        "CLEVERTAP_PASSCODE": "PASS-PASS-PASS",
+        "CLEVERTAP_PASSCODE": PASSCODE,
         "INGEST_DESTINATIONS": str(destinations),
     }
+
+
+@pytest.fixture
+def env(redis_cluster: RedisCluster, destinations_file: Path, broker: str) -> dict[str, str]:
+    """That of the cluster all tests share."""
+    return env_of(redis_cluster, destinations_file, broker)
 
 
 def slot_of(destination: str) -> int:
@@ -98,14 +104,9 @@ def statuses(env: dict[str, str], client: redis.Redis) -> Iterator[Status]:
 
 
 def test_destinations_spread_over_a_cluster_and_every_record_arrives_once(
-    redis_cluster: RedisCluster,
-    destinations_file: Path,
-    broker: str,
-    vendor: LoopbackVendor,
-    processes: Processes,
+    redis_cluster: RedisCluster, env: dict[str, str], vendor: LoopbackVendor, processes: Processes
 ) -> None:
     """Producers, worker, beat and the commands work on a Cluster, destinations on each node."""
-    env = env_of(redis_cluster, destinations_file, broker)
     with redis_cluster.client() as client:
         owners = {redis_cluster.owner(slot_of(name)).port for name in DESTINATIONS}
         assert owners == {node.port for node in redis_cluster.masters}
@@ -259,14 +260,9 @@ def test_celery_refuses_a_cluster_as_its_broker_in_words(
 
 
 def test_operators_and_the_gateway_work_on_a_cluster(
-    redis_cluster: RedisCluster,
-    destinations_file: Path,
-    broker: str,
-    vendor: LoopbackVendor,
-    processes: Processes,
+    redis_cluster: RedisCluster, env: dict[str, str], vendor: LoopbackVendor, processes: Processes
 ) -> None:
     """Dead letters are listed, traced and replayed; the gateway takes, and is ready."""
-    env = env_of(redis_cluster, destinations_file, broker)
     start(processes, env)
     name, cli = DESTINATIONS[1], Cli(env)
     vendor.prescribe("refused", 513)

@@ -12,13 +12,12 @@ from support.pipeline import identities
 from support.plays import silence, status
 from support.polling import poll_until
 from support.processes import Process, Processes
-from support.vendor import LoopbackVendor, usual
+from support.vendor import PASSCODE, LoopbackVendor, usual
 from worker import Producer
 from worker.buffer import Buffer, Status
 from worker.connections.clients import operator_client
 from worker.settings import Settings
 
-PASSCODE = "PASS-PASS-PASS"
 DESTINATION = """
 [destinations.{name}]
 vendor = "clevertap"

@@ -16,11 +16,11 @@ import pytest
 from support.environment import environment
 from support.polling import poll_until
 from support.processes import Processes
-from support.vendor import Exchange, LoopbackVendor
+from support.vendor import PASSCODE, Exchange, LoopbackVendor
 from worker import Producer
 
 EVENTS, PROFILES, FAULTY_EVERY = 20_000, 2_000, 400
-PASSCODE, MARK = "PASS-PASS-PASS", "person-mark"
+MARK = "person-mark"
 MAX_WAIT_S = 1.0
 
 
@@ -41,9 +41,7 @@ def env(redis_url: str, vendor: LoopbackVendor) -> dict[str, str]:
     """The environment of all our processes."""
     return {
         "REDIS_URL": redis_url,
-        "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
-        "CLEVERTAP_PASSCODE": PASSCODE,
-        "CLEVERTAP_BASE_URL": vendor.base_url,
+        **vendor.environment,
         "INGEST_MAX_WAIT_S": str(MAX_WAIT_S),
     }
 

@@ -23,9 +23,7 @@ def env(redis_url: str, rabbitmq: RabbitMQ, vendor: LoopbackVendor) -> dict[str,
     return {
         "REDIS_URL": redis_url,
         "CELERY_BROKER_URL": rabbitmq.url,
-        "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
-        "CLEVERTAP_PASSCODE": "PASS-PASS-PASS",
-        "CLEVERTAP_BASE_URL": vendor.base_url,
+        **vendor.environment,
         "INGEST_DRAIN_INTERVAL_S": "0.5",
         "INGEST_MAX_WAIT_S": "0.5",
     }

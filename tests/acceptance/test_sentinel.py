@@ -25,9 +25,7 @@ def env(guarded: Guarded, vendor: LoopbackVendor) -> dict[str, str]:
     """Everything on one Redis behind Sentinels, Celery's messages too."""
     return {
         "REDIS_URL": guarded.url,
-        "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
-        "CLEVERTAP_PASSCODE": "PASS-PASS-PASS",
-        "CLEVERTAP_BASE_URL": vendor.base_url,
+        **vendor.environment,
         "INGEST_MAX_WAIT_S": "0.5",
         "INGEST_REQUEST_TIMEOUT_S": "5",
         "INGEST_LEASE_S": "10",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.clocks import Clock
 from support.polling import poll_until
 from worker.local.log_tail import LogTail
 from worker.local.supervisor import FIRST_RESTART_S, MOST_RESTART_S, Program, Supervisor
@@ -30,16 +31,6 @@ signal.signal(signal.SIGTERM, end)
 print("ready", flush=True)
 signal.pause()
 """
-
-
-class Clock:
-    """A clock that is put forward by hand."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

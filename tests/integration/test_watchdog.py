@@ -9,20 +9,11 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from support.clocks import Clock
 from support.polling import poll_until
 from support.ports import find_free_port
 from worker import watchdog as module
 from worker.watchdog import EXIT_STUCK, STUCK_AFTER_S, Watchdog
-
-
-class Clock:
-    """A time that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Watched:

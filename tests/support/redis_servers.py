@@ -15,6 +15,15 @@ from worker.embedded_redis.server import EmbeddedRedis
 RedisFactory = Callable[..., EmbeddedRedis]
 
 
+def _served(
+    folders: pytest.TempPathFactory, binary: RedisBinary | None = None
+) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(folders.mktemp("redis"), appendfsync="no", binary=binary)
+    server.start()
+    yield server
+    server.kill()
+
+
 def _flushed(server: EmbeddedRedis) -> Iterator[redis.Redis]:
     with worker_client(server.url) as client:
         client.flushall()
@@ -26,10 +35,7 @@ def _flushed(server: EmbeddedRedis) -> Iterator[redis.Redis]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """The Redis of this test process. Tests that stop or kill one ask `redis_factory`."""
-    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), appendfsync="no")
-    server.start()
-    yield server
-    server.kill()
+    yield from _served(tmp_path_factory)
 
 
 @pytest.fixture
@@ -66,11 +72,7 @@ def every_redis_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedRedis]:
     """A server of each Redis on this machine in turn."""
-    binary: RedisBinary = request.param
-    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), appendfsync="no", binary=binary)
-    server.start()
-    yield server
-    server.kill()
+    yield from _served(tmp_path_factory, request.param)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ MISCELLANEOUS, RESTRICTED_EVENT = 555, 513
 Record = Mapping[str, Any]
 Play = Callable[["Exchange"], None]
 Whole = Callable[[Sequence[Record]], tuple[int, str] | None]
+PASSCODE = "PASS-PASS-PASS"
 
 
 @dataclass(slots=True)
@@ -209,6 +210,15 @@ class LoopbackVendor:
     def base_url(self) -> str:
         """The address to send to."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes it the vendor that a process of ours delivers to."""
+        return {
+            "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
+            "CLEVERTAP_PASSCODE": PASSCODE,
+            "CLEVERTAP_BASE_URL": self.base_url,
+        }
 
     def open(self) -> None:
         """Accept connections, after `refuse` on the same port as before."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.clocks import Clock
 from worker.destinations.clevertap import CleverTap
 from worker.destinations.clevertap_reads import (
     ClevertapReads,
@@ -129,15 +130,6 @@ def test_numbers_are_read_as_text_too() -> None:
     values = (7138, "7138", 0, True, -1, 1.5, "x", None, "٣")
     found = [whole_number(value) for value in values]
     assert found == [7138, 7138, 0, None, None, None, None, None, None]
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def patience(clock: Clock | None = None, random: float = 1.0) -> Patience:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from support.clocks import Clock
 from worker.sandbox.account_time import AccountTime
 from worker.sandbox.counts import Counts
 from worker.sandbox.exports import Exports, Shape, page_size
@@ -30,16 +31,6 @@ def rows(*numbers: int, name: str = "Seen", ts: int = NOON) -> list[Row]:
 def ledger(keep: int = 1000) -> Ledger:
     """An empty one, its days in UTC."""
     return Ledger(keep, AccountTime("UTC").day_of)
-
-
-class Clock:
-    """Seconds that pass when told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_counts_outlive_the_bodies() -> None:
