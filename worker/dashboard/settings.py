@@ -11,6 +11,7 @@ from worker.errors import SettingsError
 from worker.setting_values import Secret, number
 
 USER, PASSWORD = "INGEST_DASHBOARD_USER", "INGEST_DASHBOARD_PASSWORD"
+_YEAR_S = 366 * 86_400
 SESSION_S, REFRESH_S = "INGEST_DASHBOARD_SESSION_S", "INGEST_DASHBOARD_REFRESH_S"
 
 
@@ -39,8 +40,10 @@ class DashboardSettings:
             session_s=number(SESSION_S, environ.get(SESSION_S) or usual.session_s),
             refresh_s=number(REFRESH_S, environ.get(REFRESH_S) or usual.refresh_s),
         )
-        if settings.session_s < 1:
-            raise SettingsError(f"{SESSION_S}: must be 1 or more")
+        if not 1 <= settings.session_s <= _YEAR_S:
+            raise SettingsError(f"{SESSION_S}: must be from 1 to {_YEAR_S}")
+        if 0 < settings.refresh_s < 1:
+            raise SettingsError(f"{REFRESH_S}: must be 0, or 1 or more")
         return settings
 
     @property

@@ -1,0 +1,42 @@
+"""The dashboard's settings: what is refused at the start, and where they are written down."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.environment import ROOT
+from worker.dashboard.settings import PASSWORD, REFRESH_S, SESSION_S, USER, DashboardSettings
+from worker.errors import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (SESSION_S, "0"),
+        (SESSION_S, "1e300"),
+        (SESSION_S, "soon"),
+        (REFRESH_S, "-1"),
+        (REFRESH_S, "0.01"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_its_name(name: str, value: str) -> None:
+    """A session that nobody could end, a page that asks Redis a hundred times a second."""
+    with pytest.raises(SettingsError, match=name):
+        DashboardSettings.from_env({name: value})
+
+
+def test_every_setting_is_written_down_with_its_default() -> None:
+    """Where operators look for all settings."""
+    usual = DashboardSettings()
+    defaults = {
+        PASSWORD: "none",
+        USER: f"`{usual.user}`",
+        SESSION_S: f"{usual.session_s:.0f}",
+        REFRESH_S: f"{usual.refresh_s:.0f}",
+    }
+    rows = [
+        [cell.strip() for cell in line.split("|")]
+        for line in (ROOT / "docs" / "configuration.md").read_text().splitlines()
+        if line.startswith("| `INGEST_DASHBOARD_")
+    ]
+    assert {row[1].split("`")[1]: row[3] for row in rows} == defaults
