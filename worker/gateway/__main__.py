@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import uvicorn
 
@@ -16,6 +17,7 @@ from worker.telemetry import configure
 
 from .app import create_app
 from .front import Front
+from .heads import BoundedHeads
 from .parts import parts_of
 from .settings import GatewaySettings
 
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         port=settings.port if options.port is None else options.port,
         workers=options.processes or settings.processes,
         loop="uvloop",
-        http="httptools",
+        http=partial(BoundedHeads, head_within_s=settings.body_timeout_s),  # type: ignore[arg-type]
+        ws="none",
         lifespan="on",
         access_log=False,
         server_header=False,

@@ -38,6 +38,7 @@ _REFUSALS = {
     "415": "An encoding other than gzip.",
     "422": "The Idempotency-Key was used with another request.",
     "429": "Over the key's rate; nothing was accepted.",
+    "431": "The request line and the headers are larger than 64 KiB.",
     "503": "The buffer is full or away. The text tells whether the records may have been accepted.",
 }
 _WAITING = ("429", "503")

@@ -28,6 +28,7 @@ class GatewaySettings:
     ``rate_records_per_s`` and ``rate_burst_records`` are for each producer's key and each gateway
     process; 0 stands for no limit. The default is above what one process takes in single
     records, so it only meets bulk loads.
+    ``body_timeout_s`` is how long a body may take to come, and as long its headers before it.
     ``redis_timeout_s`` is how long a call to Redis may take; a lost answer is asked for once more.
     ``max_waiting_bytes`` bounds the records that wait in memory for their call to Redis.
     ``ready_tick_s`` is how old the last drain may be for /readyz; 0 does not look at it.

@@ -1,0 +1,149 @@
+"""What comes before a body, from a stranger with a socket: its size, its time, its tricks."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+
+import orjson
+import pytest
+import redis
+
+from support.gateway import Served, ServedFactory, buffered, event
+from worker.gateway.producer_keys import KeyTable
+
+BODY = orjson.dumps({"d": [event()]})
+LENGTH = f"Content-Length: {len(BODY)}"
+CHUNKED = b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+
+
+@pytest.fixture
+def key(redis_client: redis.Redis) -> str:
+    """A producer's key."""
+    return KeyTable(redis_client).create("shop")
+
+
+def head(key: str, *lines: str, target: str = "/1/upload") -> bytes:
+    """An upload's head, with further lines."""
+    whole = (f"POST {target} HTTP/1.1", "Host: x", f"Authorization: Bearer {key}", *lines)
+    return "".join(f"{line}\r\n" for line in whole).encode() + b"\r\n"
+
+
+def connected(gateway: Served) -> socket.socket:
+    """A connection that sends each piece at once."""
+    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def told(gateway: Served, pieces: Iterable[bytes]) -> bytes:
+    """What the gateway says to these pieces, until it hangs up."""
+    got = b""
+    with connected(gateway) as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+            while part := connection.recv(65536):
+                got += part
+        except ConnectionError:  # it hung up while we were still sending
+            pass
+    return got
+
+
+LARGE = {
+    "one header": ("", [f"X-A: {'a' * 70_000}"]),
+    "many headers": ("", [f"X-{number}: a" for number in range(9_000)]),
+    "the address": ("?" + "a" * 70_000, []),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_a_head_beyond_64_kib_is_refused(
+    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, what: str
+) -> None:
+    """431, the connection ends, nothing is enqueued, and others are served."""
+    gateway = served_by(redis_url)
+    query, lines = LARGE[what]
+    got = told(gateway, [head(key, LENGTH, *lines, target=f"/1/upload{query}") + BODY])
+    assert got == b"" or got.startswith(b"HTTP/1.1 431 ")
+    assert buffered(redis_client) == []
+    assert gateway.ask("GET", "/healthz").status == 200
+
+
+def test_a_head_without_end_is_cut_off(served_by: ServedFactory, redis_url: str) -> None:
+    """A stranger cannot fill the memory: it hangs up long before ten megabytes."""
+    gateway = served_by(redis_url)
+    sent = 0
+
+    def endless() -> Iterable[bytes]:
+        nonlocal sent
+        yield b"POST /1/upload HTTP/1.1\r\nX-A: "
+        while sent < 10_000_000:
+            sent += 50_000
+            yield b"a" * 50_000
+
+    got = told(gateway, endless())
+    assert got == b"" or got.startswith(b"HTTP/1.1 431 ")
+    assert gateway.ask("GET", "/healthz").status == 200
+    if sent == 10_000_000:  # the sockets' buffers took all: it must not have been read
+        assert b"200 OK" not in got
+
+
+def test_a_head_of_60_kib_is_taken(served_by: ServedFactory, redis_url: str, key: str) -> None:
+    """The limit leaves room for what proxies and cookies add."""
+    whole = head(key, LENGTH, "Connection: close", f"X-A: {'a' * 60_000}") + BODY
+    got = told(served_by(redis_url), [whole[:40_000], whole[40_000:]])
+    assert got.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /1/up", b"\r\n", b"POST / HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_does_not_come_is_not_waited_for(
+    served_by: ServedFactory, redis_url: str, begun: bytes
+) -> None:
+    """The connection ends, also when it was never used."""
+    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="0.2")
+    assert told(gateway, [begun] if begun else []) == b""
+
+
+def test_a_used_connection_gets_no_more_time_for_its_next_head(
+    served_by: ServedFactory, redis_url: str, key: str
+) -> None:
+    """After an answer, too, a head that has begun has to end."""
+    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="0.2")
+    with connected(gateway) as connection:
+        connection.sendall(head(key, LENGTH) + BODY)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"POST /1/up")
+        assert connection.recv(65536) == b""
+
+
+@pytest.mark.parametrize("size", [20, 1_000_000])
+def test_an_offer_of_http_2_is_passed_over(
+    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, size: int
+) -> None:
+    """Java's client and `curl --http2` offer it; the body is read, and the connection goes on."""
+    sent = head(key, *H2C, LENGTH) + BODY
+    sent += head(key, *H2C, "Transfer-Encoding: chunked") + CHUNKED + b"\r\n"
+    pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
+    pieces.append(head(key, LENGTH, "Connection: close") + BODY)
+    got = told(served_by(redis_url), pieces)
+    assert got.count(b'"processed":1') == 3
+    assert len(buffered(redis_client)) == 3
+
+
+def test_a_trailer_is_no_header(served_by: ServedFactory, redis_url: str, key: str) -> None:
+    """What comes after a body changes nothing of what its request showed."""
+    trailers = b"Authorization: Bearer other\r\nIdempotency-Key: \r\n\r\n"
+    whole = head(key, "Transfer-Encoding: chunked", "Connection: close") + CHUNKED + trailers
+    assert told(served_by(redis_url), [whole]).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("next_head", [b"nonsense\r\n\r\n", b"X" * 70_000])
+def test_nobody_is_told_the_refusal_of_another(
+    served_by: ServedFactory, redis_url: str, key: str, next_head: bytes
+) -> None:
+    """A request that was taken is not answered 4xx for what its client sent behind it."""
+    whole = head(key, LENGTH) + BODY
+    got = told(served_by(redis_url), [whole + next_head])
+    assert got == b"" or got.startswith(b"HTTP/1.1 200 ")

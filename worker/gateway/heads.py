@@ -1,0 +1,130 @@
+"""What comes before a body: how large it may be, how long it may take, and what is taken from it.
+
+The server under us bounds neither, so a stranger without a key could fill its memory with one
+header, or its connections with heads that never end. It also takes trailers for headers, and loses
+the body of a request that offers another protocol (`Upgrade: h2c`), which some clients do by
+default, such as Java's: whoever is offered one may go on with HTTP/1.1 (RFC 9110, 7.8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+MOST_BYTES = 64 * 1024  # of the request line and the headers
+_TOO_LARGE = b'{"status":"fail","error":"The headers are larger than 64 KiB","code":431}'
+
+
+class HeadTooLarge(Exception):
+    """The request line and the headers are larger than MOST_BYTES."""
+
+
+class BoundedHeads(HttpToolsProtocol):
+    """One connection; ``head_within_s`` is how long a head may take, from its connection's begin or
+    from its first byte."""
+
+    def __init__(self, *args: Any, head_within_s: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head_within_s = head_within_s
+        self._hurry: asyncio.TimerHandle | None = None
+        self._is_open = False  # a head has begun and has not ended
+        self._came_later = 0  # bytes of it that came after the piece which it began in
+        self._piece = b""
+        self._is_too_large = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its own
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next piece of what comes."""
+        if self._is_open:
+            self._came_later += len(data)
+        self._piece = data
+        super().data_received(data)
+        self._piece = b""
+        if self._is_open and self._came_later > MOST_BYTES:
+            self._is_too_large = True
+            self.send_400_response("")
+        elif (request := self._latest()) is None or request.response_complete:
+            self._wait()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._is_open, self._came_later = True, 0
+
+    def on_headers_complete(self) -> None:
+        """A head has ended; HeadTooLarge when it was."""
+        self._is_open = False
+        self._wait_no_more()
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MOST_BYTES:
+            self._is_too_large = True
+            raise HeadTooLarge
+        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            self.headers = []  # trailers are none of the request's
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, or has too large a head, and hang up.
+
+        A request before it that is not answered yet is not told a refusal that is not its own.
+        """
+        if self._owes_an_answer():
+            self.transport.close()
+        elif self._is_too_large:
+            self._refuse()
+        else:
+            super().send_400_response(msg)
+
+    def _owes_an_answer(self) -> bool:
+        request = self._latest()
+        if request is None or request.more_body or request.response_complete:
+            return bool(self.pipeline)
+        return True
+
+    def _latest(self) -> RequestResponseCycle | None:
+        return self.cycle  # which is None before the first head has ended, whatever its type says
+
+    def _should_upgrade(self) -> bool:
+        return self._get_upgrade() is not None
+
+    def handle_websocket_upgrade(self) -> None:
+        """Go on as if nothing but HTTP/1.1 had been offered: read the request again, without."""
+        upgrade = cast("httptools.HttpParserUpgrade", sys.exception())
+        rest = self._piece[upgrade.args[0] :]
+        version = self.parser.get_http_version().encode()
+        head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        head += [b"%s: %s" % each for each in self.headers if each[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join((*head, b"", rest)))
+
+    def _refuse(self) -> None:
+        head = (
+            b"HTTP/1.1 431 Request Header Fields Too Large",
+            b"content-type: application/json",
+            b"content-length: %d" % len(_TOO_LARGE),
+            b"connection: close",
+        )
+        self.transport.write(b"\r\n".join((*head, b"", _TOO_LARGE)))
+        self.transport.close()
+
+    def _wait(self) -> None:
+        if self._hurry is None and not self.transport.is_closing():
+            self._hurry = self.loop.call_later(self._head_within_s, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._hurry is not None:
+            self._hurry.cancel()
+            self._hurry = None
