@@ -6,8 +6,9 @@ it is found in the log: nothing of a record. Without an address nothing of OpenT
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from .environ_secrets import secret_of
 from .telemetry import get_logger
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 log = get_logger(__name__)
 
@@ -65,6 +67,35 @@ class Spans:
         last.join(CLOSE_WITHIN_S)
 
 
+class Watched:
+    """An exporter of spans that tells once when the collector does not take them, and once when it
+    does again. OpenTelemetry's own would say so several times for each batch, as warnings and as
+    errors, and errors are reported (`error_reports`)."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._failing = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send them, by OpenTelemetry's own rules; what cannot be sent is dropped."""
+        result = self._exporter.export(spans)
+        failed = result.name != "SUCCESS"
+        if failed and not self._failing:
+            log.warning("the collector takes no traces: they are dropped until it does")
+        elif self._failing and not failed:
+            log.info("the collector takes traces again")
+        self._failing = failed
+        return result
+
+    def shutdown(self) -> None:
+        """Give up what is being sent."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing is kept here."""
+        return self._exporter.force_flush(timeout_millis)
+
+
 def spans(environ: Mapping[str, str] | None = None) -> Spans | None:
     """What makes spans, when an address for them is set and the extra `otel` is installed."""
     environ = os.environ if environ is None else environ
@@ -97,5 +128,7 @@ def _provider(environ: Mapping[str, str]) -> TracerProvider:
     options: dict[str, Any] = {}
     if headers := secret_of("OTEL_EXPORTER_OTLP_HEADERS", environ).reveal():
         options["headers"] = parse_env_headers(headers, liberal=True)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(**options)))
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # see Watched
+    exporter = Watched(OTLPSpanExporter(**options))
+    provider.add_span_processor(BatchSpanProcessor(exporter))  # type: ignore[arg-type] # it is one by its methods: the base class would have to be loaded
     return provider

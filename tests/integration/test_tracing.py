@@ -119,3 +119,51 @@ def test_a_worker_loads_neither_without_their_variables() -> None:
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+# Three batches to a collector that is away, and one after it came.
+AWAY = """
+import sys, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from worker.telemetry import configure
+from worker.tracing import spans
+class Collector(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+configure()
+made = spans()
+def batch():
+    made._tracer.start_span("deliver event").end()
+    made._provider.force_flush()
+for _ in range(3):
+    batch()
+server = HTTPServer(("127.0.0.1", int(sys.argv[1])), Collector)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+batch()
+made.close()
+"""
+
+
+def test_a_collector_that_is_away_is_told_once(free_port: int) -> None:
+    """Not for each batch, and never as an error, which would be reported; so is its return."""
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port}",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", AWAY, str(free_port)],
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line]
+    assert len(lines) == 2, lines
+    assert "warning" in lines[0]
+    assert "the collector takes no traces" in lines[0]
+    assert "the collector takes traces again" in lines[1]
