@@ -26,8 +26,8 @@ _FRAME = ("filename", "function", "module", "lineno", "in_app")
 # The fields of our log lines that are told: names of the configuration, and numbers.
 _TAGS = ("destination", "kind", "route", "task")
 # Of these the text is told: it is made of names and numbers of our own. Others repeat what they
-# were given, or what a vendor said.
-_TOLD = ("BufferFull", "EmbeddedRedisError", "InvalidRecord", "Stopped")
+# were given, or what a vendor said; InvalidRecord names fields, and a record's may be anything.
+_TOLD = ("BufferFull", "EmbeddedRedisError", "Stopped")
 
 
 def report_errors(environ: Mapping[str, str] | None = None) -> bool:

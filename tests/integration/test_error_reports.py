@@ -20,7 +20,7 @@ PERSON = "jane.doe@example.com"
 # texts, in their causes, and in what other libraries log.
 FAILING = """
 import logging, sys, threading
-from worker.errors import BufferFull, VendorError
+from worker.errors import BufferFull, InvalidRecord, VendorError
 from worker.error_reports import report_errors
 from worker.telemetry import configure, get_logger
 configure()
@@ -50,6 +50,8 @@ context = {"name": "ingest.drain", "exc": person, "args": person}
 more = {"exc_info": True, "extra": {"data": {"args": person}}}
 caught(OSError(person), lambda: celery.error("Task %(name)s raised: %(exc)s", context, **more))
 log.error("destination parked", destination="main", reason=person)
+field = f"evtData.{person}"
+caught(InvalidRecord({field: ["must be a single value"]}), lambda: log.exception("not taken"))
 other.warning("only a warning")
 thread = threading.Thread(target=fail, args=(RuntimeError(person),))
 thread.start()
@@ -94,6 +96,7 @@ def test_reports_tell_where_and_never_whose(http_sink: HttpSink, tmp_path: Path)
         ["BufferFull"],
         ["OSError"],
         [],
+        ["InvalidRecord"],
         ["RuntimeError"],
         ["LookupError"],
     ]
