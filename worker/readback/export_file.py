@@ -2,24 +2,21 @@
 
 For each page, in this order: its bytes to the file, and to the disk; then the checkpoint, which
 says how many bytes hold and which cursor comes next. What was written after the last checkpoint is
-cut off when the export goes on, and its page asked for again: no gap, no double. A file is held by
-a lock while it is written; the lock ends with the process, however it ends.
+cut off when the export goes on, and its page asked for again: no gap, no double.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from ..errors import InvalidQuery, Stopped, VendorError
 from .checkpoint import Checkpoint, sync_folder
 from .export import RESTARTS, CursorLost, pages, start
 from .formats import Encoder, encoder_of, to_parquet
+from .held_file import HeldFile, held, refuse_irregular
 from .queries import ExportQuery
 from .reader import Reader
 
@@ -72,10 +69,10 @@ def export_to_file(
     InvalidQuery when the file belongs to another export, or is being written. After a VendorError,
     or a kill, the same call goes on; a file without a checkpoint is written anew.
     """
-    _refuse_irregular(target.path)
+    refuse_irregular(target.path)
     asked = _asked(reader, query, target)
     reader.say = say
-    with _held(target.data) as file:
+    with held(target.data) as file:
         found = None if restart else Checkpoint.load(target.checkpoint)
         found = _ours(target, found, asked)
         export = _Export(
@@ -104,14 +101,6 @@ def _asked(reader: Reader, query: ExportQuery, target: Target) -> dict[str, Any]
     return {**query.body, **parameters, **account, **form}
 
 
-def _refuse_irregular(path: Path) -> None:
-    """A folder, a device or a pipe cannot be cut, nor gone on with."""
-    if path.is_dir():
-        raise InvalidQuery(f"cannot write {path}: it is a folder")
-    if path.exists() and not path.is_file():
-        raise InvalidQuery(f"{path} is no regular file: use standard output, without --out")
-
-
 def _ours(target: Target, found: Checkpoint | None, asked: Mapping[str, Any]) -> Checkpoint | None:
     """The checkpoint if it is this export's; another one that holds nothing is no loss."""
     if found is None or found.query == asked:
@@ -126,33 +115,12 @@ def _ours(target: Target, found: Checkpoint | None, asked: Mapping[str, Any]) ->
     )
 
 
-@contextmanager
-def _held(path: Path) -> Iterator[BinaryIO]:
-    """The file, open and locked; one that was made for this and stayed empty goes away again."""
-    existed = path.exists()
-    try:
-        file = path.open("r+b" if existed else "x+b", buffering=0)
-    except OSError as error:
-        raise InvalidQuery(f"cannot write {path}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InvalidQuery(f"{path} is being written by another export") from None
-        try:
-            yield file
-        except BaseException:
-            if not existed and not os.fstat(file.fileno()).st_size:
-                path.unlink(missing_ok=True)
-            raise
-
-
 class _Export:
     """One file's export under way; ``at`` is what its checkpoint says."""
 
     def __init__(
         self,
-        file: BinaryIO,
+        file: HeldFile,
         *,
         target: Target,
         encoder: Encoder,
@@ -174,10 +142,10 @@ class _Export:
         """Go on from a checkpoint, if the file still holds what it tells of."""
         if found is None:
             return
-        if not self._holds(found.size):
+        if not self._file.holds(found.size):
             self._say(f"{self._target.data} is not as its checkpoint says; {_AGAIN}")
             return
-        self._cut(found.size)
+        self._file.cut(found.size)
         self._at, self._begun = found, True
         self._say(f"going on after {found.records} events, {found.size} bytes")
         self._on_page(self.progress)
@@ -207,7 +175,7 @@ class _Export:
         """From the start. The checkpoint first: a file is cut only once it says so."""
         self._save(replace(self._nothing, cursor=cursor))
         self._begun = True
-        self._cut(0)
+        self._file.cut(0)
 
     def _read(self, reader: Reader, cursor: str, stopping: Callable[[], bool]) -> None:
         trail = self._at.trail if self._at.trail.mark else None
@@ -217,7 +185,7 @@ class _Export:
                 replace(
                     self._at,
                     cursor=page.next_cursor,
-                    size=self._file.tell(),
+                    size=self._file.size,
                     records=self._at.records + len(page.records),
                     trail=page.trail,
                 )
@@ -241,23 +209,8 @@ class _Export:
 
     def _append(self, content: bytes) -> None:
         """Put bytes on the disk, behind the header when they are the first."""
-        content = content if self._file.tell() else self._encoder.header + content
-        view = memoryview(content)
-        while view:
-            view = view[self._file.write(view) :]
-        os.fsync(self._file.fileno())
+        self._file.append(content if self._file.size else self._encoder.header + content)
 
     def _save(self, checkpoint: Checkpoint) -> None:
         checkpoint.save(self._target.checkpoint)
         self._at = checkpoint
-
-    def _holds(self, size: int) -> bool:
-        """Whether the file has so many bytes, to the end of a line."""
-        if os.fstat(self._file.fileno()).st_size < size:
-            return False
-        self._file.seek(max(0, size - 1))
-        return size == 0 or self._file.read(1) == b"\n"
-
-    def _cut(self, size: int) -> None:
-        self._file.truncate(size)
-        self._file.seek(size)
