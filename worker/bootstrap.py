@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from .address import redis_url
 from .buffer import Buffer
@@ -24,7 +27,10 @@ from .errors import InvalidRecord
 from .records import body_of
 from .schemas.vendors import schema_for
 from .settings import Destination, Settings
+from .telemetry import get_logger
 from .tracing import spans
+
+log = get_logger(__name__)
 
 # A request under way when the process is told to stop may go on so long; what is not answered then
 # is settled as ambiguous. With the settlement it fits into a grace period of 25 s.
@@ -118,9 +124,17 @@ class Runtime:
             line.transport.stop_by(STOP_WITHIN_S)
 
     def close(self) -> None:
-        """Give back what nobody began, and close every connection."""
+        """Give back what nobody began, and close every connection.
+
+        A Redis that is away is not waited for: leases run out by themselves.
+        """
+        self.client.set_retry(Retry(NoBackoff(), 1))
+        try:
+            for line in self.lines.values():
+                line.buffer.recover(unbegun=True)
+        except RedisError as error:
+            log.warning("what nobody began waits for its lease", error=type(error).__name__)
         for line in self.lines.values():
-            line.buffer.recover(unbegun=True)
             line.transport.close()
         if self._spans:
             self._spans.close()

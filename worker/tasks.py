@@ -234,4 +234,5 @@ def _stop(**_: Any) -> None:
 @signals.worker_shutdown.connect
 def _close(**_: Any) -> None:
     watchdog.stop()
-    runtime().close()
+    if _made.cache_info().currsize:  # not made now, should it never have been: Redis may be away
+        _made().close()

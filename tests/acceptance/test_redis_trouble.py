@@ -18,6 +18,7 @@ from worker import BufferFull, Producer
 from worker.connections.clients import operator_client
 
 RECOVERED_WITHIN_S = 30.0
+GRACE_S = 45.0  # between SIGTERM and SIGKILL, as the README asks for
 
 
 def still_runs(*processes: Process) -> bool:
@@ -37,6 +38,23 @@ def test_redis_may_come_later(system: System) -> None:
     system.delivered(100)
     assert still_runs(worker, beat)
     assert worker.output().count("\n") + beat.output().count("\n") < 200
+
+
+@pytest.mark.parametrize("met", ["before", "after"])
+def test_a_worker_ends_in_time_while_redis_is_away(system: System, met: str) -> None:
+    """Told to stop when Redis is not there, or not there any more, a worker is no longer at it
+    than its grace period, and tells no more than that."""
+    if met == "before":
+        system.redis.stop()
+        worker = system.start("worker")
+    else:
+        worker = system.start("worker")
+        worker.wait_for(" ready.")
+        system.redis.stop()
+    worker.wait_for("Trying again")
+    before = worker.output().count("Traceback")
+    assert worker.stop(deadline_s=GRACE_S) == 0
+    assert worker.output().count("Traceback") == before
 
 
 def kill_and_start(system: System) -> Callable[[], None]:
