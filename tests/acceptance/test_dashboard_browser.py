@@ -259,6 +259,20 @@ def test_an_open_page_disturbs_nobody(letters: None, served: Served, browser: Br
     poll_until(lambda: browser.run(asked), 30, "it looks again")
 
 
+def test_looking_again_leaves_the_focus_where_it_is(
+    letters: None, served: Served, browser: Browser
+) -> None:
+    """Who goes by the keyboard is not thrown back to the top of the page every few seconds."""
+    signed_in(browser, served)
+    browser.press("Resume")
+    for stop in ("summary", ".more a", "h2 a"):
+        browser.run(f"document.querySelector('{stop}').focus(); window.at = document.activeElement")
+        words = focused(browser)
+        poll_until(lambda: browser.run("return !window.at.isConnected"), 30, "it looked again")
+        assert browser.run(f"return document.activeElement.matches('{stop}')"), words
+        assert focused(browser) == words
+
+
 def test_an_open_page_tells_that_its_numbers_are_old(
     letters: None, served: Served, browser: Browser
 ) -> None:

@@ -13,13 +13,25 @@ function busy() {
     (at !== null && at.closest("[data-live] form") !== null) || !getSelection().isCollapsed;
 }
 
+// What may have the focus, each with a name that its next state has too, and its place among those.
+function stops(part) {
+  const seen = {};
+  return [...part.querySelectorAll("a, summary, [tabindex]")].map((stop) => {
+    const told = stop.getAttribute("href") ?? stop.getAttribute("aria-label") ?? stop.textContent;
+    seen[told] = (seen[told] ?? 0) + 1;
+    return { stop, name: `${told} ${seen[told]}` };
+  });
+}
+
 function exchange(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const found = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
     if (!found) return location.reload(); // signed out, most likely
-    const at = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const at = stops(part).find(({ stop }) => stop === document.activeElement)?.name;
+    const aside = [...part.querySelectorAll(".scroll")].map((table) => table.scrollLeft);
     part.innerHTML = found.innerHTML;
-    if (at) part.querySelector(`a[href="${CSS.escape(at)}"]`)?.focus();
+    part.querySelectorAll(".scroll").forEach((table, nth) => { table.scrollLeft = aside[nth] ?? 0; });
+    if (at) stops(part).find(({ name }) => name === at)?.stop.focus({ preventScroll: true });
   }
 }
 
