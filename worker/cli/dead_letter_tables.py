@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.dead_letters.groups import Group
-from worker.dead_letters.letters import DeadLetter, iso
+from worker.dead_letters.letters import DeadLetter
+from worker.times import iso
 
 from .terminal import plain_table
 

@@ -71,7 +71,8 @@ def _told(record_id: str, found: Whereabouts | None) -> dict[str, Any]:
 
 
 def _place(found: Whereabouts) -> tuple[str, dict[str, Any]]:
-    from worker.dead_letters.letters import DeadLetter, iso
+    from worker.dead_letters.letters import DeadLetter
+    from worker.times import iso
     from worker.trace import Buffered, OnItsWay
 
     if isinstance(found, Buffered):
@@ -112,8 +113,8 @@ def _words(record_id: str, found: Whereabouts | None) -> Iterator[str]:
 
 def _accepted_at(record_id: str) -> str | None:
     """When the producer took it, as the id says; None when it is not one of ours."""
-    from worker.dead_letters.letters import iso
     from worker.records import accepted_at_ms
+    from worker.times import iso
 
     if record_id[12] != "7":
         return None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .letters import DeadLetter, iso
+from ..times import iso
+from .letters import DeadLetter
 
 # A vendor that puts a value into each text would else fill our memory.
 MOST_GROUPS = 10_000

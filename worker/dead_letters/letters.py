@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -20,6 +19,7 @@ from .. import keys
 from ..records import accepted_at_ms, unpack
 from ..scripts import script
 from ..settings import Destination
+from ..times import iso
 
 # A page of the largest records a vendor takes (800 KB) would be large; one of usual ones is 100 KB.
 PAGE = 500
@@ -30,8 +30,6 @@ LOOK = 1000
 # The producer's clock and Redis' may differ; a record that died "before" its acceptance by more
 # than this is still found, by looking at everything.
 CLOCK_MARGIN_MS = 60_000
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +75,6 @@ class DeadLetter:
             "failed_at": iso(self.failed_at_ms),
             "record": self.record,
         }
-
-
-def iso(epoch_ms: int) -> str:
-    """Epoch milliseconds as ISO 8601 in UTC; OverflowError beyond the year 9999."""
-    moment = _EPOCH + timedelta(milliseconds=epoch_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def epoch_ms(text: Any) -> int:
-    """Epoch milliseconds of what `iso` writes; 0 when it is nothing of the kind."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment - _EPOCH) // timedelta(milliseconds=1)
-    except (TypeError, ValueError):
-        return 0
 
 
 @dataclass(frozen=True, slots=True)

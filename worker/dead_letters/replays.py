@@ -23,7 +23,8 @@ from ..records import Prepared, packed
 from ..schemas.vendors import schema_for
 from ..scripts import script
 from ..settings import Destination
-from .letters import DeadLetter, DeadLetters, Selection, epoch_ms
+from ..times import epoch_ms
+from .letters import DeadLetter, DeadLetters, Selection
 
 CHUNK = 500  # one call of `replay` holds Redis for about a millisecond
 
