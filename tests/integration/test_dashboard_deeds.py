@@ -145,6 +145,24 @@ def test_a_button_that_changed_nothing_is_written_down_so(
     ]
 
 
+def test_a_pause_that_the_page_did_not_show_is_not_undone_by_it(
+    operator: Visitor, colleague: Visitor, redis_client: redis.Redis
+) -> None:
+    """Somebody may have had a reason that whoever presses resume has not read."""
+    where = "/destinations/clevertap"
+    operator.send(where, action="pause", reason="first")
+    page = operator.get(where).text
+    form = {"token": field(page, "token"), "since": field(page, "since"), "action": "resume"}
+    colleague.send(where, action="resume")
+    colleague.send(where, action="pause", reason="maintenance")
+    answer = operator.post(where, form)
+    assert (answer.status_code, "Nothing was done" in answer.text) == (409, True)
+    assert redis_client.hget(keys.state("clevertap"), "status") == b"paused"
+    form["since"] = field(operator.get(where).text, "since")
+    assert operator.post(where, form).status_code == 303
+    assert redis_client.hget(keys.state("clevertap"), "status") == b"running"
+
+
 CLEVERTAP = {"CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1", "CLEVERTAP_PASSCODE": "PASS-PASS-PASS"}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from base64 import urlsafe_b64decode
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,24 @@ def test_signing_in_leads_to_no_other_site(visitor: Visitor, there: str) -> None
     """An address of somebody else's is not followed."""
     answer = visitor.send("/login", user="operator", password=PASSWORD, next=there)
     assert answer.headers["location"] == "/"
+
+
+def test_of_several_sign_in_pages_each_lets_in(visitor: Visitor) -> None:
+    """When a session ends, each open window shows one; any may be filled in."""
+    first, second = visitor.token("/login"), visitor.token("/login")
+    told = {"user": "operator", "password": PASSWORD}
+    assert visitor.post("/login", {**told, "token": first}).status_code == 303
+    assert visitor.post("/login", {**told, "token": second}).status_code == 403  # it is over
+
+
+def test_a_sign_in_form_is_no_form_of_a_session(operator: Visitor) -> None:
+    """Nobody gets the token of a session by calling its id a visit."""
+    payload = operator.cookies["ingest_session"].partition(".")[0]
+    session = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))[1]
+    token = operator.token("/")
+    operator.cookies.clear()
+    operator.cookies.set("ingest_visit", session)
+    assert operator.token("/login") != token
 
 
 def test_an_address_to_go_on_to_costs_a_stranger_nothing_to_try(visitor: Visitor) -> None:

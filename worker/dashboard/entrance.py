@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from secrets import token_urlsafe
@@ -14,6 +15,7 @@ from .sessions import Session, Sessions
 from .throttle import LoginThrottle
 
 _SESSION, _VISIT = "ingest_session", "ingest_visit"
+_VISIT_ID = re.compile(r"[A-Za-z0-9_-]{24}")
 LEAVE = "/logout"
 _OVER = "You are signed out, so what you pressed was not done."
 
@@ -49,8 +51,8 @@ class Entrance:
 
     def enter(self, asked: Asked) -> Response:
         """Look at what was typed; every try counts, a successful one forgets the others."""
-        visit = asked.cookies.get(_name(_VISIT, asked), "")
-        if not visit or not self._is_ours(asked, visit):
+        visit = _visit(asked)
+        if not visit or not self._is_ours(asked, _guest(visit)):
             return self._form(asked, 403, "This page was open for too long. Please try again.")
         if wait_s := self._throttle.wait_s(asked.address):
             text = f"Too many tries. Please wait {max(1, round(wait_s / 60))} min."
@@ -85,9 +87,9 @@ class Entrance:
         return asked.same_site and self._sessions.is_form_token(owner, token)
 
     def _form(self, asked: Asked, status: int, error: str) -> Response:
-        visit = token_urlsafe(18)
+        visit = _visit(asked) or token_urlsafe(18)
         fields: Mapping[str, str] = {
-            "token": self._sessions.form_token(visit),
+            "token": self._sessions.form_token(_guest(visit)),
             "next": local(asked.form.get("next") or asked.query.get("next", "/")),
             "error": error,
         }
@@ -111,6 +113,17 @@ def _door(asked: Asked) -> str:
         return f"/login?next={local(asked.path)}"
     there = "/" if asked.path == LEAVE else local(asked.path)
     return f"/login?ended=1&next={there}"
+
+
+def _visit(asked: Asked) -> str:
+    """What ties the sign-in form to this browser: one for all its windows."""
+    told = asked.cookies.get(_name(_VISIT, asked), "")
+    return told if _VISIT_ID.fullmatch(told) else ""
+
+
+def _guest(visit: str) -> str:
+    """The owner of a sign-in form, which no session's id can be."""
+    return f"visit {visit}"
 
 
 def _name(name: str, asked: Asked) -> str:

@@ -22,6 +22,9 @@ from .reach import Reach
 _SILENT_S = 30.0
 _SETTLEMENTS = 12
 _MOST_REASON = 200
+_CHANGED = (
+    "It was paused anew after your page was made, perhaps for another reason. Look at it again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +89,24 @@ class Flow:
         if buffer is None:
             return missing(asked)
         if asked.form.get("action") == "pause":
-            words = asked.form.get("reason", "").strip()[:_MOST_REASON]
-            begun = self._begin(asked, "pause", words)
-            changed = buffer.pause(words or f"paused by {asked.user} on the dashboard")
-            begun.end("paused" if changed else "pressed pause, when it was paused already", 0)
+            self._pause(asked, buffer)
         elif asked.form.get("action") == "resume":
-            begun = self._begin(asked, "resume")
-            changed = buffer.resume()
-            begun.end("resumed" if changed else "pressed resume, when it was running already", 0)
+            since = str(buffer.status().since_ms)
+            if asked.form.get("since", since) != since:
+                return trouble(asked, 409, "Nothing was done", _CHANGED)
+            self._resume(asked, buffer)
         return see("/" if asked.form.get("from") == "overview" else f"/destinations/{name}")
+
+    def _pause(self, asked: Asked, buffer: Buffer) -> None:
+        words = asked.form.get("reason", "").strip()[:_MOST_REASON]
+        begun = self._begin(asked, "pause", words)
+        changed = buffer.pause(words or f"paused by {asked.user} on the dashboard")
+        begun.end("paused" if changed else "pressed pause, when it was paused already", 0)
+
+    def _resume(self, asked: Asked, buffer: Buffer) -> None:
+        begun = self._begin(asked, "resume")
+        changed = buffer.resume()
+        begun.end("resumed" if changed else "pressed resume, when it was running already", 0)
 
     def _begin(self, asked: Asked, action: str, reason: str = "") -> Begun:
         return self._reach.audit.begin(Entry(asked.user, action, asked.parts["name"], reason))
@@ -149,8 +161,12 @@ def frame(asked: Asked, where: str) -> dict[str, Any]:
 def missing(asked: Asked) -> Response:
     """There is no such thing, or no more."""
     text = "It is not here, or not any more: it may have been replayed or purged meanwhile."
-    context = {**frame(asked, ""), "title": "Not found", "text": text}
-    return page(404, "trouble.html", **context)
+    return trouble(asked, 404, "Not found", text)
+
+
+def trouble(asked: Asked, status: int, title: str, text: str) -> Response:
+    """A page that says what is wrong, to somebody signed in."""
+    return page(status, "trouble.html", title=title, text=text, **frame(asked, ""))
 
 
 def _sample(status: Status, now_s: float) -> Sample:
