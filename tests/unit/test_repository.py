@@ -97,7 +97,7 @@ def test_every_script_names_its_keys_arguments_and_answer(script: Path) -> None:
 
 def test_every_script_that_is_called_exists() -> None:
     """What the package runs by a script's name has a Lua file, and each file is run by somebody."""
-    calls = re.compile(r"(?:\bscript|_run|_claim_and_read)\(\s*\"(\w+)\"")
+    calls = re.compile(r"(?:\bscript|_run|_together\(\[)\(\s*\"(\w+)\"")
     sources = (ROOT / "worker").rglob("*.py")
     called = {name for path in sources for name in calls.findall(path.read_text())}
     assert called == {path.stem for path in SCRIPTS} - {"prelude"}
