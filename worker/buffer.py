@@ -41,7 +41,8 @@ class Claim:
     """A leased batch: the heads of its records and their bodies, which are what is sent.
 
     Both are empty until the claim was begun. Times are epoch ms; ``wait_ms`` is how long to wait,
-    from when it was begun, before it is sent.
+    from when it was begun, before it is sent; ``alone`` tells that the vendor took
+    others of this kind since it last took none of these.
     """
 
     batch: str
@@ -55,6 +56,7 @@ class Claim:
     heads: Sequence[bytes] = ()
     bodies: Sequence[bytes] = ()
     wait_ms: float = 0.0
+    alone: bool = False
 
     @property
     def records(self) -> list[bytes]:
@@ -390,6 +392,7 @@ def _claim(answer: Any, records: Sequence[bytes]) -> Claim | None:
         heads=heads,
         bodies=bodies,
         wait_ms=max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0,
+        alone=batch.get("alone", False),
     )
 
 

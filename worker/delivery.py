@@ -144,7 +144,9 @@ class Deliverer:
             return Step(self._isolate_poison(claim), following=self._claim(onward()))
         answer, tried = self._try(claim)
         # Both times by Redis' clock: this machine's may be wrong.
-        attempt = Attempt(claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms)
+        attempt = Attempt(
+            claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms, claim.alone
+        )
         decision = decide(answer, attempt, self.settings, self.random())
         if isinstance(decision.action, Settle) and self.settings.kinds[claim.kind].ordered:
             kept = keep_order(decision.action, claim.records, self.identity)

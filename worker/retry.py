@@ -9,7 +9,8 @@ Rows of the table, by the meaning of the vendor's answer:
     denied                 untouched; the destination is parked
     throttled              untouched; again after the vendor's wish or a back-off
     unavailable,
-    unreachable            untouched; again with back-off until the horizon, then dead: ``expired``
+    unreachable            untouched; again with back-off until the horizon, then dead: ``expired``;
+                           halved when it alone makes the vendor fail (5xx) for long
     ambiguous              the same, and counted; or dead as ``ambiguous``, if the account asks so
 """
 
@@ -27,12 +28,21 @@ Signal = Literal["success", "throttled", "failure"]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the decision depends on besides the answer: times in epoch ms, counts as stored."""
+    """What the decision depends on besides the answer: times in epoch ms, counts as stored.
+
+    ``alone`` tells that the vendor took others of its kind since it last took none of this batch.
+    """
 
     size: int
     attempt: int
     first_claim_ms: int
     now_ms: int
+    alone: bool = False
+
+    @property
+    def age_ms(self) -> int:
+        """The time since the batch was first claimed; none when the clock went back."""
+        return max(0, self.now_ms - self.first_claim_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +97,8 @@ def wait_by_age_ms(attempt: Attempt, settings: Destination, random: float) -> in
     makes the vendor fail, and would else be sent again every second, before all others. A quarter
     of its age is little after a short outage, and lets its tries grow rare.
     """
-    age_s = max(0, attempt.now_ms - attempt.first_claim_ms) / 1000
-    ceiling_s = min(settings.backoff_cap_s, max(settings.backoff_base_s, age_s / 4))
+    ceiling_s = max(settings.backoff_base_s, attempt.age_ms / 4000)
+    ceiling_s = min(settings.backoff_cap_s, ceiling_s)
     return int(1000 * random * ceiling_s)
 
 
@@ -165,11 +175,23 @@ def _throttled(answer: Answer, settings: Destination, random: float) -> Decision
     return Decision(settle, "throttled", wait_ms=wait_ms)
 
 
-def _failed(answer: Answer, attempt: Attempt, settings: Destination, random: float) -> Settle:
+def _spoilt(answer: Answer, attempt: Attempt, settings: Destination) -> bool:
+    """Whether a record of the batch seems to make the vendor fail: the vendor takes others, and
+    has failed on this batch for a while (an hour, of the day that it may be tried for)."""
+    alone_ms = settings.retry_horizon_s * 1000 / 24
+    failed = answer.meaning is Meaning.UNAVAILABLE
+    return failed and attempt.alone and attempt.size > 1 and attempt.age_ms >= alone_ms
+
+
+def _failed(
+    answer: Answer, attempt: Attempt, settings: Destination, random: float
+) -> Settle | Split:
+    if _spoilt(answer, attempt, settings):
+        return Split(f"{answer.status}: {answer.error}")
     ambiguous = answer.meaning is Meaning.AMBIGUOUS
     if ambiguous and settings.ambiguous == "dead_letter":
         return Settle(Verdict(Outcome.DEAD, "ambiguous", None, answer.error), counts_attempt=False)
-    if attempt.now_ms - attempt.first_claim_ms >= settings.retry_horizon_s * 1000:
+    if attempt.age_ms >= settings.retry_horizon_s * 1000:
         dead = Verdict(Outcome.DEAD, "expired", answer.status, answer.error)
         return Settle(dead, counts_attempt=False)
     delay_ms = wait_by_age_ms(attempt, settings, random)

@@ -366,6 +366,42 @@ def test_a_batch_that_always_fails_lets_others_pass(
     assert vendor.answers()[500] <= 5
 
 
+def test_a_record_that_makes_the_vendor_fail_is_isolated(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """Its mates are delivered within the hour's grace and some; it alone expires in the end."""
+    pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
+    vendor.whole = lambda records: (
+        (500, "Oops") if any(r["identity"] == "i77" for r in records) else None
+    )
+    pipeline.accept(identities(1000))
+    pipeline.deliver(until=lambda: vendor.answers().get(500, 0) >= 3)
+    assert not vendor.taken, "young, the batch is left as it is"
+    pipeline.age(3600)
+    pipeline.accept(identities(2000)[1000:])
+    pipeline.deliver(until=lambda: pipeline.open == 1)
+    taken_once(vendor, [name for name in identities(2000) if name != "i77"])
+    pipeline.age(pipeline.settings.retry_horizon_s)
+    pipeline.deliver()
+    [dead] = pipeline.dead()
+    assert (dead["identity"], dead["reason"], dead["code"]) == ("i77", "expired", "500")
+
+
+def test_a_vendor_that_is_away_gets_whole_batches(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """While nothing succeeds no batch is suspected, however old: all go again as they were."""
+    pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
+    vendor.script(*[plays.status(503)] * 40)
+    pipeline.accept(identities(3000))
+    pipeline.step()
+    pipeline.age(7200)
+    pipeline.deliver(until=lambda: len(vendor.requests) == 40)
+    pipeline.deliver()
+    taken_once(vendor, identities(3000))
+    assert {each.records for each in vendor.requests} == {1000}
+
+
 def test_no_answer_holds_a_secret(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
     """Nothing that is kept of any failure, dead letters included, shows our credentials."""
     vendor.script(plays.status(401), plays.status(503), plays.reset_after_all, plays.body(b"x"))

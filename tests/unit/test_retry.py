@@ -17,6 +17,7 @@ SETTINGS = Destination(name="main", vendor="clevertap", kinds={"event": Kind(100
 NOW_MS = 1_700_000_000_000
 FRESH = Attempt(size=3, attempt=0, first_claim_ms=NOW_MS, now_ms=NOW_MS)
 DAY_MS = 86_400_000
+AN_HOUR = replace(FRESH, first_claim_ms=NOW_MS - DAY_MS // 24)
 OLD = replace(FRESH, first_claim_ms=NOW_MS - DAY_MS)
 LAST = replace(FRESH, attempt=4)
 ALONE = replace(FRESH, size=1)
@@ -96,6 +97,20 @@ TABLE = [
         [("retry", "unavailable")] * 3, attempt=LAST),
     Row("unavailable for a day", failed(Meaning.UNAVAILABLE, 503), [("dead", "expired")] * 3,
         attempt=OLD),
+    Row("unavailable for an hour, alone", failed(Meaning.UNAVAILABLE, 503), "split",
+        attempt=replace(AN_HOUR, alone=True)),
+    Row("unavailable for a day, alone", failed(Meaning.UNAVAILABLE, 503), "split",
+        attempt=replace(OLD, alone=True)),
+    Row("unavailable for an hour, to all", failed(Meaning.UNAVAILABLE, 503),
+        [("retry", "unavailable")] * 3, attempt=AN_HOUR),
+    Row("unavailable for less, alone", failed(Meaning.UNAVAILABLE, 503),
+        [("retry", "unavailable")] * 3, attempt=replace(FRESH, alone=True)),
+    Row("one record, unavailable for a day", failed(Meaning.UNAVAILABLE, 503),
+        [("dead", "expired")], attempt=replace(OLD, alone=True, size=1)),
+    Row("unreachable for an hour, alone", failed(Meaning.UNREACHABLE),
+        [("retry", "unreachable")] * 3, attempt=replace(AN_HOUR, alone=True)),
+    Row("ambiguous for an hour, alone", failed(Meaning.AMBIGUOUS), [("retry", "ambiguous")] * 3,
+        attempt=replace(AN_HOUR, alone=True), ambiguous=3),
     Row("unreachable", failed(Meaning.UNREACHABLE), [("retry", "unreachable")] * 3),
     Row("unreachable, nothing twice", failed(Meaning.UNREACHABLE),
         [("retry", "unreachable")] * 3, settings=ONCE),

@@ -93,6 +93,7 @@ local function send_again(group)
   end
   redis.call('ZREM', base .. ':retries', first)
   batch.slot = slot
+  batch.alone = batch.failed and taken_at(batch.kind) > batch.failed
   lease(first, batch, token, lease_ms, begun, now)
   return describe(first, batch)
 end

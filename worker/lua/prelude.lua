@@ -104,7 +104,8 @@ end
 -- before a worker began it), token, error, due, parts, slot, remainder}. `parts`, of ordered kinds
 -- only, lists {partition, size} in the order of the records; `slot`, of destinations with a limit
 -- of requests per second only, is when it may be sent (epoch ms); `remainder` tells that the last
--- answer named these records and settled the others.
+-- answer named these records and settled the others; `failed` is when the vendor last took none of
+-- it (epoch ms), and `alone` tells that the vendor took others of its kind between that and the claim.
 local function load_batch(id)
   local raw = redis.call('HGET', base .. ':batches', id)
   return raw and cjson.decode(raw)
@@ -112,6 +113,11 @@ end
 
 local function save_batch(id, batch)
   redis.call('HSET', base .. ':batches', id, cjson.encode(batch))
+end
+
+-- When the vendor last took a record of this kind (epoch ms).
+local function taken_at(kind)
+  return tonumber(redis.call('HGET', base .. ':state', 'taken_at:' .. kind) or 0)
 end
 
 local function hold_key(kind, partition)

@@ -88,10 +88,12 @@ else
   -- Sent, and its worker lived: what killed others before was not in it. A small batch that is tried
   -- again for hours would else die of three deployments.
   if label ~= '' then batch.deaths = 0 end
+  if retrying == batch.size and label ~= '' then batch.failed = now end
   batch.size, batch.error = retrying, last_error
   schedule(id, batch, now + delay_ms)
 end
 
+if delivered > 0 then redis.call('HSET', base .. ':state', 'taken_at:' .. kind, now) end
 count(kind .. ':delivered', delivered)
 count(kind .. ':dead_lettered', dead)
 count(kind .. ':ambiguous', ambiguous)

@@ -42,6 +42,7 @@ if most > 0 then
   redis.call('HSET', base .. ':state', 'max_bytes', math.min(known, most), 'bytes_run', 0)
 end
 
+batch.failed = now
 batch.remainder = nil -- what is suspected is sent with no others
 local second = {}
 for field, value in pairs(batch) do second[field] = value end
