@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from support.pipeline import Pipeline, PipelineFactory, identities
 from support.ports import find_free_port
 from support.redis_servers import RedisFactory
 from support.scrape import Scrape
+from worker import keys
 from worker.buffer import TOTALS
 from worker.metrics.collector import Sheet, StatusCollector
 from worker.metrics.names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
 from worker.metrics.page import MetricsPage, scraping_client
+from worker.metrics.ratchet import Ratchet
 from worker.retry import Settle
 from worker.setting_values import Secret
 from worker.settings import Settings
@@ -92,6 +95,34 @@ def test_each_request_is_in_one_bucket(eventful: Pipeline, redis_url: str) -> No
 
 
 KINDS = ("event", "profile")
+
+
+def test_totals_never_go_back_by_a_little(
+    eventful: Pipeline, redis_client: redis.Redis, redis_url: str
+) -> None:
+    """A Redis that lost its last moment takes no total back, and no histogram; one that was emptied
+    begins anew, and what has caught up counts on."""
+    counters, field = keys.counters(NAME), "event:accepted"
+    settings = Settings.from_env({"REDIS_URL": redis_url, **CREDENTIALS})
+    ever_later = itertools.count(step=10.0).__next__
+    page = MetricsPage(settings, scraping_client(settings), Secret(""), clock=ever_later)
+    before = Scrape.of(page.text().decode())
+    accepted = before.value("ingest_records_accepted_total", destination=NAME, kind="event")
+    redis_client.hincrby(counters, field, -2)
+    for name in redis_client.hkeys(counters):
+        if b":took:" in name or b":size:" in name:
+            redis_client.hincrby(counters, name, -1)
+            break
+    told = Scrape.of(page.text().decode())
+    for sample in before.samples:
+        if sample.name.endswith(("_total", "_bucket", "_sum", "_count")):
+            assert told.value(sample.name, **sample.labels) >= sample.value, sample
+    redis_client.hincrby(counters, field, 5)
+    told = Scrape.of(page.text().decode())
+    assert told.value("ingest_records_accepted_total", kind="event") == accepted + 3
+    redis_client.hset(counters, field, 1)
+    told = Scrape.of(page.text().decode())
+    assert told.value("ingest_records_accepted_total", kind="event") == 1
 
 
 def test_codes_without_end_are_counted_as_one(pipeline_of: PipelineFactory, redis_url: str) -> None:
@@ -183,7 +214,7 @@ def test_many_readers_are_one_for_redis(eventful: Pipeline, redis_url: str) -> N
 
 def test_nothing_undeclared_can_be_told() -> None:
     """A metric that is not in the table, or has other labels, is refused where it is made."""
-    sheet = Sheet()
+    sheet = Sheet(Ratchet())
     with pytest.raises(KeyError):
         sheet.put(Metric("ingest_other", Type.GAUGE, "Not declared."), 1)
     with pytest.raises(ValueError, match="ingest_records"):

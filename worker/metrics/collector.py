@@ -25,6 +25,7 @@ from ..overview import Overview
 from ..settings import Destination, Settings
 from . import names
 from .names import METRICS, PLACES, Metric, Type
+from .ratchet import Ratchet
 
 _PHASES = ("begun", "waiting")
 _TOTALS: Mapping[str, Metric] = {
@@ -41,14 +42,17 @@ _TOTALS: Mapping[str, Metric] = {
 class Sheet:
     """The numbers of one scrape. Only declared metrics have a line on it, with all their labels."""
 
-    def __init__(self) -> None:
+    def __init__(self, ratchet: Ratchet) -> None:
         self._families = {metric: _family(metric) for metric in METRICS}
+        self._ratchet = ratchet
 
     def put(self, metric: Metric, value: float, *labels: str) -> None:
         """Note a number under its labels, in the order declared; KeyError for what is not."""
         family = self._families[metric]
         if len(labels) != len(metric.labels) or metric.type is Type.HISTOGRAM:
             raise ValueError(f"{metric.name}: is a {metric.type} with labels {metric.labels}")
+        if metric.type is Type.COUNTER:
+            (value,) = self._ratchet.upward((metric.name, *labels), (value,))
         family.add_metric(labels, value)  # type: ignore[attr-defined] # of its subclasses
 
     def put_histogram(
@@ -58,7 +62,9 @@ class Sheet:
         family = self._families[metric]
         if len(labels) != len(metric.labels) or not isinstance(family, HistogramMetricFamily):
             raise ValueError(f"{metric.name}: is a {metric.type} with labels {metric.labels}")
-        family.add_metric(labels, list(buckets), total)
+        bounds, counts = zip(*buckets, strict=True)
+        told = self._ratchet.upward((metric.name, *labels), (total, *counts))
+        family.add_metric(labels, list(zip(bounds, told[1:], strict=True)), told[0])
 
     def families(self) -> Iterable[Family]:
         """What a registry takes; what has no number is left out."""
@@ -81,6 +87,7 @@ class StatusCollector(Collector):
         self._settings = settings
         self._client = client
         self._census = Census(client, A_PART)
+        self._ratchet = Ratchet()
 
     def describe(self) -> Iterable[Family]:
         """Nothing in advance: to be registered is no reason to ask Redis."""
@@ -88,17 +95,19 @@ class StatusCollector(Collector):
 
     def collect(self) -> Iterable[Family]:
         """All metrics at this moment."""
-        sheet = Sheet()
+        sheet = Sheet(self._ratchet)
         sheet.put(names.TICK_INTERVAL, self._settings.drain_interval_s)
         try:
             overview = Overview.of(self._settings, self._client, census=self._census)
             statuses = overview.statuses()
+            memory = {name: each.memory_used() for name, each in overview.buffers.items()}
         except RedisError:
             sheet.put(names.REDIS_UP, 0)
             return sheet.families()
         sheet.put(names.REDIS_UP, 1)
         for name, status in statuses.items():
             self._put_destination(sheet, overview.buffers[name].destination, status)
+            sheet.put(names.MEMORY_USED, memory[name], name)
         return sheet.families()
 
     def _put_destination(self, sheet: Sheet, settings: Destination, status: Status) -> None:

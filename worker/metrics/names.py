@@ -98,6 +98,11 @@ CONCURRENCY_LIMIT = _gauge(
 BUFFER_LIMIT = _gauge(
     "buffer_limit_records", "Buffered records at which producers are refused.", _DESTINATION
 )
+MEMORY_USED = _gauge(
+    "redis_memory_used_ratio",
+    "Share of maxmemory in use where the destination lives; 0 without a limit.",
+    _DESTINATION,
+)
 MEMORY_FULL = _gauge(
     "memory_full", "1 while producers are refused because Redis is nearly full.", _DESTINATION
 )
