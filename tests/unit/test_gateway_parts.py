@@ -17,7 +17,7 @@ from support.gateway import ask
 from worker.errors import SettingsError
 from worker.gateway import credentials
 from worker.gateway.app import operations, vendors
-from worker.gateway.bodies import BodyReader
+from worker.gateway.bodies import MOST_CONTAINERS, BodyReader
 from worker.gateway.credentials import Shown
 from worker.gateway.exchange import Seen, parameter
 from worker.gateway.front import Front
@@ -165,6 +165,16 @@ def test_depth_is_bounded(levels: int, fits: bool) -> None:
     else:
         with pytest.raises(ValueError, match=r"nest|depth"):
             reader.parse(body)
+
+
+def test_the_arrays_and_objects_of_a_body_are_counted() -> None:
+    """Brackets are cheap to send and dear to parse: 413 beyond a number of them."""
+    reader = BodyReader(GatewaySettings())
+    fits = b"[" + b",".join([b"{}"] * (MOST_CONTAINERS - 1)) + b"]"
+    assert len(reader.parse(fits)) == MOST_CONTAINERS - 1
+    with pytest.raises(Refused) as refused:
+        reader.parse(b"[" + fits + b"]")
+    assert refused.value.status == 413
 
 
 @pytest.mark.parametrize(
