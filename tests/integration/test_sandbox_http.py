@@ -10,18 +10,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from support.environment import ROOT, environment
 from worker.sandbox.sample import expected_refusals, sample
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
-
-ROOT = Path(__file__).parents[2]
 
 ACCOUNT = {"X-CleverTap-Account-Id": "SBX-LOCAL-DEV", "X-CleverTap-Passcode": "sandbox-passcode"}
 PROJECT = "/track/v2/projects/sandbox-project"
@@ -423,10 +421,9 @@ def test_the_sample_through_the_wire(client: httpx.Client) -> None:
 
 def test_serving_in_the_foreground() -> None:
     """The command's own way: it announces a development tool, serves, and ends on Ctrl-C."""
-    code = "from worker.sandbox.server import serve; serve(port=0, passcode='given')"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True
-    ) as served:
+    command = [sys.executable, "-c", "from worker.sandbox.server import serve; serve(port=0)"]
+    env = environment({"INGEST_SANDBOX_PASSCODE": "given"})
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as served:
         assert served.stderr is not None
         guard = threading.Timer(30, served.kill)
         guard.start()

@@ -124,15 +124,15 @@ def test_the_rate_gate_fills_with_time() -> None:
 
 
 def test_settings_come_from_the_environment() -> None:
-    """Each field has a variable, read as the type of its default; what is given outright wins."""
+    """Each field has a variable, read as the type of its default."""
     environ = {
         "INGEST_SANDBOX_UPLOAD_CONCURRENCY": "3",
         "INGEST_SANDBOX_LATENCY_MS": "12.5",
         "INGEST_SANDBOX_CLOSE_CONNECTIONS": "yes",
         "INGEST_SANDBOX_DISCARDED_EVENTS": "Old, Older",
-        "INGEST_SANDBOX_PASSCODE": "theirs",
+        "INGEST_SANDBOX_PASSCODE": "ours",
     }
-    settings = SandboxSettings.from_environment(environ, passcode="ours")
+    settings = SandboxSettings.from_env(environ)
     assert settings.upload_concurrency == 3
     assert settings.latency_ms == 12.5
     assert settings.close_connections is True
@@ -151,4 +151,4 @@ def test_settings_come_from_the_environment() -> None:
 def test_a_wrong_setting_is_named(variable: str, value: str, rule: str) -> None:
     """The error tells which variable it was, and what it must be."""
     with pytest.raises(ValueError, match=f"^{variable}: {rule}$"):
-        SandboxSettings.from_environment({variable: value})
+        SandboxSettings.from_env({variable: value})

@@ -81,7 +81,7 @@ class LocalSystem:
 
     def _use_sandbox(self, port: int) -> None:
         try:
-            sandbox = SandboxSettings.from_environment(self.env)
+            sandbox = SandboxSettings.from_env(self.env)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         self.sandbox_url = f"http://127.0.0.1:{port}"

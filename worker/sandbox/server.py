@@ -6,9 +6,9 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.applications import Starlette
@@ -52,39 +52,24 @@ def create_app(settings: SandboxSettings | None = None) -> SandboxApp:
     return SandboxApp(Stand(settings or SandboxSettings()))
 
 
-def serve(
-    host: str = HOST,
-    port: int = PORT,
-    *,
-    account_id: str | None = None,
-    passcode: str | None = None,
-    settings: SandboxSettings | None = None,
-    environ: Mapping[str, str] | None = None,
-    announce: Callable[[str], None] | None = None,
-) -> None:
+def serve(host: str = HOST, port: int = PORT) -> None:
     """Serve until interrupted, in the foreground. Port 0 takes a free one and announces it.
 
-    ``settings`` default to those of the environment; ``account_id`` and ``passcode`` win over
-    them. Raises OSError when the port is taken. Received records live in memory and end with it.
+    Settings are those of the environment: ValueError when one is wrong, OSError when the port is
+    taken. Received records live in memory and end with it.
     """
-    chosen = settings or SandboxSettings.from_environment(environ or os.environ)
-    chosen = replace(
-        chosen,
-        account_id=account_id or chosen.account_id,
-        passcode=passcode or chosen.passcode,
-    )
-    announce = announce or _say
+    settings = SandboxSettings.from_env(os.environ)
     with _listening(host, port) as listener:
         address = url(listener)
-        announce(
-            f"sandbox of CleverTap and Bloomreach on {address} (account {chosen.account_id}): "
+        _say(
+            f"sandbox of CleverTap and Bloomreach on {address} (account {settings.account_id}): "
             "a development tool, not the vendors; it forgets everything when it stops"
         )
         if not host.startswith(_LOOPBACK):
-            announce(f"sandbox: {host} is not loopback, others can reach it")
+            _say(f"sandbox: {host} is not loopback, others can reach it")
         # uvicorn ends cleanly on Ctrl-C, then raises the signal again.
         with suppress(KeyboardInterrupt):
-            _server(create_app(chosen)).run(sockets=[listener])
+            _server(create_app(settings)).run(sockets=[listener])
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,8 @@ class SandboxSettings:
     keep_requests: int = 50
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> SandboxSettings:
-        """Settings from ``INGEST_SANDBOX_<FIELD>`` variables; ``overrides`` win over them.
+    def from_env(cls, environ: Mapping[str, str]) -> SandboxSettings:
+        """Settings from ``INGEST_SANDBOX_<FIELD>`` variables.
 
         Lists are comma-separated. ValueError names a variable that is not what it must be.
         """
@@ -82,7 +82,7 @@ class SandboxSettings:
             variable = ENVIRONMENT_PREFIX + name.upper()
             if text := environ.get(variable):
                 found[name] = _like(variable, default, text)
-        return cls(**(found | overrides))
+        return cls(**found)
 
 
 def _defaults(cls: type[SandboxSettings]) -> dict[str, Any]:
