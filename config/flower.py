@@ -14,7 +14,10 @@ def _logins() -> list[str]:
     given = os.environ.get("FLOWER_BASIC_AUTH", "")
     file = os.environ.get("FLOWER_BASIC_AUTH_FILE", "")
     if not given and file:
-        given = Path(file).read_text(encoding="utf-8")
+        try:
+            given = Path(file).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SystemExit(f"FLOWER_BASIC_AUTH_FILE: {error.strerror}") from error
     logins = [login.strip() for login in given.split(",") if login.strip()]
     if not logins or not all(all(login.partition(":")) for login in logins):
         raise SystemExit(

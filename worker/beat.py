@@ -58,10 +58,15 @@ class Scheduler(PersistentScheduler):
 
 
 def _cause(error: BaseException) -> str:
-    """What lies at the ground of an error; the text of Celery's own repeats addresses."""
+    """What lies at the ground of an error; the text of Celery's own repeats addresses.
+
+    Kombu connects when its pool of channels turns out to be empty: that IndexError is no cause.
+    """
+    found = error
     while (ground := error.__cause__ or error.__context__) is not None:
         error = ground
-    return type(error).__name__
+        found = found if isinstance(error, LookupError) else error
+    return type(found).__name__
 
 
 def waiting(connection: Connection, queue: str) -> int:

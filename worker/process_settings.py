@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import get_type_hints
 
+from .errors import SettingsError
 from .setting_values import CONVERTERS
+
+_LOG_FORMATS = ("text", "json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,18 @@ class ProcessSettings:
         environ = os.environ if environ is None else environ
         hints = get_type_hints(cls)
         named = {each.name: variable(each.name) for each in fields(cls)}
-        return cls(
+        found = cls(
             **{
                 field: CONVERTERS[hints[field]](name, environ[name])
                 for field, name in named.items()
                 if environ.get(name)
             }
         )
+        if found.log_format not in _LOG_FORMATS:
+            raise SettingsError(
+                f"INGEST_LOG_FORMAT: must be {' or '.join(_LOG_FORMATS)}, not {found.log_format!r}"
+            )
+        return found
 
 
 def variable(name: str) -> str:

@@ -33,6 +33,7 @@ def test_redis_may_come_later(system: System) -> None:
     system.redis.stop()
     worker, beat = system.start("worker"), system.start("beat")
     worker.wait_for("Trying again")
+    assert "error=ConnectionRefusedError" in beat.wait_for("no tick can be sent")
     system.redis.start()
     system.send(100)
     system.delivered(100)

@@ -48,6 +48,21 @@ def test_flower_does_not_start_without_a_login(login: dict[str, str], redis_url:
     assert "set FLOWER_BASIC_AUTH to name:password" in ended.stderr
 
 
+def test_flower_names_a_login_file_that_is_not_there(redis_url: str, tmp_path: Path) -> None:
+    """In one line, as everything else that is wrong with its login."""
+    given = {"REDIS_URL": redis_url, "FLOWER_BASIC_AUTH_FILE": str(tmp_path / "none")}
+    ended = subprocess.run(
+        procfile()["flower"],
+        cwd=ROOT,
+        env=environment(given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert ended.stderr.splitlines()[-1] == "FLOWER_BASIC_AUTH_FILE: No such file or directory"
+
+
 def start_flower(processes: Processes, port: int, env: dict[str, str]) -> Process:
     """Flower by its Procfile line, on a port of the test's own, answering."""
     flower = processes.start("flower", f"--port={port}", env=env)

@@ -102,6 +102,37 @@ def test_every_documented_variable_is_shown() -> None:
     assert set(variables) - names == set()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "rule"),
+    [
+        ("INGEST_THREADS", "many", "must be a whole number"),
+        ("INGEST_LOG_FORMAT", "xml", "must be text or json"),
+        ("INGEST_DASHBOARD_SESSION_S", "0", "must be from 1 to"),
+        ("INGEST_GATEWAY_ACCESS_LOG", "some", "must be one of all, errors, none"),
+        ("PORT", "99999", "must be 0-65535"),
+    ],
+)
+def test_what_a_process_would_not_start_with_is_refused(
+    variable: str, value: str, rule: str
+) -> None:
+    """`ingest settings` tells before a process does, by the variable's name."""
+    with pytest.raises(SettingsError, match=f"^{variable}: {rule}"):
+        of_processes({variable: value})
+
+
+def test_only_a_secret_of_a_process_is_shown_as_coming_from_a_file(tmp_path: Path) -> None:
+    """No process reads another variable from a file, so none is shown as if it did."""
+    file = tmp_path / "value"
+    file.write_text("json")
+    named = ("INGEST_LOG_FORMAT", "INGEST_METRICS_TOKEN")
+    shown = {each.name: each for each in of_processes({f"{n}_FILE": str(file) for n in named})}
+    assert (shown[named[0]].value, shown[named[0]].origin) == ("text", "default")
+    assert (shown[named[1]].value, shown[named[1]].origin) == (
+        "***",
+        "file named by INGEST_METRICS_TOKEN_FILE",
+    )
+
+
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     """NAME_FILE is read when NAME is not set; a final line feed is not part of the secret."""
     file = tmp_path / "passcode"

@@ -61,11 +61,20 @@ def settings(as_json: bool) -> None:
 
 
 def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
-    """The settings that only one kind of process reads, and the file of destinations."""
+    """The settings that only one kind of process reads, and the file of destinations.
+
+    SettingsError names what a process would not start with.
+    """
+    for declaring, _ in _DECLARED:
+        declaring.from_env(environ)
     origin = "environment INGEST_DESTINATIONS" if "INGEST_DESTINATIONS" in environ else DEFAULT
     found = [Source("INGEST_DESTINATIONS", str(destinations_path(environ)), origin)]
     for name, usual, secret in _declared():
-        value, origin = lookup(environ, name)
+        if secret:
+            value, origin = lookup(environ, name)
+        else:  # only secrets may be in a file
+            value = environ.get(name) or None
+            origin = f"environment {name}" if value else DEFAULT
         shown = usual if value is None else value
         found.append(Source(name, str(Secret(shown)) if secret else mask_url(shown), origin))
     return tuple(found)

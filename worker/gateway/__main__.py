@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +12,7 @@ import uvicorn
 
 from worker.error_reports import report_errors
 from worker.errors import IngestError
+from worker.process_settings import ProcessSettings
 from worker.telemetry import configure
 
 from .app import create_app
@@ -29,8 +29,8 @@ STOP_WITHIN_S = 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit code."""
     options = _options(arguments)
-    _log_here()
     try:
+        _log_here()
         settings = GatewaySettings.from_env()
         parts_of()  # what is wrong with the environment is told before anything listens
     except IngestError as error:
@@ -64,7 +64,7 @@ def application() -> Front:
 
 
 def _log_here() -> None:
-    configure(as_json=os.environ.get("INGEST_LOG_FORMAT") == "json")
+    configure(as_json=ProcessSettings.from_env().log_format == "json")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
