@@ -118,7 +118,7 @@ def test_a_process_that_dies_in_a_replay_leaves_a_line_in_the_audit(
     redis_url: str, redis_client: redis.Redis, served_by: ServedFactory
 ) -> None:
     """Who began it, with how many, is written down before the first record moves."""
-    bury(redis_client, 20_000)
+    bury(redis_client, 40_000)
     served = served_by(redis_url, INGEST_DASHBOARD_PASSWORD=PASSWORD, **CLEVERTAP)
     browser, cause, form = open_cause(served)
     pressed = threading.Thread(target=send_in_vain, args=(browser, cause, form))
@@ -127,7 +127,7 @@ def test_a_process_that_dies_in_a_replay_leaves_a_line_in_the_audit(
     served.process.kill()
     pressed.join()
     assert redis_client.xlen(DEAD) > 0, "it was over before it could be killed"
-    assert deeds(redis_client) == [("began to replay", 20_000)]
+    assert deeds(redis_client) == [("began to replay", 40_000)]
 
 
 def test_a_button_that_changed_nothing_is_written_down_so(
