@@ -21,6 +21,7 @@ FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin worker
 COPY --from=build /opt/worker /opt/worker
 WORKDIR /app
+# Here a volume may put others in their place; the package's own copy is deep in /opt.
 COPY config/flower.py config/destinations.toml config/
 # MALLOC_ARENA_MAX: with glibc's own choice a worker of 20 threads grows from 100 to 113 MB over its
 # first million and a half records, by arenas that each keep what one batch needed; with two it stays
@@ -29,6 +30,7 @@ ENV PATH=/opt/worker/bin:$PATH \
     MALLOC_ARENA_MAX=2 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    INGEST_DESTINATIONS=/app/config/destinations.toml \
     INGEST_BEAT_SCHEDULE=/tmp/celerybeat-schedule
 USER worker
 # Exec form: the process gets the signals itself and can finish what it has begun.

@@ -225,6 +225,37 @@ def test_compose_passes_on_what_the_destinations_file_takes(compose: dict[str, A
     assert taken <= set(compose["x-environment"])
 
 
+# What a container is not told, for it is the image's or the compose file's own matter.
+OF_THE_IMAGE = {"FLOWER_PORT", "INGEST_BEAT_SCHEDULE", "INGEST_HEARTBEAT_PATH"}
+
+
+def test_compose_passes_on_every_variable_that_is_documented(compose: dict[str, Any]) -> None:
+    """What is set in .env takes effect: none of config/example.env is left out in silence."""
+    passed_on = {
+        name for each in compose["services"].values() for name in each.get("environment", ())
+    }
+    assert set(environment_file("example.env")) - passed_on == OF_THE_IMAGE
+
+
+def test_who_shares_a_network_is_restarted_with_its_owner(compose: dict[str, Any]) -> None:
+    """A network that was made anew is lost to those who shared the old one."""
+    for name, service in compose["services"].items():
+        if "network_mode" in service:
+            owner = service["network_mode"].removeprefix("service:")
+            assert service["depends_on"][owner]["restart"] is True, name
+
+
+def test_containers_have_the_destinations_of_this_folder(
+    compose: dict[str, Any], dockerfile: list[str]
+) -> None:
+    """The image reads the file in /app/config, so that a change of ours needs no new image."""
+    assert "WORKDIR /app" in dockerfile
+    (told,) = (line for line in dockerfile if line.startswith("ENV "))
+    assert "INGEST_DESTINATIONS=/app/config/destinations.toml" in told.split()
+    for name in ("worker", "beat", "web", "flower", "metrics"):
+        assert "./config:/app/config:ro" in compose["services"][name]["volumes"], name
+
+
 def test_the_sandboxs_variables_open_the_sandbox() -> None:
     """config/sandbox.env holds the stand-in's own credentials, and nothing of a vendor."""
     given, sandbox = environment_file("sandbox.env"), SandboxSettings()
