@@ -247,6 +247,20 @@ def test_all_of_a_cause_are_replayed_and_delivered(
     assert "None." in readable(operator.get("/dead-letters").text)
 
 
+def test_a_destination_that_does_not_deliver_is_told_before_a_replay(
+    operator: Visitor, kill: Kill
+) -> None:
+    """A flood of dead letters pauses it: who replays them would else wait and wonder."""
+    kill(["a"])
+    (where,) = records(operator)
+    told = "clevertap is paused: what is replayed waits"
+    for path in (the_cause(operator), where):
+        assert told not in readable(operator.get(path).text)
+    operator.send("/destinations/clevertap", action="pause")
+    for path in (the_cause(operator), where):
+        assert told in readable(operator.get(path).text)
+
+
 def test_what_died_after_the_page_was_made_is_not_purged_with_the_others(
     operator: Visitor, redis_client: redis.Redis, kill: Kill
 ) -> None:

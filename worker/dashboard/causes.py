@@ -16,7 +16,7 @@ from .reach import Reach
 from .rendering import plural
 
 _DONE = {
-    "replayed": "replayed: back in the buffer, and delivered in a moment.",
+    "replayed": "replayed: back in the buffer, at the end of the line.",
     "purged": "purged for good, and counted as purged.",
 }
 

@@ -150,6 +150,7 @@ class OneCause:
             **frame(asked, "letters"),
             "each": shown,
             "group": group,
+            "state": self._reach.state(shown.destination),
             "meaning": meaning(group.reason),
             "field": field_of(shown.destination.vendor, group.code),
             "href": cause_href(group),

@@ -173,6 +173,7 @@ class OneRecord:
         context = {
             **frame(asked, "letters"),
             "letter": letter,
+            "state": self._reach.state(shown.destination),
             "id": str(UUID(letter.id)),
             "accepted_ms": accepted_at_ms(letter.id),
             "text": text_of(letter.error),

@@ -39,6 +39,10 @@ class Reach:
         """The one of that name, if settings or Redis know it."""
         return buffer_of(self.settings, self.client, name)
 
+    def state(self, destination: Destination) -> str:
+        """Whether it delivers: running, paused or parked."""
+        return Buffer(self.client, destination).status().state
+
     def letters(self, destination: Destination) -> DeadLetters:
         """Its dead letters."""
         return DeadLetters(self.client, destination)
