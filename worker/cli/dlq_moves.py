@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from . import options
+from .confirming import (
+    confirm,
+    confirm_letters,
+    has_person,
+    must_be_able_to_ask,
+    so_many_letters,
+    yes_option,
+)
 from .dead_letter_options import chosen, which
 from .exits import REJECTED, Misuse
 
@@ -20,14 +27,13 @@ if TYPE_CHECKING:
     from worker.dead_letters.replay_check import Opinion
     from worker.dead_letters.replays import Kept
 
-_YES = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 # Everything these commands print is JSON already; programs may say so on every command alike.
 _JSON = options.as_json("Changes nothing: it is JSON anyway.")
 
 
 @click.command(short_help="Put dead letters back into the buffer.")
 @which
-@_YES
+@yes_option
 @_JSON
 @click.option(
     "--check", is_flag=True, help="Ask the vendor first (dry run), and replay what would pass."
@@ -63,18 +69,18 @@ def replay(
         _replay_from(ctx, destination, where, file, yes=yes, check=check)
         return
     if not check:
-        _must_be_able_to_ask(yes)
+        must_be_able_to_ask(yes)
     selections = _known(chosen(destination, where))
     without: AbstractSet[str] = frozenset()
     if check:
         said = _said(selections)
-        if not yes and not _has_person():
+        if not yes and not has_person():
             click.echo(json.dumps({**said.to_json(), "replayed": 0}))
             return
         without = said.ids
-        _ask("Replay {} that would pass?", lambda: said.passed, yes=yes)
+        confirm_letters("Replay {} that would pass?", lambda: said.passed, yes=yes)
     else:
-        _ask("Replay {}?", lambda: _count(selections), yes=yes)
+        confirm_letters("Replay {}?", lambda: _count(selections), yes=yes)
     told = _Told()
     replayed = sum(_replay_one(each, without, told) for each in selections)
     click.echo(json.dumps({"replayed": replayed}))
@@ -84,16 +90,16 @@ def replay(
 
 @click.command(short_help="Throw dead letters away, counted.")
 @which
-@_YES
+@yes_option
 @_JSON
 def purge(*, destination: str | None, where: Filter, yes: bool, as_json: bool) -> None:
     """Throw dead letters away for good; prints {"purged": n}, which the totals count too."""
     del as_json
     from .terminal import counted
 
-    _must_be_able_to_ask(yes)
+    must_be_able_to_ask(yes)
     selections = chosen(destination, where)
-    _ask("Throw {} away for good?", lambda: _count(selections), yes=yes)
+    confirm_letters("Throw {} away for good?", lambda: _count(selections), yes=yes)
     with counted("purging", None) as advance:
         purged = sum(each.purge(advance) for each in selections)
     click.echo(json.dumps({"purged": purged}))
@@ -139,7 +145,7 @@ def _known(selections: Iterable[Selection]) -> list[Selection]:
             known.append(each)
         elif number := each.count():
             name = each.letters.destination.name
-            click.echo(f"{name}: not configured, so {_letters(number)} stay", err=True)
+            click.echo(f"{name}: not configured, so {so_many_letters(number)} stay", err=True)
     return known
 
 
@@ -178,9 +184,9 @@ def _replay_from(
     if check and yes:
         raise Misuse("--from with --check replays nothing: leave one of --check and --yes out")
     if not check:
-        _must_be_able_to_ask(yes)
+        must_be_able_to_ask(yes)
         if not yes:
-            click.confirm(f"Replay the records of {file.name}?", err=True, abort=True)
+            confirm(f"Replay the records of {file.name}?")
     told = _Told()
     lines = MendedLines(destination, told, told.line)
     if check:
@@ -195,25 +201,3 @@ def _replay_from(
 
 def _count(selections: Iterable[Selection]) -> int:
     return sum(each.count() for each in selections)
-
-
-def _letters(number: int) -> str:
-    return f"{number} dead letter{'' if number == 1 else 's'}"
-
-
-def _has_person() -> bool:
-    return sys.stdin.isatty()
-
-
-def _must_be_able_to_ask(yes: bool) -> None:
-    if not yes and not _has_person():
-        raise Misuse("nobody can be asked here: add --yes to go ahead without a question")
-
-
-def _ask(question: str, count: Callable[[], int], *, yes: bool) -> None:
-    """Go on, or end with exit code 1; the question is no output, so it goes to standard error.
-
-    Of nothing, nobody is asked. They are counted for the question alone: that may take a while.
-    """
-    if not yes and (number := count()):
-        click.confirm(question.format(_letters(number)), err=True, abort=True)
