@@ -274,3 +274,24 @@ def test_compose_knows_no_variable_that_is_not_documented(compose: dict[str, Any
     documented = environment_file("example.env")
     passed_on = {name.removesuffix("_FILE") for name in compose["x-environment"]}
     assert passed_on <= {name.removesuffix("_FILE") for name in documented}
+
+
+def test_the_buffers_of_the_scaling_table_fit_and_last_as_long_as_it_says() -> None:
+    """The limits are at most 60 % of 70 % of the memory, at 270 bytes a record, and the time is the
+    limits divided by the records a second; what is shipped is the first row."""
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    rows = re.findall(
+        r"^\| (?:up to )?([\d,]+) \|[^|]*?(?:(\d) x )?(\d+) GB[^|]*\| ([\d,]+) \| (\d+) min \|",
+        text,
+        re.MULTILINE,
+    )
+    assert len(rows) == 4
+    for rate, servers, gigabytes, limit, minutes in rows:
+        records, per_s = (int(each.replace(",", "")) for each in (limit, rate))
+        memory = int(servers or 1) * int(gigabytes) * 10**9
+        assert records * 270 <= 0.6 * 0.7 * memory
+        assert int(minutes) == records // per_s // 60
+    limits = re.findall(
+        r"INGEST_MAX_BUFFERED:-(\d+)", (ROOT / "config" / "destinations.toml").read_text()
+    )
+    assert int(rows[0][3].replace(",", "")) == int(limits[0])
