@@ -123,6 +123,22 @@ def test_several_processes_share_the_port_and_the_promises(
     poll_until(lambda: gateway.process.output().count("producer=shop") == 20, what="20 lines")
 
 
+def test_no_process_outlives_the_one_that_began_it(
+    served_by: ServedFactory, redis_url: str
+) -> None:
+    """When that one is killed, the others stop by themselves and leave the port to the next."""
+    gateway = served_by(redis_url, INGEST_GATEWAY_PROCESSES="2")
+    gateway.process.send(signal.SIGKILL)
+
+    def is_free() -> bool:
+        try:
+            return gateway.ask("GET", "/healthz").status != 200
+        except httpx.TransportError:
+            return True
+
+    poll_until(is_free, 20, "nobody listens")
+
+
 @pytest.mark.parametrize("begun", ["", "{"])
 def test_a_body_that_does_not_come_is_not_waited_for(
     served_by: ServedFactory, redis_url: str, key: str, begun: str

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from functools import partial
+from multiprocessing.process import BaseProcess
 
 import uvicorn
 
@@ -60,7 +65,16 @@ def application() -> Front:
     """The application, in whichever process serves it: each has to set its own log up."""
     _log_here()
     report_errors()
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     return create_app()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    """End when the process that began this one is gone: killed, it could not pass that on, and
+    nobody could serve the port again."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _log_here() -> None:
