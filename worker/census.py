@@ -58,13 +58,14 @@ class Census:
 
 
 def _steps(client: Any) -> Iterator[set[str]]:
-    """The names among each thousand keys; in a Cluster node by node."""
+    """The names among each thousand keys, in a Cluster node by node; keys of others are none."""
     before, after = keys.counters("\0").split("\0")
     for where in _nodes(client):
         cursor = 0
         while True:
             told, found = client.scan(cursor, f"{before}*{after}", _STEP_KEYS, **where)
-            yield {name.decode()[len(before) : -len(after)] for name in found}
+            inner = (name.decode("utf-8", "replace")[len(before) : -len(after)] for name in found)
+            yield {name for name in inner if keys.NAME.fullmatch(name)}
             # A Cluster tells the cursor under its node's name.
             cursor = next(iter(told.values()), 0) if isinstance(told, dict) else told
             if not cursor:

@@ -13,13 +13,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from . import keys
 from .destination import VENDORS, Destination, Kind, check
 from .environment import DEFAULT, Environment, lookup
 from .errors import SettingsError
 from .setting_values import CONVERTERS, Secret
 
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 def destinations_path(environ: Mapping[str, str]) -> Path:
@@ -58,7 +58,7 @@ class _Table:
 
     def destination(self, table: Any) -> Destination:
         where = self._where
-        if not _NAME.fullmatch(self._name):
+        if not keys.NAME.fullmatch(self._name):
             raise SettingsError(
                 f"{where}: a name is of a-z, 0-9, - and _, and begins with a letter or digit"
             )

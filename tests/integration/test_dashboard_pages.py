@@ -471,6 +471,19 @@ def test_every_moment_is_told_with_its_zone(operator: Visitor, kill: Kill) -> No
         assert set(found) == {" UTC"}, path
 
 
+@pytest.mark.parametrize("name", [b"\xff", b"<b>", b"a/../b", b""])
+def test_keys_that_are_none_of_ours_trouble_no_page(
+    operator: Visitor, redis_client: redis.Redis, name: bytes
+) -> None:
+    """Redis may be shared: what cannot be a destination's name is not shown as one."""
+    redis_client.hset(b"ingest:{" + name + b"}:counters", "event:accepted", "1")
+    for path in ("/", "/dead-letters"):
+        page = operator.get(path)
+        assert page.status_code == 200
+        assert "<b>" not in page.text
+        assert links(page.text, "/destinations/") == ["/destinations/clevertap"][: path == "/"]
+
+
 def test_a_full_redis_is_told(visitor_of: VisitorFactory, redis_factory: RedisFactory) -> None:
     """It answers, but cannot write: that is another trouble than being away, with another cure."""
     server = redis_factory()
