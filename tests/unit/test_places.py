@@ -50,7 +50,7 @@ def test_what_needs_attention_is_told() -> None:
     """A stopped destination, records nobody looks after, and a loss are each named in words."""
     lost = places(accepted=5, delivered=4)
     text = drawn({"a": status({"event": lost}, "parked")})
-    assert "a is parked 3 min ago: credentials refused" in text
+    assert "a was parked 3 min ago: credentials refused" in text
     assert "the places of event do not add up" in text
     waiting = {"event": places(buffered=2, accepted=2)}
     assert "no worker has looked yet" in drawn({"a": status(waiting, last_tick_ms=None)})
