@@ -28,7 +28,6 @@ PROJECT = "/track/v2/projects/{token}"
 EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
 MOST_COMMANDS = 50  # vendor page "Batch commands"
 _KINDS = {EVENTS: EVENT, CUSTOMERS: PROFILE}
-_REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
 _INVALID = "Invalid JSON"
 
 # By position from 0: what is wrong with the command.
@@ -117,17 +116,11 @@ class Single(Tracking):
         self._reception.charge(visit, 1)
         sifted = self._sift(visit.destination, [(self._name, data)])
         request.seen.refused = len(sifted.errors)
-        kept = await self._reception.enqueue(visit, sifted.calls, _kept(0.0, sifted.errors))
-        if kept is None:
-            return self._told(sifted.errors)
-        return self._told(_read(kept)[1], _REPLAYED)
-
-    def _told(self, errors: Errors, headers: Headers = ()) -> Reply:
-        if errors:
-            body = orjson.dumps({"success": False, "errors": errors[0]})
-        else:
-            body = b'{"errors":[],"success":true}'
-        return Reply(200, body, headers)
+        errors = sifted.errors.get(0)
+        errors, headers = await self._reception.enqueue(visit, sifted.calls, errors)
+        if errors is None:
+            return Reply(200, b'{"errors":[],"success":true}', headers)
+        return Reply(200, orjson.dumps({"success": False, "errors": errors}), headers)
 
 
 class Batch(Tracking):
@@ -144,10 +137,9 @@ class Batch(Tracking):
         pairs = [(each.get("name"), each.get("data")) for each in commands]
         sifted, now = self._sift(visit.destination, pairs), self._now()
         request.seen.refused = len(sifted.errors)
-        kept = await self._reception.enqueue(visit, sifted.calls, _kept(now, sifted.errors))
-        if kept is None:
-            return _results(commands, now, sifted.errors)
-        return _results(commands, *_read(kept), _REPLAYED)
+        verdicts = now, list(sifted.errors.items())
+        (then, errors), headers = await self._reception.enqueue(visit, sifted.calls, verdicts)
+        return _results(commands, then, dict(errors), headers)
 
     def _commands(self, body: bytes) -> list[dict[str, Any]]:
         commands = self._object(body).get("commands")
@@ -192,7 +184,7 @@ def _texts(error: InvalidRecord) -> list[str]:
 
 
 def _results(
-    commands: Sequence[Mapping[str, Any]], now: float, errors: Errors, headers: Headers = ()
+    commands: Sequence[Mapping[str, Any]], now: float, errors: Errors, headers: Headers
 ) -> Reply:
     results = [_result(each, now, errors.get(at)) for at, each in enumerate(commands)]
     # `success` beside the results stays true whatever became of the commands, as the vendor's does.
@@ -209,13 +201,3 @@ def _result(command: Mapping[str, Any], now: float, errors: list[str] | None) ->
     if "command_id" in command:
         result["command_id"] = command["command_id"]
     return result
-
-
-def _kept(now: float, errors: Errors) -> bytes:
-    """What is kept of an answer for those who repeat its request."""
-    return orjson.dumps([now, list(errors.items())])
-
-
-def _read(kept: bytes) -> tuple[float, Errors]:
-    now, errors = orjson.loads(kept)
-    return now, dict(errors)

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from worker.desk import Call, Rejected
+from worker.desk import Rejected
 from worker.errors import InvalidRecord
 from worker.records import TOKEN
 from worker.settings import Destination, Settings
@@ -24,7 +24,6 @@ MALFORMED = "Malformed request"  # the vendor's words for HTTP 400
 # Rules that the vendor's list has no code for are answered with its code for a wrong structure.
 _STRUCTURE, _TOKEN_STRUCTURE = 512, 531
 _TYPE = b"application/json;charset=utf-8"
-_REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
 
 # Position from 1, code, text: what an answer says of a refused record beside the record itself.
 Verdict = tuple[int, int, str]
@@ -55,17 +54,10 @@ class Upload(Door):
         refusals: list[Rejected] = []
         calls = list(self._reception.desk.calls(visit.destination, records, refusals))
         request.seen.refused = len(refusals)
+        verdicts = [_verdict(records[each.position], each) for each in refusals]
         if dry:
-            return _reply(records, _verdicts(records, refusals))
-        return await self._taken(visit, records, calls, _verdicts(records, refusals))
-
-    async def _taken(
-        self, visit: Visit, records: Sequence[Any], calls: Sequence[Call], verdicts: list[Verdict]
-    ) -> Reply:
-        kept = await self._reception.enqueue(visit, calls, orjson.dumps(verdicts))
-        if kept is None:
             return _reply(records, verdicts)
-        return _reply(records, orjson.loads(kept), _REPLAYED)
+        return _reply(records, *await self._reception.enqueue(visit, calls, verdicts))
 
     async def _entered(self, request: Request) -> Visit:
         """Let a request in: the passcode before the account, so that nobody can try accounts."""
@@ -116,10 +108,6 @@ def _is_dry_run(request: Request) -> bool:
     if given <= {"1", "true"}:
         return True
     raise Refused(400, f"{MALFORMED}: dryRun must be 1 or 0")
-
-
-def _verdicts(records: Sequence[Any], refusals: Sequence[Rejected]) -> list[Verdict]:
-    return [_verdict(records[each.position], each) for each in refusals]
 
 
 def _verdict(record: Any, rejected: Rejected) -> Verdict:

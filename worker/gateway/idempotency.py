@@ -17,10 +17,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 
+from .exchange import Headers
 from .orders import Once
 from .refusals import Refused
 
 HEADER = b"idempotency-key"
+REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import orjson
 
 from worker.desk import Call, Desk
 from worker.errors import BufferFull, BufferUnavailable
@@ -12,8 +15,8 @@ from worker.settings import Destination
 from . import credentials
 from .bodies import BodyReader
 from .credentials import Shown
-from .exchange import Request
-from .idempotency import asked_once
+from .exchange import Headers, Request
+from .idempotency import REPLAYED, asked_once
 from .intake import Intake, KeyReused
 from .key_ring import KeyRing
 from .orders import Once, Order
@@ -83,15 +86,21 @@ class Reception:
         visit.request.seen.records = records
         self._rates.charge(visit.request.seen.producer, records)
 
-    async def enqueue(self, visit: Visit, calls: Sequence[Call], answer: bytes) -> bytes | None:
+    async def enqueue(
+        self, visit: Visit, calls: Sequence[Call], verdicts: Any
+    ) -> tuple[Any, Headers]:
         """Put a request's valid records into Redis: all, or none and Refused.
 
-        Returns None, or what a first request with the same key was answered. ``answer`` is what
-        this one is, for those to come.
+        Returns what to tell and the headers that go with it: the request's own ``verdicts``, which
+        are kept for its repeats, or those of a first request with the same key, as JSON has them.
         """
         if not calls and visit.once is None:
-            return None
-        order = Order(calls, visit.once, answer if visit.once else b"")
+            return verdicts, ()
+        order = Order(calls, visit.once, orjson.dumps(verdicts) if visit.once else b"")
+        kept = await self._taken(visit, order)
+        return (verdicts, ()) if kept is None else (orjson.loads(kept), REPLAYED)
+
+    async def _taken(self, visit: Visit, order: Order) -> bytes | None:
         try:
             return await self._intakes[visit.destination.name].take(order)
         except KeyReused:
