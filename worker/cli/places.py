@@ -90,7 +90,8 @@ def _remarks(statuses: Mapping[str, Status], now_ms: int) -> Iterator[str]:
     for name, status in statuses.items():
         if status.state != "running":
             since = _ago(status.since_ms, now_ms)
-            yield f"{name} {'was' if since else 'is'} {status.state}{since}: {status.reason or 'no reason was given'}"
+            verb = "was" if since else "is"
+            yield f"{name} {verb} {status.state}{since}: {status.reason or 'no reason was given'}"
         if silent := _silence(status, now_ms):
             yield f"{name}: {silent}"
         if wrong := [kind for kind, places in status.kinds.items() if not places.adds_up]:
