@@ -247,6 +247,16 @@ def test_all_of_a_cause_are_replayed_and_delivered(
     assert "None." in readable(operator.get("/dead-letters").text)
 
 
+def test_one_dead_letter_is_spoken_of_as_one(operator: Visitor, kill: Kill) -> None:
+    """A group may have a single record."""
+    kill(["a"])
+    words = readable(operator.get(the_cause(operator)).text)
+    assert "1 profile died" in words
+    assert "Replay it" in words
+    assert "Purge it" in words
+    assert not re.search(r"all 1\b|\bthem\b|1 records", words, re.IGNORECASE)
+
+
 def test_a_destination_that_does_not_deliver_is_told_before_a_replay(
     operator: Visitor, kill: Kill
 ) -> None:
