@@ -95,6 +95,25 @@ def test_an_integer_beyond_64_bits_is_refused_and_comes_back_as_it_was(door: Doo
     assert [each["evtData"] for each in door.buffered("event")] == [{}]
 
 
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (BAD_NAME, "Event Name is incorrect. ErrorCode: 509 - Event name is mandatory. evtName: "),
+        (profile(Email="1234"), "Profile data is incorrect. Email is not valid. profileData.Email"),
+        (event(ts=0), "Timestamp should be present in the Unix Epoch format. ts: "),
+        (event(identity=""), "identity: "),
+    ],
+)
+def test_the_vendors_words_come_first(door: Door, record: dict[str, Any], words: str) -> None:
+    """Clients that look for the recorded texts find them; what follows names the field."""
+
+    async def talk(door: Door) -> Answer:
+        return await door.upload(record)
+
+    (refused,) = door.run(talk).json()["unprocessed"]
+    assert refused["error"].startswith(words)
+
+
 def test_a_rule_without_a_vendors_code_is_answered_with_one(door: Door) -> None:
     """`code` is a number in every answer, also for rules the vendor has no code for."""
 

@@ -24,6 +24,19 @@ MALFORMED = "Malformed request"  # the vendor's words for HTTP 400
 # Rules that the vendor's list has no code for are answered with its code for a wrong structure.
 _STRUCTURE, _TOKEN_STRUCTURE = 512, 531
 _TYPE = b"application/json;charset=utf-8"
+# The vendor's own words where they have been recorded; ours, which name the field, come after them.
+_PROFILE, _EVENT_NAME = "Profile data is incorrect. ", "Event Name is incorrect. ErrorCode: "
+_RECORDED = {
+    509: f"{_EVENT_NAME}509 - Event name is mandatory. ",
+    513: f"{_EVENT_NAME}513 - Trying to raise a restricted system event. ",
+    515: f"{_PROFILE}Email is not valid. ",
+    516: f"{_PROFILE}Phone number is not valid. ",
+    517: f"{_PROFILE}Employed needs to be Y/N. ",
+    518: f"{_PROFILE}Education needs to be School/College/Graduate. ",
+    519: f"{_PROFILE}Married needs to be Y/N. ",
+    520: f"{_PROFILE}Age is invalid. ",
+    525: "Timestamp should be present in the Unix Epoch format. ",
+}
 
 # Position from 1, code, text: what an answer says of a refused record beside the record itself.
 Verdict = tuple[int, int, str]
@@ -117,7 +130,8 @@ def _verdict(record: Any, rejected: Rejected) -> Verdict:
     if code is None:
         is_token = isinstance(record, dict) and record.get("type") == TOKEN
         code = _TOKEN_STRUCTURE if is_token else _STRUCTURE
-    return position, code, f"{_words(error)}. Skipped record number : {position}"
+    words = _RECORDED.get(code, "") + _words(error)
+    return position, code, f"{words}. Skipped record number : {position}"
 
 
 def _words(error: InvalidRecord) -> str:
