@@ -159,6 +159,21 @@ def test_after_a_few_tries_an_address_waits_and_others_do_not(visitor_of: Visito
     assert operator.sign_in().status_code == 303
 
 
+def test_a_refused_sign_in_is_told_in_the_log_without_what_was_typed(
+    visitor_of: VisitorFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever watches for guessers sees where they are; a password in the wrong field stays."""
+    guesser = visitor_of("192.0.2.1")
+    for _ in range(TRIES + 1):
+        guesser.sign_in("hunter2", "hunter3")
+    told = [
+        line for line in capsys.readouterr().out.splitlines() if "a sign-in was refused" in line
+    ]
+    assert len(told) == TRIES + 1
+    assert all("address=192.0.2.1" in line and "hunter" not in line for line in told)
+    assert "status=429" in told[-1]
+
+
 def test_the_addresses_of_one_network_are_one_guesser(visitor_of: VisitorFactory) -> None:
     """Of IPv6 a guesser has more addresses than there are words."""
     told = [visitor_of(f"2001:db8::{at:x}").sign_in("operator", "x") for at in range(TRIES + 1)]

@@ -61,7 +61,7 @@ class Audit:
         """Write down what is about to be done; ``action`` is one word, as in ``replay``."""
         return Begun(self, entry, self.note(replace(entry, action=f"began to {entry.action}")))
 
-    def last(self, number: int = 200) -> Iterator[Deed]:
+    def last(self, number: int = KEPT) -> Iterator[Deed]:
         """The last so many, the newest first."""
         entries: Any = self._client.xrevrange(KEY, count=number)
         for entry, fields in entries:

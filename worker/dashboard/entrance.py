@@ -9,11 +9,14 @@ from secrets import token_urlsafe
 
 from starlette.responses import Response
 
+from worker.telemetry import get_logger
+
 from .audit import Audit, Entry
 from .exchange import Answer, Asked, local, page, see
 from .sessions import Session, Sessions
 from .throttle import LoginThrottle
 
+log = get_logger(__name__)
 _SESSION, _VISIT = "ingest_session", "ingest_visit"
 _VISIT_ID = re.compile(r"[A-Za-z0-9_-]{24}")
 LEAVE = "/logout"
@@ -58,9 +61,10 @@ class Entrance:
             text = f"Too many tries. Please wait {max(1, round(wait_s / 60))} min."
             refused = self._form(asked, 429, text)
             refused.headers["retry-after"] = str(wait_s)
-            return refused
+            return self._refused(asked, refused)
         if not self._sessions.knows(asked.form.get("user", ""), asked.form.get("password", "")):
-            return self._form(asked, 401, "User name or password is wrong.")
+            wrong = self._form(asked, 401, "User name or password is wrong.")
+            return self._refused(asked, wrong)
         self._throttle.forget(asked.address)
         cookie = self._sessions.begin()
         if session := self._sessions.read(cookie):
@@ -74,9 +78,16 @@ class Entrance:
         """End the session, here and wherever its cookie was copied to."""
         if asked.session:
             self._sessions.end(asked.session)
+            self._audit.note(Entry(asked.user, "signed out"))
         left = see("/login")
         _give(left, asked, _SESSION, "")
         return left
+
+    def _refused(self, asked: Asked, answer: Response) -> Response:
+        """Told in the log, for whoever watches for guessers; what was typed is not: it may be a
+        password in the wrong field."""
+        log.warning("a sign-in was refused", address=asked.address, status=answer.status_code)
+        return answer
 
     def _session(self, asked: Asked) -> Session | None:
         cookie = asked.cookies.get(_name(_SESSION, asked))
