@@ -165,6 +165,8 @@ class Status:
     """A destination at one moment; ``answers`` counts the vendor's answers by status.
 
     ``expired`` counts leases that ran out: `begun` (a worker died) and `waiting` (none began).
+    ``missing`` events: so many too few did the vendor count on days that are over, when its counts
+    were last compared (``reconciled_ms``).
     """
 
     state: str
@@ -179,6 +181,8 @@ class Status:
     ticks: int = 0
     memory_full: bool = False
     expired: Mapping[str, int] = field(default_factory=dict)
+    reconciled_ms: int | None = None
+    missing: int = 0
 
 
 def new_id() -> str:
@@ -368,6 +372,11 @@ class Buffer:
         since_ms = self._run("unticked")
         return float("inf") if since_ms is None else int(since_ms) / 1000
 
+    def note_reconciled(self, at_ms: int, missing: int) -> None:
+        """Keep for the status what a comparison with the vendor's counts found."""
+        found: list[str | int] = ["reconciled_at", at_ms, "missing", missing]
+        self.client.hset(keys.state(self.destination.name), items=found)
+
     def status(self) -> Status:
         """Where every record is, at one moment."""
         return _status(self.destination, self._run("status", *self.destination.kinds))
@@ -488,6 +497,8 @@ def _status(destination: Destination, answer: Sequence[Any]) -> Status:
         ticks=int(state.get("ticks", 0)),
         memory_full=state.get("memory_full") == "1",
         expired=_prefixed(counters, "lease:"),
+        reconciled_ms=int(state["reconciled_at"]) if "reconciled_at" in state else None,
+        missing=int(state.get("missing", 0)),
     )
 
 

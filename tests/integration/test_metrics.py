@@ -30,7 +30,11 @@ from worker.verdicts import Outcome, Verdict
 
 TOKEN = "m3trics-token"
 # What is 0 in a healthy system, and is shown all the same.
-MAY_BE_ZERO = {"ingest_memory_full"}
+MAY_BE_ZERO = {
+    "ingest_last_reconcile_timestamp_seconds",
+    "ingest_memory_full",
+    "ingest_reconcile_missing_records",
+}
 
 
 def page_of(url: str, token: str = "", **environ: str) -> MetricsPage:
@@ -123,6 +127,14 @@ def test_totals_never_go_back_by_a_little(
     redis_client.hset(counters, field, 1)
     told = Scrape.of(page.text().decode())
     assert told.value("ingest_records_accepted_total", kind="event") == 1
+
+
+def test_the_last_comparison_is_told(eventful: Pipeline, redis_url: str) -> None:
+    """When the vendor's counts were compared, and how many events were missing there."""
+    eventful.buffer.note_reconciled(1_700_000_000_000, 12)
+    told = scrape(redis_url)
+    assert told.value("ingest_last_reconcile_timestamp_seconds", destination=NAME) == 1.7e9
+    assert told.value("ingest_reconcile_missing_records", destination=NAME) == 12
 
 
 def test_codes_without_end_are_counted_as_one(pipeline_of: PipelineFactory, redis_url: str) -> None:

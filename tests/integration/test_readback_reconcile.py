@@ -158,6 +158,25 @@ def test_a_wrong_time_zone_is_guessed(redis_client: redis.Redis, sandbox: Runnin
     assert notes == {"the days' differences cancel out: is `timezone` the account's?"}
 
 
+def test_what_is_missing_on_days_that_are_over_is_noted(
+    redis_client: redis.Redis, sandbox: Running
+) -> None:
+    """For the status and the metrics: not what the vendor has too many of, nor what a young day
+    lacks; a comparison of one day says nothing of the week, so it changes nothing."""
+    to = ready(account(sandbox.url))
+    noon = datetime(2024, 3, 2, 12, tzinfo=UTC).timestamp()
+    deliver(redis_client, to, event(1, ts=noon), event(2, ts=noon - 86400), event(3))
+    redis_client.hincrby(keys.tally("main", "20240301"), NAME, 4)
+    redis_client.hincrby(keys.tally("main", "20240302"), NAME, -1)
+    redis_client.hincrby(keys.tally("main", DAY), NAME, 7)
+    buffer = Buffer(redis_client, to)
+    reconciled(redis_client, to, day="20240301")
+    assert buffer.status().reconciled_ms is None
+    found = reconciled(redis_client, to)
+    assert buffer.status().reconciled_ms == found.checked_at * 1000
+    assert buffer.status().missing == 4
+
+
 def test_more_at_the_vendors_may_be_duplicates(redis_client: redis.Redis, sandbox: Running) -> None:
     """What was sent again after no answer is named as what may be behind a surplus; it is still a
     difference."""

@@ -120,6 +120,8 @@ class StatusCollector(Collector):
             sheet.put(names.LEASES_EXPIRED, status.expired.get(phase, 0), name, phase)
         sheet.put(names.LEASES, status.in_use, name)
         sheet.put(names.MEMORY_FULL, status.memory_full, name)
+        sheet.put(names.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
+        sheet.put(names.MISSING, status.missing, name)
         if name in self._settings.destinations:
             sheet.put(names.BUFFER_LIMIT, settings.max_buffered, name)
             sheet.put(names.CONCURRENCY, status.concurrency, name)

@@ -115,5 +115,15 @@ LEASES_EXPIRED = _counter(
     "Leases that ran out; phase `begun`: a worker died while sending, `waiting`: none began.",
     (*_DESTINATION, "phase"),
 )
+RECONCILED = _gauge(
+    "last_reconcile_timestamp_seconds",
+    "When the vendor's counts of the last week were last compared; 0 when never.",
+    _DESTINATION,
+)
+MISSING = _gauge(
+    "reconcile_missing_records",
+    "Events that the vendor counted too few of then, on days that were over.",
+    _DESTINATION,
+)
 
 METRICS: Final = tuple(each for each in list(globals().values()) if isinstance(each, Metric))

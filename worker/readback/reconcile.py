@@ -110,6 +110,11 @@ class Reconciler:
         ]
         found = Reconciliation(self._destination.name, int(self._now()), _shifted(lines))
         self._keep(found)
+        if day is None:
+            missing = sum(max(0, -each.difference) for each in lines if each.day not in doubt.young)
+            Buffer(self._client, self._destination).note_reconciled(
+                found.checked_at * 1000, missing
+            )
         return found
 
     def _doubt(self) -> _Doubt:
