@@ -68,6 +68,23 @@ def test_a_refused_record_is_told_and_not_enqueued(
     assert door.buffered("event", "bloomreach") + door.buffered("profile", "bloomreach") == []
 
 
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        ({}, "At least one id should be specified. customer_ids: "),
+        ({"registered": "undefined"}, "At least one valid id should be specified. customer_ids: "),
+    ],
+)
+def test_the_vendors_words_come_first(door: Door, ids: dict[str, str], words: str) -> None:
+    """Clients that look for the documented texts find them; what follows names the field."""
+
+    async def talk(door: Door) -> Answer:
+        return await door.track("customers/events", tracked(customer_ids=ids))
+
+    (text,) = door.run(talk).json()["errors"]
+    assert text.startswith(words)
+
+
 def test_an_integer_beyond_64_bits_is_refused_and_echoed_as_it_was(door: Door) -> None:
     """In a record it breaks a rule; as a command's id it comes back to the digit."""
     beyond = 12345678901234567890123

@@ -16,6 +16,7 @@ import orjson
 from worker.desk import Call, add
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE
+from worker.schemas.bloomreach_rules import NO_IDS, NO_VALID_ID
 from worker.settings import Destination, Settings
 
 from . import credentials
@@ -29,6 +30,11 @@ EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
 MOST_COMMANDS = 50  # vendor page "Batch commands"
 _KINDS = {EVENTS: EVENT, CUSTOMERS: PROFILE}
 _INVALID = "Invalid JSON"
+# The vendor's own words where it documents them; ours, which name the field, come after them.
+_DOCUMENTED = {
+    str(NO_IDS): "At least one id should be specified. ",
+    str(NO_VALID_ID): "At least one valid id should be specified. ",
+}
 
 # By position from 0: what is wrong with the command.
 Errors = dict[int, list[str]]
@@ -180,7 +186,10 @@ def _kind(name: Any, data: Any) -> str:
 
 
 def _texts(error: InvalidRecord) -> list[str]:
-    return [f"{field}: {' '.join(rules)}" for field, rules in error.errors.items()]
+    return [
+        f"{_DOCUMENTED.get(rules[0], '')}{field}: {' '.join(rules)}"
+        for field, rules in error.errors.items()
+    ]
 
 
 def _results(
