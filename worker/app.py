@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import Celery, signals
 from celery.schedules import crontab
+from kombu.connection import Connection
 
 from .address import redis_url
 from .connections.urls import SharedAddress, shared_address
@@ -40,13 +41,15 @@ app = Celery("worker", include=["worker.tasks"], set_as_current=True)
 def _broker(settings: Settings) -> dict[str, Any]:
     """The broker's address and how to talk to it; Sentinels told in kombu's words.
 
-    SettingsError for a Redis Cluster: kombu has no transport for it; and for a REDIS_URL that is
-    no address, where it is the broker's too.
+    SettingsError for a Redis Cluster: kombu has no transport for it; and for a CELERY_BROKER_URL,
+    or a REDIS_URL in its place, that is no address.
     """
     url = settings.broker_url.reveal()
     if url in ("", settings.redis_url.reveal()):
         url = redis_url(settings)
     address = shared_address(url)
+    if address is None:
+        _check_broker(url)
     if url.startswith(AMQP):
         return {"broker_url": url, **_AMQP_SETTINGS}
     if address is None:
@@ -57,6 +60,22 @@ def _broker(settings: Settings) -> dict[str, Any]:
             "broker beside the Cluster: amqp://host//, redis://host:6379/0 or redis+sentinel://"
         )
     return _sentinels(address)
+
+
+def _check_broker(url: str) -> None:
+    """SettingsError, without a word of the address, when kombu cannot make anything of it.
+
+    It takes a word that is no address for the name of a host with a RabbitMQ.
+    """
+    try:
+        if "://" in url:
+            Connection(url).get_transport_cls()
+            return
+    except (ImportError, KeyError, ValueError):
+        pass
+    raise SettingsError(
+        "CELERY_BROKER_URL: not an address; it looks like redis://host:6379/0 or amqp://host//"
+    )
 
 
 def _sentinels(address: SharedAddress) -> dict[str, Any]:

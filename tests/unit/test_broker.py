@@ -59,3 +59,11 @@ def test_a_malformed_redis_url_is_named_before_celery_reads_it(named: str) -> No
     with pytest.raises(SettingsError, match="REDIS_URL: not an address") as refused:
         broker(named, "redis://:hidden@a:port")
     assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["rabbitmq", "rabbit://:hidden@h", "redis://:hidden@h:port/0"])
+def test_a_malformed_broker_is_named_before_celery_reads_it(url: str) -> None:
+    """A worker does not start with it, or look for a RabbitMQ of that name for ever."""
+    with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: not an address") as refused:
+        broker(url)
+    assert "hidden" not in str(refused.value)
