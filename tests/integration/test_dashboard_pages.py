@@ -467,6 +467,8 @@ def test_what_a_vendor_quotes_of_a_record_is_hidden_until_it_is_shown(
         assert "••• or ••• is not valid" in operator.get(path).text
         assert "shop.example" not in operator.get(path).text
         assert "77712345" not in operator.get(path).text
+    typed = operator.send(where, action="check", record='{"type":"profile"}').text
+    assert "shop.example" not in typed
     assert "jack1@shop.example or +420777123451" in operator.send(where, action="show").text
 
 

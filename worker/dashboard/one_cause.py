@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from worker.dead_letters.groups import Group, summary
+from worker.dead_letters.groups import Group, summary, text_of
 from worker.dead_letters.letters import DeadLetter, Selection
 from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.replays import Kept
@@ -90,7 +90,7 @@ class OneCause:
             with ask_vendor(shown.destination) as ask:
                 shown.said = said = opinion(first, ask)
         except IngestError as error:
-            shown.failed = str(error)
+            shown.failed = text_of(str(error))
             return None
         told = _entry(asked, shown, "checked with the vendor", said.passed + said.refused)
         self._reach.audit.note(told)

@@ -23,17 +23,21 @@ from .flow import frame, missing
 from .letter_groups import cause_href
 from .meanings import field_of, meaning
 from .reach import Reach
-from .record_text import lines, masked, pretty
+from .record_text import Line, lines, masked, pretty
 from .vendor_opinion import ask_vendor
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A record's page; without ``edited`` its values stay hidden."""
+    """A record's page; without ``edited`` its values stay hidden.
+
+    What a vendor quoted of them stays hidden unless they are ``revealed``, which the audit has.
+    """
 
     destination: Destination
     letter: DeadLetter
     edited: Edited | None = None
+    revealed: bool = False
     good: str = ""
     bad: str = ""
 
@@ -75,7 +79,8 @@ class OneRecord:
         """Written down first: nobody sees personal data without a trace."""
         self._reach.audit.note(_entry(asked, found, "saw the record"))
         record = found.letter.record
-        return self._page(asked, replace(found, edited=Edited(pretty(record), record, {})))
+        seen = Edited(pretty(record), record, {})
+        return self._page(asked, replace(found, edited=seen, revealed=True))
 
     def _check(self, asked: Asked, found: Shown) -> Response:
         edited = self._edited(asked, found)
@@ -90,7 +95,9 @@ class OneRecord:
             with ask_vendor(found.destination) as ask:
                 verdict = ask(edited.prepared.kind, [edited.prepared.body])[0]
         except IngestError as error:
-            return self._page(asked, replace(found, edited=edited, bad=f"Not checked: {error}"))
+            return self._page(
+                asked, replace(found, edited=edited, bad=f"Not checked: {text_of(str(error))}")
+            )
         self._reach.audit.note(_entry(asked, found, "checked with the vendor"))
         if verdict.outcome is Outcome.DELIVERED:
             good = "The vendor would take it: replay it."
@@ -160,16 +167,7 @@ class OneRecord:
 
     def _page(self, asked: Asked, shown: Shown) -> Response:
         letter, edited = shown.letter, shown.edited
-        named = field_of(shown.destination.vendor, letter.code)
-        is_open = edited is not None and not edited.hidden
-        if edited is None:
-            said = {named: [text_of(letter.error)]} if named else {}
-            written, nowhere = lines(masked(letter.record), said)
-        elif edited.readable:
-            record = masked(edited.record) if edited.hidden else edited.record
-            written, nowhere = lines(record, edited.errors)
-        else:
-            written, nowhere = [], [*edited.errors[""]]
+        written, nowhere = _written(shown)
         context = {
             **frame(asked, "letters"),
             "letter": letter,
@@ -177,11 +175,11 @@ class OneRecord:
             "id": str(UUID(letter.id)),
             "accepted_ms": accepted_at_ms(letter.id),
             "text": text_of(letter.error),
-            "words": letter.error if is_open else text_of(letter.error),
+            "words": letter.error if shown.revealed else text_of(letter.error),
             "meaning": meaning(letter.reason),
-            "field": named,
+            "field": _field(shown),
             "edited": edited,
-            "open": is_open,
+            "open": edited is not None and not edited.hidden,
             "lines": written,
             "nowhere": nowhere,
             "errors": sum(len(line.errors) for line in written) + len(nowhere),
@@ -191,6 +189,21 @@ class OneRecord:
             "cause": cause_href(letter),
         }
         return page(200, "record.html", **context)
+
+
+def _field(shown: Shown) -> str | None:
+    return field_of(shown.destination.vendor, shown.letter.code)
+
+
+def _written(shown: Shown) -> tuple[list[Line], list[str]]:
+    """The lines to show, each with what is wrong in it, and what is wrong in none of them."""
+    letter, edited = shown.letter, shown.edited
+    if edited is None:
+        named = _field(shown)
+        return lines(masked(letter.record), {named: [text_of(letter.error)]} if named else {})
+    if not edited.readable:
+        return [], [*edited.errors[""]]
+    return lines(masked(edited.record) if edited.hidden else edited.record, edited.errors)
 
 
 def _entry(asked: Asked, found: Shown, action: str) -> Entry:
