@@ -493,20 +493,23 @@ def test_browsers_of_other_origins_are_let_in_only_by_setting(door_of: DoorFacto
 
 
 def test_ready_tells_whether_redis_and_the_drain_are_there(
-    door: Door, redis_client: redis.Redis
+    door_of: DoorFactory, redis_client: redis.Redis
 ) -> None:
-    """503 before the first drain and after the last is too old; 200 while they tick."""
+    """503 before the first drain and after the last is too old; 200 while they tick, however far
+    apart they are told to be."""
 
     async def talk(door: Door) -> list[int]:
         statuses = []
-        for age_s in (None, 1, 61):
+        for age_s in (None, 1, 64):
             if age_s is not None:
                 ticked = int((time.time() - age_s) * 1000)
                 redis_client.hset(keys.state("clevertap"), "ticked_at", ticked)
             statuses.append((await ask(door.app, "GET", "/readyz")).status)
         return statuses
 
-    assert door.run(talk) == [503, 200, 503]
+    assert door_of().run(talk) == [503, 200, 503]
+    redis_client.delete(keys.state("clevertap"))
+    assert door_of(INGEST_DRAIN_INTERVAL_S="60").run(talk) == [503, 200, 200]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/metrics"])

@@ -47,9 +47,11 @@ def vendors(parts: Parts) -> Sequence[BaseRoute]:
 
 def operations(parts: Parts) -> Sequence[BaseRoute]:
     """What load balancers and developers ask."""
+    tick_s, apart_s = parts.gateway.ready_tick_s, parts.settings.drain_interval_s
     return _routes(
         Alive(),
-        Ready(parts.client, list(parts.settings.destinations), parts.gateway.ready_tick_s),
+        # Ticks that are a minute apart by the configuration are no reason to take nothing in.
+        Ready(parts.client, list(parts.settings.destinations), tick_s and tick_s + 3 * apart_s),
         OpenApi(parts.gateway),
     )
 
