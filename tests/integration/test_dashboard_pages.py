@@ -412,6 +412,20 @@ def test_a_replay_that_the_schema_forbids_is_told_and_the_others_go(
     assert (pipeline.status().kinds[PROFILE].dead, pipeline.open) == (1, 1)
 
 
+def test_of_many_that_the_schema_forbids_the_first_are_shown_and_the_others_counted(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """A hundred thousand of them fill neither the page nor the memory."""
+    for at in range(53):
+        wrong = pack(f"{at + 1:032x}", "", "", b'{"type":"profile","profileData":{}}')
+        told: Any = {"record": wrong, "reason": "refused", "code": 516, "error": "No."}
+        redis_client.xadd(keys.dead("clevertap", PROFILE), {**told, "attempts": 1})
+    page = operator.send(the_cause(operator), action="replay").text
+    shown = page.partition("Not replayed")[2].partition("</div>")[0]
+    assert len(links(shown, "/records/")) == 50
+    assert "And 3 others." in shown
+
+
 def test_the_other_vendors_records_are_shown_edited_and_replayed_alike(
     operator: Visitor, redis_client: redis.Redis
 ) -> None:

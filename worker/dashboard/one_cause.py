@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -46,8 +46,16 @@ class Shown:
     number: int
     unseen: int
     said: Opinion | None = None
-    kept: list[Kept] | None = None
+    kept: list[Kept] = field(default_factory=list)
+    kept_more: int = 0
     failed: str = ""
+
+    def keep(self, each: Kept) -> None:
+        """Note one that was not replayed; of many the first are shown, and the others counted."""
+        if len(self.kept) < _MOST_KEPT_SHOWN:
+            self.kept.append(each)
+        else:
+            self.kept_more += 1
 
 
 class OneCause:
@@ -108,16 +116,15 @@ class OneCause:
         if not shown.destination.vendor:
             shown.failed = "this destination is not configured, so nobody would deliver them"
             return self._page(asked, shown)
-        shown.kept = []
         count = shown.said.passed if shown.said else shown.group.count
         begun = self._reach.audit.begin(_entry(asked, shown, "replay", count))
         replays = self._reach.replays(shown.destination)
-        replayed = replays.replay(selection, shown.kept.append, without=without)
+        replayed = replays.replay(selection, shown.keep, without=without)
         begun.end("replayed", replayed)
         if not shown.kept:
             return see(f"/dead-letters?done=replayed&n={replayed}")
-        del shown.kept[_MOST_KEPT_SHOWN:]
-        return self._page(asked, self._look(asked, shown.cause.until_ms, shown.kept) or shown)
+        left = self._look(asked, shown.cause.until_ms) or shown
+        return self._page(asked, replace(left, kept=shown.kept, kept_more=shown.kept_more))
 
     def _purge(self, asked: Asked, shown: Shown) -> Response:
         begun = self._reach.audit.begin(_entry(asked, shown, "purge", shown.group.count))
@@ -128,7 +135,7 @@ class OneCause:
     def _selection(self, shown: Shown) -> Selection:
         return OfCause(self._reach.letters(shown.destination), shown.cause)
 
-    def _look(self, asked: Asked, until_ms: float, kept: list[Kept] | None = None) -> Shown | None:
+    def _look(self, asked: Asked, until_ms: float) -> Shown | None:
         buffer, kind = self._reach.buffer(asked.parts["name"]), asked.parts["kind"]
         if buffer is None or kind not in buffer.destination.kinds:
             return None
@@ -137,12 +144,10 @@ class OneCause:
         groups = summary(every)
         if not groups:
             return None
-        number = _page_number(asked.query.get("page", "1"))
+        number = min(_page_number(asked.query.get("page", "1")), _pages(groups[0]))
         first = (number - 1) * PER_PAGE
         letters = list(islice(iter(every), first, first + PER_PAGE))
-        shown = Shown(buffer.destination, cause, groups[0], letters, number, every.unseen)
-        shown.kept = kept
-        return shown
+        return Shown(buffer.destination, cause, groups[0], letters, number, every.unseen)
 
     def _page(self, asked: Asked, shown: Shown) -> Response:
         group = shown.group
@@ -155,7 +160,7 @@ class OneCause:
             "field": field_of(shown.destination.vendor, group.code),
             "href": cause_href(group),
             "until_ms": int(shown.cause.until_ms),
-            "pages": -(-group.count // PER_PAGE),
+            "pages": _pages(group),
             "unseen": shown.unseen,
             "looked_at": MOST_LOOKED_AT,
             "most_checked": MOST_CHECKED,
@@ -168,6 +173,10 @@ def _entry(asked: Asked, shown: Shown, action: str, count: int) -> Entry:
     group = shown.group
     what = f"{group.kind}, {group.reason} {group.code or ''}".strip()
     return Entry(asked.user, action, group.destination, what, count)
+
+
+def _pages(group: Group) -> int:
+    return -(-group.count // PER_PAGE)
 
 
 def _until(asked: Asked, now_ms: float) -> float:
