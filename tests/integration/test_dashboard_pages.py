@@ -353,6 +353,20 @@ def test_a_vendor_that_does_not_answer_is_told_and_nothing_is_moved(
     assert pipeline.status().kinds[PROFILE].dead == 1
 
 
+def test_a_silent_vendor_is_waited_for_as_long_as_a_person_waits(
+    operator: Visitor, kill: Kill, vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deliveries may take half a minute for each try; a page may not."""
+    kill(["a"])
+    monkeypatch.setattr("worker.dashboard.vendor_opinion.PATIENCE_S", 0.1, raising=False)
+    monkeypatch.setattr("worker.dry_run.WAIT_S", 0.01)
+    vendor.usual = lambda exchange: exchange.silence()
+    began = time.monotonic()
+    page = operator.send(the_cause(operator), action="check").text
+    assert time.monotonic() - began < 10
+    assert "That did not work." in page
+
+
 def test_what_a_record_or_a_vendor_says_stays_text(
     operator: Visitor, redis_client: redis.Redis
 ) -> None:

@@ -9,6 +9,9 @@ from worker.dead_letters.replay_check import Ask
 from worker.errors import SettingsError
 from worker.settings import Destination
 
+# For one try of four: a person waits before an empty page, where a delivery has all the time.
+PATIENCE_S = 10.0
+
 
 @contextmanager
 def ask_vendor(destination: Destination) -> Iterator[Ask]:
@@ -26,7 +29,8 @@ def ask_vendor(destination: Destination) -> Iterator[Ask]:
             f"{destination.name} is not enabled here, so the vendor cannot be asked"
         )
     vendor = vendor_of(destination)
-    transport = Transport(vendor.base_url, timeout_s=destination.request_timeout_s, connections=1)
+    timeout_s = min(destination.request_timeout_s, PATIENCE_S)
+    transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
     try:
         yield DryRun(vendor, transport).verdicts
     finally:
