@@ -7,211 +7,36 @@ recognised, and a repeated settlement finds its token gone and changes nothing.
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from secrets import token_hex
 from typing import Any
-from zlib import crc32
 
 import redis
-import uuid_utils
 
-from . import batching, histograms, keys
-from .errors import BufferFull
-from .records import accepted_at_ms
-from .retry import Settle, Signal
+from . import keys
+from .acceptance import accept_arguments, accepted
+from .claims import (
+    Adapted,
+    Claim,
+    Lesson,
+    Recovered,
+    Settled,
+    Tick,
+    Turn,
+    measures,
+    settle_arguments,
+)
+from .places import Status
+from .records import new_id
+from .retry import Settle
 from .scripts import run_together, script
 from .settings import Destination
-from .verdicts import Outcome, Verdict
-
-STATUSES = ("running", "paused", "parked")
-TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambiguous", "attempts")
 
 # Between a refusal (429) and the next try above what it taught: with 120 successes between,
 # refusals stay under one in a hundred; five seconds bound how long new capacity goes unnoticed
 # where there are as many (measured: 8 to 15 requests in 4 s; 2 to 4, at 20 a second, in 7 s).
 PATIENCE = 120
 PATIENCE_MS = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A leased batch: the heads of its records and their bodies, which are what is sent.
-
-    Both are empty until the claim was begun. Times are epoch ms; ``wait_ms`` is how long to wait,
-    from when it was begun, before it is sent; ``alone`` tells that the vendor took
-    others of this kind since it last took none of these.
-    """
-
-    batch: str
-    token: str
-    kind: str
-    size: int
-    attempt: int
-    deaths: int
-    first_claim_ms: int
-    begun_ms: int
-    heads: Sequence[bytes] = ()
-    bodies: Sequence[bytes] = ()
-    wait_ms: float = 0.0
-    alone: bool = False
-
-    @property
-    def records(self) -> list[bytes]:
-        """The records as they are stored."""
-        return [b"%b\n%b" % each for each in zip(self.heads, self.bodies, strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What a settlement moved, in records; ``tripped`` tells that it set off the flood breaker."""
-
-    delivered: int
-    dead: int
-    retrying: int
-    tripped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What ran out of its lease: batches nobody had begun; batches whose worker died, and their
-    records."""
-
-    unbegun: int
-    died: int
-    records: int
-
-
-@dataclass(frozen=True, slots=True)
-class Adapted:
-    """What a destination learned: requests it may have under way, ms until the next claim, and
-    whether more may be claimed than before."""
-
-    concurrency: int
-    pause_ms: int
-    wider: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What an answer teaches the destination: its signal, a random number in [0, 1) for the
-    back-off, and the wait that the vendor asked for."""
-
-    signal: Signal
-    random: float
-    wait_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What closing an attempt moved (None: the lease was ours no more), whether more may be
-    claimed than before, and the batch that was claimed in the same breath."""
-
-    settled: Settled | None
-    wider: bool
-    following: Claim | None
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What a drain finds: producers are refused while memory is full; a probe may be due."""
-
-    memory_full: bool
-    probe_due: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """How long the requests of one kind took, and how many records they had.
-
-    Counts by the names of the buckets in `histograms`, and sums in ms and records. A request
-    whose worker died is in neither: nobody knows how long it took.
-    """
-
-    took: Mapping[str, int] = field(default_factory=dict)
-    took_ms: int = 0
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    records: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the records of one kind are, and the totals since the beginning."""
-
-    buffered: int
-    in_flight: int
-    retrying: int
-    dead: int
-    oldest_wait_s: float
-    totals: Mapping[str, int]
-    requests: Requests = field(default_factory=Requests)
-
-    @property
-    def open(self) -> int:
-        """Records that are still on their way."""
-        return self.buffered + self.in_flight + self.retrying
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether every accepted record is in one place."""
-        gone = self.totals["delivered"] + self.totals["purged"]
-        return self.totals["accepted"] == self.open + self.dead + gone
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A destination at one moment; ``answers`` counts the vendor's answers by status.
-
-    ``expired`` counts leases that ran out: `begun` (a worker died) and `waiting` (none began).
-    ``missing`` events: so many too few did the vendor count on days that are over, when its counts
-    were last compared (``reconciled_ms``).
-    """
-
-    state: str
-    reason: str | None
-    since_ms: int | None
-    concurrency: int
-    in_use: int
-    kinds: Mapping[str, Places]
-    codes: Mapping[str, Mapping[str, int]]
-    answers: Mapping[str, int]
-    last_tick_ms: int | None
-    ticks: int = 0
-    memory_full: bool = False
-    expired: Mapping[str, int] = field(default_factory=dict)
-    reconciled_ms: int | None = None
-    missing: int = 0
-
-
-def new_id() -> str:
-    """A time-ordered id (UUIDv7), 32 hex digits."""
-    return str(uuid_utils.uuid7().hex)
-
-
-def identity_hash(identity: bytes) -> bytes:
-    """Four bytes that choose an identity's partition: CRC-32, which is the same for ever."""
-    return struct.pack(">I", crc32(identity))
-
-
-def accept_arguments(
-    destination: Destination, kind: str, identities: Sequence[bytes], stored: Sequence[bytes]
-) -> list[Any]:
-    """The arguments of `accept`: pure, so that both producers share it."""
-    settings = destination.kinds[kind]
-    hashes = b"".join(map(identity_hash, identities)) if settings.ordered else b""
-    return [kind, settings.partitions, destination.max_buffered, hashes, *stored]
-
-
-def accepted(destination: Destination, answer: int) -> None:
-    """Raise BufferFull when `accept` answered that it took nothing."""
-    if answer == -1:
-        raise BufferFull(
-            f"{destination.name}: the buffer holds its limit of {destination.max_buffered} records"
-        )
-    if answer == -2:
-        raise BufferFull(f"{destination.name}: Redis is nearly out of memory")
 
 
 class Buffer:
@@ -250,7 +75,7 @@ class Buffer:
         batch_id = new_id()
         args = self._claim_arguments(batch_id, begun=begun)
         if not begun:
-            return _claim(self._run("claim", *args), ())
+            return Claim.of(self._run("claim", *args), ())
         return self._together([("claim", args)], batch_id)[1]
 
     def _claim_arguments(self, batch_id: str, *, begun: bool) -> Sequence[Any]:
@@ -273,18 +98,18 @@ class Buffer:
         if claimed is not None and claimed[0] != batch_id.encode():
             key = keys.batch(self.destination.name, claimed[0].decode())
             records = self.client.lrange(key, 0, -1)
-        return answers, _claim(claimed, records)
+        return answers, Claim.of(claimed, records)
 
     def turn(self, claim: Claim, settle: Settle, label: str, took_s: float, lesson: Lesson) -> Turn:
         """Learn from an answer, settle its batch, and claim the next one, in one round trip."""
         batch_id = new_id()
         calls = [
             ("adapt", self._adapt_arguments(claim.begun_ms, lesson)),
-            ("settle", _settle_arguments(self.destination, claim, settle, label, took_s)),
+            ("settle", settle_arguments(self.destination, claim, settle, label, took_s)),
             ("claim", self._claim_arguments(batch_id, begun=True)),
         ]
         (adapted, settled), following = self._together(calls, batch_id)
-        return Turn(_settled(settled), _adapted(adapted).wider, following)
+        return Turn(Settled.of(settled), Adapted.of(adapted).wider, following)
 
     def settle(
         self, claim: Claim, settle: Settle, label: str, took_s: float | None = None
@@ -293,8 +118,8 @@ class Buffer:
 
         ``label`` names the vendor's answer, '' when nothing was sent; ``took_s`` is for statistics.
         """
-        arguments = _settle_arguments(self.destination, claim, settle, label, took_s)
-        return _settled(self._run("settle", *arguments))
+        arguments = settle_arguments(self.destination, claim, settle, label, took_s)
+        return Settled.of(self._run("settle", *arguments))
 
     def split(
         self,
@@ -311,7 +136,7 @@ class Buffer:
         """
         deaths = max(0, self.destination.max_deaths - 1) if claim.deaths else 0
         args = (claim.batch, claim.token, new_id(), error, deaths, label, lower_to)
-        return self._run("split", *args, *_measures(claim, took_s)) is not None
+        return self._run("split", *args, *measures(claim, took_s)) is not None
 
     def recover(self, *, unbegun: bool = False) -> Recovered:
         """Let batches whose lease ran out wait again; with ``unbegun``, those not begun too."""
@@ -319,7 +144,7 @@ class Buffer:
 
     def adapt(self, begun_ms: int, lesson: Lesson) -> Adapted:
         """Teach the destination an answer to what was begun then."""
-        return _adapted(self._run("adapt", *self._adapt_arguments(begun_ms, lesson)))
+        return Adapted.of(self._run("adapt", *self._adapt_arguments(begun_ms, lesson)))
 
     def _adapt_arguments(self, begun_ms: int, lesson: Lesson) -> Sequence[Any]:
         settings = self.destination
@@ -379,139 +204,4 @@ class Buffer:
 
     def status(self) -> Status:
         """Where every record is, at one moment."""
-        return _status(self.destination, self._run("status", *self.destination.kinds))
-
-
-def _claim(answer: Any, records: Sequence[bytes]) -> Claim | None:
-    if answer is None:
-        return None
-    batch_id, raw = answer
-    batch = json.loads(raw)
-    begun_ms = int(batch["begun"])
-    heads, bodies = batching.cut(records)
-    return Claim(
-        batch=batch_id.decode(),
-        token=batch["token"],
-        kind=batch["kind"],
-        size=int(batch["size"]),
-        attempt=int(batch["attempt"]),
-        deaths=int(batch["deaths"]),
-        first_claim_ms=int(batch["first"]),
-        begun_ms=begun_ms,
-        heads=heads,
-        bodies=bodies,
-        wait_ms=max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0,
-        alone=batch.get("alone", False),
-    )
-
-
-def _settled(answer: Any) -> Settled | None:
-    if answer is None:
-        return None
-    return Settled(answer[0], answer[1], answer[2], tripped=answer[3] == b"1")
-
-
-def _adapted(answer: Any) -> Adapted:
-    return Adapted(concurrency=answer[0], pause_ms=answer[1], wider=bool(answer[2]))
-
-
-def _verdict_arguments(verdict: Verdict) -> list[Any]:
-    code = "" if verdict.code is None else verdict.code
-    return [verdict.outcome.value, verdict.reason, code, verdict.error]
-
-
-def _measures(claim: Claim, took_s: float | None) -> tuple[int, str, str]:
-    """What the histograms count of a request: ms, and the buckets of time and size."""
-    size = histograms.bound(claim.size, histograms.BATCH_RECORDS)
-    if took_s is None:
-        return 0, "", size
-    return round(took_s * 1000), histograms.bound(took_s, histograms.REQUEST_S), size
-
-
-def _settle_arguments(
-    destination: Destination, claim: Claim, settle: Settle, label: str, took_s: float | None
-) -> list[Any]:
-    if settle.usual.outcome is Outcome.DELIVERED:
-        delivered = batching.without(claim.heads, (at for at, _ in settle.named))
-    else:
-        delivered = ()
-    arguments = [
-        claim.batch,
-        claim.token,
-        *_verdict_arguments(settle.usual),
-        int(settle.counts_attempt),
-        settle.delay_ms,
-        settle.ambiguous,
-        label,
-        destination.journal_settlements,
-        batching.ids(delivered) if destination.journal_settlements else b"",
-        destination.flood_window,
-        destination.flood_share,
-        destination.tally_days,
-        *_measures(claim, took_s),
-        len(settle.named),
-    ]
-    for position, verdict in settle.named:
-        arguments += [position, *_verdict_arguments(verdict)]
-    for key, number in batching.tallies(delivered).items():
-        arguments += [key, number]
-    return arguments
-
-
-def _texts(flat: Sequence[bytes]) -> dict[str, str]:
-    decoded = [each.decode("utf-8", "replace") for each in flat]
-    return dict(zip(decoded[::2], decoded[1::2], strict=True))
-
-
-def _held_back(state: Mapping[str, str], now_ms: int) -> str | None:
-    """Why a running destination sends nothing just now, in words; None when it may send."""
-    left_s = (int(float(state.get("open_at", 0))) - now_ms) // 1000
-    if left_s <= 0:
-        return None
-    return f"held back for {left_s} s, after failures or at the vendor's wish"
-
-
-def _status(destination: Destination, answer: Sequence[Any]) -> Status:
-    state, counters = _texts(answer[0]), _texts(answer[-1])
-    kinds: dict[str, Places] = {}
-    codes: dict[str, dict[str, int]] = {}
-    for kind, (buffered, in_flight, retrying, dead, oldest) in zip(
-        destination.kinds, answer[3:-1], strict=True
-    ):
-        waited_ms = answer[2] - accepted_at_ms(oldest.decode()) if oldest else 0
-        totals = {name: int(counters.get(f"{kind}:{name}", 0)) for name in TOTALS}
-        waited_s = max(0, waited_ms) / 1000
-        requests = _requests(counters, kind)
-        kinds[kind] = Places(buffered, in_flight, retrying, dead, waited_s, totals, requests)
-        codes[kind] = _prefixed(counters, f"{kind}:code:")
-    return Status(
-        state=state.get("status", "running"),
-        reason=state.get("reason") or _held_back(state, answer[2]),
-        since_ms=int(state["since"]) if "since" in state else None,
-        concurrency=int(state.get("concurrency", destination.concurrency)),
-        in_use=answer[1],
-        kinds=kinds,
-        codes=codes,
-        answers=_prefixed(counters, "answer:"),
-        last_tick_ms=int(state["ticked_at"]) if "ticked_at" in state else None,
-        ticks=int(state.get("ticks", 0)),
-        memory_full=state.get("memory_full") == "1",
-        expired=_prefixed(counters, "lease:"),
-        reconciled_ms=int(state["reconciled_at"]) if "reconciled_at" in state else None,
-        missing=int(state.get("missing", 0)),
-    )
-
-
-def _requests(counters: Mapping[str, str], kind: str) -> Requests:
-    return Requests(
-        took=_prefixed(counters, f"{kind}:took:"),
-        took_ms=int(counters.get(f"{kind}:took_ms", 0)),
-        sizes=_prefixed(counters, f"{kind}:size:"),
-        records=int(counters.get(f"{kind}:size", 0)),
-    )
-
-
-def _prefixed(counters: Mapping[str, str], prefix: str) -> dict[str, int]:
-    return {
-        key.removeprefix(prefix): int(n) for key, n in counters.items() if key.startswith(prefix)
-    }
+        return Status.of(self.destination, self._run("status", *self.destination.kinds))

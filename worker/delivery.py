@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from random import random
 from typing import Protocol
 
-from .buffer import Buffer, Claim, Lesson, Settled, Turn
+from .buffer import Buffer
+from .claims import Claim, Lesson, Settled, Turn
 from .destinations.base import Vendor
 from .ordering import keep_order
 from .retry import Attempt, Decision, Settle, Split, decide

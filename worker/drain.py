@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .buffer import Buffer, Claim
+from .buffer import Buffer
+from .claims import Claim
 from .history import History
 from .settings import Destination
 from .telemetry import get_logger

@@ -9,9 +9,10 @@ from typing import Any
 import redis
 
 from . import keys
-from .buffer import Buffer, Places, Status
+from .buffer import Buffer
 from .census import Census
 from .errors import UnknownDestination
+from .places import Places, Status
 from .settings import Destination, Kind, Settings
 
 _EVERY_KIND = ("event", "profile", "token")

@@ -14,8 +14,8 @@ import redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from . import keys
+from .acceptance import accept_arguments, accepted
 from .address import redis_url
-from .buffer import accept_arguments, accepted
 from .connections.clients import answer_was_lost, async_producer_client, producer_client
 from .desk import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
 from .errors import BufferFull, BufferUnavailable

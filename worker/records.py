@@ -17,6 +17,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
+import uuid_utils
 
 ID_LENGTH = 32
 # The least number beyond 64 bits has 19 digits; few texts have so many in a row. Looked for like
@@ -69,6 +70,11 @@ def exact(text: bytes) -> Any:
         return json.loads(text)
     except RecursionError:  # nested so deeply that the schemas refuse it anyway
         return value
+
+
+def new_id() -> str:
+    """A time-ordered id (UUIDv7), 32 hex digits."""
+    return str(uuid_utils.uuid7().hex)
 
 
 def accepted_at_ms(record_id: str) -> int:

@@ -14,7 +14,7 @@ from celery import signals
 
 from .app import app
 from .bootstrap import Line, Runtime
-from .buffer import Claim
+from .claims import Claim
 from .drain import Ask
 from .errors import Stopped, VendorError
 from .readback.export_file import Target, export_to_file

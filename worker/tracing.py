@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from .buffer import Claim
+from .claims import Claim
 from .delivery import Tried
 from .environ_secrets import secret_of
 from .telemetry import get_logger

@@ -16,7 +16,8 @@ import redis
 from support.polling import poll_until
 from support.processes import Processes
 from worker import Producer, keys
-from worker.buffer import Buffer, Status
+from worker.buffer import Buffer
+from worker.places import Status
 from worker.records import unpack
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings

@@ -22,12 +22,13 @@ from support.processes import Processes
 from support.redis_groups import Group, RedisCluster
 from support.vendor import PASSCODE, LoopbackVendor
 from worker import AsyncProducer, Producer, keys
-from worker.buffer import Buffer, Status
+from worker.buffer import Buffer
 from worker.connections.clients import worker_client
 from worker.embedded_redis.binaries import RedisBinary, redis_binaries
 from worker.embedded_redis.server import EmbeddedRedis
 from worker.errors import BufferUnavailable
 from worker.gateway.producer_keys import KeyTable
+from worker.places import Status
 from worker.settings import Settings
 
 DESTINATIONS = [f"shop-{number}" for number in range(6)]

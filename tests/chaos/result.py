@@ -11,7 +11,7 @@ import orjson
 import redis
 
 from worker import keys
-from worker.buffer import Status
+from worker.places import Status
 from worker.records import body_of
 from worker.settings import Destination
 

@@ -18,9 +18,10 @@ from redis.exceptions import RedisError
 from support.environment import ROOT, environment
 from support.polling import poll_until
 from support.processes import procfile
-from worker.buffer import Buffer, Status
+from worker.buffer import Buffer
 from worker.connections.clients import operator_client, worker_client
 from worker.embedded_redis.server import EmbeddedRedis
+from worker.places import Status
 from worker.settings import Settings
 
 from .hostile import HostileVendor

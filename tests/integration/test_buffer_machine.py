@@ -27,10 +27,12 @@ from hypothesis.stateful import (
 )
 
 from worker import keys
-from worker.buffer import Buffer, Claim, identity_hash, new_id
+from worker.acceptance import identity_hash
+from worker.buffer import Buffer
+from worker.claims import Claim
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
 from worker.dead_letters.replays import Mended, Replays
-from worker.records import EVENT, PROFILE, body_of, pack
+from worker.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.retry import Settle
 from worker.settings import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace

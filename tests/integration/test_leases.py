@@ -10,7 +10,7 @@ from support import plays
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
-from worker.buffer import Claim, Recovered
+from worker.claims import Claim, Recovered
 from worker.retry import Settle
 from worker.verdicts import DELIVERED
 

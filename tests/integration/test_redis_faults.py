@@ -16,7 +16,8 @@ from support.processes import Processes
 from support.proxy import Proxy
 from support.redis_servers import RedisFactory
 from worker import BufferFull, BufferUnavailable, Producer, keys
-from worker.buffer import Buffer, Claim, Lesson
+from worker.buffer import Buffer
+from worker.claims import Claim, Lesson
 from worker.connections.clients import operator_client, worker_client
 from worker.embedded_redis.binaries import RedisBinary, redis_binaries
 from worker.embedded_redis.server import EmbeddedRedis

@@ -13,7 +13,8 @@ import redis
 from support.pipeline import QUICK, stored_event
 from support.polling import poll_until
 from worker import keys
-from worker.buffer import Buffer, Claim
+from worker.buffer import Buffer
+from worker.claims import Claim
 from worker.records import EVENT
 from worker.retry import Settle
 from worker.settings import Kind

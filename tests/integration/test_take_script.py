@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from worker import keys
-from worker.buffer import Buffer, new_id
+from worker.buffer import Buffer
 from worker.desk import Call
 from worker.gateway.orders import FULL, MEMORY_FULL, OTHER_REQUEST, Once, Order, arguments
-from worker.records import EVENT, PROFILE, pack
+from worker.records import EVENT, PROFILE, new_id, pack
 from worker.scripts import script
 from worker.settings import Destination, Kind
 

@@ -12,7 +12,8 @@ import redis
 
 from support.stored import stored
 from worker import keys
-from worker.buffer import Buffer, Claim
+from worker.buffer import Buffer
+from worker.claims import Claim
 from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replays import Replays
 from worker.records import EVENT, PROFILE, Prepared, pack

@@ -16,9 +16,8 @@ import orjson
 import worker
 from support.pipeline import Pipeline, PipelineFactory
 from support.vendor import Exchange, LoopbackVendor
-from worker.buffer import new_id
 from worker.destinations.answers import json_object
-from worker.records import EVENT, pack
+from worker.records import EVENT, new_id, pack
 
 OURS = str(Path(worker.__file__).parent)
 TRANSPORT = "transport.py"  # it counts bytes: a longer request takes it more writes

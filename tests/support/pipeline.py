@@ -14,12 +14,13 @@ import redis
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
 from worker import keys
-from worker.buffer import Buffer, Places, Status, new_id
+from worker.buffer import Buffer
 from worker.delivery import Deliverer, Delivery
 from worker.destinations.clevertap import CleverTap
 from worker.destinations.transport import Transport
 from worker.drain import Ask, Drain
-from worker.records import EVENT, PROFILE, body_of, pack
+from worker.places import Places, Status
+from worker.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.settings import Destination, Kind
 
 PASSCODE = "s3cret-passcode"

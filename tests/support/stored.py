@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from worker.buffer import new_id
-from worker.records import Prepared, packed
+from worker.records import Prepared, new_id, packed
 from worker.settings import Destination
 
 

@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker import batching
-from worker.buffer import new_id
-from worker.records import accepted_at_ms, body_of, canonical_id, day_of, exact, pack, unpack
+from worker.records import (
+    accepted_at_ms,
+    body_of,
+    canonical_id,
+    day_of,
+    exact,
+    new_id,
+    pack,
+    unpack,
+)
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 

@@ -9,8 +9,9 @@ from typing import Any
 from starlette.responses import Response
 
 from worker import keys
-from worker.buffer import Buffer, Places, Status
+from worker.buffer import Buffer
 from worker.history import History, Sample
+from worker.places import Places, Status
 
 from . import charts
 from .audit import Begun, Entry

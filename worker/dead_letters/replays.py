@@ -17,7 +17,7 @@ import orjson
 import redis
 
 from .. import keys
-from ..buffer import identity_hash
+from ..acceptance import identity_hash
 from ..errors import InvalidRecord
 from ..records import Prepared, packed
 from ..schemas.vendors import schema_for

@@ -17,9 +17,10 @@ import redis.asyncio
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from worker import keys
-from worker.buffer import accepted, new_id
+from worker.acceptance import accepted
 from worker.connections.clients import answer_was_lost
 from worker.errors import BufferError, BufferFull, BufferUnavailable
+from worker.records import new_id
 from worker.scripts import script
 from worker.settings import Destination
 from worker.telemetry import get_logger

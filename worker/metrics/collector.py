@@ -19,9 +19,9 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from .. import histograms
-from ..buffer import STATUSES, Places, Status
 from ..census import A_PART, Census
 from ..overview import Overview
+from ..places import STATUSES, Places, Status
 from ..settings import Destination, Settings
 from . import names
 from .names import METRICS, PLACES, Metric, Type

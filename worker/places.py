@@ -1,0 +1,136 @@
+"""Where a destination's records are, in numbers, as one look into Redis told them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from .records import accepted_at_ms
+from .settings import Destination
+
+STATUSES = ("running", "paused", "parked")
+TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambiguous", "attempts")
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """How long the requests of one kind took, and how many records they had.
+
+    Counts by the names of the buckets in `histograms`, and sums in ms and records. A request
+    whose worker died is in neither: nobody knows how long it took.
+    """
+
+    took: Mapping[str, int] = field(default_factory=dict)
+    took_ms: int = 0
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the records of one kind are, and the totals since the beginning."""
+
+    buffered: int
+    in_flight: int
+    retrying: int
+    dead: int
+    oldest_wait_s: float
+    totals: Mapping[str, int]
+    requests: Requests = field(default_factory=Requests)
+
+    @property
+    def open(self) -> int:
+        """Records that are still on their way."""
+        return self.buffered + self.in_flight + self.retrying
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every accepted record is in one place."""
+        gone = self.totals["delivered"] + self.totals["purged"]
+        return self.totals["accepted"] == self.open + self.dead + gone
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A destination at one moment; ``answers`` counts the vendor's answers by status.
+
+    ``expired`` counts leases that ran out: `begun` (a worker died) and `waiting` (none began).
+    ``missing`` events: so many too few did the vendor count on days that are over, when its counts
+    were last compared (``reconciled_ms``).
+    """
+
+    state: str
+    reason: str | None
+    since_ms: int | None
+    concurrency: int
+    in_use: int
+    kinds: Mapping[str, Places]
+    codes: Mapping[str, Mapping[str, int]]
+    answers: Mapping[str, int]
+    last_tick_ms: int | None
+    ticks: int = 0
+    memory_full: bool = False
+    expired: Mapping[str, int] = field(default_factory=dict)
+    reconciled_ms: int | None = None
+    missing: int = 0
+
+    @classmethod
+    def of(cls, destination: Destination, answer: Sequence[Any]) -> Self:
+        """What the script `status` answered, in words."""
+        state, counters = _texts(answer[0]), _texts(answer[-1])
+        kinds: dict[str, Places] = {}
+        codes: dict[str, dict[str, int]] = {}
+        for kind, (buffered, in_flight, retrying, dead, oldest) in zip(
+            destination.kinds, answer[3:-1], strict=True
+        ):
+            waited_ms = answer[2] - accepted_at_ms(oldest.decode()) if oldest else 0
+            totals = {name: int(counters.get(f"{kind}:{name}", 0)) for name in TOTALS}
+            waited_s = max(0, waited_ms) / 1000
+            requests = _requests(counters, kind)
+            kinds[kind] = Places(buffered, in_flight, retrying, dead, waited_s, totals, requests)
+            codes[kind] = _prefixed(counters, f"{kind}:code:")
+        return cls(
+            state=state.get("status", "running"),
+            reason=state.get("reason") or _held_back(state, answer[2]),
+            since_ms=int(state["since"]) if "since" in state else None,
+            concurrency=int(state.get("concurrency", destination.concurrency)),
+            in_use=answer[1],
+            kinds=kinds,
+            codes=codes,
+            answers=_prefixed(counters, "answer:"),
+            last_tick_ms=int(state["ticked_at"]) if "ticked_at" in state else None,
+            ticks=int(state.get("ticks", 0)),
+            memory_full=state.get("memory_full") == "1",
+            expired=_prefixed(counters, "lease:"),
+            reconciled_ms=int(state["reconciled_at"]) if "reconciled_at" in state else None,
+            missing=int(state.get("missing", 0)),
+        )
+
+
+def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+    decoded = [each.decode("utf-8", "replace") for each in flat]
+    return dict(zip(decoded[::2], decoded[1::2], strict=True))
+
+
+def _held_back(state: Mapping[str, str], now_ms: int) -> str | None:
+    """Why a running destination sends nothing just now, in words; None when it may send."""
+    left_s = (int(float(state.get("open_at", 0))) - now_ms) // 1000
+    if left_s <= 0:
+        return None
+    return f"held back for {left_s} s, after failures or at the vendor's wish"
+
+
+def _requests(counters: Mapping[str, str], kind: str) -> Requests:
+    return Requests(
+        took=_prefixed(counters, f"{kind}:took:"),
+        took_ms=int(counters.get(f"{kind}:took_ms", 0)),
+        sizes=_prefixed(counters, f"{kind}:size:"),
+        records=int(counters.get(f"{kind}:size", 0)),
+    )
+
+
+def _prefixed(counters: Mapping[str, str], prefix: str) -> dict[str, int]:
+    return {
+        key.removeprefix(prefix): int(n) for key, n in counters.items() if key.startswith(prefix)
+    }
