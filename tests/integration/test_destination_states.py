@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -262,8 +263,7 @@ def test_a_persons_resume_lifts_what_a_vendor_once_asked_for(
     vendor.script(plays.status(429, headers=in_seconds(3600)))
     pipeline.accept(identities(10))
     pipeline.step()
-    assert pipeline.status().reason is not None
-    assert "held back for 35" in str(pipeline.status().reason)
+    assert re.search(r"held back for (3600|35\d\d) s", str(pipeline.status().reason))
     pipeline.buffer.pause("look into it")
     pipeline.buffer.resume()
     pipeline.deliver()

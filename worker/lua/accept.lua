@@ -8,7 +8,7 @@
 local kind, limit, hashes = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local size = #ARGV - 4
 local state = redis.call('HMGET', base .. ':state', 'buffered', 'memory_full', 'memory_seen_until')
-if memory_is_full(state[2], state[3]) then return -2 end
+if memory_is_full(state[2], state[3], size) then return -2 end
 if (tonumber(state[1]) or 0) + size > limit then return -1 end
 
 if hashes == '' then

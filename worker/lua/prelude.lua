@@ -52,12 +52,15 @@ local function note_memory(full, now, holds_ms)
   redis.call('HSET', base .. ':state', 'memory_full', full, 'memory_seen_until', now + holds_ms)
 end
 
--- Whether producers are to be refused, by the `memory_full` and `memory_seen_until` of the state.
--- Ticks watch the memory; where none came for long no worker runs, and producers look themselves,
--- ten times a second at most. That there is room may be noted at once: the note needs some of it.
-local function memory_is_full(flag, seen_until)
-  local now, HOLDS_MS = now_ms(), 100
-  if seen_until and now < tonumber(seen_until) then return flag == '1' end
+-- Whether a producer with so many records is to be refused, by the `memory_full` and
+-- `memory_seen_until` of the state. Ticks watch the memory; where none came for long no worker runs,
+-- and producers look themselves: those with a few records at most ten times a second. For many
+-- records a look costs nothing, and in a tenth of a second they could fill what is left.
+-- That there is room may be noted at once: the note needs some of it.
+local function memory_is_full(flag, seen_until, records)
+  local now, HOLDS_MS, FEW = now_ms(), 100, 10
+  local needed_until = records > FEW and now + HOLDS_MS or now
+  if seen_until and needed_until < tonumber(seen_until) then return flag == '1' end
   if memory_used() > FULL then return true end
   note_memory('0', now, HOLDS_MS)
   return false

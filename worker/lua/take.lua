@@ -20,7 +20,9 @@ if done then return cjson.decode(done) end
 
 local limit = tonumber(ARGV[4])
 local state = redis.call('HMGET', base .. ':state', 'buffered', 'memory_full', 'memory_seen_until')
-local buffered, memory_full = tonumber(state[1]) or 0, memory_is_full(state[2], state[3])
+local buffered = tonumber(state[1]) or 0
+-- A call of one record has 14 arguments; of more it has at least as many more as there are records.
+local memory_full = memory_is_full(state[2], state[3], #ARGV - 13)
 local results, pending, accepted, answers = {}, {}, {}, {}
 local added = 0
 
