@@ -9,7 +9,6 @@ The address decides what they talk to: one server, the master that Sentinels nam
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -19,7 +18,13 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.connection import parse_url
-from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    ReadOnlyError,
+    RedisError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -27,6 +32,7 @@ from redis.sentinel import MasterNotFoundError
 
 from ..errors import SettingsError
 from .clusters import UNSETTLED, AsyncCluster, Cluster
+from .prompt import Prompt
 from .sentinels import async_master_client, master_client
 from .urls import shared_address
 
@@ -41,51 +47,8 @@ _NOTHING_SENT = (
     AuthenticationError,
     BusyLoadingError,
     MasterNotFoundError,
+    MaxConnectionsError,
 )
-
-
-class _Prompt(redis.Redis):
-    """A client that runs a script once, by the shortest way that redis-py has.
-
-    Its own way records each call for repeating and measuring it, and each loan of a connection: a
-    quarter of the price of the round trip (docs/decisions/0051). Here what the pool lent is kept
-    in a list, of which threads may take and to which they may give without a lock.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._idle: list[Any] = []
-
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run the script. A connection that fails closes itself, so it may be kept as well."""
-        connection = self._connection()
-        try:
-            connection.send_command("EVALSHA", sha, numkeys, *keys_and_args)
-            return connection.read_response()
-        finally:
-            self._idle.append(connection)
-
-    def _connection(self) -> Any:
-        """One that is idle; those that are closed, or on which something came, the pool mends."""
-        pool = self.connection_pool
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            return pool.get_connection()
-        if connection.pid != os.getpid():  # forked: they are the parent's, and so is the rest
-            self._idle.clear()
-        elif _is_quiet(connection):
-            return connection
-        else:
-            pool.release(connection)
-        return pool.get_connection()
-
-
-def _is_quiet(connection: Any) -> bool:
-    try:
-        return connection.is_connected and not connection.can_read()
-    except (RedisError, OSError):
-        return False
 
 
 def check_address(url: str) -> None:
@@ -103,12 +66,12 @@ def producer_client(url: str) -> redis.Redis:
     A call on a connection there is has one: its round trip. A new connection adds its own: TCP,
     and TLS, AUTH and SELECT where the address asks for them. Looking up a name has no bound here.
     """
-    return _client(url, Retry(NoBackoff(), 0), _prompt(PRODUCER_TIMEOUT_S), _Prompt)
+    return _client(url, Retry(NoBackoff(), 0), _prompt(PRODUCER_TIMEOUT_S), Prompt)
 
 
 def bulk_client(url: str) -> redis.Redis:
     """A producer's client for large chunks: it never repeats a call, but waits for longer."""
-    return _client(url, Retry(NoBackoff(), 0), _prompt(WORKER_TIMEOUT_S), _Prompt)
+    return _client(url, Retry(NoBackoff(), 0), _prompt(WORKER_TIMEOUT_S), Prompt)
 
 
 def async_producer_client(url: str) -> redis.asyncio.Redis:
