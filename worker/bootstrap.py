@@ -134,6 +134,10 @@ class Runtime:
                 line.buffer.recover(unbegun=True)
         except RedisError as error:
             log.warning("what nobody began waits for its lease", error=type(error).__name__)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close every connection, and ask nothing of anybody."""
         for line in self.lines.values():
             line.transport.close()
         if self._spans:

@@ -16,6 +16,7 @@ from .app import app
 from .bootstrap import Line, Runtime
 from .claims import Claim
 from .drain import Ask
+from .ending import Ending
 from .errors import Stopped, VendorError
 from .readback.export_file import Target, export_to_file
 from .readback.formats import format_of
@@ -210,7 +211,18 @@ def _stand_in_for(line: Line) -> None:
     line.deliverer.run_ready(until=lambda: time.monotonic() >= end)
 
 
+def _abandon() -> None:
+    if _made.cache_info().currsize:
+        _made().abandon()
+
+
 watchdog = Watchdog(app, stand_in=_stand_in)
+ending = Ending(_abandon)
+
+
+@signals.worker_init.connect
+def _expect_the_end(**_: Any) -> None:
+    ending.start()
 
 
 @signals.worker_ready.connect
@@ -227,6 +239,7 @@ def _stop(**_: Any) -> None:
     Measured: a worker told to stop while it made its parts waited for itself until it was killed.
     """
     _stop_asked.set()
+    ending.begin()
     if _made.cache_info().currsize:
         _made().stop()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -56,6 +59,40 @@ def test_a_worker_ends_in_time_while_redis_is_away(system: System, met: str) -> 
     before = worker.output().count("Traceback")
     assert worker.stop(deadline_s=GRACE_S) == 0
     assert worker.output().count("Traceback") == before
+
+
+@contextmanager
+def silent(system: System) -> Iterator[None]:
+    """Redis keeps its connections and says nothing."""
+    assert system.redis.pid
+    os.kill(system.redis.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(system.redis.pid, signal.SIGCONT)
+
+
+def test_a_worker_ends_in_time_while_redis_is_silent(system: System) -> None:
+    """Redis goes silent while the vendor has a batch: worker and beat end within their grace
+    period, no record is missing when Redis answers again, and the next worker delivers them all."""
+    worker, beat = system.worker(), system.start("beat")
+    system.send(100)
+    system.delivered(100)
+    system.vendor.latency_s = 1.0
+    system.send(100, "met-")
+    poll_until(lambda: len(system.vendor.requests) > 1, 10, "the vendor has a batch")
+    with silent(system):
+        worker.send(signal.SIGTERM)
+        assert beat.stop(deadline_s=GRACE_S) == 0
+        assert worker.popen.wait(GRACE_S) == 0
+    assert worker.output().count("Traceback") == 0
+    assert "ending without it" in worker.output()
+    system.send(100, "after-")
+    places = system.status().kinds["event"]
+    assert (places.totals["accepted"], places.open) == (300, 200)
+    system.worker()
+    system.delivered(300)
+    assert len(system.vendor.taken) == 300
 
 
 def kill_and_start(system: System) -> Callable[[], None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker import tasks
+from worker.ending import Ending
 
 
 class _Parts:
@@ -26,6 +27,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process whose parts are not made yet, and are interrupted when they are."""
     monkeypatch.setattr(tasks, "Runtime", _Parts)
     monkeypatch.setattr(tasks, "_stop_asked", threading.Event())
+    monkeypatch.setattr(tasks, "ending", Ending(lambda: None))
     tasks._made.cache_clear()
     yield
     tasks._made.cache_clear()
