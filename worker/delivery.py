@@ -210,8 +210,19 @@ class Deliverer:
                 destination=self.settings.name,
             )
         if turn.wider:
-            self.spread()
+            self._ask_others()
         return turn
+
+    def _ask_others(self) -> None:
+        """Let other threads join in; without them, what was claimed for us is delivered as well."""
+        try:
+            self.spread()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next tick asks again
+            log.warning(
+                "no other thread was asked to join in",
+                destination=self.settings.name,
+                error=type(error).__name__,
+            )
 
     def _turn(self, claim: Claim, decision: Decision, tried: Tried, *, onward: bool) -> Turn:
         action, lesson = decision.action, None

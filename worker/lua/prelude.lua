@@ -103,12 +103,13 @@ local function push(list, records, first, last)
   end
 end
 
--- A batch: {kind, size, attempt, deaths, first (epoch ms of the first claim), begun (epoch ms, 0
--- before a worker began it), token, error, due, parts, slot, remainder}. `parts`, of ordered kinds
--- only, lists {partition, size} in the order of the records; `slot`, of destinations with a limit
--- of requests per second only, is when it may be sent (epoch ms); `remainder` tells that the last
--- answer named these records and settled the others; `failed` is when the vendor last took none of
--- it (epoch ms), and `alone` tells that the vendor took others of its kind between that and the claim.
+-- A batch: {kind, size, attempt, deaths, first (epoch ms of the first claim, or of when it had
+-- waited for another of its partition), begun (epoch ms, 0 before a worker began it), token, error,
+-- due, parts, slot, remainder}. `parts`, of ordered kinds only, lists {partition, size} in the order
+-- of the records; `slot`, of destinations with a limit of requests per second only, is when it may
+-- be sent (epoch ms); `remainder` tells that the last answer named these records and settled the
+-- others; `failed` is when the vendor last took none of it (epoch ms; none once it took some), and
+-- `alone` tells that the vendor took others of its kind between that and the claim.
 local function load_batch(id)
   local raw = redis.call('HGET', base .. ':batches', id)
   return raw and cjson.decode(raw)
@@ -146,7 +147,8 @@ local function schedule(id, batch, due)
   if is_first(id, batch) then redis.call('ZADD', base .. ':retries', due, id) end
 end
 
--- Take a batch out of a partition's queue, and schedule the one whose turn it is now.
+-- Take a batch out of a partition's queue, and schedule the one whose turn it is now. That one
+-- waited, perhaps for a day, and did not fail: its age, which lets batches expire, begins here.
 local function leave(id, kind, partition)
   local hold = hold_key(kind, partition)
   redis.call('LREM', hold, 1, id)
@@ -154,6 +156,8 @@ local function leave(id, kind, partition)
   if following and following ~= id then
     local batch = load_batch(following)
     if batch.token == '' and is_first(following, batch) then
+      batch.first = now_ms()
+      save_batch(following, batch)
       redis.call('ZADD', base .. ':retries', batch.due, following)
     end
   end

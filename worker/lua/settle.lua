@@ -87,8 +87,10 @@ else
   batch.remainder = retrying < batch.size or nil
   -- Sent, and its worker lived: what killed others before was not in it. A small batch that is tried
   -- again for hours would else die of three deployments.
-  if label ~= '' then batch.deaths = 0 end
-  if retrying == batch.size and label ~= '' then batch.failed = now end
+  if label ~= '' then
+    batch.deaths = 0
+    batch.failed = retrying == batch.size and now or nil
+  end
   batch.size, batch.error = retrying, last_error
   schedule(id, batch, now + delay_ms)
 end

@@ -1,0 +1,77 @@
+"""A batch that alone makes the vendor fail: what tells it from its mates, and what they suffer."""
+
+from __future__ import annotations
+
+from support import plays
+from support.pipeline import Pipeline, PipelineFactory, identities
+from support.polling import poll_until
+from support.vendor import MISCELLANEOUS, LoopbackVendor, Record
+
+HOUR_S = 3600
+
+
+def spoils(record: Record) -> bool:
+    """Whether this is the first update of Jack."""
+    return (record["identity"], record["profileData"]["Number"]) == ("jack", 0)
+
+
+def step(pipeline: Pipeline) -> None:
+    """Deliver the next batch, as soon as one may be claimed."""
+    poll_until(lambda: pipeline.step() is not None, 5.0, "a batch is sent", every_s=0.002)
+
+
+def test_what_waited_for_a_spoilt_record_has_its_own_time(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """Updates held for a day behind one that spoils its batch outlive a failure of their own."""
+    pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
+    vendor.whole = lambda records: (500, "Oops") if any(spoils(r) for r in records) else None
+    pipeline.accept_profiles(["jack"] * 2)
+    step(pipeline)
+    pipeline.age(HOUR_S)
+    while len(pipeline.batches()) < 2:  # until it was halved: the vendor takes others meanwhile
+        pipeline.accept_profiles(["someone"])
+        step(pipeline)
+    pipeline.age(pipeline.settings.retry_horizon_s)
+    pipeline.deliver(until=lambda: pipeline.dead("profile"))
+    vendor.script(plays.status(503))
+    pipeline.deliver()
+    [dead] = pipeline.dead("profile")
+    assert (dead["identity"], dead["code"]) == ("jack", "500")
+    assert vendor.taken["jack"] == 1
+
+
+def test_what_the_vendor_took_of_a_batch_does_not_make_the_rest_suspect(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """Left over by an answer, and then met by a failing vendor that took nothing else meanwhile."""
+    pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
+    left = ["i1", "i2", "i3"]
+    for name in left:
+        vendor.prescribe(name, MISCELLANEOUS)
+    vendor.script(plays.status(503))
+    pipeline.accept(identities(100))
+    step(pipeline)
+    pipeline.age(HOUR_S)
+    step(pipeline)
+    assert len(vendor.taken) == 97
+    vendor.script(plays.status(503))
+    step(pipeline)
+    pipeline.deliver()
+    assert vendor.requests[-1].identities == left
+
+
+def test_a_batch_is_delivered_though_no_other_thread_could_be_asked(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """The batch claimed with the settlement that widened the destination is not left in flight."""
+    pipeline = pipeline_of(concurrency=1, concurrency_limit=4)
+
+    def unable() -> None:
+        raise ConnectionError
+
+    pipeline.deliverer.spread = unable
+    pipeline.accept(identities(4000))
+    done = pipeline.deliverer.run_ready(until=lambda: False)
+    assert done.delivered == len(vendor.taken) == 4000
+    assert pipeline.events.totals["ambiguous"] == 0
