@@ -23,7 +23,10 @@ def test_a_killed_workers_batch_goes_first_and_is_counted(system: System) -> Non
     """SIGKILL with a request under way: sent again before all others, ambiguous, in order."""
     system.vendor.script(plays.silence_after_taking)
     system.configure(
-        {"batch_records = 1000": "batch_records = 10", "concurrency = 3": "concurrency = 1"}
+        {
+            "batch_records = 1000": "batch_records = 10",
+            "concurrency_limit = 15": "concurrency_limit = 1",
+        }
     )
     system.send(30)
     worker, _ = system.worker(), system.start("beat")
