@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,19 @@ from worker.connections.clients import bulk_client, producer_client
 from worker.settings import Settings
 
 ECHO = "return ARGV[1]"
+
+# A number whose text is interrupted, as a signal that has just come does it.
+NUMBERED = """
+import sys
+from worker.connections.clients import bulk_client
+class Number(int):
+    def __str__(self): raise KeyboardInterrupt
+client = bulk_client(sys.argv[1])
+try:
+    client.evalsha("0" * 40, Number(0))
+except KeyboardInterrupt:
+    print(client.eval("return ARGV[1]", 0, "after"))
+"""
 
 
 class Interruption(BaseException):
@@ -77,6 +91,14 @@ def test_interrupted_calls_use_up_no_connections(
         with interrupted_at(place):
             client.evalsha(sha, 0, "interrupted")
         assert client.evalsha(sha, 0, place) == place.encode()
+
+
+def test_an_interruption_does_not_end_the_process(redis_url: str) -> None:
+    """Numbers are made into text where an interruption is an error, and no crash."""
+    ran = subprocess.run(
+        [sys.executable, "-c", NUMBERED, redis_url], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "b'after'\n"), ran.stderr
 
 
 def test_a_script_is_introduced_where_no_further_connection_may_be_made(

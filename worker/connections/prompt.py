@@ -8,6 +8,8 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError, ResponseError
 
+_TEXT = (bytes, str)
+
 
 class Prompt(redis.Redis):
     """A client that runs a script once, by the shortest way that redis-py has.
@@ -38,7 +40,8 @@ class Prompt(redis.Redis):
         """
         connection = self._connection()
         try:
-            connection.send_command(*command)
+            # Numbers as text: hiredis 3.5 crashes when a signal's handler raises while it makes it.
+            connection.send_command(*[e if type(e) in _TEXT else str(e) for e in command])
             return connection.read_response()
         except ResponseError:  # which is an answer
             raise
