@@ -21,6 +21,9 @@ from worker import BufferFull, Producer
 from worker.connections.clients import operator_client
 
 RECOVERED_WITHIN_S = 30.0
+# A silent connection is told from a slow one by waiting: 10 s on ours and 15 s on the broker's, one
+# after the other, and some more on a busy machine.
+HEARD_AGAIN_WITHIN_S = 60.0
 GRACE_S = 45.0  # between SIGTERM and SIGKILL, as the README asks for
 
 
@@ -200,7 +203,7 @@ def test_a_full_redis_is_drained(system: System) -> None:
 
 
 def test_connections_that_went_silent_are_left(system: System, tmp_path: Path) -> None:
-    """Every connection is cut without a word: within 30 s all is delivered again, nothing twice."""
+    """Every connection is cut without a word: within a minute all is delivered, nothing twice."""
     port = int(system.redis.url.rpartition(":")[2].partition("/")[0])
     with Proxy(port) as proxy:
         system.variables["REDIS_URL"] = proxy.url
@@ -211,7 +214,7 @@ def test_connections_that_went_silent_are_left(system: System, tmp_path: Path) -
             system.delivered(200)
             proxy.freeze()
             system.send(200, "after-")
-            system.delivered(400, RECOVERED_WITHIN_S)
+            system.delivered(400, HEARD_AGAIN_WITHIN_S)
         finally:
             pair.end()
     assert set(system.vendor.taken.values()) == {1}
