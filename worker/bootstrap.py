@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +24,7 @@ from .destinations.bloomreach import Bloomreach
 from .destinations.clevertap import CleverTap, base_url
 from .destinations.transport import Transport
 from .drain import Ask, Drain
+from .dry_run import DryRun
 from .errors import InvalidRecord
 from .records import body_of
 from .schemas.vendors import schema_for
@@ -51,6 +53,20 @@ def vendor_of(settings: Destination) -> Vendor:
         settings.api_key_id,
         settings.api_secret.reveal(),
     )
+
+
+@contextmanager
+def dry_run(settings: Destination, timeout_s: float) -> Iterator[DryRun]:
+    """The vendor's own opinion of records, as long as the block runs; for an enabled destination.
+
+    ``timeout_s`` bounds each question.
+    """
+    vendor = vendor_of(settings)
+    transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
+    try:
+        yield DryRun(vendor, transport)
+    finally:
+        transport.close()
 
 
 def _identity_of(settings: Destination) -> Callable[[bytes], bytes]:

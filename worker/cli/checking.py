@@ -102,15 +102,9 @@ def refusal(verdict: Verdict) -> Mapping[str, Sequence[str]]:
 @contextmanager
 def asking(destination: Destination) -> Iterator[Ask]:
     """The vendor's own opinion, as long as the block runs; SettingsError without its secrets."""
-    from worker.bootstrap import vendor_of
-    from worker.destinations.transport import Transport
-    from worker.dry_run import DryRun
+    from worker.bootstrap import dry_run
 
     if not destination.enabled:
         raise SettingsError(f"{destination.name}: not enabled, so the vendor cannot be asked")
-    vendor = vendor_of(destination)
-    transport = Transport(vendor.base_url, timeout_s=destination.request_timeout_s, connections=1)
-    try:
-        yield DryRun(vendor, transport).verdicts
-    finally:
-        transport.close()
+    with dry_run(destination, destination.request_timeout_s) as asked:
+        yield asked.verdicts

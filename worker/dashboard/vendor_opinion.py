@@ -20,18 +20,11 @@ def ask_vendor(destination: Destination) -> Iterator[Ask]:
     The vendor's side is imported when it is first asked: a gateway that only takes records in
     needs no HTTP client.
     """
-    from worker.bootstrap import vendor_of
-    from worker.destinations.transport import Transport
-    from worker.dry_run import DryRun
+    from worker.bootstrap import dry_run
 
     if not destination.enabled:
         raise SettingsError(
             f"{destination.name} is not enabled here, so the vendor cannot be asked"
         )
-    vendor = vendor_of(destination)
-    timeout_s = min(destination.request_timeout_s, PATIENCE_S)
-    transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
-    try:
-        yield DryRun(vendor, transport).verdicts
-    finally:
-        transport.close()
+    with dry_run(destination, min(destination.request_timeout_s, PATIENCE_S)) as asked:
+        yield asked.verdicts
