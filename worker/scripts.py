@@ -51,7 +51,7 @@ class Script:
             return self.introduce(client, base, args)
 
     def introduce(self, client: Any, base: str, args: Sequence[Any]) -> Any:
-        """Run on a server that does not know the script yet."""
+        """Run on a server that does not know the script yet; await it of an asyncio client."""
         return client.eval(self.text, 2, base, guard(base), *args)
 
     async def run_async(self, client: Any, base: str, *args: Any) -> Any:
@@ -59,7 +59,7 @@ class Script:
         try:
             return await client.evalsha(self.sha, 2, base, guard(base), *args)
         except NoScriptError:
-            return await client.eval(self.text, 2, base, guard(base), *args)
+            return await self.introduce(client, base, args)
 
 
 def run_together(

@@ -347,14 +347,19 @@ def test_an_old_batch_that_succeeds_at_last_is_delivered(
     taken_once(vendor, identities(10))
 
 
+def fail_on(vendor: LoopbackVendor, identity: str) -> None:
+    """Answer 500 to each request that has a record of this identity."""
+    vendor.whole = lambda records: (
+        (500, "Oops") if any(each["identity"] == identity for each in records) else None
+    )
+
+
 def test_a_batch_that_always_fails_lets_others_pass(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
     """A record that makes the vendor answer 500 delays its own batch, not the destination."""
     pipeline = pipeline_of(backoff_cap_s=300.0, backoff_base_s=0.001)
-    vendor.whole = lambda records: (
-        (500, "Oops") if any(r["identity"] == "poison" for r in records) else None
-    )
+    fail_on(vendor, "poison")
     pipeline.accept(["poison"])
     pipeline.step()
     pipeline.age(3600)
@@ -371,9 +376,7 @@ def test_a_record_that_makes_the_vendor_fail_is_isolated(
 ) -> None:
     """Its mates are delivered within the hour's grace and some; it alone expires in the end."""
     pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
-    vendor.whole = lambda records: (
-        (500, "Oops") if any(r["identity"] == "i77" for r in records) else None
-    )
+    fail_on(vendor, "i77")
     pipeline.accept(identities(1000))
     pipeline.deliver(until=lambda: vendor.answers().get(500, 0) >= 3)
     assert not vendor.taken, "young, the batch is left as it is"
