@@ -92,18 +92,22 @@ def adds_up(buffer: Buffer) -> bool:
 
 @contextmanager
 def soon(action: Callable[[], object], after_s: float = 1.0) -> Iterator[None]:
-    """Do something after a moment, while the block runs, which must not end before."""
-    done = threading.Event()
+    """Do something after a moment, while the block runs, which must not end before.
+
+    The block may end while the action still returns: a Redis that was started answers the one who
+    waits for it as soon as the one who started it.
+    """
+    begun = threading.Event()
 
     def act() -> None:
+        begun.set()
         action()
-        done.set()
 
     timer = threading.Timer(after_s, act)
     timer.start()
     try:
         yield
-        assert done.is_set(), "nobody had to wait"
+        assert begun.is_set(), "nobody had to wait"
     finally:
         timer.join()
 
