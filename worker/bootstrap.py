@@ -17,18 +17,16 @@ from .address import redis_url
 from .buffer import Buffer
 from .connections.clients import worker_client
 from .delivery import Deliverer
+from .destination import Destination
 from .destinations.answers import json_object
-from .destinations.base import Vendor
-from .destinations.bloomreach import BASE_URL as BLOOMREACH_URL
-from .destinations.bloomreach import Bloomreach
-from .destinations.clevertap import CleverTap, base_url
 from .destinations.transport import Transport
+from .destinations.vendors import vendor_for
 from .drain import Ask, Drain
 from .dry_run import DryRun
 from .errors import InvalidRecord
 from .records import body_of
 from .schemas.vendors import schema_for
-from .settings import Destination, Settings
+from .settings import Settings
 from .telemetry import get_logger
 from .tracing import spans
 
@@ -39,29 +37,13 @@ log = get_logger(__name__)
 STOP_WITHIN_S = 20.0
 
 
-def vendor_of(settings: Destination) -> Vendor:
-    """The vendor's side of a destination."""
-    if settings.vendor == "clevertap":
-        return CleverTap(
-            settings.base_url or base_url(settings.region),
-            settings.account_id,
-            settings.passcode.reveal(),
-        )
-    return Bloomreach(
-        settings.base_url or BLOOMREACH_URL,
-        settings.project_token,
-        settings.api_key_id,
-        settings.api_secret.reveal(),
-    )
-
-
 @contextmanager
-def dry_run(settings: Destination, timeout_s: float) -> Iterator[DryRun]:
+def dry_run(destination: Destination, timeout_s: float) -> Iterator[DryRun]:
     """The vendor's own opinion of records, as long as the block runs; for an enabled destination.
 
     ``timeout_s`` bounds each question.
     """
-    vendor = vendor_of(settings)
+    vendor = vendor_for(destination)
     transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
     try:
         yield DryRun(vendor, transport)
@@ -69,9 +51,9 @@ def dry_run(settings: Destination, timeout_s: float) -> Iterator[DryRun]:
         transport.close()
 
 
-def _identity_of(settings: Destination) -> Callable[[bytes], bytes]:
+def _identity_of(destination: Destination) -> Callable[[bytes], bytes]:
     """Whose a stored record is, as its schema told when it was accepted."""
-    schema = schema_for(settings)
+    schema = schema_for(destination)
 
     def identity(stored: bytes) -> bytes:
         try:
@@ -86,7 +68,7 @@ def _identity_of(settings: Destination) -> Callable[[bytes], bytes]:
 class Line:
     """One destination's parts."""
 
-    settings: Destination
+    destination: Destination
     buffer: Buffer
     drain: Drain
     deliverer: Deliverer
@@ -105,28 +87,28 @@ class Runtime:
             each.name: self._line(each, ask) for each in settings.enabled()
         }
 
-    def _line(self, settings: Destination, ask: Ask) -> Line:
-        buffer = Buffer(self.client, settings)
+    def _line(self, destination: Destination, ask: Ask) -> Line:
+        buffer = Buffer(self.client, destination)
         buffer.repartition()
-        drain = Drain(settings, buffer, ask)
-        vendor = vendor_of(settings)
+        drain = Drain(destination, buffer, ask)
+        vendor = vendor_for(destination)
         transport = Transport(
             vendor.base_url,
-            timeout_s=settings.request_timeout_s,
-            connections=settings.concurrency_limit + 1,
+            timeout_s=destination.request_timeout_s,
+            connections=destination.concurrency_limit + 1,
         )
         deliverer = Deliverer(
-            settings,
+            destination,
             buffer,
             vendor,
             transport,
             stopping=self._stopping.is_set,
             wait=self._stopping.wait,
             spread=drain.fill,
-            identity=_identity_of(settings),
-            traced=partial(self._spans.attempt, settings.name) if self._spans else None,
+            identity=_identity_of(destination),
+            traced=partial(self._spans.attempt, destination.name) if self._spans else None,
         )
-        return Line(settings, buffer, drain, deliverer, transport)
+        return Line(destination, buffer, drain, deliverer, transport)
 
     @property
     def stopping(self) -> bool:

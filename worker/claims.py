@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from . import batching, histograms
+from .destination import Destination
 from .retry import Settle, Signal
-from .settings import Destination
 from .verdicts import Outcome, Verdict
 
 

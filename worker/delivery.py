@@ -14,10 +14,10 @@ from typing import Protocol
 
 from .buffer import Buffer
 from .claims import Claim, Lesson, Settled, Turn
+from .destination import Destination
 from .destinations.base import Vendor
 from .ordering import keep_order
 from .retry import Attempt, Decision, Settle, Split, decide
-from .settings import Destination
 from .telemetry import get_logger
 from .verdicts import Answer, Meaning, Outcome, Request, Response, Verdict
 
@@ -90,7 +90,7 @@ class Deliverer:
 
     def __init__(
         self,
-        settings: Destination,
+        destination: Destination,
         buffer: Buffer,
         vendor: Vendor,
         sender: Sender,
@@ -102,7 +102,7 @@ class Deliverer:
         traced: Callable[[Claim, Tried], object] | None = None,
         random: Callable[[], float] = random,
     ) -> None:
-        self.settings = settings
+        self.destination = destination
         self.buffer = buffer
         self.vendor = vendor
         self.sender = sender
@@ -122,7 +122,7 @@ class Deliverer:
         return self._run(self.buffer.claim(begun=True), until)
 
     def _run(self, claim: Claim | None, until: Callable[[], bool]) -> Delivery:
-        done = Delivery(self.settings.name)
+        done = Delivery(self.destination.name)
         while claim is not None:
             if claim.wait_ms:
                 self.wait(claim.wait_ms / 1000)
@@ -139,24 +139,24 @@ class Deliverer:
 
         With an answer all three are one round trip to Redis.
         """
-        if claim.deaths and self.settings.ambiguous == "dead_letter":
+        if claim.deaths and self.destination.ambiguous == "dead_letter":
             return Step(self._bury_doubtful(claim), following=self._claim(onward()))
-        if claim.deaths >= self.settings.max_deaths:
+        if claim.deaths >= self.destination.max_deaths:
             return Step(self._isolate_poison(claim), following=self._claim(onward()))
         answer, tried = self._try(claim)
         # Both times by Redis' clock: this machine's may be wrong.
         attempt = Attempt(
             claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms, claim.alone
         )
-        decision = decide(answer, attempt, self.settings, self.random())
-        if isinstance(decision.action, Settle) and self.settings.kinds[claim.kind].ordered:
+        decision = decide(answer, attempt, self.destination, self.random())
+        if isinstance(decision.action, Settle) and self.destination.kinds[claim.kind].ordered:
             kept = keep_order(decision.action, claim.records, self.identity)
             decision = replace(decision, action=kept)
         turn = self._carry_out(claim, decision, tried, onward=onward())
         settled = turn.settled or _nothing_moved(claim)
         log.info(
             "batch settled",
-            destination=self.settings.name,
+            destination=self.destination.name,
             batch=claim.batch,
             kind=claim.kind,
             records=claim.size,
@@ -193,21 +193,21 @@ class Deliverer:
         if decision.park and self.buffer.park(decision.park):
             log.error(
                 "destination parked: check its credentials and address; a probe brings it back",
-                destination=self.settings.name,
+                destination=self.destination.name,
                 reason=decision.park,
             )
         turn = self._turn(claim, decision, tried, onward=onward)
         if turn.settled is None:
             log.warning(
                 "settled too late: the lease ran out; the batch is sent again",
-                destination=self.settings.name,
+                destination=self.destination.name,
                 batch=claim.batch,
             )
         elif turn.settled.tripped:
             log.error(
                 "destination paused: most of its last records became dead letters; "
                 "look at `ingest dlq summary`, then `ingest resume` it",
-                destination=self.settings.name,
+                destination=self.destination.name,
             )
         if turn.wider:
             self._ask_others()
@@ -220,7 +220,7 @@ class Deliverer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the next tick asks again
             log.warning(
                 "no other thread was asked to join in",
-                destination=self.settings.name,
+                destination=self.destination.name,
                 error=type(error).__name__,
             )
 
@@ -268,7 +268,9 @@ class Deliverer:
         response = self.sender.send(self.vendor.probe())
         answer = response if isinstance(response, Answer) else self.vendor.read_probe(response)
         if answer.meaning is Meaning.ANSWERED and self.buffer.unpark():
-            log.info("destination taken up again: a probe passed", destination=self.settings.name)
+            log.info(
+                "destination taken up again: a probe passed", destination=self.destination.name
+            )
             return True
         return False
 

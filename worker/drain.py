@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from .buffer import Buffer
 from .claims import Claim
+from .destination import Destination
 from .history import History
-from .settings import Destination
 from .telemetry import get_logger
 
 log = get_logger(__name__)
@@ -28,16 +28,16 @@ class Ask:
 class Drain:
     """The tick of one destination."""
 
-    def __init__(self, settings: Destination, buffer: Buffer, ask: Ask) -> None:
-        self.settings = settings
+    def __init__(self, destination: Destination, buffer: Buffer, ask: Ask) -> None:
+        self.destination = destination
         self.buffer = buffer
         self.ask = ask
-        self._history = History(buffer.client, settings)
+        self._history = History(buffer.client, destination)
 
     def tick(self) -> int:
         """Recover, look, claim; returns the number of batches whose delivery was asked for."""
         if self.look():
-            self.ask.probe(self.settings)
+            self.ask.probe(self.destination)
         asked = self.fill()
         self._history.sample()  # last: a picture less is no reason to deliver later
         return asked
@@ -48,7 +48,7 @@ class Drain:
         if recovered.died:
             log.warning(
                 "batches taken back from workers that did not come back",
-                destination=self.settings.name,
+                destination=self.destination.name,
                 batches=recovered.died,
                 ambiguous=recovered.records,
             )
@@ -56,7 +56,7 @@ class Drain:
         if found.memory_full:
             log.error(
                 "Redis is nearly out of memory: producers are refused",
-                destination=self.settings.name,
+                destination=self.destination.name,
             )
         return found.probe_due
 
@@ -69,12 +69,12 @@ class Drain:
         claims = 0
         while (claim := self.buffer.claim(begun=False)) is not None:
             try:
-                self.ask.deliver(self.settings, claim)
+                self.ask.deliver(self.destination, claim)
             except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
                 self.buffer.recover(unbegun=True)
                 log.warning(
                     "the broker takes no message",
-                    destination=self.settings.name,
+                    destination=self.destination.name,
                     error=type(error).__name__,
                 )
                 return claims

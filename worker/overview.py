@@ -11,9 +11,10 @@ import redis
 from . import keys
 from .buffer import Buffer
 from .census import Census
+from .destination import Destination, Kind
 from .errors import UnknownDestination
 from .places import Places, Status
-from .settings import Destination, Kind, Settings
+from .settings import Settings
 
 _EVERY_KIND = ("event", "profile", "token")
 

@@ -19,10 +19,11 @@ from .acceptance import accept_arguments, accepted
 from .address import redis_url
 from .connections.clients import answer_was_lost, async_producer_client, producer_client
 from .desk import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
+from .destination import Destination
 from .errors import BufferFull, BufferUnavailable
 from .fanout import AsyncFanout, Fanout
 from .scripts import script
-from .settings import Destination, Settings
+from .settings import Settings
 
 __all__ = ["AsyncProducer", "Producer", "Rejected", "SendResult"]
 

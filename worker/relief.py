@@ -58,7 +58,7 @@ class Relief:
         threads = [
             threading.Thread(target=self._repeat, args=(work, line), name=work.__name__)
             for line in self._runtime.lines.values()
-            for work in [_tick] + line.settings.concurrency_limit * [self._deliver]
+            for work in [_tick] + line.destination.concurrency_limit * [self._deliver]
         ]
         for thread in threads:
             thread.start()
@@ -81,7 +81,7 @@ class Relief:
             try:
                 work(line)
             except Exception:  # the next round tries again
-                log.exception("could not deliver", destination=line.settings.name)
+                log.exception("could not deliver", destination=line.destination.name)
             self._over.wait(LOOK_EVERY_S)
 
     def _deliver(self, line: Line) -> None:

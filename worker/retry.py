@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .settings import Destination
+from .destination import Destination
 from .verdicts import DELIVERED, UNCONFIRMED, Answer, Meaning, Outcome, Verdict
 
 Signal = Literal["success", "throttled", "failure"]
@@ -90,44 +90,46 @@ def backoff_ms(attempt: int, base_s: float, cap_s: float, random: float) -> int:
     return int(1000 * random * ceiling)
 
 
-def wait_by_age_ms(attempt: Attempt, settings: Destination, random: float) -> int:
+def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) -> int:
     """How long a batch waits that failed for no fault of a record: the longer, the older it is.
 
     The destination holds back as a whole while nothing succeeds; this is for the batch that alone
     makes the vendor fail, and would else be sent again every second, before all others. A quarter
     of its age is little after a short outage, and lets its tries grow rare.
     """
-    ceiling_s = max(settings.backoff_base_s, attempt.age_ms / 4000)
-    ceiling_s = min(settings.backoff_cap_s, ceiling_s)
+    ceiling_s = max(destination.backoff_base_s, attempt.age_ms / 4000)
+    ceiling_s = min(destination.backoff_cap_s, ceiling_s)
     return int(1000 * random * ceiling_s)
 
 
-def decide(answer: Answer, attempt: Attempt, settings: Destination, random: float) -> Decision:
+def decide(answer: Answer, attempt: Attempt, destination: Destination, random: float) -> Decision:
     """The decision for one answer; total over every meaning, and pure."""
     match answer.meaning:
         case Meaning.ANSWERED:
-            return Decision(_by_verdicts(answer.verdicts, attempt, settings, random), "success")
+            return Decision(_by_verdicts(answer.verdicts, attempt, destination, random), "success")
         case Meaning.GARBLED:
             unknown = Verdict(Outcome.RETRY, UNCONFIRMED, None, answer.error)
-            settle = _by_verdicts([unknown] * attempt.size, attempt, settings, random)
+            settle = _by_verdicts([unknown] * attempt.size, attempt, destination, random)
             return Decision(settle, "failure")
         case Meaning.REFUSED | Meaning.TOO_LARGE:
             return Decision(_isolate(answer, attempt), "success")
         case Meaning.DENIED:
             settle = Settle(_again(answer), counts_attempt=False)
-            return Decision(settle, park=_parking(answer, settings))
+            return Decision(settle, park=_parking(answer, destination))
         case Meaning.THROTTLED:
-            return _throttled(answer, settings, random)
+            return _throttled(answer, destination, random)
         case Meaning.UNAVAILABLE | Meaning.UNREACHABLE | Meaning.AMBIGUOUS:
             wait_ms = int(1000 * (answer.retry_after_s or 0))
-            return Decision(_failed(answer, attempt, settings, random), "failure", wait_ms=wait_ms)
+            return Decision(
+                _failed(answer, attempt, destination, random), "failure", wait_ms=wait_ms
+            )
 
 
-def _parking(answer: Answer, settings: Destination) -> str:
+def _parking(answer: Answer, destination: Destination) -> str:
     """Why the destination is parked, and what to do: an operator reads it in the status."""
     return (
         f"{answer.status}: {answer.error}; check its credentials and address: "
-        f"a probe every {settings.probe_interval_s:g} s takes it up again"
+        f"a probe every {destination.probe_interval_s:g} s takes it up again"
     )
 
 
@@ -136,12 +138,14 @@ def _again(answer: Answer) -> Verdict:
 
 
 def _by_verdicts(
-    verdicts: Sequence[Verdict], attempt: Attempt, settings: Destination, random: float
+    verdicts: Sequence[Verdict], attempt: Attempt, destination: Destination, random: float
 ) -> Settle:
     """Close verdicts: what was tried too often dies under the reason it was tried again for."""
-    last = attempt.attempt + 1 >= settings.max_attempts
-    once = settings.ambiguous == "dead_letter"
-    delay_ms = backoff_ms(attempt.attempt, settings.backoff_base_s, settings.backoff_cap_s, random)
+    last = attempt.attempt + 1 >= destination.max_attempts
+    once = destination.ambiguous == "dead_letter"
+    delay_ms = backoff_ms(
+        attempt.attempt, destination.backoff_base_s, destination.backoff_cap_s, random
+    )
 
     def closed(verdict: Verdict) -> Verdict:
         final = last or (once and verdict.reason == UNCONFIRMED)
@@ -168,32 +172,34 @@ def _isolate(answer: Answer, attempt: Attempt) -> Settle | Split:
     return Settle(Verdict(Outcome.DEAD, reason, answer.status, answer.error))
 
 
-def _throttled(answer: Answer, settings: Destination, random: float) -> Decision:
+def _throttled(answer: Answer, destination: Destination, random: float) -> Decision:
     wait_ms = int(1000 * (answer.retry_after_s or 0))
-    delay_ms = wait_ms or backoff_ms(0, settings.backoff_base_s, settings.backoff_cap_s, random)
+    delay_ms = wait_ms or backoff_ms(
+        0, destination.backoff_base_s, destination.backoff_cap_s, random
+    )
     settle = Settle(_again(answer), counts_attempt=False, delay_ms=delay_ms)
     return Decision(settle, "throttled", wait_ms=wait_ms)
 
 
-def _spoilt(answer: Answer, attempt: Attempt, settings: Destination) -> bool:
+def _spoilt(answer: Answer, attempt: Attempt, destination: Destination) -> bool:
     """Whether a record of the batch seems to make the vendor fail: the vendor takes others, and
     has failed on this batch for a while (an hour, of the day that it may be tried for)."""
-    alone_ms = settings.retry_horizon_s * 1000 / 24
+    alone_ms = destination.retry_horizon_s * 1000 / 24
     failed = answer.meaning is Meaning.UNAVAILABLE
     return failed and attempt.alone and attempt.size > 1 and attempt.age_ms >= alone_ms
 
 
 def _failed(
-    answer: Answer, attempt: Attempt, settings: Destination, random: float
+    answer: Answer, attempt: Attempt, destination: Destination, random: float
 ) -> Settle | Split:
-    if _spoilt(answer, attempt, settings):
+    if _spoilt(answer, attempt, destination):
         return Split(f"{answer.status}: {answer.error}")
     ambiguous = answer.meaning is Meaning.AMBIGUOUS
-    if ambiguous and settings.ambiguous == "dead_letter":
+    if ambiguous and destination.ambiguous == "dead_letter":
         return Settle(Verdict(Outcome.DEAD, "ambiguous", None, answer.error), counts_attempt=False)
-    if attempt.age_ms >= settings.retry_horizon_s * 1000:
+    if attempt.age_ms >= destination.retry_horizon_s * 1000:
         dead = Verdict(Outcome.DEAD, "expired", answer.status, answer.error)
         return Settle(dead, counts_attempt=False)
-    delay_ms = wait_by_age_ms(attempt, settings, random)
+    delay_ms = wait_by_age_ms(attempt, destination, random)
     doubtful = attempt.size if ambiguous else 0
     return Settle(_again(answer), counts_attempt=False, delay_ms=delay_ms, ambiguous=doubtful)

@@ -11,13 +11,11 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .destination import Destination, Kind
+from .destination import Destination
 from .destinations_file import destinations_path, read_destinations
 from .environment import Environment, Source
 from .errors import UnknownDestination
 from .setting_values import Secret, number
-
-__all__ = ["Destination", "Kind", "Settings"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from celery import signals
 from .app import app
 from .bootstrap import Line, Runtime
 from .claims import Claim
+from .destination import Destination
 from .drain import Ask
 from .ending import Ending
 from .errors import Stopped, VendorError
@@ -23,7 +24,7 @@ from .readback.formats import format_of
 from .readback.queries import LARGEST_BATCH, ExportQuery, day_number
 from .readback.reader import reading
 from .readback.reconcile import Reconciler
-from .settings import Destination, Settings
+from .settings import Settings
 from .telemetry import get_logger
 from .watchdog import AWAY, Watchdog
 
@@ -160,23 +161,23 @@ def reconcile(*, destination: str | None = None, day: str | None = None) -> dict
     Without a destination: every one that can be read back. -1: the vendor did not tell.
     """
     found = {}
-    for settings in runtime().settings.enabled():
-        if destination in (None, settings.name) and settings.vendor == "clevertap":
-            found[settings.name] = _reconcile(settings, day)
+    for each in runtime().settings.enabled():
+        if destination in (None, each.name) and each.vendor == "clevertap":
+            found[each.name] = _reconcile(each, day)
     return found
 
 
-def _reconcile(settings: Destination, day: str | None) -> int:
+def _reconcile(destination: Destination, day: str | None) -> int:
     try:
-        with reading(settings, sleep=_nap) as reader:
+        with reading(destination, sleep=_nap) as reader:
             result = Reconciler(reader, runtime().client).run(day)
     except VendorError as error:
-        log.error("not reconciled", destination=settings.name, error=str(error))  # noqa: TRY400
+        log.error("not reconciled", destination=destination.name, error=str(error))  # noqa: TRY400
         return -1
     for line in result.differences:
         log.warning(
             "delivered and counted differ",
-            destination=settings.name,
+            destination=destination.name,
             day=line.day,
             event_name=line.event,
             delivered=line.delivered,
@@ -204,7 +205,7 @@ def _stand_in_for(line: Line) -> None:
     patience_s = max(STAND_IN_AFTER_S, 3 * runtime().settings.drain_interval_s)
     if runtime().stopping or line.buffer.unticked_s() < patience_s:
         return
-    name = line.settings.name
+    name = line.destination.name
     log.warning("nobody has ticked for long: this worker drains by itself", destination=name)
     end = time.monotonic() + STAND_IN_AFTER_S
     line.drain.tick()

@@ -20,7 +20,7 @@ from support.pipeline import Pipeline, PipelineFactory, identities
 from support.plays import status
 from support.polling import poll_until
 from support.vendor import LoopbackVendor, Received, usual
-from worker.settings import Kind
+from worker.destination import Kind
 
 LATENCY_S = 0.1
 SMALL = {"event": Kind(10)}  # it is the number of requests that counts here, not their size

@@ -25,9 +25,9 @@ from support.vendor import LoopbackVendor
 from worker import keys
 from worker.dashboard.audit import KEPT, Audit, Entry
 from worker.dead_letters.letters import DeadLetters
+from worker.destination import Destination, Kind
 from worker.records import PROFILE, pack
 from worker.schemas.clevertap_rules import BAD_AGE, BAD_PHONE
-from worker.settings import Destination, Kind
 
 Kill = Callable[..., Pipeline]
 HOSTILE = "<script>alert('x')</script>\"onload='y'"

@@ -91,7 +91,7 @@ def test_what_is_tried_too_often_dies_with_its_reason(
     pipeline.deliver()
     [dead] = pipeline.dead()
     assert (dead["identity"], dead["reason"], dead["code"]) == ("i1", reason, str(code))
-    assert dead["attempts"] == str(pipeline.settings.max_attempts) == "5"
+    assert dead["attempts"] == str(pipeline.destination.max_attempts) == "5"
     assert len(vendor.requests) == 5
     taken_once(vendor, ["i0", "i2"])
 
@@ -322,7 +322,7 @@ def test_what_is_older_than_the_horizon_expires(pipeline: Pipeline, vendor: Loop
     vendor.script(*[plays.status(503)] * 2)
     pipeline.accept(identities(10))
     pipeline.step()
-    pipeline.age(pipeline.settings.retry_horizon_s - 60)
+    pipeline.age(pipeline.destination.retry_horizon_s - 60)
     pipeline.deliver(until=lambda: len(vendor.requests) == 2)
     assert pipeline.dead() == []
     pipeline.age(60)
@@ -342,7 +342,7 @@ def test_an_old_batch_that_succeeds_at_last_is_delivered(
     vendor.script(plays.status(503))
     pipeline.accept(identities(10))
     pipeline.step()
-    pipeline.age(2 * pipeline.settings.retry_horizon_s)
+    pipeline.age(2 * pipeline.destination.retry_horizon_s)
     pipeline.deliver()
     taken_once(vendor, identities(10))
 
@@ -384,7 +384,7 @@ def test_a_record_that_makes_the_vendor_fail_is_isolated(
     pipeline.accept(identities(2000)[1000:])
     pipeline.deliver(until=lambda: pipeline.open == 1)
     taken_once(vendor, [name for name in identities(2000) if name != "i77"])
-    pipeline.age(pipeline.settings.retry_horizon_s)
+    pipeline.age(pipeline.destination.retry_horizon_s)
     pipeline.deliver()
     [dead] = pipeline.dead()
     assert (dead["identity"], dead["reason"], dead["code"]) == ("i77", "expired", "500")

@@ -47,7 +47,7 @@ def test_a_sample_says_what_status_says(
     pipeline.accept(["c", "d"])
     assert pipeline.buffer.claim(begun=False)
     pipeline.accept_profiles(["e", "f", "g"])
-    history = History(pipeline.client, pipeline.settings)
+    history = History(pipeline.client, pipeline.destination)
     assert history.sample()
     (sample,) = history.read()
     told = Sample(sample.minute, 8, 2, 1, 5, sample.oldest_ms, 1)
@@ -82,4 +82,4 @@ def test_a_full_redis_stops_no_drain(pipeline_of: PipelineFactory) -> None:
     pipeline.accept(["a"])
     pipeline.client.config_set("maxmemory", "1mb")
     pipeline.drain.tick()
-    assert len(History(pipeline.client, pipeline.settings).read()) == 1
+    assert len(History(pipeline.client, pipeline.destination).read()) == 1

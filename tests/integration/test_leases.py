@@ -69,7 +69,7 @@ def test_only_deaths_in_a_row_make_a_batch_suspect(hasty: Pipeline, vendor: Loop
     """A batch that was sent, and whose worker lived, is none of those that kill."""
     hasty.accept(identities(1))
     for _ in range(5):
-        for _ in range(hasty.settings.max_deaths - 1):
+        for _ in range(hasty.destination.max_deaths - 1):
             claimed(hasty, begun=True)
             recovered(hasty)
         vendor.script(plays.status(503))
@@ -81,7 +81,7 @@ def test_only_deaths_in_a_row_make_a_batch_suspect(hasty: Pipeline, vendor: Loop
 
 def _lasting(pipeline: Pipeline) -> Claim:
     """A claim whose lease does not run out while it is delivered."""
-    buffer = type(pipeline.buffer)(pipeline.client, replace(pipeline.settings, lease_s=60.0))
+    buffer = type(pipeline.buffer)(pipeline.client, replace(pipeline.destination, lease_s=60.0))
     claim = poll_until(lambda: buffer.claim(begun=True), what="a claim")
     assert claim is not None
     return claim

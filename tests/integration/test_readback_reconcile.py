@@ -20,6 +20,7 @@ from support.vendor import LoopbackVendor
 from worker import keys
 from worker.buffer import Buffer
 from worker.delivery import Deliverer
+from worker.destination import Destination
 from worker.destinations.clevertap import CleverTap
 from worker.destinations.transport import Transport
 from worker.errors import VendorError
@@ -28,7 +29,7 @@ from worker.readback.reader import reading
 from worker.readback.reconcile import KEPT_S, Line, Reconciler, Reconciliation, kept
 from worker.readback.tallies import Tallies
 from worker.sandbox.server import Running, running
-from worker.settings import Destination, Settings
+from worker.settings import Settings
 
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y%m%d")
 

@@ -32,7 +32,7 @@ def test_what_waited_for_a_spoilt_record_has_its_own_time(
     while len(pipeline.batches()) < 2:  # until it was halved: the vendor takes others meanwhile
         pipeline.accept_profiles(["someone"])
         step(pipeline)
-    pipeline.age(pipeline.settings.retry_horizon_s)
+    pipeline.age(pipeline.destination.retry_horizon_s)
     pipeline.deliver(until=lambda: pipeline.dead("profile"))
     vendor.script(plays.status(503))
     pipeline.deliver()

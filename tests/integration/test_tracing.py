@@ -34,7 +34,7 @@ def traced(pipeline: Pipeline, exporter: InMemorySpanExporter) -> Pipeline:
     """A pipeline whose deliverer makes spans."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    pipeline.deliverer.traced = partial(Spans(provider).attempt, pipeline.settings.name)
+    pipeline.deliverer.traced = partial(Spans(provider).attempt, pipeline.destination.name)
     return pipeline
 
 

@@ -9,8 +9,8 @@ from typing import Self
 
 from support.pipeline import Pipeline
 from worker.claims import Claim
+from worker.destination import Destination
 from worker.drain import Ask, Drain
-from worker.settings import Destination
 
 TICK_S = 0.5
 
@@ -24,11 +24,11 @@ class Crew:
         self._asked: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._drain = Drain(
-            pipeline.settings, pipeline.buffer, Ask(deliver=self._ask, probe=lambda _: None)
+            pipeline.destination, pipeline.buffer, Ask(deliver=self._ask, probe=lambda _: None)
         )
         pipeline.deliverer.spread = self._drain.fill
         pipeline.deliverer.stopping = self._stopped.is_set
-        size = pipeline.settings.concurrency_limit + 1
+        size = pipeline.destination.concurrency_limit + 1
         self._threads = [threading.Thread(target=self._deliver) for _ in range(size)]
         self._threads.append(threading.Thread(target=self._tick))
 

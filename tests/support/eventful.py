@@ -47,15 +47,15 @@ def _send_events(made: Pipeline, vendor: LoopbackVendor) -> None:
 
 
 def _handle_dead_letters(made: Pipeline) -> None:
-    letters = DeadLetters(made.client, made.settings)
+    letters = DeadLetters(made.client, made.destination)
     first, second, *_ = letters.select()
     letters.select(Filter(id=first.id)).purge()
-    Replays(made.client, made.settings).replay(letters.select(Filter(id=second.id)), print)
+    Replays(made.client, made.destination).replay(letters.select(Filter(id=second.id)), print)
 
 
 def _lose_workers(made: Pipeline) -> None:
     """One dies while it sends, and one batch is never begun."""
-    hurried = Buffer(made.client, replace(made.settings, lease_s=0.0))
+    hurried = Buffer(made.client, replace(made.destination, lease_s=0.0))
     for begun in (True, False):
         assert hurried.claim(begun=begun)
         made.buffer.recover()

@@ -16,12 +16,12 @@ from support.vendor import LoopbackVendor
 from worker import keys
 from worker.buffer import Buffer
 from worker.delivery import Deliverer, Delivery
+from worker.destination import Destination, Kind
 from worker.destinations.clevertap import CleverTap
 from worker.destinations.transport import Transport
 from worker.drain import Ask, Drain
 from worker.places import Places, Status
 from worker.records import EVENT, PROFILE, body_of, new_id, pack
-from worker.settings import Destination, Kind
 
 PASSCODE = "s3cret-passcode"
 ACCOUNT = "TEST-ACC-OUNT"
@@ -65,18 +65,18 @@ class Pipeline:
     """One destination: its buffer in Redis, its deliverer, and the loopback vendor."""
 
     def __init__(self, client: redis.Redis, vendor: LoopbackVendor, **changed: Any) -> None:
-        self.settings = replace(QUICK, base_url=vendor.base_url, **changed)
+        self.destination = replace(QUICK, base_url=vendor.base_url, **changed)
         self.client = client
         self.vendor = vendor
-        self.buffer = Buffer(client, self.settings)
-        self.transport = Transport(vendor.base_url, timeout_s=self.settings.request_timeout_s)
+        self.buffer = Buffer(client, self.destination)
+        self.transport = Transport(vendor.base_url, timeout_s=self.destination.request_timeout_s)
         adapter = CleverTap(vendor.base_url, ACCOUNT, PASSCODE)
         self.deliverer = Deliverer(
-            self.settings, self.buffer, adapter, self.transport, identity=identity_in
+            self.destination, self.buffer, adapter, self.transport, identity=identity_in
         )
         self.probes = 0
         self.drain = Drain(
-            self.settings, self.buffer, Ask(deliver=lambda _, __: None, probe=self._probe)
+            self.destination, self.buffer, Ask(deliver=lambda _, __: None, probe=self._probe)
         )
 
     def _probe(self, _: Destination) -> None:
@@ -97,7 +97,7 @@ class Pipeline:
         claim = self.buffer.claim(begun=True)
         if claim is None:
             return None
-        return Delivery(self.settings.name).plus(claim, self.deliverer.deliver(claim))
+        return Delivery(self.destination.name).plus(claim, self.deliverer.deliver(claim))
 
     def deliver(self, deadline_s: float = 15.0, until: Callable[[], object] | None = None) -> None:
         """Step until nothing is on its way, or until the condition given."""
@@ -129,7 +129,7 @@ class Pipeline:
 
     def dead(self, kind: str = EVENT) -> list[dict[str, str]]:
         """The dead letters, with the identity of each record."""
-        found = self._stream(keys.dead(self.settings.name, kind))
+        found = self._stream(keys.dead(self.destination.name, kind))
         for fields in found:
             record = orjson.loads(fields.pop("record").partition("\n")[2])
             fields["identity"] = record["identity"]
@@ -137,7 +137,7 @@ class Pipeline:
 
     def journal(self) -> list[dict[str, str]]:
         """What is kept of the last settlements."""
-        return self._stream(keys.journal(self.settings.name))
+        return self._stream(keys.journal(self.destination.name))
 
     def _stream(self, key: str) -> list[dict[str, str]]:
         entries: Any = self.client.xrange(key)
@@ -148,16 +148,16 @@ class Pipeline:
 
     def batches(self) -> list[dict[str, Any]]:
         """What is known of each claimed batch."""
-        return [orjson.loads(raw) for raw in self.client.hvals(keys.batches(self.settings.name))]
+        return [orjson.loads(raw) for raw in self.client.hvals(keys.batches(self.destination.name))]
 
     def state(self, field: str) -> str | None:
         """One field of the destination's state."""
-        value: Any = self.client.hget(keys.state(self.settings.name), field)
+        value: Any = self.client.hget(keys.state(self.destination.name), field)
         return None if value is None else value.decode()
 
     def age(self, seconds: float) -> None:
         """Make every claimed batch so many seconds older."""
-        key = keys.batches(self.settings.name)
+        key = keys.batches(self.destination.name)
         for batch_id, raw in self.client.hgetall(key).items():
             batch = orjson.loads(raw)
             batch["first"] -= int(seconds * 1000)

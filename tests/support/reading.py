@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 
 from support.vendor import Exchange, LoopbackVendor, Play
+from worker.destination import Destination, Kind
 from worker.records import EVENT
 from worker.sandbox.ledger import Row
 from worker.sandbox.server import Running
 from worker.sandbox.settings import SandboxSettings
 from worker.setting_values import Secret
-from worker.settings import Destination, Kind
 
 DAY = time.strftime("%Y%m%d", time.gmtime())
 NAME = "Product viewed"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from worker.bootstrap import vendor_of
-from worker.destination import MOST_RECORDS
+from worker.destination import MOST_RECORDS, Destination
 from worker.destinations.bloomreach import BASE_URL, MOST_COMMANDS, Bloomreach
+from worker.destinations.vendors import vendor_for
 from worker.errors import SettingsError
 from worker.schemas.vendors import schema_for
 from worker.setting_values import Secret
-from worker.settings import Destination, Settings
+from worker.settings import Settings
 
 FILE = """
 [destinations.crm]
@@ -51,7 +51,7 @@ def test_the_adapter_is_made_of_the_settings() -> None:
     made = Destination(
         "crm", "bloomreach", {}, project_token="p", api_key_id="k", api_secret=Secret("s")
     )
-    vendor = vendor_of(made)
+    vendor = vendor_for(made)
     assert isinstance(vendor, Bloomreach)
     assert vendor.base_url == BASE_URL
     # The secret itself, not the stars it shows.

@@ -18,8 +18,9 @@ from .questions import DAY, say, told_like_an_option
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from worker.destination import Destination
     from worker.readback.reconcile import Line, Reconciliation
-    from worker.settings import Destination, Settings
+    from worker.settings import Settings
 
 
 @click.command

@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 
 from worker.desk import Call, add
+from worker.destination import Destination
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE
 from worker.schemas.bloomreach_rules import NO_IDS, NO_VALID_ID
-from worker.settings import Destination, Settings
+from worker.settings import Settings
 
 from . import credentials
 from .bodies import written

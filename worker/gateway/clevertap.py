@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 
 from worker.desk import Rejected
+from worker.destination import Destination
 from worker.errors import InvalidRecord
 from worker.records import TOKEN
-from worker.settings import Destination, Settings
+from worker.settings import Settings
 
 from . import credentials
 from .bodies import written

@@ -20,9 +20,10 @@ from redis.exceptions import RedisError
 
 from .. import histograms
 from ..census import A_PART, Census
+from ..destination import Destination
 from ..overview import Overview
 from ..places import STATUSES, Places, Status
-from ..settings import Destination, Settings
+from ..settings import Settings
 from . import names
 from .names import METRICS, PLACES, Metric, Type
 from .ratchet import Ratchet
@@ -110,8 +111,8 @@ class StatusCollector(Collector):
             sheet.put(names.MEMORY_USED, memory[name], name)
         return sheet.families()
 
-    def _put_destination(self, sheet: Sheet, settings: Destination, status: Status) -> None:
-        name = settings.name
+    def _put_destination(self, sheet: Sheet, destination: Destination, status: Status) -> None:
+        name = destination.name
         for state in STATUSES:
             sheet.put(names.STATE, state == status.state, name, state)
         for answer, count in status.answers.items():
@@ -123,11 +124,11 @@ class StatusCollector(Collector):
         sheet.put(names.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
         sheet.put(names.MISSING, status.missing, name)
         if name in self._settings.destinations:
-            sheet.put(names.BUFFER_LIMIT, settings.max_buffered, name)
+            sheet.put(names.BUFFER_LIMIT, destination.max_buffered, name)
             sheet.put(names.CONCURRENCY, status.concurrency, name)
-            sheet.put(names.CONCURRENCY_LIMIT, settings.concurrency_limit, name)
+            sheet.put(names.CONCURRENCY_LIMIT, destination.concurrency_limit, name)
         # Nobody ticks a destination that was turned off, and only its records make that a fault.
-        if settings.enabled or any(places.open for places in status.kinds.values()):
+        if destination.enabled or any(places.open for places in status.kinds.values()):
             sheet.put(names.LAST_TICK, (status.last_tick_ms or 0) / 1000, name)
             sheet.put(names.TICKS, status.ticks, name)
         for kind, places in status.kinds.items():
@@ -135,7 +136,7 @@ class StatusCollector(Collector):
             for code, count in status.codes[kind].items():
                 sheet.put(names.DEAD_LETTERS, count, name, kind, code)
             if name in self._settings.destinations:
-                limit = settings.kinds[kind].batch_records
+                limit = destination.kinds[kind].batch_records
                 sheet.put(names.BATCH_LIMIT, limit, name, kind)
 
 

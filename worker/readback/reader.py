@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol
 
-from ..destinations import clevertap
+from ..destination import Destination
 from ..destinations.clevertap_reads import ClevertapReads, Reply, Word, heard
 from ..destinations.headers import hidden
 from ..destinations.transport import Transport
+from ..destinations.vendors import clevertap_for
 from ..errors import InvalidQuery, SettingsError
-from ..settings import Destination
 from ..verdicts import Answer, Request, Response
 from .patience import FAILURES, Patience
 
@@ -102,11 +102,7 @@ def reading(
 ) -> Iterator[Reader]:
     """A reader of that account, with connections that end with the block."""
     refuse_unreadable(destination)
-    vendor = clevertap.CleverTap(
-        destination.base_url or clevertap.base_url(destination.region),
-        destination.account_id,
-        destination.passcode.reveal(),
-    )
+    vendor = clevertap_for(destination)
     transport = Transport(
         vendor.base_url, timeout_s=destination.request_timeout_s, connections=CONCURRENCY
     )

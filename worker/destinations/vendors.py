@@ -1,0 +1,30 @@
+"""Which vendor a destination is an account at."""
+
+from __future__ import annotations
+
+from ..destination import Destination
+from .base import Vendor
+from .bloomreach import BASE_URL as BLOOMREACH_URL
+from .bloomreach import Bloomreach
+from .clevertap import CleverTap, base_url
+
+
+def clevertap_for(destination: Destination) -> CleverTap:
+    """The account at CleverTap; SettingsError for a region or credentials that cannot be used."""
+    return CleverTap(
+        destination.base_url or base_url(destination.region),
+        destination.account_id,
+        destination.passcode.reveal(),
+    )
+
+
+def vendor_for(destination: Destination) -> Vendor:
+    """The vendor's side of a destination; SettingsError for what cannot be used."""
+    if destination.vendor == "clevertap":
+        return clevertap_for(destination)
+    return Bloomreach(
+        destination.base_url or BLOOMREACH_URL,
+        destination.project_token,
+        destination.api_key_id,
+        destination.api_secret.reveal(),
+    )
