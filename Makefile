@@ -25,8 +25,10 @@ run: setup ## the whole system in the foreground; Ctrl-C stops it (ARGS go to `i
 test: lint ## lint, then every test (ARGS go to pytest)
 	@$(BIN)/pytest -n $(JOBS) $(ARGS)
 
-bench: setup ## measure against the floor and the alternatives; prints the table
-	@$(BIN)/python -c 'import celery_batches' 2>/dev/null || PYTHON="$(PYTHON)" scripts/setup bench
+.tools/celery-batches/.complete: requirements/bench.txt scripts/setup
+	@PYTHON="$(PYTHON)" scripts/setup bench
+
+bench: setup .tools/celery-batches/.complete ## measure against the floor and the alternatives
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 chaos: setup ## kill workers, beats and Redis for minutes, then count every record

@@ -1,7 +1,7 @@
 """celery-batches: one task message an event, a thousand of them handed to one call.
 
-Its requirement asks for Celery below 5.7; it is installed without its dependencies, and runs on
-the Celery that is locked here.
+It asks for a Celery below 5.7, so it has an environment of its own (`scripts/setup bench`), where
+nothing of ours is installed.
 """
 
 from __future__ import annotations

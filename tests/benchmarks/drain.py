@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any
+
+from celery import Celery
 
 from benchmarks import floor, samples
 from benchmarks.program_options import Options
 from benchmarks.results import Contender, Results, in_turn
 from benchmarks.stage import Stage, Theatre
+from support.environment import ROOT
 
 SECTION = "drain"
 FLOOR = "floor: LPOP, join, POST"
-BATCHED = "celery-batches, 1000 a flush"
-EACH = "one Celery task an event"
 DEADLINE_S = 180.0
 LIMIT = 15  # requests under way that the vendor allows
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """A Celery application to compare with, and the Python in whose environment it runs."""
+
+    name: str
+    module: str
+    task: str
+    queue: str
+    python: str = sys.executable
+
+    def version(self, package: str) -> str:
+        """Of a package in its environment."""
+        program = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
+        command = [self.python, "-c", program, package]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+BATCHED = Yardstick(
+    "celery-batches, 1000 a flush",
+    "benchmarks.celery_batched",
+    "bench.batched",
+    "bench-batched",
+    python=str(ROOT / ".tools" / "celery-batches" / "bin" / "python"),
+)
+EACH = Yardstick("one Celery task an event", "benchmarks.celery_each", "bench.each", "bench-each")
 
 
 def ours(workers: int, latency_ms: int = 0) -> str:
@@ -75,23 +104,30 @@ class Drains:
             seen = stage.sink.wait_for(size, DEADLINE_S)
             self.results.add(SECTION, FLOOR, "records/s", seen.steady()[0])
 
-    def celery(self, module: str, name: str, size: int, *options: str) -> None:
+    def celery(self, yardstick: Yardstick, size: int) -> None:
         """A Celery worker whose queue was filled before."""
         with self.theatre.stage() as stage:
-            _ask(module, stage, size)
-            command = f"celery -A {module} worker --loglevel=WARNING --without-gossip"
-            stage.run_module(command, "--without-mingle", "--concurrency=2", *options)
+            _ask(yardstick, stage, size)
+            command = f"celery -A {yardstick.module} worker --loglevel=WARNING --without-gossip"
+            options = ("--without-mingle", "--concurrency=2")
+            stage.run_module(command, *options, python=yardstick.python)
             seen = stage.sink.wait_for(size, DEADLINE_S)
-            self.results.add(SECTION, name, "records/s", seen.steady()[0])
+            self.results.add(SECTION, yardstick.name, "records/s", seen.steady()[0])
 
 
-def _ask(module: str, stage: Stage, size: int) -> None:
+def _ask(yardstick: Yardstick, stage: Stage, size: int) -> None:
     """Put a message for each event into the broker."""
-    task: Any = import_module(module).upload
-    with task.app.connection_for_write(stage.server.url) as connection:
-        producer = task.app.amqp.Producer(connection)
+    app: Any = Celery(broker=stage.server.url, set_as_current=False)
+    with app, app.connection_for_write() as connection:
+        producer = app.amqp.Producer(connection)
         for number in range(size):
-            task.apply_async((samples.event(number),), producer=producer)
+            app.send_task(
+                yardstick.task,
+                (samples.event(number),),
+                queue=yardstick.queue,
+                producer=producer,
+                ignore_result=True,
+            )
 
 
 def run(theatre: Theatre, results: Results, options: Options) -> None:
@@ -117,6 +153,6 @@ def _ours(drains: Drains, size: int, options: Options) -> list[Contender]:
 
 def _celery(drains: Drains, options: Options) -> list[Contender]:
     return [
-        partial(drains.celery, "benchmarks.celery_batched", BATCHED, options.sized(10_000, 16_000)),
-        partial(drains.celery, "benchmarks.celery_each", EACH, options.sized(2_000, 4_000)),
+        partial(drains.celery, BATCHED, options.sized(10_000, 16_000)),
+        partial(drains.celery, EACH, options.sized(2_000, 4_000)),
     ]

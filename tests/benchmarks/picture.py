@@ -24,7 +24,14 @@ _PANELS = (
     (
         drain.SECTION,
         "Draining, records a second (vendor without latency)",
-        (drain.FLOOR, drain.ours(4), drain.ours(2), drain.ours(1), drain.BATCHED, drain.EACH),
+        (
+            drain.FLOOR,
+            drain.ours(4),
+            drain.ours(2),
+            drain.ours(1),
+            drain.BATCHED.name,
+            drain.EACH.name,
+        ),
     ),
     (
         enqueue.SECTION,

@@ -52,6 +52,7 @@ def _facts(options: Options) -> dict[str, Any]:
         "load before": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "celery": version("celery"),
+        "celery of celery-batches": drain.BATCHED.version("celery"),
         "redis": str(preferred_binary()),
         "run": "quick" if options.quick else "full",
         "rounds": options.rounds,

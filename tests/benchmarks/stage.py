@@ -6,7 +6,7 @@ import http.client
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,10 +139,10 @@ class Stage:
             worker.wait_for(" ready.", 60)
         self.processes.start("beat", env=self.environ)
 
-    def run_module(self, name: str, *args: str, env: Mapping[str, str] | None = None) -> Process:
-        """Start a module of this package."""
-        command = [sys.executable, "-m", *name.split(), *args]
-        given = {**self.environ, "PYTHONPATH": str(TESTS), **(env or {})}
+    def run_module(self, name: str, *args: str, python: str = sys.executable) -> Process:
+        """Start a module of this package, or of that Python's environment."""
+        command = [python, "-m", *name.split(), *args]
+        given = {**self.environ, "PYTHONPATH": str(TESTS)}
         return self.processes.run(command, env=environment(given), name=name.rsplit(maxsplit=1)[-1])
 
     def wait_until_settled(self, deadline_s: float) -> float:

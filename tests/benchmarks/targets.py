@@ -35,8 +35,8 @@ def _drain(results: Results) -> Iterator[Target]:
     two = drain.ours(2)
     ratio = results.ratio
     yield Target("drain, 2 processes / the floor", ratio("drain", two, drain.FLOOR), 0.25)
-    yield Target("drain / celery-batches", ratio("drain", two, drain.BATCHED), 100)
-    yield Target("drain / one task an event", ratio("drain", two, drain.EACH), 200)
+    yield Target("drain / celery-batches", ratio("drain", two, drain.BATCHED.name), 100)
+    yield Target("drain / one task an event", ratio("drain", two, drain.EACH.name), 200)
     requests = results.median("drain", f"{drain.ours(2, 250)}: requests")
     most = drain.LIMIT / 0.25
     yield Target(
