@@ -6,6 +6,8 @@ CPU seconds per million records are taken along by the drain and enqueue section
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
 
@@ -25,7 +27,6 @@ from worker.settings import Settings
 
 SECTION = "cost"
 JSON_BYTES = "JSON of a buffered record"
-REDIS_BYTES = "Redis memory of a buffered record"
 RSS_EARLY = "memory of a worker in the second tenth of the records"
 RSS_LATE = "memory of a worker in the last tenth"
 WARM = 200_000  # records before memory is looked at
@@ -33,13 +34,23 @@ BATCHES = 20  # delivered from each backlog, each round
 BACKLOGS = (10_000, 100_000, 1_000_000)
 
 
+def held_by(backlog: int) -> str:
+    """What a series is called."""
+    return f"Redis memory of a record, of {backlog:,} buffered"
+
+
+def accepted_onto(backlog: int) -> str:
+    """What a series is called."""
+    return f"CPU of an acceptance onto a backlog of {backlog:,}"
+
+
 def delivered_from(backlog: int) -> str:
     """What a series is called."""
     return f"CPU of a delivery off a backlog of {backlog:,}"
 
 
-def redis_bytes(stage: Stage, results: Results, size: int) -> None:
-    """Redis' memory for so many buffered events, against the bytes that will be sent."""
+def fill(stage: Stage, results: Results, size: int) -> None:
+    """Buffer so many events, and note Redis' memory for them and the bytes that will be sent."""
     before = int(stage.client.info("memory")["used_memory"])
     samples.fill_events(stage.buffer, size)
     used = int(stage.client.info("memory")["used_memory"]) - before
@@ -47,7 +58,7 @@ def redis_bytes(stage: Stage, results: Results, size: int) -> None:
     if stage.client.llen(key) != size:
         raise AssertionError(f"{key} does not hold what was accepted")
     results.add(SECTION, JSON_BYTES, "bytes", len(samples.body(0)))
-    results.add(SECTION, REDIS_BYTES, "bytes", used / size)
+    results.add(SECTION, held_by(size), "bytes", used / size)
 
 
 def worker_memory(theatre: Theatre, results: Results, size: int) -> None:
@@ -62,7 +73,7 @@ def worker_memory(theatre: Theatre, results: Results, size: int) -> None:
         samples.fill_events(stage.buffer, WARM)
         stage.wait_until_settled(DEADLINE_S)
         stage.buffer.pause("benchmark")
-        redis_bytes(stage, results, size)
+        samples.fill_events(stage.buffer, size)
         stage.sink.start_over()
         stage.buffer.resume()
         stage.sink.wait_for(size // 10, DEADLINE_S)
@@ -83,32 +94,41 @@ def _memory_until(stage: Stage, process: psutil.Process, records: int) -> float:
     return median(looks)
 
 
-def _deliver(stage: Stage, line: Line, backlog: int, results: Results) -> None:
-    """Deliver some batches off a backlog that is kept at its size; the CPU of both is the price."""
+def _turn_over(stage: Stage, line: Line, backlog: int, results: Results) -> None:
+    """Deliver some batches off a backlog, and accept as many records again.
+
+    The price is the CPU of this thread and of Redis.
+    """
+    with _priced(stage, results, delivered_from(backlog)):
+        for _ in range(BATCHES):
+            claim = line.buffer.claim(begun=True)
+            if claim is None or claim.size != samples.CHUNK:
+                raise AssertionError("the backlog gave no full batch")
+            line.deliverer.deliver(claim)
+    with _priced(stage, results, accepted_onto(backlog)):
+        samples.fill_events(line.buffer, BATCHES * samples.CHUNK)
+
+
+@contextmanager
+def _priced(stage: Stage, results: Results, name: str) -> Iterator[None]:
     began = time.thread_time() + stage.redis_cpu_s()
-    for _ in range(BATCHES):
-        claim = line.buffer.claim(begun=True)
-        if claim is None or claim.size != samples.CHUNK:
-            raise AssertionError("the backlog gave no full batch")
-        line.deliverer.deliver(claim)
+    yield
     took_s = time.thread_time() + stage.redis_cpu_s() - began
-    results.add(
-        SECTION, delivered_from(backlog), "us/record", took_s / BATCHES / samples.CHUNK * 1e6
-    )
-    samples.fill_events(line.buffer, BATCHES * samples.CHUNK)
+    results.add(SECTION, name, "us/record", took_s / BATCHES / samples.CHUNK * 1e6)
 
 
 def backlogs(theatre: Theatre, results: Results, options: Options) -> None:
-    """The price of a delivery, by one thread, off backlogs of different sizes, each in a Redis."""
+    """Prices at backlogs of different sizes, each in a Redis of its own."""
     sizes = BACKLOGS[:2] if options.quick else BACKLOGS
     with theatre.stage() as one, theatre.stage() as two, theatre.stage() as three:
         contenders: list[Contender] = []
         for stage, backlog in zip((one, two, three), sizes, strict=False):
             runtime = Runtime(Settings.from_env(stage.environ), Ask(_nobody, _nobody))
             line = runtime.lines["clevertap"]
+            fill(stage, results, backlog)
             # A batch less would be waited for; what is delivered is put back at once.
-            samples.fill_events(line.buffer, max(backlog, BATCHES * samples.CHUNK))
-            contenders.append(partial(_deliver, stage, line, backlog, results))
+            samples.fill_events(line.buffer, max(0, BATCHES * samples.CHUNK - backlog))
+            contenders.append(partial(_turn_over, stage, line, backlog, results))
         in_turn(contenders, 4 + 2 * options.rounds)
 
 

@@ -39,6 +39,11 @@ class Results:
         found = self.series.get((section, name))
         return found.median if found else None
 
+    def least(self, section: str, name: str) -> float | None:
+        """The least of a series: of CPU seconds, which other work on the machine only adds to."""
+        found = self.series.get((section, name))
+        return min(found.values) if found else None
+
     def ratio(self, section: str, name: str, base: str) -> float | None:
         """The ratio of two medians of one section."""
         one, other = self.median(section, name), self.median(section, base)

@@ -61,11 +61,13 @@ def _enqueue(results: Results) -> Iterator[Target]:
 
 def _cost(results: Results) -> Iterator[Target]:
     section, ratio = cost.SECTION, results.ratio
-    memory = ratio(section, cost.REDIS_BYTES, cost.JSON_BYTES)
-    yield Target("Redis memory / JSON, of a buffered record", memory, 1.5, at_least=False)
+    held = [ratio(section, cost.held_by(each), cost.JSON_BYTES) for each in cost.BACKLOGS]
+    most = max((each for each in held if each is not None), default=None)
+    yield Target("Redis memory / JSON, of a buffered record", most, 1.5, at_least=False)
     growth = ratio(section, cost.RSS_LATE, cost.RSS_EARLY)
     yield Target("memory of a warm worker, last tenth / second", growth, 1.05, at_least=False)
-    prices = [results.median(section, cost.delivered_from(each)) for each in cost.BACKLOGS]
-    known = [each for each in prices if each is not None]
-    flat = max(known) / min(known) if len(known) > 1 else None
-    yield Target("CPU of a record, dearest backlog / cheapest", flat, 1.1, at_least=False)
+    for text, name in (("accepted", cost.accepted_onto), ("delivered", cost.delivered_from)):
+        prices = [results.least(section, name(each)) for each in cost.BACKLOGS]
+        known = [each for each in prices if each is not None]
+        flat = max(known) / min(known) if len(known) > 1 else None
+        yield Target(f"least CPU of a record {text}, dearest backlog / cheapest", flat, 1.1, False)

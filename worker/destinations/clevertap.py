@@ -62,7 +62,8 @@ class CleverTap:
         """
         del kind
         path = "/1/upload?dryRun=1" if dry_run else "/1/upload"
-        return Request("POST", path, self._headers, b'{"d":[' + b",".join(bodies) + b"]}")
+        content = b"".join((b'{"d":[', b",".join(bodies), b"]}"))
+        return Request("POST", path, self._headers, content)
 
     def probe(self) -> Request:
         """A dry run of one harmless record: does the account answer at all?"""
