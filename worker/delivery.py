@@ -149,7 +149,7 @@ class Deliverer:
             claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms, claim.alone
         )
         decision = decide(answer, attempt, self.destination, self.random())
-        if isinstance(decision.action, Settle) and self.destination.kinds[claim.kind].ordered:
+        if isinstance(decision.action, Settle) and self._ordered(claim.kind):
             kept = keep_order(decision.action, claim.records, self.identity)
             decision = replace(decision, action=kept)
         turn = self._carry_out(claim, decision, tried, onward=onward())
@@ -167,6 +167,11 @@ class Deliverer:
             retry=settled.retrying,
         )
         return Step(settled, tried.label, turn.following)
+
+    def _ordered(self, kind: str) -> bool:
+        """Whether order is kept; also where the kind was taken out of the configuration since."""
+        known = self.destination.kinds.get(kind)
+        return known is None or known.ordered
 
     def _claim(self, onward: bool) -> Claim | None:
         return self.buffer.claim(begun=True) if onward else None

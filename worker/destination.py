@@ -44,7 +44,10 @@ _ABOVE_0 = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How records of one kind are batched; ``partitions`` above 0 keep the order per identity."""
+    """How records of one kind are batched; ``partitions`` above 0 keep the order per identity.
+
+    Without ``batch_records`` it was taken out of the configuration: nobody claims such records.
+    """
 
     batch_records: int
     partitions: int = 0

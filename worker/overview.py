@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
@@ -11,7 +11,7 @@ import redis
 from . import keys
 from .buffer import Buffer
 from .census import Census
-from .destination import Destination, Kind
+from .destination import VENDORS, Destination, Kind
 from .errors import UnknownDestination
 from .places import Places, Status
 from .settings import Settings
@@ -35,9 +35,10 @@ class Overview:
     ) -> Overview:
         """Look which destinations there are: ``only`` one, or all that are enabled or hold data.
 
-        A destination that was taken out of the configuration is shown as long as Redis knows it:
-        its records would else be lost to sight. Who asks often brings a ``census`` that looks
-        through a part of Redis' keys at a time. UnknownDestination when ``only`` is neither.
+        A destination, or a kind of one, that was taken out of the configuration is shown as long
+        as Redis knows it: its records would else be lost to sight. Who asks often brings a
+        ``census`` that looks through a part of Redis' keys at a time. UnknownDestination when
+        ``only`` is neither.
         """
         if only is not None:
             return cls({only: Buffer(client, _one(settings, client, only))})
@@ -45,7 +46,7 @@ class Overview:
         found = {name for name in unused if _holds_totals(client, name)}
         found |= (census or Census(client)).names()
         shown = {
-            each.name: each
+            each.name: _whole(client, each)
             for each in settings.destinations.values()
             if each.enabled or each.name in found
         }
@@ -72,7 +73,18 @@ def _holds_totals(client: redis.Redis, name: str) -> bool:
 def _one(settings: Settings, client: redis.Redis, name: str) -> Destination:
     if name not in settings.destinations and _holds_totals(client, name):
         return _stranger(name)
-    return settings.destination(name)
+    return _whole(client, settings.destination(name))
+
+
+def _whole(client: redis.Redis, destination: Destination) -> Destination:
+    """The destination, with the kinds that are in Redis and not in its configuration any more."""
+    _, allowed = VENDORS[destination.vendor]
+    if not (left_out := [kind for kind in allowed if kind not in destination.kinds]):
+        return destination
+    fields = [f"{kind}:accepted" for kind in left_out]
+    totals: Any = client.hmget(keys.counters(destination.name), fields)
+    found = {kind: Kind(0) for kind, total in zip(left_out, totals, strict=True) if total}
+    return replace(destination, kinds={**destination.kinds, **found})
 
 
 def _stranger(name: str) -> Destination:

@@ -9,6 +9,7 @@ from functools import partial
 from worker.dead_letters.replay_check import verdicts
 from worker.dead_letters.replays import Kept, Mended, Replays, mended
 from worker.errors import InvalidRecord, UnknownDestination
+from worker.overview import Overview
 from worker.settings import Settings
 from worker.verdicts import Outcome
 
@@ -116,6 +117,7 @@ class MendedLines:
 
     def _of(self, destination: str) -> Replays:
         if destination not in self._replays:
-            settings = self._settings.destination(destination)
-            self._replays[destination] = Replays(self._client, settings)
+            seen = Overview.of(self._settings, self._client, only=destination)
+            known = seen.buffers[destination].destination
+            self._replays[destination] = Replays(self._client, known)
         return self._replays[destination]

@@ -109,7 +109,8 @@ class Replays:
         """Put back the selected ones but those whose id is in ``without``; returns how many.
 
         ``tell`` hears of each record of an ordered kind that the schema refuses today: without the
-        schema nobody knows whose it is, so its place in the order. ``advance`` hears of progress.
+        schema nobody knows whose it is, so its place in the order; and of each whose kind is not
+        configured any more, for nobody would deliver it. ``advance`` hears of progress.
         """
         replayed = 0
         for chunk in selection.chunks(CHUNK):
@@ -140,15 +141,24 @@ class Replays:
 
     def _as_they_are(self, letters: Iterable[DeadLetter], tell: Tell) -> Iterator[_Move]:
         for letter in letters:
-            if not self.destination.kinds[letter.kind].ordered:
-                yield _Move(letter.kind, letter.entry, b"")
-                continue
             try:
-                prepared = self._prepare(letter, letter.record)
+                belongs = self._belongs(letter)
             except InvalidRecord as error:
                 tell(Kept(letter.id, error.errors))
             else:
-                yield _Move(letter.kind, letter.entry, identity_hash(prepared.identity))
+                yield _Move(letter.kind, letter.entry, belongs)
+
+    def _belongs(self, letter: DeadLetter) -> bytes:
+        """The hash that its identity is ordered by; empty where no order is kept."""
+        self._refuse_left_out(letter)
+        if not self.destination.kinds[letter.kind].ordered:
+            return b""
+        return identity_hash(self._prepare(letter, letter.record).identity)
+
+    def _refuse_left_out(self, letter: DeadLetter) -> None:
+        if not self.destination.kinds[letter.kind].batch_records:
+            rule = f"is not configured for {letter.destination}: nobody would deliver it"
+            raise InvalidRecord({"kind": [rule]})
 
     def _instead(self, mended: Sequence[Mended], tell: Tell) -> Iterator[_Move]:
         for each, letter, prepared in self._valid(mended, tell):
@@ -178,6 +188,7 @@ class Replays:
                 yield each, letter, prepared
 
     def _prepare(self, letter: DeadLetter, record: Any) -> Prepared:
+        self._refuse_left_out(letter)
         prepared = self._schema.prepare(record, now_s=int(self._now()))
         if prepared.kind != letter.kind:
             raise InvalidRecord({"type": [f"must stay {letter.kind}, as it was accepted"]})

@@ -123,7 +123,7 @@ class StatusCollector(Collector):
         sheet.put(names.MEMORY_FULL, status.memory_full, name)
         sheet.put(names.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
         sheet.put(names.MISSING, status.missing, name)
-        if name in self._settings.destinations:
+        if configured := self._settings.destinations.get(name):
             sheet.put(names.BUFFER_LIMIT, destination.max_buffered, name)
             sheet.put(names.CONCURRENCY, status.concurrency, name)
             sheet.put(names.CONCURRENCY_LIMIT, destination.concurrency_limit, name)
@@ -135,9 +135,8 @@ class StatusCollector(Collector):
             _put_kind(sheet, places, name, kind)
             for code, count in status.codes[kind].items():
                 sheet.put(names.DEAD_LETTERS, count, name, kind, code)
-            if name in self._settings.destinations:
-                limit = destination.kinds[kind].batch_records
-                sheet.put(names.BATCH_LIMIT, limit, name, kind)
+            if configured and (limits := configured.kinds.get(kind)):
+                sheet.put(names.BATCH_LIMIT, limits.batch_records, name, kind)
 
 
 def _put_kind(sheet: Sheet, places: Places, *labels: str) -> None:

@@ -1,0 +1,101 @@
+"""A kind that the configuration no longer names, and of which Redis still has records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from support import plays
+from support.pipeline import Pipeline, PipelineFactory
+from support.scrape import Scrape
+from support.vendor import LoopbackVendor
+from worker.buffer import Buffer
+from worker.dead_letters.letters import DeadLetters
+from worker.dead_letters.replays import Kept, Replays
+from worker.destination import Kind
+from worker.metrics.page import MetricsPage, scraping_client
+from worker.overview import Overview
+from worker.records import EVENT, PROFILE
+from worker.setting_values import Secret
+from worker.settings import Settings
+
+EVENTS_ALONE = """
+[destinations.main]
+vendor = "clevertap"
+enabled = true
+account_id = "${CLEVERTAP_ACCOUNT_ID}"
+passcode = "${CLEVERTAP_PASSCODE}"
+
+[destinations.main.kinds.event]
+batch_records = 1000
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str) -> Settings:
+    """Those of a destinations file that names events alone."""
+    path = tmp_path / "destinations.toml"
+    path.write_text(EVENTS_ALONE)
+    secrets = {"CLEVERTAP_ACCOUNT_ID": "id", "CLEVERTAP_PASSCODE": "code"}
+    environ = {"INGEST_DESTINATIONS": str(path), "REDIS_URL": redis_url, **secrets}
+    return Settings.from_env(environ)
+
+
+@pytest.fixture
+def seen(settings: Settings, redis_client: redis.Redis) -> Callable[[], Buffer]:
+    """What an operator looks at."""
+    return lambda: Overview.of(settings, redis_client).buffers["main"]
+
+
+def test_a_batch_on_its_way_is_delivered(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """What waits for another attempt is sent, once, in its order, and settled by its answer."""
+    before = pipeline_of()
+    before.accept_profiles(["ann", "bob", "ann"])
+    vendor.script(plays.status(503))
+    before.step()
+    after = pipeline_of(kinds={EVENT: Kind(1000)})
+    after.buffer.resume()
+    vendor.prescribe("ann", 555)
+    after.step()
+    before.deliver()
+    places = before.status().kinds[PROFILE]
+    assert (places.totals["delivered"], places.dead) == (3, 0)
+    assert vendor.taken == {"ann": 3, "bob": 1}  # the younger of hers went behind the older again
+    assert places.totals["ambiguous"] == 1
+
+
+def test_its_records_are_not_lost_to_sight(
+    pipeline: Pipeline, seen: Callable[[], Buffer], settings: Settings
+) -> None:
+    """Status and metrics tell where they are, and no limit of a batch that nobody makes."""
+    assert PROFILE not in seen().status().kinds
+    pipeline.accept_profiles(["ann", "bob"])
+    places = seen().status().kinds[PROFILE]
+    assert (places.buffered, places.adds_up) == (2, True)
+    page = MetricsPage(settings, scraping_client(settings), Secret(""))
+    told = Scrape.of(page.text().decode())
+    assert told.value("ingest_records", kind=PROFILE, place="buffered") == 2
+    limits = {each["kind"] for each in told.labels("ingest_batch_limit_records")}
+    assert limits == {EVENT}
+
+
+def test_its_dead_letters_may_be_purged_and_not_replayed(
+    pipeline: Pipeline, vendor: LoopbackVendor, seen: Callable[[], Buffer]
+) -> None:
+    """They are listed, and stay: nobody would deliver what is replayed."""
+    pipeline.accept_profiles(["ann", "bob"])
+    vendor.prescribe("ann", 515)
+    vendor.prescribe("bob", 515)
+    pipeline.step()
+    letters = DeadLetters(pipeline.client, seen().destination)
+    kept: list[Kept] = []
+    replays = Replays(pipeline.client, seen().destination)
+    assert replays.replay(letters.select(), kept.append) == 0
+    assert [list(each.errors) for each in kept] == [["kind"], ["kind"]]
+    assert letters.select().purge() == 2
+    assert seen().status().kinds[PROFILE].totals["purged"] == 2
