@@ -22,7 +22,7 @@ def cut(stored: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
 def tallies(heads: Iterable[bytes]) -> Counter[bytes]:
     """How many records there are of each day and event name; those without a name are left out."""
     counted = Counter([head[ID_LENGTH + 1 :] for head in heads])
-    return Counter({key: n for key, n in counted.items() if not key.endswith(b" ")})
+    return Counter({key: n for key, n in counted.items() if key.partition(b" ")[2]})
 
 
 def ids(heads: Iterable[bytes]) -> bytes:

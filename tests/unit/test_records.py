@@ -91,6 +91,13 @@ def test_what_a_batch_is_counted_by_is_cut_from_the_headers() -> None:
     assert batching.without(heads, [2, 4]) == [heads[0], heads[2]]
 
 
+@pytest.mark.parametrize("name", ["Viewed ", " Viewed", "A  b", "\u00a0"])
+def test_a_name_is_counted_whatever_blanks_it_has(name: str) -> None:
+    """A blank at a name's end does not make it one of the records without a name."""
+    stored = pack(new_id(), "20261121", name, b"{}")
+    assert batching.tallies(batching.cut([stored])[0]) == {b"20261121 " + name.encode(): 1}
+
+
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**300])
 def test_integers_are_read_as_they_were_written(number: int) -> None:
     """No integer becomes a float, wherever it stands; other values are what orjson says."""
