@@ -6,6 +6,7 @@ the error says whether it may be. There is no thread and no queue that a fork or
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -17,7 +18,12 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from . import keys
 from .acceptance import accept_arguments, accepted
 from .address import redis_url
-from .connections.clients import answer_was_lost, async_producer_client, producer_client
+from .connections.clients import (
+    PRODUCER_TIMEOUT_S,
+    answer_was_lost,
+    async_producer_client,
+    producer_client,
+)
 from .desk import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
 from .destination import Destination
 from .errors import BufferFull, BufferUnavailable
@@ -26,6 +32,10 @@ from .scripts import script
 from .settings import Settings
 
 __all__ = ["AsyncProducer", "Producer", "Rejected", "SendResult"]
+
+# Calls of an AsyncProducer under way at once, each on a connection of its own: tasks are cheap, and
+# there may be thousands. Redis is no quicker with more, and redis-py 8 lends no more than that.
+MOST_AT_ONCE = 100
 
 
 def _raise(error: RedisError, destination: Destination) -> NoReturn:
@@ -144,11 +154,26 @@ class Producer:
 
 
 class AsyncProducer:
-    """The same for asyncio; see Producer. One for each event loop."""
+    """The same for asyncio; see Producer. One for each event loop.
 
-    def __init__(self, settings: Settings, client: redis.asyncio.Redis) -> None:
+    A hundred calls may be under way at once. Those beyond wait for their turn, a quarter of a
+    second at most (``patience_s``), and are then told that nothing was sent.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: redis.asyncio.Redis,
+        *,
+        patience_s: float = PRODUCER_TIMEOUT_S,
+    ) -> None:
         self._desk = Desk(settings)
         self._client = client
+        self._patience_s = patience_s
+        # A Cluster's client has a pool for each node, and no bound of its own.
+        pool: Any = getattr(client, "connection_pool", None)
+        most = MOST_AT_ONCE if pool is None else min(MOST_AT_ONCE, pool.max_connections)
+        self._turns = asyncio.Semaphore(most)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -219,13 +244,25 @@ class AsyncProducer:
 
     async def _accept(self, destination: Destination, call: Call) -> None:
         args = accept_arguments(destination, call.kind, call.identities, call.stored)
+        await self._wait_for_turn(destination)
         try:
             answer = await script("accept").run_async(
                 self._client, keys.base(destination.name), *args
             )
         except RedisError as error:
             _raise(error, destination)
+        finally:
+            self._turns.release()
         accepted(destination, answer)
+
+    async def _wait_for_turn(self, destination: Destination) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise BufferUnavailable(
+                f"{destination.name}: too many calls are waiting for Redis", sent=False
+            ) from None
 
     async def close(self) -> None:
         """Close the connections; nothing is lost by not calling it, or by one that will not end."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -12,8 +14,9 @@ from typing import Any
 import pytest
 import redis
 
-from worker import BufferUnavailable, Producer
-from worker.connections.clients import bulk_client, producer_client
+from support.polling import poll_until
+from worker import AsyncProducer, BufferUnavailable, Producer, keys
+from worker.connections.clients import bulk_client, gateway_client, producer_client, worker_client
 from worker.settings import Settings
 
 ECHO = "return ARGV[1]"
@@ -121,3 +124,54 @@ def test_without_a_connection_nothing_was_sent(client_of: Callable[..., redis.Re
     assert not refused.value.sent
     client.connection_pool.release(taken)
     assert producer.event("Viewed", {"n": 1}, identity="42", destination="clevertap")
+
+
+@pytest.mark.parametrize("kind", [bulk_client, worker_client])
+def test_every_thread_may_wait_for_redis_at_once(
+    kind: Callable[[str], redis.Redis], redis_url: str, redis_client: redis.Redis
+) -> None:
+    """A Redis that takes a breath has every thread wait, however many there are, and none fail."""
+    threads = 130
+    with kind(redis_url) as client, ThreadPoolExecutor(threads) as pool:
+        redis_client.client_pause(60_000, all=False)  # what may write waits
+        calls = [pool.submit(client.eval, ECHO, 0, str(at)) for at in range(threads)]
+        poll_until(lambda: len(redis_client.client_list()) > threads, 30, "all wait at once")
+        redis_client.client_unpause()
+        assert [call.result() for call in calls] == [b"%d" % at for at in range(threads)]
+
+
+def test_more_tasks_than_connections_take_turns(redis_url: str, redis_client: redis.Redis) -> None:
+    """A burst of calls in one event loop is enqueued to the last."""
+
+    async def burst() -> set[str]:
+        client = gateway_client(redis_url, timeout_s=10)
+        producer = AsyncProducer(Settings.from_env({}), client, patience_s=30)
+        calls = (producer.event("Viewed", {"n": at}, identity="42") for at in range(250))
+        try:
+            return set(await asyncio.gather(*calls))
+        finally:
+            await producer.close()
+
+    assert len(asyncio.run(burst())) == 250
+    assert redis_client.llen(keys.pending("clevertap", "event")) == 250
+
+
+def test_a_task_whose_turn_does_not_come_is_told(redis_url: str, redis_client: redis.Redis) -> None:
+    """It waits as long as its patience, nothing of it was sent, and the next has its turn again."""
+
+    async def calls() -> bool:
+        client = gateway_client(f"{redis_url}?max_connections=1", timeout_s=10)
+        producer = AsyncProducer(Settings.from_env({}), client, patience_s=0.01)
+        first = asyncio.create_task(producer.event("Viewed", {"n": 1}, identity="42"))
+        await asyncio.sleep(0)  # it has the turn
+        with pytest.raises(BufferUnavailable) as refused:
+            await producer.event("Viewed", {"n": 2}, identity="42")
+        redis_client.client_unpause()
+        await first
+        await producer.event("Viewed", {"n": 3}, identity="42")
+        await producer.close()
+        return refused.value.sent
+
+    redis_client.client_pause(60_000, all=False)
+    assert asyncio.run(calls()) is False
+    assert redis_client.llen(keys.pending("clevertap", "event")) == 2

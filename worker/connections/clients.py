@@ -39,6 +39,9 @@ from .urls import shared_address
 PRODUCER_TIMEOUT_S = 0.25
 WORKER_TIMEOUT_S = 10.0
 WORKER_RETRIES = 12  # with the back-off below about 30 s: a restart with a large append-only file
+# As many connections as there are threads, as before redis-py 8, which lends 100 and refuses the
+# next: while Redis writes to a slow disk, say, every thread waits for it with one of its own.
+ONE_A_THREAD = 2**31
 # A Redis that takes no writes is seen to where scripts are run.
 TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError)
 # redis-py calls these connection errors, but they are answers, or come before anything was sent.
@@ -131,6 +134,7 @@ def _client(
     url: str, retry: Retry, options: Mapping[str, Any], to_one: type[redis.Redis] = redis.Redis
 ) -> redis.Redis:
     address = shared_address(url)
+    options = {**options, "max_connections": ONE_A_THREAD}
     if address is None:
         return to_one.from_url(url, retry=retry, **options)
     if address.form == "cluster":
