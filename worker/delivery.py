@@ -150,7 +150,8 @@ class Deliverer:
         )
         decision = decide(answer, attempt, self.destination, self.random())
         if isinstance(decision.action, Settle) and self._ordered(claim.kind):
-            kept = keep_order(decision.action, claim.records, self.identity)
+            once = self.destination.ambiguous == "dead_letter"
+            kept = keep_order(decision.action, claim.records, self.identity, once=once)
             decision = replace(decision, action=kept)
         turn = self._carry_out(claim, decision, tried, onward=onward())
         settled = turn.settled or _nothing_moved(claim)

@@ -14,12 +14,17 @@ OVERTAKEN = Verdict(
 
 
 def keep_order(
-    settle: Settle, records: Sequence[bytes], identity: Callable[[bytes], bytes]
+    settle: Settle,
+    records: Sequence[bytes],
+    identity: Callable[[bytes], bytes],
+    *,
+    once: bool = False,
 ) -> Settle:
     """Send again, too, what was taken after a record of the same identity that is sent again.
 
     The vendor took the newer update and not the older: sent alone, the older would have the last
-    word. What goes again though it was taken is counted as ambiguous, for it is a duplicate.
+    word. What goes again though it was taken is counted as ambiguous, for it is a duplicate. With
+    ``once`` nothing may be sent twice: there the older one dies, and a person decides.
     ``identity`` tells whose a stored record is; it is asked only when an answer is so mixed.
     """
     if settle.usual.outcome is not Outcome.DELIVERED:
@@ -28,16 +33,17 @@ def keep_order(
     again = [at for at, verdict in named.items() if verdict.outcome is Outcome.RETRY]
     if not again:
         return settle
-    behind: set[bytes] = set()
-    overtaken: list[int] = []
-    for at in range(min(again), len(records) + 1):
-        whose = identity(records[at - 1])
-        if at not in named:
-            if whose in behind:
-                overtaken.append(at)
-        elif named[at].outcome is Outcome.RETRY:
-            behind.add(whose)
-    if not overtaken:
-        return settle
+    whose = {at: identity(records[at - 1]) for at in range(min(again), len(records) + 1)}
+    taken = [at for at in whose if at not in named]
+    if once:
+        last = {whose[at]: at for at in taken}
+        named.update({at: _dead(named[at]) for at in again if last.get(whose[at], 0) > at})
+        return replace(settle, named=sorted(named.items()))
+    first = {whose[at]: at for at in sorted(again, reverse=True)}
+    overtaken = [at for at in taken if first.get(whose[at], at) < at]
     named.update(dict.fromkeys(overtaken, OVERTAKEN))
     return replace(settle, named=sorted(named.items()), ambiguous=settle.ambiguous + len(overtaken))
+
+
+def _dead(verdict: Verdict) -> Verdict:
+    return Verdict(Outcome.DEAD, OVERTAKEN.reason, verdict.code, verdict.error)

@@ -17,6 +17,7 @@ from support.vendor import (
     Record,
     failure,
 )
+from worker.records import PROFILE
 
 NOBODY_KNOWS = 799
 
@@ -146,6 +147,20 @@ def test_money_is_not_sent_twice_on_an_unclear_answer(
     pipeline.deliver()
     assert {each["reason"] for each in pipeline.dead()} == {"unconfirmed"}
     taken_once(vendor, identities(10))
+
+
+def test_money_is_not_sent_twice_for_the_sake_of_order(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """An update that a younger one has overtaken is left to a person; what was taken stays so."""
+    pipeline = pipeline_of(ambiguous="dead_letter")
+    pipeline.accept_profiles(["ann", "ann", "bob"])
+    vendor.prescribe("ann", 555)
+    pipeline.deliver()
+    assert vendor.taken == {"ann": 1, "bob": 1}
+    (dead,) = pipeline.dead(PROFILE)
+    assert (dead["reason"], dead["code"]) == ("overtaken", "555")
+    assert pipeline.status().kinds[PROFILE].totals["ambiguous"] == 0
 
 
 def test_one_poison_record_among_a_thousand_dies_alone(

@@ -43,6 +43,27 @@ def test_what_was_taken_behind_a_retry_goes_again(
     assert (kept.usual, kept.delay_ms) == (DELIVERED, 7)
 
 
+@pytest.mark.parametrize(
+    ("records", "named", "dead"),
+    [
+        ("a1 a2 b1", {1: AGAIN}, [1]),
+        ("a1 a2 b1", {2: AGAIN}, []),
+        ("a1 b1 a2 a3", {1: AGAIN, 4: AGAIN}, [1]),
+        ("a1 b1 a2 a3", {1: AGAIN, 3: AGAIN}, [1, 3]),
+        ("a1 a2 b1", {1: AGAIN, 2: DEAD, 3: AGAIN}, []),
+    ],
+)
+def test_where_nothing_is_sent_twice_what_was_overtaken_dies(
+    records: str, named: dict[int, Verdict], dead: list[int]
+) -> None:
+    """The older update is left to a person, under the vendor's words; what was taken stays so."""
+    settle = Settle(DELIVERED, sorted(named.items()))
+    kept = keep_order(settle, [each.encode() for each in records.split()], whose, once=True)
+    buried = Verdict(Outcome.DEAD, "overtaken", AGAIN.code, AGAIN.error)
+    assert dict(kept.named) == {**named, **dict.fromkeys(dead, buried)}
+    assert kept.ambiguous == 0
+
+
 @pytest.mark.parametrize("usual", [AGAIN, DEAD])
 def test_an_answer_alike_for_all_is_left_alone(usual: Verdict) -> None:
     """A batch that goes again as a whole keeps its order by itself; nobody asks whose it is."""

@@ -62,6 +62,12 @@ _REASONS = {
         "Every try met a vendor that was down, for as long as we go on trying.",
         "Replay it: nothing is wrong with the record.",
     ),
+    "overtaken": Meaning(
+        "A younger update was taken",
+        "The vendor asked for this update again, and had taken a younger one of the same person. "
+        "This destination is set to send nothing twice, so the younger could not follow it again.",
+        "Replay it only if nothing in it would undo the younger one.",
+    ),
     "too_large": Meaning(
         "Too large",
         "The vendor refuses a request with this record alone in it: the record is too large.",
