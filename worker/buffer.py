@@ -132,9 +132,11 @@ class Buffer:
     ) -> bool:
         """Halve the batch, in order; False when the lease is ours no more.
 
-        ``lower_to`` is the most bytes a batch may have from now on (the vendor answered 413).
+        ``lower_to`` is the most bytes a batch may have from now on (the vendor answered 413). An
+        answer clears the records of the deaths before it; else one more death isolates a half.
         """
-        deaths = max(0, self.destination.max_deaths - 1) if claim.deaths else 0
+        suspected = claim.deaths and not label
+        deaths = max(0, self.destination.max_deaths - 1) if suspected else 0
         args = (claim.batch, claim.token, new_id(), error, deaths, label, lower_to)
         return self._run("split", *args, *measures(claim, took_s)) is not None
 

@@ -79,6 +79,23 @@ def test_only_deaths_in_a_row_make_a_batch_suspect(hasty: Pipeline, vendor: Loop
     assert vendor.taken == {"i0": 1}
 
 
+def test_halves_that_were_answered_are_not_suspected(
+    hasty: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """Their worker lived: what the batch had cost before is not held against a refused half."""
+    hasty.accept(identities(2))
+    claimed(hasty, begun=True)
+    recovered(hasty)
+    vendor.script(plays.status(400))
+    hasty.deliverer.deliver(_lasting(hasty))
+    assert [batch["deaths"] for batch in hasty.batches()] == [0, 0]
+    claimed(hasty, begun=True)
+    recovered(hasty)
+    while hasty.open:
+        hasty.deliverer.deliver(_lasting(hasty))
+    assert vendor.taken == {"i0": 1, "i1": 1}
+
+
 def _lasting(pipeline: Pipeline) -> Claim:
     """A claim whose lease does not run out while it is delivered."""
     buffer = type(pipeline.buffer)(pipeline.client, replace(pipeline.destination, lease_s=60.0))
