@@ -90,6 +90,12 @@ class Runtime:
     def _line(self, destination: Destination, ask: Ask) -> Line:
         buffer = Buffer(self.client, destination)
         buffer.repartition()
+        if buffer.evicts():
+            log.error(
+                "Redis evicts keys when it is full, and records with them: "
+                "set its maxmemory-policy to noeviction",
+                destination=destination.name,
+            )
         drain = Drain(destination, buffer, ask)
         vendor = vendor_for(destination)
         transport = Transport(

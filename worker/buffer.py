@@ -194,6 +194,10 @@ class Buffer:
         """The share of Redis' memory in use; 0 when it has no limit, above 1 when over it."""
         return int(self._run("memory")) / 1000
 
+    def evicts(self) -> bool:
+        """Whether Redis throws records away when it is full, instead of refusing more."""
+        return bool(self._run("evicts"))
+
     def unticked_s(self) -> float:
         """Seconds since a drain ran anywhere; infinity when none ever did."""
         since_ms = self._run("unticked")

@@ -1,0 +1,34 @@
+"""A Redis that would throw records away: whoever starts a worker on it is told."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from support.vendor import LoopbackVendor
+from worker.bootstrap import Runtime
+from worker.drain import Ask
+from worker.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [("noeviction", False), ("volatile-lru", False), ("allkeys-lru", True)],
+)
+def test_a_worker_tells_of_a_redis_that_evicts(
+    every_redis: redis.Redis,
+    vendor: LoopbackVendor,
+    capsys: pytest.CaptureFixture[str],
+    policy: str,
+    told: bool,
+) -> None:
+    """Only where keys that never expire are evicted are records in danger."""
+    port = every_redis.get_connection_kwargs()["port"]
+    environ = {"REDIS_URL": f"redis://127.0.0.1:{port}", **vendor.environment}
+    every_redis.config_set("maxmemory-policy", policy)
+    try:
+        runtime = Runtime(Settings.from_env(environ), Ask(lambda *_: None, lambda *_: None))
+    finally:
+        every_redis.config_set("maxmemory-policy", "noeviction")
+    runtime.close()
+    assert ("Redis evicts keys" in capsys.readouterr().out) is told
