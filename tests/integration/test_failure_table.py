@@ -152,14 +152,16 @@ def test_money_is_not_sent_twice_on_an_unclear_answer(
 def test_money_is_not_sent_twice_for_the_sake_of_order(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """An update that a younger one has overtaken is left to a person; what was taken stays so."""
-    pipeline = pipeline_of(ambiguous="dead_letter")
+    """An update that a younger one has overtaken is left to a person; what was taken stays so, and
+    no flood breaker takes it for a mistake of ours."""
+    pipeline = pipeline_of(ambiguous="dead_letter", flood_window=1, flood_share=0.0)
     pipeline.accept_profiles(["ann", "ann", "bob"])
     vendor.prescribe("ann", 555)
     pipeline.deliver()
     assert vendor.taken == {"ann": 1, "bob": 1}
     (dead,) = pipeline.dead(PROFILE)
     assert (dead["reason"], dead["code"]) == ("overtaken", "555")
+    assert pipeline.status().state == "running"
     assert pipeline.status().kinds[PROFILE].totals["ambiguous"] == 0
 
 

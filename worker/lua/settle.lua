@@ -35,7 +35,8 @@ for at = FIRST_NAMED, FIRST_NAMED + named * 5 - 1, 5 do
 end
 
 local delivered, dead, open, open_parts, last_error = 0, 0, {}, {}, usual[4]
-local doomed = 0 -- deaths that a mistake of ours may have caused; age is none
+local doomed = 0 -- deaths that a mistake of ours may have caused
+local BLAMELESS = {expired = true, ambiguous = true, overtaken = true}
 if named == 0 and usual[1] == 'delivered' then
   delivered = batch.size
 elseif named == 0 and usual[1] == 'retry' then
@@ -54,7 +55,7 @@ else
       delivered = delivered + 1
     elseif verdict[1] == 'dead' then
       dead = dead + 1
-      if verdict[2] ~= 'expired' and verdict[2] ~= 'ambiguous' then doomed = doomed + 1 end
+      if not BLAMELESS[verdict[2]] then doomed = doomed + 1 end
       -- One record was too large, and not the batches it was in.
       if verdict[2] == 'too_large' then redis.call('HDEL', base .. ':state', 'max_bytes') end
       redis.call('XADD', base .. ':dead:' .. kind, '*', 'record', record, 'reason', verdict[2],
