@@ -136,6 +136,18 @@ def test_an_offer_of_http_2_is_passed_over(
     assert len(buffered(redis_client)) == 3
 
 
+def test_offers_may_follow_one_another_without_end(
+    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str
+) -> None:
+    """Each of two thousand pipelined requests that offer HTTP/2 is read and answered."""
+    gateway = served_by(redis_url)
+    offer = b"GET /healthz HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    got = told(gateway, [offer * 2000 + head(key, LENGTH, "Connection: close") + BODY])
+    assert (got.count(b"HTTP/1.1 200 "), got.count(b'"processed":1')) == (2001, 1)
+    assert len(buffered(redis_client)) == 1
+    assert "warning" not in gateway.process.output()
+
+
 def test_a_trailer_is_no_header(served_by: ServedFactory, redis_url: str, key: str) -> None:
     """What comes after a body changes nothing of what its request showed."""
     trailers = b"Authorization: Bearer other\r\nIdempotency-Key: \r\n\r\n"

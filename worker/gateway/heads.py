@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+Buffer = bytes | memoryview
 MOST_BYTES = 64 * 1024  # of the request line and the headers
 _TOO_LARGE = b'{"status":"fail","error":"The headers are larger than 64 KiB","code":431}'
 
@@ -33,7 +35,8 @@ class BoundedHeads(HttpToolsProtocol):
         self._hurry: asyncio.TimerHandle | None = None
         self._is_open = False  # a head has begun and has not ended
         self._came_later = 0  # bytes of it that came after the piece which it began in
-        self._piece = b""
+        self._pieces: deque[Buffer] = deque()  # what came and is not read yet
+        self._piece: Buffer = b""
         self._is_too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its own
@@ -48,10 +51,15 @@ class BoundedHeads(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the next piece of what comes."""
+        self._pieces.append(data)
+        while self._pieces:
+            self._take(self._pieces.popleft())
+
+    def _take(self, piece: Buffer) -> None:
         if self._is_open:
-            self._came_later += len(data)
-        self._piece = data
-        super().data_received(data)
+            self._came_later += len(piece)
+        self._piece = piece
+        super().data_received(piece)  # type: ignore[arg-type] # the parser under it takes both
         self._piece = b""
         if self._is_open and self._came_later > MOST_BYTES:
             self._is_too_large = True
@@ -101,14 +109,23 @@ class BoundedHeads(HttpToolsProtocol):
         return self._get_upgrade() is not None
 
     def handle_websocket_upgrade(self) -> None:
-        """Go on as if nothing but HTTP/1.1 had been offered: read the request again, without."""
+        """Go on as if nothing but HTTP/1.1 had been offered: read the request again, without.
+
+        A piece may hold thousands of such requests: what follows is neither copied nor read from
+        here, each a level deeper.
+        """
         upgrade = cast("httptools.HttpParserUpgrade", sys.exception())
-        rest = self._piece[upgrade.args[0] :]
+        rest = memoryview(self._piece)[upgrade.args[0] :]
         version = self.parser.get_http_version().encode()
         head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         head += [b"%s: %s" % each for each in self.headers if each[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join((*head, b"", rest)))
+        if rest:
+            self._pieces.appendleft(rest)
+        self._pieces.appendleft(b"\r\n".join((*head, b"", b"")))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: only CONNECT comes here, and is answered as any method we lack."""
 
     def _refuse(self) -> None:
         head = (
