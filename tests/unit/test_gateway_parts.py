@@ -18,7 +18,7 @@ from worker.destination import Destination, Kind
 from worker.errors import SettingsError
 from worker.gateway import credentials
 from worker.gateway.app import operations, vendors
-from worker.gateway.bodies import MOST_CONTAINERS, BodyReader
+from worker.gateway.bodies import MOST_CONTAINERS, MOST_VALUES, BodyReader
 from worker.gateway.credentials import Shown
 from worker.gateway.exchange import Seen, parameter
 from worker.gateway.front import Front
@@ -167,13 +167,15 @@ def test_depth_is_bounded(levels: int, fits: bool) -> None:
             reader.parse(body)
 
 
-def test_the_arrays_and_objects_of_a_body_are_counted() -> None:
-    """Brackets are cheap to send and dear to parse: 413 beyond a number of them."""
+@pytest.mark.parametrize(("value", "most"), [(b"{}", MOST_CONTAINERS - 1), (b"1", MOST_VALUES + 1)])
+def test_what_a_body_holds_is_counted(value: bytes, most: int) -> None:
+    """Values, and above all arrays and objects, are cheap to send and dear to parse and to check:
+    413 beyond a number of them."""
     reader = BodyReader(GatewaySettings())
-    fits = b"[" + b",".join([b"{}"] * (MOST_CONTAINERS - 1)) + b"]"
-    assert len(reader.parse(fits)) == MOST_CONTAINERS - 1
+    fits = b"[" + b",".join([value] * most) + b"]"
+    assert len(reader.parse(fits)) == most
     with pytest.raises(Refused) as refused:
-        reader.parse(b"[" + fits + b"]")
+        reader.parse(b"[" + value + b"," + fits + b"]")
     assert refused.value.status == 413
 
 

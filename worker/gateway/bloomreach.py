@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from worker.desk import Call, add
+from worker.desk import Call
 from worker.destination import Destination
 from worker.errors import InvalidRecord
-from worker.records import EVENT, PROFILE
+from worker.records import EVENT, PROFILE, Prepared
 from worker.schemas.bloomreach_rules import NO_IDS, NO_VALID_ID
 from worker.settings import Settings
 
@@ -41,12 +40,8 @@ _DOCUMENTED = {
 Errors = dict[int, list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Sifted:
-    """What became of a request's commands: the valid ones as calls, the others as errors."""
-
-    calls: Sequence[Call]
-    errors: Errors
+# A command's name and its data, as they came.
+Command = tuple[Any, Any]
 
 
 class Tracking(Door):
@@ -83,21 +78,20 @@ class Tracking(Door):
             raise Refused(400, _INVALID)
         return found
 
-    def _sift(self, destination: Destination, commands: Sequence[tuple[Any, Any]]) -> Sifted:
-        """Check commands, given as name and data; valid ones wait in calls, kind by kind."""
-        calls: dict[str, Call] = {}
-        errors: Errors = {}
-        for position, (name, data) in enumerate(commands):
+    async def _sift(
+        self, destination: Destination, commands: Sequence[Command]
+    ) -> tuple[Sequence[Call], Errors]:
+        """Check commands: the valid ones as calls, kind by kind, and what is wrong with others."""
+
+        def prepare(command: Command) -> Prepared | None:
+            name, data = command
             if name == TIME:
-                continue
-            try:
-                kind = _kind(name, data)
-                prepared = self._reception.desk.prepare(destination, data)
-            except InvalidRecord as error:
-                errors[position] = _texts(error)
-                continue
-            add(calls.setdefault(kind, Call(kind)), prepared, destination.timezone)
-        return Sifted(list(calls.values()), errors)
+                return None
+            _check_kind(name, data)
+            return self._reception.desk.prepare(destination, data)
+
+        sifted = await self._reception.sieve.sift(destination, commands, prepare)
+        return sifted.calls, {each.position: _texts(each.error) for each in sifted.refusals}
 
     def refusal(self, refused: Refused) -> Reply:
         """The vendor's answer to a request that is refused as a whole."""
@@ -121,10 +115,9 @@ class Single(Tracking):
         visit = await self._entered(request)
         data = self._object(visit.body)
         self._reception.charge(visit, 1)
-        sifted = self._sift(visit.destination, [(self._name, data)])
-        request.seen.refused = len(sifted.errors)
-        errors = sifted.errors.get(0)
-        errors, headers = await self._reception.enqueue(visit, sifted.calls, errors)
+        calls, found = await self._sift(visit.destination, [(self._name, data)])
+        request.seen.refused = len(found)
+        errors, headers = await self._reception.enqueue(visit, calls, found.get(0))
         if errors is None:
             return Reply(200, b'{"errors":[],"success":true}', headers)
         return Reply(200, orjson.dumps({"success": False, "errors": errors}), headers)
@@ -142,10 +135,10 @@ class Batch(Tracking):
         commands = self._commands(visit.body)
         self._reception.charge(visit, len(commands))
         pairs = [(each.get("name"), each.get("data")) for each in commands]
-        sifted, now = self._sift(visit.destination, pairs), self._now()
-        request.seen.refused = len(sifted.errors)
-        verdicts = now, list(sifted.errors.items())
-        (then, errors), headers = await self._reception.enqueue(visit, sifted.calls, verdicts)
+        calls, found = await self._sift(visit.destination, pairs)
+        request.seen.refused = len(found)
+        verdicts = self._now(), list(found.items())
+        (then, errors), headers = await self._reception.enqueue(visit, calls, verdicts)
         return _results(commands, then, dict(errors), headers)
 
     def _commands(self, body: bytes) -> list[dict[str, Any]]:
@@ -172,8 +165,8 @@ class SystemTime(Tracking):
         return Reply(200, orjson.dumps(told))
 
 
-def _kind(name: Any, data: Any) -> str:
-    """The kind of a command's record; InvalidRecord when the data belongs to another command."""
+def _check_kind(name: Any, data: Any) -> None:
+    """InvalidRecord when the data belongs to another command, or to none."""
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise InvalidRecord({"name": [f"must be {EVENTS}, {CUSTOMERS} or {TIME}"]})
@@ -183,7 +176,6 @@ def _kind(name: Any, data: Any) -> str:
         raise InvalidRecord({"event_type": ["is required"]})
     if kind == PROFILE and "event_type" in data:
         raise InvalidRecord({"event_type": [f"belongs to {EVENTS}"]})
-    return kind
 
 
 def _texts(error: InvalidRecord) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -65,13 +66,13 @@ class Upload(Door):
         dry = _is_dry_run(request)
         records = self._records(visit.body)
         self._reception.charge(visit, len(records))
-        refusals: list[Rejected] = []
-        calls = list(self._reception.desk.calls(visit.destination, records, refusals))
-        request.seen.refused = len(refusals)
-        verdicts = [_verdict(records[each.position], each) for each in refusals]
+        prepare = partial(self._reception.desk.prepare, visit.destination)
+        sifted = await self._reception.sieve.sift(visit.destination, records, prepare)
+        request.seen.refused = len(sifted.refusals)
+        verdicts = [_verdict(records[each.position], each) for each in sifted.refusals]
         if dry:
             return _reply(records, verdicts)
-        return _reply(records, *await self._reception.enqueue(visit, calls, verdicts))
+        return _reply(records, *await self._reception.enqueue(visit, sifted.calls, verdicts))
 
     async def _entered(self, request: Request) -> Visit:
         """Let a request in: the passcode before the account, so that nobody can try accounts."""

@@ -23,6 +23,7 @@ from .orders import Once, Order
 from .producer_keys import ProducerKey
 from .rate import Rates
 from .refusals import Refused
+from .sieve import Sieve
 
 FULL_RETRY_S = 5.0  # a buffer is emptied a batch at a time
 AWAY_RETRY_S = 1.0
@@ -53,6 +54,7 @@ class Reception:
     ) -> None:
         self.desk = desk
         self.bodies = bodies
+        self.sieve = Sieve()
         self._keys = keys
         self._rates = rates
         self._intakes = intakes
