@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from itertools import chain, repeat
 
 import orjson
 import pytest
@@ -146,6 +147,37 @@ def test_offers_may_follow_one_another_without_end(
     assert (got.count(b"HTTP/1.1 200 "), got.count(b'"processed":1')) == (2001, 1)
     assert len(buffered(redis_client)) == 1
     assert "warning" not in gateway.process.output()
+
+
+LARGE_BODY = 3_000_000  # more than the buffers of two sockets hold
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_who_sends_all_before_reading_is_told_that_it_is_too_large(
+    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, announced: bool
+) -> None:
+    """413 reaches a client that is still sending; the next request on its connection is taken."""
+    if announced:
+        large = head(key, f"Content-Length: {LARGE_BODY}") + b"a" * LARGE_BODY
+    else:
+        chunks = (b"%x\r\n" % LARGE_BODY, b"a" * LARGE_BODY, b"\r\n0\r\n\r\n")
+        large = head(key, "Transfer-Encoding: chunked") + b"".join(chunks)
+    gateway = served_by(redis_url, INGEST_GATEWAY_MAX_BODY_BYTES="1000")
+    got = told(gateway, [large, head(key, LENGTH, "Connection: close") + BODY])
+    assert got.startswith(b"HTTP/1.1 413 ")
+    assert got.count(b'"processed":1') == 1
+    assert len(buffered(redis_client)) == 1
+
+
+def test_a_refused_body_without_end_is_cut_off(
+    served_by: ServedFactory, redis_url: str, key: str
+) -> None:
+    """What is passed over has no more time than a head."""
+    limits = {"INGEST_GATEWAY_MAX_BODY_BYTES": "1000", "INGEST_GATEWAY_BODY_TIMEOUT_S": "0.2"}
+    gateway = served_by(redis_url, **limits)
+    got = told(gateway, chain([head(key, "Content-Length: 1000000000")], repeat(b"a" * 1000)))
+    assert got == b"" or got.startswith(b"HTTP/1.1 413 ")
+    assert gateway.ask("GET", "/healthz").status == 200
 
 
 def test_a_trailer_is_no_header(served_by: ServedFactory, redis_url: str, key: str) -> None:

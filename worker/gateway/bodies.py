@@ -109,8 +109,9 @@ class BodyReader:
         return b"".join(parts)
 
     def _too_large(self) -> Refused:
-        text = f"The body is larger than {self._max_body_bytes} bytes"
-        return Refused(413, text, hang_up=True)
+        """The rest of the body is passed over as it comes, in the time that a head has: many
+        clients send all before they read, and would be told of a broken connection, no more."""
+        return Refused(413, f"The body is larger than {self._max_body_bytes} bytes")
 
     def _unfold(self, body: bytes) -> bytes:
         unfolder = zlib.decompressobj(_GZIP)
