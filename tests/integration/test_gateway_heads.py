@@ -98,6 +98,28 @@ def test_a_head_of_60_kib_is_taken(served_by: ServedFactory, redis_url: str, key
     assert got.startswith(b"HTTP/1.1 200 ")
 
 
+TWICE = {
+    "idempotency keys": (["Idempotency-Key: a", "Idempotency-Key: b"], False),
+    "the same": (["Idempotency-Key: a", "idempotency-key: a"], True),
+    "producers' keys": (["Authorization: Bearer other"], False),
+    "accounts": (["X-CleverTap-Account-Id: main", "X-CleverTap-Account-Id: other"], False),
+    "encodings": (["Content-Encoding: gzip", "Content-Encoding: identity"], False),
+    "others": (["X-Forwarded-For: 10.0.0.1", "X-Forwarded-For: 10.0.0.2"], True),
+}
+
+
+@pytest.mark.parametrize("what", TWICE)
+def test_a_header_that_decides_says_one_thing(
+    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, what: str
+) -> None:
+    """400 when it is given twice with different values: nobody goes by the one not meant."""
+    lines, taken = TWICE[what]
+    got = told(served_by(redis_url), [head(key, *lines, LENGTH, "Connection: close") + BODY])
+    assert got.startswith(b"HTTP/1.1 200 " if taken else b"HTTP/1.1 400 ")
+    assert b"other" not in got
+    assert len(buffered(redis_client)) == taken
+
+
 @pytest.mark.parametrize("begun", [b"", b"POST /1/up", b"\r\n", b"POST / HTTP/1.1\r\nHost: x\r\n"])
 def test_a_head_that_does_not_come_is_not_waited_for(
     served_by: ServedFactory, redis_url: str, begun: bytes

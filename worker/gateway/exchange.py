@@ -18,6 +18,16 @@ SEEN = "gateway.seen"
 Headers = Sequence[tuple[bytes, bytes]]
 # Servers send no body to HEAD, whatever they are given: it is answered as GET.
 _MEANT = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
+# What stands before us may look at the first of two, and we would go by the last.
+_GIVEN_ONCE = frozenset(
+    (
+        b"authorization",
+        b"x-clevertap-account-id",
+        b"x-clevertap-passcode",
+        b"idempotency-key",
+        b"content-encoding",
+    )
+)
 
 
 @dataclass(slots=True)
@@ -44,6 +54,15 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.receive = receive
         self.seen: Seen = scope.get(SEEN) or Seen()
+
+    def check_headers(self) -> None:
+        """Refused with 400 when one that decides something was given twice, with two values."""
+        given = self.scope["headers"]
+        if len(given) == len(self.headers):
+            return
+        for name, value in given:
+            if value != self.headers[name] and name in _GIVEN_ONCE:
+                raise Refused(400, f"{name.decode()}: was given twice, with different values")
 
     def header(self, name: bytes) -> str:
         """A header's value without the space around it; empty when it is absent."""
@@ -91,6 +110,7 @@ class Door(ABC):
         try:
             if request.method not in _MEANT[self.method]:
                 raise Refused(405, "Method not allowed", allow=", ".join(_MEANT[self.method]))
+            request.check_headers()
             reply = await self.answer(request)
         except Refused as refused:
             reply = self.refusal(refused)
