@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from support.gateway import Served, ServedFactory, buffered, event
+from support.polling import poll_until
 from worker.gateway.producer_keys import KeyTable
 
 BODY = orjson.dumps({"d": [event()]})
@@ -143,6 +144,20 @@ def test_a_used_connection_gets_no_more_time_for_its_next_head(
         while part := connection.recv(65536):
             got += part
     assert got.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_connection_too_many_is_refused(
+    served_by: ServedFactory, redis_url: str, key: str
+) -> None:
+    """It ends at once, those before it are served, and there is room again when one has ended."""
+    gateway = served_by(redis_url, INGEST_GATEWAY_MAX_CONNECTIONS="3")
+    poll_until(lambda: told(gateway, [b"X" * 10]) != b"", 30, "there is room")
+    whole = head(key, LENGTH, "Connection: close") + BODY
+    with connected(gateway) as first, connected(gateway), connected(gateway):
+        assert told(gateway, [whole]) == b""
+        first.sendall(whole)
+        assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
+    poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), 30, "there is room")
 
 
 @pytest.mark.parametrize("size", [20, 1_000_000])

@@ -221,6 +221,7 @@ def test_settings_come_from_their_variables() -> None:
         ("INGEST_GATEWAY_PROCESSES", "0"),
         ("INGEST_GATEWAY_MAX_BODY_BYTES", "-1"),
         ("INGEST_GATEWAY_MAX_DEPTH", "201"),
+        ("INGEST_GATEWAY_MAX_CONNECTIONS", "0"),
         ("INGEST_GATEWAY_REDIS_TIMEOUT_S", "6"),
         ("INGEST_GATEWAY_RATE_BURST_RECORDS", "0"),
         ("INGEST_GATEWAY_ACCESS_LOG", "yes"),

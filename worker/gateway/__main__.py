@@ -48,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         port=settings.port if options.port is None else options.port,
         workers=options.processes or settings.processes,
         loop="uvloop",
-        http=partial(BoundedHeads, head_within_s=settings.body_timeout_s),  # type: ignore[arg-type]
+        http=partial(  # type: ignore[arg-type]
+            BoundedHeads,
+            head_within_s=settings.body_timeout_s,
+            max_connections=settings.max_connections,
+        ),
         ws="none",
         lifespan="on",
         access_log=False,

@@ -1,9 +1,10 @@
 """What comes before a body: how large it may be, how long it may take, and what is taken from it.
 
-The server under us bounds neither, so a stranger without a key could fill its memory with one
-header, or its connections with heads that never end. It also takes trailers for headers, and loses
-the body of a request that offers another protocol (`Upgrade: h2c`), which some clients do by
-default, such as Java's: whoever is offered one may go on with HTTP/1.1 (RFC 9110, 7.8).
+The server under us bounds neither, nor the number of connections, so a stranger without a key could
+fill its memory with one header, or its connections with heads that never end. It also takes
+trailers for headers, and loses the body of a request that offers another protocol (`Upgrade: h2c`),
+which some clients do by default, such as Java's: whoever is offered one may go on with HTTP/1.1
+(RFC 9110, 7.8).
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ class HeadTooLarge(Exception):
 
 class BoundedHeads(HttpToolsProtocol):
     """One connection; ``head_within_s`` is how long a head may take, from its connection's begin or
-    from its first byte."""
+    from its first byte, and ``max_connections`` how many of them a process has."""
 
-    def __init__(self, *args: Any, head_within_s: float, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, head_within_s: float, max_connections: int, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self._head_within_s = head_within_s
+        self._max_connections = max_connections
         self._hurry: asyncio.TimerHandle | None = None
         self._is_open = False  # a head has begun and has not ended
         self._came_later = 0  # bytes of it that came after the piece which it began in
@@ -40,9 +44,13 @@ class BoundedHeads(HttpToolsProtocol):
         self._is_too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its own
-        """Begin to wait for a head."""
+        """Begin to wait for a head, or hang up: a connection too many would cost all others."""
         super().connection_made(transport)
-        self._wait()
+        if len(self.connections) > self._max_connections:
+            self.logger.warning("A connection was refused: there are too many.")
+            transport.abort()
+        else:
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""

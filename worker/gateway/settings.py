@@ -29,6 +29,8 @@ class GatewaySettings:
     process; 0 stands for no limit. The default is above what one process takes in single
     records, so it only meets bulk loads.
     ``body_timeout_s`` is how long a body may take to come, and as long its headers before it.
+    ``max_connections`` is for each process; an idle connection takes some 10 KB, and one whose head
+    is on its way 60 KB more. Where the process may open fewer files, the system is first.
     ``redis_timeout_s`` is how long a call to Redis may take; a lost answer is asked for once more.
     ``max_waiting_bytes`` bounds the records that wait in memory for their call to Redis.
     ``ready_tick_s`` is how old the last drain may be for /readyz; 0 does not look at it.
@@ -43,6 +45,7 @@ class GatewaySettings:
     max_unfolded_bytes: int = 16 * 1024 * 1024
     max_depth: int = 32
     body_timeout_s: float = 30.0
+    max_connections: int = 10_000
     rate_records_per_s: float = 20_000.0
     rate_burst_records: float = 40_000.0
     redis_timeout_s: float = 1.0
@@ -84,6 +87,7 @@ def _check(settings: GatewaySettings) -> None:
         "max_unfolded_bytes",
         "max_depth",
         "body_timeout_s",
+        "max_connections",
         "redis_timeout_s",
         "max_waiting_bytes",
     )
