@@ -268,6 +268,17 @@ def test_the_document_and_the_routes_agree() -> None:
     )
 
 
+def test_the_document_tells_of_repeats_where_they_may_be() -> None:
+    """Who takes an Idempotency-Key says Idempotency-Replayed, and nobody else does."""
+    paths = document(GatewaySettings())["paths"].values()
+    takes, says = [], []
+    for each in (operation for path in paths for operation in path.values()):
+        takes.append("Idempotency-Key" in {named["name"] for named in each.get("parameters", ())})
+        says.append("Idempotency-Replayed" in each["responses"]["200"].get("headers", ()))
+    assert takes == says
+    assert any(takes)
+
+
 def test_a_bug_becomes_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """The last net answers without the error's text, and observers are told."""
     told: list[tuple[str, int]] = []

@@ -21,6 +21,12 @@ _ERRORS: Schema = {"type": "array", "items": _TEXT}
 _RETRY_AFTER: Schema = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 }
+_REPLAYED: Schema = {
+    "Idempotency-Replayed": {
+        "description": "There when this is the first answer to a repeated request.",
+        "schema": {"const": "true"},
+    }
+}
 _ONCE: Schema = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -76,6 +82,12 @@ def document(settings: GatewaySettings) -> Schema:
                 "passcode": {"type": "apiKey", "in": "header", "name": "X-CleverTap-Passcode"},
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic"},
+                "token": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "`Token KEY`",
+                },
             }
         },
     }
@@ -220,9 +232,15 @@ def _body(schema: Schema) -> Schema:
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
+def _enqueuing(summary: str, answer: Schema) -> Schema:
+    operation = _operation(summary, answer, tuple(_REFUSALS))
+    operation["responses"]["200"]["headers"] = _REPLAYED
+    return operation
+
+
 def _upload() -> Schema:
     return {
-        **_operation("Upload events, profiles and tokens.", _UPLOADED, tuple(_REFUSALS)),
+        **_enqueuing("Upload events, profiles and tokens.", _UPLOADED),
         "security": [{"account": [], "passcode": []}, {"bearer": []}],
         "parameters": [
             {
@@ -239,8 +257,8 @@ def _upload() -> Schema:
 
 def _tracking(summary: str, body: Schema, answer: Schema) -> Schema:
     return {
-        **_operation(summary, answer, tuple(_REFUSALS)),
-        "security": [{"basic": []}, {"bearer": []}],
+        **_enqueuing(summary, answer),
+        "security": [{"basic": []}, {"bearer": []}, {"token": []}],
         "parameters": [_PROJECT, _ONCE],
         "requestBody": _body(body),
     }
@@ -250,7 +268,7 @@ def _time() -> Schema:
     answer = {"type": "object", "required": ["success", "time"]}
     return {
         **_operation("The gateway's time.", answer, tuple(_REFUSALS)),
-        "security": [{"basic": []}, {"bearer": []}],
+        "security": [{"basic": []}, {"bearer": []}, {"token": []}],
         "parameters": [_PROJECT],
     }
 
