@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Flask, Response, current_app, jsonify, request
 
-from worker import BufferFull, BufferUnavailable, InvalidRecord, Producer
+from worker import BufferFull, BufferUnavailable, IngestError, InvalidRecord, Producer
 
 
 def create_app() -> Flask:
@@ -28,7 +28,7 @@ def order() -> tuple[Response, int]:
     ordered: dict[str, Any] = request.get_json()
     try:
         producer().event("Charged", {"Amount": ordered["amount"]}, identity=ordered["customer"])
-    except (BufferFull, BufferUnavailable) as error:
+    except IngestError as error:  # no room, no Redis, or against the vendor's rules
         current_app.logger.warning("event not sent: %s", error)
     return jsonify(ordered=True), 201
 
