@@ -116,6 +116,78 @@ def test_a_malformed_request(client: httpx.Client, body: bytes) -> None:
     assert answer.text == '{ "status" : "fail" , "error" : "Malformed request" , "code" : 400}'
 
 
+DEEP = {levels: f"{'[' * levels}1{']' * levels}" for levels in (300, 600, 1000)}
+NAMELESS = '{"d": [{"type": "event", "x": %s}]}'
+UNKNOWN_KEY = '{"d": [{"identity": "a", "type": "event", "evtName": "b", "evtData": {}, "x": %s}]}'
+EXPORT = '{"event_name": "a", "from": %s, "to": 20261231}'
+ODD_QUESTIONS = {
+    "a record nested deeply": ("POST", "/1/upload", UNKNOWN_KEY % DEEP[300], 400),
+    "a refused record nested deeply": ("POST", "/1/upload", NAMELESS % DEEP[600], 400),
+    "deeper still": ("POST", "/1/upload", NAMELESS % DEEP[1000], 400),
+    "a day of 18 digits": ("POST", "/1/events.json", EXPORT % "202601010000000000", 200),
+    "a day beyond counting": ("POST", "/1/events.json", EXPORT % "1e300", 200),
+    "a page of 5000 digits": (
+        "POST",
+        f"/1/events.json?batch_size={'9' * 5000}",
+        EXPORT % DAYS["from"],
+        400,
+    ),
+    "a req_id of 5000 digits": ("GET", f"/1/counts/events.json?req_id={'9' * 5000}", "", 400),
+    "an event nested deeply": (
+        "POST",
+        f"{PROJECT}/customers/events",
+        f'{{"customer_ids": {{"a": "b"}}, "event_type": "c", "properties": {{"d": {DEEP[300]}}}}}',
+        200,
+    ),
+    "ids nested deeply": (
+        "POST",
+        f"{PROJECT}/customers/events",
+        f'{{"customer_ids": {{"a": {DEEP[1000]}}}, "event_type": "c"}}',
+        200,
+    ),
+    "a command whose name is a list": (
+        "POST",
+        f"{PROJECT}/batch",
+        '{"commands": [{"name": [], "data": {}}]}',
+        200,
+    ),
+    "more records than there are": ("GET", f"/sandbox/records?limit={'9' * 20}", "", 400),
+    "a fault of 5000 digits": ("DELETE", f"/sandbox/faults?id={'9' * 5000}", "", 400),
+}
+
+
+@pytest.mark.parametrize("case", ODD_QUESTIONS)
+def test_odd_questions_are_answered(client: httpx.Client, case: str) -> None:
+    """Whatever is asked, the answer is the vendor's own: no server error, and nothing is kept."""
+    method, path, content, status = ODD_QUESTIONS[case]
+    answer = client.request(method, path, content=content)
+    assert answer.status_code == status, answer.text
+    assert "cursor" not in answer.text
+    assert client.get("/sandbox/ledger").json()["kept"] == 0
+
+
+def test_credentials_that_are_no_text(client: httpx.Client) -> None:
+    """A key that base64 cannot have is an unknown key."""
+    answer = client.post(f"{PROJECT}/batch", headers={b"Authorization": b"Basic \xff"}, json={})
+    assert (answer.status_code, answer.json()["error"]) == (401, "access key not found")
+
+
+def test_an_ordered_refusal_of_an_unsound_record(client: httpx.Client) -> None:
+    """A fault may refuse a record with any code, whatever else is wrong with it."""
+    client.post("/sandbox/faults", json={"match": {"type": "profile"}, "code": 520})
+    record = {"identity": "a", "type": "profile", "profileData": {"Phone": "none"}}
+    entry = client.post("/1/upload", json={"d": [record]}).json()["unprocessed"][0]
+    assert (entry["code"], entry["record"]) == (520, record)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_ordered_answer_without_a_body(client: httpx.Client, status: int) -> None:
+    """Such a status has none: the connection is good for the next request."""
+    client.post("/sandbox/faults", json={"status": status, "times": 1})
+    assert client.post("/1/upload", json=events(1)).content == b""
+    assert client.post("/1/upload", json=events(1)).json()["processed"] == 1
+
+
 def test_other_paths_and_methods(client: httpx.Client) -> None:
     """They are answered by the vendor, not by the framework."""
     assert client.get("/1/upload").json()["code"] == 405

@@ -40,6 +40,12 @@ def event(**changes: Any) -> dict[str, Any]:
         ),
         ({"properties": []}, {"properties": ["must be an object"]}),
         ({"properties": {"text": "x" * 16_000}}, {"text": ["value is too large"]}),
+        ({"properties": {"list": ["x" * 16_000]}}, {"list": ["value is too large"]}),
+        ({"properties": {"control": "\x01" * 2_700}}, {"control": ["value is too large"]}),
+        (
+            {"customer_ids": {"registered": [["jane"]]}},
+            ["At least one valid id should be specified"],
+        ),
         ({"timestamp": "yesterday"}, {"timestamp": ["Not a valid timestamp"]}),
         (
             {"properties": {f"p{i}": "x" * 15_000 for i in range(54)}},

@@ -49,17 +49,24 @@ class Commands:
         """What becomes of the command ``name`` with ``data``: queued, or the errors it draws."""
         if not isinstance(data, dict):
             return "Field data is required"
-        errors = _ids(data.get("customer_ids"))
-        if errors is None:
-            errors = self._event(data) if name == EVENTS else self._customer(data)
+        try:
+            errors = self._errors(name, data)
+            body = orjson.dumps(data)
+        except orjson.JSONEncodeError:  # it reads 1024 levels, and writes 254
+            return ["Message is nested too deeply"]
         if errors is not None:
             return errors
-        body = orjson.dumps(data)
         if len(body) >= _LARGEST_MESSAGE:
             return ["Message is too large"]
         if name == EVENTS:
             return Taken("event", data["event_type"], _seconds(data.get("timestamp")), body)
         return Taken("profile", "", _seconds(data.get("update_timestamp")), body)
+
+    def _errors(self, name: str, data: Mapping[str, Any]) -> Errors | None:
+        errors = _ids(data.get("customer_ids"))
+        if errors is not None:
+            return errors
+        return self._event(data) if name == EVENTS else self._customer(data)
 
     def _event(self, data: Mapping[str, Any]) -> Errors | None:
         event_type = data.get("event_type")
@@ -80,13 +87,12 @@ class Commands:
 def _ids(ids: Any) -> Errors | None:
     if not isinstance(ids, dict) or not ids:
         return NO_ID
-    return None if any(map(_is_id, ids.values())) else NO_VALID_ID
+    several = (value if isinstance(value, list) else [value] for value in ids.values())
+    return None if any(_is_id(each) for values in several for each in values) else NO_VALID_ID
 
 
 def _is_id(value: Any) -> bool:
     """An id has one letter or digit at least, and is neither of the words a bug writes."""
-    if isinstance(value, list):
-        return any(map(_is_id, value))
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
     text = str(value)
@@ -97,11 +103,17 @@ def _properties(properties: Any) -> Errors | None:
     if not isinstance(properties, dict):
         return {"properties": ["must be an object"]}
     for name, value in properties.items():
-        size = len(value) if isinstance(value, str | list | dict) else 0
-        # The dump costs more than all the other checks: only what could be too large is measured.
-        if size and size * 4 + 2 >= _LARGEST_VALUE and len(orjson.dumps(value)) >= _LARGEST_VALUE:
+        if _is_too_large(value):
             return {name: ["value is too large"]}
     return None
+
+
+def _is_too_large(value: Any) -> bool:
+    # The dump costs more than all the other checks: text that is surely small is not measured. A
+    # control character takes six bytes.
+    if isinstance(value, str) and 6 * len(value) + 2 < _LARGEST_VALUE:
+        return False
+    return isinstance(value, str | list | dict) and len(orjson.dumps(value)) >= _LARGEST_VALUE
 
 
 def _timestamp(data: Mapping[str, Any], field: str) -> Errors | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,7 +107,7 @@ class BloomreachApi:
         name, data = command.get("name"), command.get("data")
         if name == TIME:
             return self._stand.clock()
-        if name not in {EVENTS, CUSTOMERS}:
+        if name not in (EVENTS, CUSTOMERS):
             return ["Unknown command name"]
         outcome = self._faulty(path, data) or self._stand.commands.judge(name, data)
         if not isinstance(outcome, Taken):
@@ -192,7 +191,7 @@ def _summary(errors: Errors | float) -> str:
 def _decoded(value: str) -> str:
     try:
         return base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return ""
 
 

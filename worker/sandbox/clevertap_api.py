@@ -38,11 +38,13 @@ class CleverTapApi:
             return self.failing(413, "Request entity too large")
         try:
             records = uploads.records_of(call.body, settings.max_records)
-        except Malformed as error:
-            return self.failing(400, str(error))
-        upload = uploads.sift(records, self._judge(call.path))
-        self._enter(upload, rehearsal=call.parameter("dryRun") == "1")
-        body = uploads.answer(upload, of_2017=settings.answers_of_2017)
+            upload = uploads.sift(records, self._judge(call.path))
+            body = uploads.answer(upload, of_2017=settings.answers_of_2017)
+            rows = self._rows(upload.taken)
+        except (Malformed, RecursionError, orjson.JSONEncodeError):
+            # What is nested some hundred levels deep can be read, and not written again.
+            return self.failing(400, uploads.MALFORMED)
+        self._enter(upload, rows, rehearsal=call.parameter("dryRun") == "1")
         return self._answer(200, body, records=len(records), refused=len(upload.skipped))
 
     def events(self, call: Call) -> Answer:
@@ -97,13 +99,13 @@ class CleverTapApi:
 
         return faulty
 
-    def _enter(self, upload: Upload, *, rehearsal: bool) -> None:
+    def _enter(self, upload: Upload, rows: Sequence[Row], *, rehearsal: bool) -> None:
         totals = self._stand.ledger.of(self.vendor)
         if rehearsal:
-            totals.rehearsed += len(upload.taken) + len(upload.skipped)
+            totals.rehearsed += len(rows) + len(upload.skipped)
             return
         totals.refused.update(str(each.refusal.code) for each in upload.skipped)
-        self._stand.ledger.take(self.vendor, self._rows(upload.taken))
+        self._stand.ledger.take(self.vendor, rows)
 
     def _rows(self, records: Sequence[dict[str, Any]]) -> list[Row]:
         now = int(self._stand.clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
@@ -101,7 +102,8 @@ class Control:
 
     def _order_form(self, form: Mapping[str, str]) -> None:
         if "clear" in form:
-            self._stand.faults.clear(int(form["clear"]) if form["clear"].isdecimal() else None)
+            everything = form["clear"] == "all"
+            self._stand.faults.clear(None if everything else _count(form, "clear", 0))
         else:
             self._add(_parsed(form.get("rule", "").encode()))
 
@@ -177,7 +179,7 @@ def _wanted(ledger: Ledger, query: Mapping[str, str]) -> Any:
 
 def _count(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch("[0-9]{1,9}", text):
         raise HTTPException(400, f"{name} is a whole number")
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Counts:
 
     def poll(self, request_id: str) -> dict[str, Any]:
         """The answer to a poll; raises `Refused` when the id is not, or no longer, known."""
-        key = int(request_id) if request_id.isascii() and request_id.isdigit() else 0
+        key = int(request_id) if re.fullmatch("[0-9]{1,18}", request_id) else 0
         count = self._counts.get(key)
         if count is None or self._is_old(count):
             raise Refused("invalid request id", 400, 400)

@@ -18,6 +18,7 @@ from worker.sandbox.faults import Plan
 from worker.sandbox.stand import Seen, Stand
 
 TRANSPORT = "sandbox.transport"
+_BODILESS = (204, 304)  # a body behind one of these would be read as the next answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class Door:
         headers = [] if rule.retry_after is None else [("retry-after", rule.retry_after)]
         answer = self._api.failing(rule.status, rule.error)
         body = answer.body if rule.body is None else rule.body.encode()
+        body = b"" if rule.status in _BODILESS else body
         return Answer(rule.status, body, headers, self._api.content_type)
 
     def _note(self, call: Call, plan: Plan, answer: Answer, status: int, started: float) -> None:

@@ -8,6 +8,7 @@ code 2; they run out; and the last page simply names no next one.
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,7 +128,7 @@ def page_size(asked: str | None, *, odd: bool) -> int:
     """The records a page holds when ``batch_size`` is ``asked``; raises `Refused`."""
     if asked is None:
         return LARGEST_PAGE
-    if not (asked.isascii() and asked.isdigit() and int(asked) > 0):
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", asked):
         raise Refused("Invalid batch_size", 400, 400)
     size = min(int(asked), LARGEST_PAGE)
     if not odd:

@@ -83,7 +83,7 @@ def _day(value: Any) -> int:
     try:
         text = str(int(value))
         date(int(text[:4]), int(text[4:6]), int(text[6:]))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Refused("Invalid date", 4002) from None
     return int(text)
 
