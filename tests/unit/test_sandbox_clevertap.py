@@ -8,8 +8,10 @@ import pytest
 
 from worker.sandbox import uploads
 from worker.sandbox.clevertap import Judge
-from worker.sandbox.refusals import Refusal, of
+from worker.sandbox.refusals import TOO_MANY, Refusal, of
+from worker.sandbox.settings import SandboxSettings
 from worker.sandbox.spaced_json import spaced
+from worker.sandbox.stand import Stand
 from worker.sandbox.uploads import Malformed
 
 JUDGE = Judge(
@@ -189,6 +191,13 @@ def test_every_code_has_its_reason(record: Any, code: int | None) -> None:
     """The judge finds each published fault of events and profiles, and passes what is sound."""
     refusal = JUDGE.judge(record)
     assert (refusal.code if refusal else None) == code
+
+
+def test_an_account_may_have_been_given_another_limit() -> None:
+    """The newer page speaks of 100 properties an event, for accounts that were given no more."""
+    judge = Stand(SandboxSettings(event_properties=100)).judge
+    assert judge.judge(event(evtData={f"p{i}": i for i in range(100)})) is None
+    assert judge.judge(event(evtData={f"p{i}": i for i in range(101)})) == TOO_MANY
 
 
 @pytest.mark.parametrize(

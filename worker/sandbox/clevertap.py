@@ -58,13 +58,13 @@ class Judge:
         discarded: Iterable[str] = (),
         refused_domains: Iterable[str] = (),
         nested_objects: bool = False,
-        max_properties: int = 256,
+        event_properties: int = 256,
     ) -> None:
         self._restricted = {folded(name) for name in (*SYSTEM_EVENTS, *restricted)}
         self._discarded = {folded(name) for name in discarded}
         self._refused_domains = {domain.casefold() for domain in refused_domains}
         self._nested = nested_objects
-        self._max_properties = max_properties
+        self._event_properties = event_properties
         self._profile_rules: tuple[tuple[str, Refusal, Callable[[Any], bool]], ...] = (
             ("Gender", refusals.GENDER, ("M", "F").__contains__),
             ("Email", refusals.EMAIL, self._takes_email),
@@ -98,7 +98,7 @@ class Judge:
         properties = record.get("evtData")
         if not isinstance(properties, dict):
             return refusals.STRUCTURE
-        if len(properties) > self._max_properties:
+        if len(properties) > self._event_properties:
             return refusals.TOO_MANY
         return self._properties(properties, charged=key == "charged")
 

@@ -40,6 +40,8 @@ class SandboxSettings:
     # Recordings of 2017 echo a refused record as text and say "success" with nothing processed;
     # those of 2018 echo an object and say "partial" or "fail".
     answers_of_2017: bool = False
+    # Properties an event may have; the newer page says 100, configurable for each account.
+    event_properties: int = 256
     # The beta that allows objects and lists as property values.
     nested_objects: bool = False
     # Names the vendor refuses although its published list lacks them (513, seen in production).

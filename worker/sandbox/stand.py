@@ -50,6 +50,7 @@ class Stand:
             settings.discarded_events,
             settings.refused_email_domains,
             settings.nested_objects,
+            settings.event_properties,
         )
         self.commands = Commands(
             settings.unauthorised_event_types, settings.unauthorised_properties
