@@ -99,6 +99,7 @@ class Destination:
     flood_window: int = 1000
     flood_share: float = 0.5
     event_properties: int = 256
+    nested_objects: bool = False
     hard_id: str = "registered"
     soft_id: str = "cookie"
     journal_settlements: int = 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from worker.errors import InvalidRecord
 from worker.records import Prepared
 from worker.schemas.clevertap import CleverTapSchema, Limits
 from worker.schemas.clevertap_rules import RESERVED_EVENTS, TOKEN_TYPES
+from worker.schemas.vendors import schema_for
+from worker.settings import Settings
 
 NOW_S = 1_700_000_000
 SCHEMA = CleverTapSchema()
@@ -419,3 +422,21 @@ def test_nested_objects_pass_for_accounts_that_have_them() -> None:
     with pytest.raises(InvalidRecord) as refused:
         prepare(event({"a": {"b": {"c": {"d": 1}}}, "x": {"b": {"c": {"d": {}}}}}), limits)
     assert list(refused.value.errors) == ["evtData.x.b.c.d"]
+
+
+def test_an_account_is_given_its_limits_by_its_destination(tmp_path: Path) -> None:
+    """What the file of destinations says of an account holds for its records."""
+    path = tmp_path / "destinations.toml"
+    path.write_text(
+        """
+        [destinations.beta]
+        vendor = "clevertap"
+        event_properties = 2
+        nested_objects = true
+        kinds.event.batch_records = 1000
+        """
+    )
+    schema = schema_for(Settings.from_env({"INGEST_DESTINATIONS": str(path)}).destination("beta"))
+    assert schema.prepare(event({"a": {"b": 1}, "c": [1]}), now_s=NOW_S).body
+    with pytest.raises(InvalidRecord, match="at most 2 properties"):
+        schema.prepare(event({"a": 1, "b": 1, "c": 1}), now_s=NOW_S)

@@ -36,7 +36,11 @@ def schema_for(destination: Destination) -> Schema:
     if destination.vendor == "clevertap":
         from .clevertap import CleverTapSchema, Limits
 
-        return CleverTapSchema(Limits(event_properties=destination.event_properties))
+        return CleverTapSchema(
+            Limits(
+                event_properties=destination.event_properties, nested=destination.nested_objects
+            )
+        )
     from .bloomreach import BloomreachSchema
 
     return BloomreachSchema(hard_id=destination.hard_id, soft_id=destination.soft_id)
