@@ -261,6 +261,7 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
     "an identity that is a truth": (event(identity=True), "identity", 523),
     "an identity beyond 64 bits": (event(identity=2**64), "identity", 523),
     "an objectId that is an object": (event(objectId={}), "objectId", 526),
+    "an objectId that is a number": (event(objectId=7), "objectId", 526),
     "an objectId that is nobody's": (event(objectId="null"), "objectId", 526),
     "no profileData": (profile(profileData=GONE), "profileData", None),
     "profileData in a list": (profile([]), "profileData", None),
@@ -328,6 +329,8 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
     "a token without type": (token(type=GONE), "tokenData.type", 533),
     "a token of an unknown type": (token(type="pigeon"), "tokenData.type", 534),
     "keys that are no object": (token(keys="x"), "tokenData.keys", 535),
+    "a token whose objectId is a number": ({**TOKEN, "objectId": 7}, "objectId", 530),
+    "a token whose objectId is nobody's": ({**TOKEN, "objectId": "null"}, "objectId", 530),
     "a token without objectId": (
         {**TOKEN, "objectId": None, "identity": "42"},
         "objectId",

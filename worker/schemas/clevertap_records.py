@@ -102,6 +102,8 @@ class RecordSchema(Schema):
     #: What a record without any of its identities is told, and under which key.
     nobody = ("identity", rules.NO_IDENTITY)
     identities = _IDENTITIES
+    #: What an objectId is told that is no text, or names nobody.
+    object_id_rules = (rules.BAD_OBJECT_ID, rules.NOBODYS_OBJECT_ID)
 
     def __init__(self, limits: Limits) -> None:
         super().__init__()
@@ -134,21 +136,23 @@ class RecordSchema(Schema):
             raise ValidationError(errors)
 
     def _identity_rule(self, key: str, value: Any) -> Rule | None:
-        is_object_id = key == "objectId"
+        bad, nobodys = rules.BAD_IDENTITY, rules.NOBODYS_IDENTITY
+        if is_object_id := key == "objectId":
+            bad, nobodys = self.object_id_rules
         if isinstance(value, str):
             word = value
-        elif type(value) is int and -(2**63) <= value < 2**64:
+        elif type(value) is int and -(2**63) <= value < 2**64 and not is_object_id:
             word = str(value)
         else:
-            return rules.BAD_OBJECT_ID if is_object_id else rules.BAD_IDENTITY
+            return bad
         if len(word) > self._identity_chars:
             return self._too_long
         if len(word) <= 9:  # the longest of the words
             word = word.strip().lower()
             if not word or word in NOBODY:
-                return rules.NOBODYS_OBJECT_ID if is_object_id else rules.NOBODYS_IDENTITY
+                return nobodys
         elif not word.strip():
-            return rules.NOBODYS_OBJECT_ID if is_object_id else rules.NOBODYS_IDENTITY
+            return nobodys
         return None
 
 
@@ -174,3 +178,4 @@ class TokenSchema(RecordSchema):
     tokenData = TokenData(rules.NO_TOKEN_DATA, required=True)  # noqa: N815
     nobody = ("objectId", rules.NO_TOKEN_OBJECT_ID)
     identities = frozenset(("objectId",))
+    object_id_rules = (rules.NO_TOKEN_OBJECT_ID, rules.NO_TOKEN_OBJECT_ID)
