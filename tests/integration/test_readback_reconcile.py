@@ -19,6 +19,8 @@ from support.reading import DAY, NAME, account, environment_of, fill, says
 from support.vendor import LoopbackVendor
 from worker import keys
 from worker.buffer import Buffer
+from worker.dead_letters.letters import DeadLetters
+from worker.dead_letters.replays import Replays
 from worker.delivery import Deliverer
 from worker.destination import Destination
 from worker.destinations.clevertap import CleverTap
@@ -190,6 +192,25 @@ def test_more_at_the_vendors_may_be_duplicates(redis_client: redis.Redis, sandbo
     assert found.lines[0].difference == 3
     assert "up to 3 were sent again after no answer: duplicates" in found.lines[0].note
     assert "SDK" in found.lines[0].note
+
+
+def test_more_at_the_vendors_may_be_dead_letters(
+    redis_client: redis.Redis, sandbox: Running
+) -> None:
+    """Where nothing may be sent twice, what was taken and not answered is a dead letter here and an
+    event there: the note says so, also when it was replayed and is there twice."""
+    to = replace(ready(account(sandbox.url)), ambiguous="dead_letter")
+    deliver(redis_client, to, event(1))
+    sandbox.stand.faults.add({"kind": "drop", "times": 1})
+    deliver(redis_client, to, event(2))
+    (line,) = reconciled(redis_client, to).differences
+    assert (line.delivered, line.difference) == (1, 1)
+    assert "up to 1 died as ambiguous or unconfirmed, and may be there all the same" in line.note
+    Replays(redis_client, to).replay(DeadLetters(redis_client, to).select(), lambda *_: None)
+    deliver(redis_client, to, event(3))
+    (line,) = reconciled(redis_client, to).differences
+    assert (line.delivered, line.difference) == (3, 1)
+    assert "twice if they were replayed" in line.note
 
 
 def test_deliveries_meanwhile_are_no_difference(

@@ -18,7 +18,9 @@ import redis
 from .. import keys
 from ..buffer import Buffer
 from ..errors import VendorError
+from ..records import EVENT
 from ..schemas.clevertap_properties import plain_name
+from ..verdicts import UNCONFIRMED
 from .counts import count_all
 from .queries import CountQuery
 from .reader import Reader
@@ -29,6 +31,9 @@ from .tallies import Delivered, Tallies
 RECENT_DAYS: Final = 7
 #: Results are kept as long as the tallies they were made of.
 KEPT_S: Final = 35 * 86400
+#: Reasons of dead letters that the vendor may have taken. Those that `expired` after no answer are
+#: among the ambiguous ones already.
+_UNSURE: Final = ("ambiguous", UNCONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,9 @@ class _Doubt:
     """What may explain a difference: days that are young, and the destination's own numbers."""
 
     young: frozenset[str]
-    ambiguous: int
-    in_flight: int
+    ambiguous: int = 0
+    unsure: int = 0
+    in_flight: int = 0
 
 
 class Reconciler:
@@ -120,10 +126,13 @@ class Reconciler:
     def _doubt(self) -> _Doubt:
         today = datetime.fromtimestamp(self._now(), self._destination.timezone)
         young = frozenset((today - timedelta(days=ago)).strftime("%Y%m%d") for ago in (0, 1))
-        places = Buffer(self._client, self._destination).status().kinds.get("event")
+        status = Buffer(self._client, self._destination).status()
+        places = status.kinds.get(EVENT)
         if places is None:
-            return _Doubt(young, 0, 0)
-        return _Doubt(young, places.totals["ambiguous"], places.in_flight + places.retrying)
+            return _Doubt(young)
+        unsure = sum(status.codes[EVENT].get(reason, 0) for reason in _UNSURE)
+        on_their_way = places.in_flight + places.retrying
+        return _Doubt(young, places.totals["ambiguous"], unsure, on_their_way)
 
     def _keep(self, found: Reconciliation) -> None:
         for day in sorted({line.day for line in found.lines}):
@@ -174,6 +183,11 @@ def _note(line: Line, doubt: _Doubt) -> str:
     causes = []
     if doubt.ambiguous:
         causes.append(f"up to {doubt.ambiguous} were sent again after no answer: duplicates")
+    if doubt.unsure:
+        causes.append(
+            f"up to {doubt.unsure} died as {' or '.join(_UNSURE)}, and may be there all the same, "
+            "twice if they were replayed"
+        )
     if doubt.in_flight:
         causes.append(f"{doubt.in_flight} are on their way, and may be there already")
     causes.append("something else (an SDK, an import) may send this event too")
