@@ -47,6 +47,7 @@ TABLE = [
     (200, fail("Incorrect Usage", 3), Word.LOST),
     (200, fail("Invalid cursor", "CURSOR_INVALIDATED"), Word.LOST),
     (400, fail("Cursor has expired"), Word.LOST),
+    (400, fail("CURSOR_INVALIDATED", 400), Word.LOST),
     (400, fail("invalid request id", 400), Word.LOST),
     (200, fail('["Invalid event : Uninstalled"]', 400), Word.REFUSED),
     (200, fail("Invalid date", 4002), Word.REFUSED),

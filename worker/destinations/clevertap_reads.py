@@ -25,7 +25,7 @@ _COUNTS: Final = "/1/counts/events.json"
 _IN_PROGRESS: Final = 2
 #: What the vendor says of a cursor, or of a request id, that it does not know (any more).
 _LOST: Final = re.compile(
-    r"(invalid|expired) cursor|cursor .*(expired|invalid)|incorrect usage"
+    r"(invalid|expired) cursor|cursor[ _].*(expired|invalid)|incorrect usage"
     r"|invalid request id",
     re.IGNORECASE,
 )
