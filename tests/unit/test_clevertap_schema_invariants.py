@@ -311,16 +311,13 @@ def test_a_neutral_event_becomes_the_vendors() -> None:
     assert taken(SCHEMA, record) is not None
 
 
-def test_a_neutral_profile_and_token_become_the_vendors() -> None:
+def test_a_neutral_profile_becomes_the_vendors() -> None:
     """What is not given is left out."""
     assert SCHEMA.profile({"Name": "Jack"}, ids={"identity": 42, "fbid": None}, ts=None) == {
         "type": "profile",
         "profileData": {"Name": "Jack"},
         "identity": 42,
     }
-    token = SCHEMA.token("abc", "fcm", object_id="o")
-    assert token == {"type": "token", "objectId": "o", "tokenData": {"id": "abc", "type": "fcm"}}
-    assert taken(SCHEMA, SCHEMA.token("abc", "chrome", object_id="o", keys={"auth": "x"}))
 
 
 def test_an_event_needs_no_properties() -> None:

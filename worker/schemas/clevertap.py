@@ -93,20 +93,6 @@ class CleverTapSchema:
         """A profile update as the upload API wants it; see `event`."""
         return _timed({**_ids(ids), "type": PROFILE, "profileData": dated(properties, _date)}, ts)
 
-    def token(
-        self,
-        token_id: str,
-        token_type: str,
-        *,
-        object_id: str,
-        keys: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
-        """A device token as the upload API wants it; ``keys`` are for the type ``chrome``."""
-        data: dict[str, Any] = {"id": token_id, "type": token_type}
-        if keys is not None:
-            data["keys"] = dict(keys)
-        return {"objectId": object_id, "type": TOKEN, "tokenData": data}
-
 
 def _prepared(kind: str, record: Mapping[str, Any], now_s: float) -> Prepared:
     ts = record.get("ts")
