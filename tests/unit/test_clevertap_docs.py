@@ -1,0 +1,46 @@
+"""CleverTap's page in the documentation, held against the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from worker.destination import CLEVERTAP_REGIONS
+from worker.destinations.clevertap import PERMANENT_CODES, SERVER_ERROR_CODE
+from worker.schemas import clevertap_rules as rules
+from worker.schemas.rules import Rule
+
+PAGE = (Path(__file__).parents[2] / "docs" / "destinations" / "clevertap.md").read_text()
+
+
+def codes_in(section: str) -> set[int]:
+    """The vendor's codes that a section names, ranges included."""
+    text = PAGE.split(f"## {section}")[1].split("\n## ")[0]
+    found: set[int] = set()
+    for first, last in re.findall(r"\b(5\d\d)(?:-(5\d\d))?\b", text):
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def test_every_rule_with_a_code_is_documented() -> None:
+    """The codes that a refusal carries are the page's; 522 is made with the account's limit."""
+    coded = {rule.code for rule in vars(rules).values() if isinstance(rule, Rule) and rule.code}
+    assert codes_in("What is refused before it is enqueued") - {512} == (coded | {522}) - {512}
+
+
+def test_every_code_of_an_answer_is_documented() -> None:
+    """What sends a record to the dead letters, and what has it tried again."""
+    assert codes_in("What the answers mean") == PERMANENT_CODES | {SERVER_ERROR_CODE}
+
+
+def test_regions_limits_and_words_are_the_codes_own() -> None:
+    """Each region, each number of the published limits, each type of token."""
+    limits = rules.Limits()
+    named = [*CLEVERTAP_REGIONS, *rules.TOKEN_TYPES, *rules.IDENTITY_KEYS]
+    assert not [name for name in named if f"`{name}`" not in PAGE]
+    assert f"`event_properties` ({limits.event_properties})" in PAGE
+    assert f"at most {limits.profile_properties} custom" in PAGE
+    assert f"{limits.key_length} characters in an event" in PAGE
+    assert f"{limits.value_bytes} bytes in UTF-8" in PAGE
+    assert f"less than {limits.identity_chars + 1} characters" in PAGE
+    assert f"at most {limits.charged_items} objects" in PAGE
