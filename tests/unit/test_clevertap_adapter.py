@@ -394,7 +394,7 @@ def test_no_answer_raises_or_loses_a_record(
     size: int, status: int, content: bytes, headers: dict[str, str]
 ) -> None:
     """Whatever comes back, there is a verdict for each record or a meaning for all of them."""
-    answer = VENDOR.read("event", size, Response(status, headers, content), now_s=0.0)
+    answer = VENDOR.read("event", size, Response(status, headers, content))
     if answer.meaning is Meaning.ANSWERED:
         assert len(answer.verdicts) == size
     else:

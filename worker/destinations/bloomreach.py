@@ -96,19 +96,16 @@ class Bloomreach:
             return Answer(Meaning.DENIED, (), response.status, answer.verdicts[0].error)
         return answer
 
-    def read(
-        self, kind: str, size: int, response: Response, *, now_s: float | None = None
-    ) -> Answer:
+    def read(self, kind: str, size: int, response: Response) -> Answer:
         """What became of the ``size`` records sent: a verdict for each, or one for the request.
 
-        Raises nothing, whatever the answer. ``now_s`` (epoch seconds) is what a Retry-After that
-        is a date is counted from, when the answer has no date of its own.
+        Raises nothing, whatever the answer.
         """
         del kind
-        return self._headers.hidden_in(_read(size, response, now_s))
+        return self._headers.hidden_in(_read(size, response))
 
 
-def _read(size: int, response: Response, now_s: float | None) -> Answer:
+def _read(size: int, response: Response) -> Answer:
     body = json_object(response.content)
     meaning = meaning_of(response.status)
     error, _ = refusal(body or {})
@@ -118,7 +115,7 @@ def _read(size: int, response: Response, now_s: float | None) -> Answer:
     if is_refused and _DENIALS.search(error):
         meaning = Meaning.DENIED
     if body is None or meaning is not Meaning.ANSWERED:
-        wait_s = retry_after_s(response.headers, now_s)
+        wait_s = retry_after_s(response.headers)
         return Answer(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
     return _read_one(response, body) if size == 1 else _read_batch(size, response, body)
 

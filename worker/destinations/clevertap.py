@@ -73,27 +73,24 @@ class CleverTap:
         """The account works again when the meaning is ANSWERED, whatever became of the record."""
         return self.read("event", 1, response)
 
-    def read(
-        self, kind: str, size: int, response: Response, *, now_s: float | None = None
-    ) -> Answer:
+    def read(self, kind: str, size: int, response: Response) -> Answer:
         """What became of the ``size`` records sent: a verdict for each, or one for the request.
 
-        Raises nothing, whatever the answer. ``now_s`` (epoch seconds) is what a Retry-After that
-        is a date is counted from, when the answer has no date of its own.
+        Raises nothing, whatever the answer.
         """
         del kind
-        return self._headers.hidden_in(_read(size, response, now_s))
+        return self._headers.hidden_in(_read(size, response))
 
 
-def _read(size: int, response: Response, now_s: float | None) -> Answer:
+def _read(size: int, response: Response) -> Answer:
     body = json_object(response.content)
     meaning = meaning_of(response.status)
     if meaning is not Meaning.ANSWERED:
-        return _whole(meaning, response, body, now_s)
+        return _whole(meaning, response, body)
     if body is None:
         return Answer(Meaning.GARBLED, (), response.status, "success, but no JSON object")
     if (code := _whole_request_code(body)) is not None:
-        return _whole(meaning_of(code), response, body, now_s)
+        return _whole(meaning_of(code), response, body)
     return _read_success(size, response.status, body)
 
 
@@ -106,11 +103,9 @@ def base_url(region: str) -> str:
     return url
 
 
-def _whole(
-    meaning: Meaning, response: Response, body: dict[str, Any] | None, now_s: float | None
-) -> Answer:
+def _whole(meaning: Meaning, response: Response, body: dict[str, Any] | None) -> Answer:
     error = words(body.get("error")) if body else ""
-    wait_s = retry_after_s(response.headers, now_s)
+    wait_s = retry_after_s(response.headers)
     return Answer(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
 
 
