@@ -143,8 +143,20 @@ def test_settings_come_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "rule"),
     [
-        ("INGEST_SANDBOX_LATENCY_MS", "fast", "must be a number, not 'fast'"),
-        ("INGEST_SANDBOX_MAX_RECORDS", "1.5", "must be a whole number, not '1.5'"),
+        ("INGEST_SANDBOX_LATENCY_MS", "fast", "must be a number, 0 or more, not 'fast'"),
+        ("INGEST_SANDBOX_LATENCY_MS", "nan", "must be a number, 0 or more, not 'nan'"),
+        ("INGEST_SANDBOX_MAX_RECORDS", "1.5", "must be a whole number, 0 or more, not '1.5'"),
+        ("INGEST_SANDBOX_KEEP_REQUESTS", "-1", "must be a whole number, 0 or more, not '-1'"),
+        (
+            "INGEST_SANDBOX_TIME_ZONE",
+            "Mars/Base",
+            "must be a time zone, as in Europe/Prague, not 'Mars/Base'",
+        ),
+        (
+            "INGEST_SANDBOX_TIME_ZONE",
+            "../zone",
+            "must be a time zone, as in Europe/Prague, not '../zone'",
+        ),
         ("INGEST_SANDBOX_NESTED_OBJECTS", "maybe", "must be true or false, not 'maybe'"),
     ],
 )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 ENVIRONMENT_PREFIX = "INGEST_SANDBOX_"
 _TRUTHS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
 )
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ class SandboxSettings:
         for name, default in _defaults(cls).items():
             variable = ENVIRONMENT_PREFIX + name.upper()
             if text := environ.get(variable):
-                found[name] = _like(variable, default, text)
+                kind = ZoneInfo if name == "time_zone" else type(default)
+                found[name] = _like(variable, kind, text)
         return cls(**found)
 
 
@@ -91,17 +92,27 @@ def _defaults(cls: type[SandboxSettings]) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(cls)}
 
 
-def _like(variable: str, default: Any, text: str) -> Any:
-    """``text`` read as the type of ``default``."""
-    if isinstance(default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    read = _truth if isinstance(default, bool) else type(default)
+def _like(variable: str, kind: Any, text: str) -> Any:
+    """``text`` read as a setting of that kind."""
+    what, read = _READERS[kind]
     try:
-        value: Any = read(text)
-    except (KeyError, ValueError):
-        raise ValueError(f"{variable}: must be {_WORDS[type(default)]}, not {text!r}") from None
+        return read(text)
+    except (KeyError, ValueError, OSError):  # ZoneInfo raises each of them
+        raise ValueError(f"{variable}: must be {what}, not {text!r}") from None
+
+
+def _not_negative(value: float) -> float:
+    if not value >= 0:  # as NaN is not
+        raise ValueError
     return value
 
 
-def _truth(text: str) -> bool:
-    return _TRUTHS[text.strip().lower()]
+# What a setting has to be, by the type of its default: in words, and read from text.
+_READERS: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
+    bool: ("true or false", lambda text: _TRUTHS[text.strip().lower()]),
+    int: ("a whole number, 0 or more", lambda text: _not_negative(int(text))),
+    float: ("a number, 0 or more", lambda text: _not_negative(float(text))),
+    str: ("text", str),
+    tuple: ("a list", lambda text: tuple(each.strip() for each in text.split(",") if each.strip())),
+    ZoneInfo: ("a time zone, as in Europe/Prague", lambda text: ZoneInfo(text).key),
+}
