@@ -71,8 +71,12 @@ def _check_broker(url: str) -> None:
         if "://" in url:
             Connection(url).get_transport_cls()
             return
-    except (ImportError, KeyError, ValueError):
+    except (KeyError, ValueError):
         pass
+    except ImportError as error:
+        raise SettingsError(
+            f"CELERY_BROKER_URL: for this kind of broker a package is missing: {error.name}"
+        ) from error
     raise SettingsError(
         "CELERY_BROKER_URL: not an address; it looks like redis://host:6379/0 or amqp://host//"
     )

@@ -67,3 +67,10 @@ def test_a_malformed_broker_is_named_before_celery_reads_it(url: str) -> None:
     with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: not an address") as refused:
         broker(url)
     assert "hidden" not in str(refused.value)
+
+
+def test_a_broker_that_lacks_its_package_is_told_the_package() -> None:
+    """An address that is right is not called wrong, and what to install is named."""
+    with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: .* missing: pymongo$") as refused:
+        broker("mongodb://:hidden@h/records")
+    assert "hidden" not in str(refused.value)
