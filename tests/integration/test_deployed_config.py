@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import socket
+import os
 import subprocess
 from pathlib import Path
 
@@ -107,25 +107,29 @@ def test_flowers_login_may_come_from_a_file(
         assert client.ping()
 
 
-def health_check(service: str, env: dict[str, str]) -> int:
-    """How the compose file's health check of a service ends."""
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    shell, command = compose["services"][service]["healthcheck"]["test"]
-    assert shell == "CMD-SHELL"
-    command = command.replace("$$", "$")
-    checked = subprocess.run(
-        ["/bin/sh", "-c", command], cwd=ROOT, env=env, capture_output=True, check=False
-    )
-    return checked.returncode
-
-
-def test_the_workers_health_check_tells_a_live_one_from_a_dead_one(
-    processes: Processes, redis_factory: RedisFactory
+def test_the_workers_health_check_tells_a_live_one_from_one_that_stands_still(
+    processes: Processes, redis_factory: RedisFactory, tmp_path: Path
 ) -> None:
-    """The command in the compose file passes while the worker answers, and fails after its end."""
-    env = {"REDIS_URL": redis_factory().url, "HOSTNAME": socket.gethostname()}
+    """The command in the compose file passes while the worker's watchdog touches the file that it
+    is told to, and fails before the first time and when the last one is long ago."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
+    path = compose["environment"]["INGEST_HEARTBEAT_PATH"]
+    shell, command = compose["healthcheck"]["test"]
+    assert shell == "CMD-SHELL"
+    assert path in command
+    heartbeat = tmp_path / "heartbeat"
+    command = command.replace(path, str(heartbeat))
+
+    def healthy() -> bool:
+        checked = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False)
+        return checked.returncode == 0
+
+    assert not healthy()
+    env = {"REDIS_URL": redis_factory().url, "INGEST_HEARTBEAT_PATH": str(heartbeat)}
     worker = processes.start("worker", env=env)
-    poll_until(lambda: health_check("worker", environment(env)) == 0, 60, "the worker answers")
+    poll_until(healthy, 60, "the worker is well")
     assert worker.returncode is None, worker.output()
     worker.kill()
-    assert health_check("worker", environment(env)) != 0
+    last = heartbeat.stat().st_mtime - 120
+    os.utime(heartbeat, (last, last))
+    assert not healthy()

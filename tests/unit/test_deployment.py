@@ -226,7 +226,7 @@ def test_compose_passes_on_what_the_destinations_file_takes(compose: dict[str, A
 
 
 # What a container is not told, for it is the image's or the compose file's own matter.
-OF_THE_IMAGE = {"FLOWER_PORT", "INGEST_BEAT_SCHEDULE", "INGEST_HEARTBEAT_PATH"}
+OF_THE_IMAGE = {"FLOWER_PORT", "INGEST_BEAT_SCHEDULE"}
 
 
 def test_compose_passes_on_every_variable_that_is_documented(compose: dict[str, Any]) -> None:
