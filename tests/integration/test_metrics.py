@@ -176,6 +176,31 @@ def test_a_destination_that_was_taken_out_is_still_told(eventful: Pipeline, redi
     assert {"destination": NAME} not in told.labels("ingest_buffer_limit_records")
 
 
+def test_a_destination_that_was_turned_off_raises_no_alarm(
+    pipeline_of: PipelineFactory, redis_url: str
+) -> None:
+    """Paused, lately found wanting, and without its secrets since: its totals are told, and nothing
+    that an alert would wait for in vain. Records that wait in it are another matter."""
+    made = pipeline_of(name=NAME, enabled=True)
+    made.buffer.note_reconciled(1_700_000_000_000, 12)
+    made.buffer.pause("moved to another account")
+    off = {"CLEVERTAP_ACCOUNT_ID": "", "CLEVERTAP_PASSCODE": ""}
+    made.accept(identities(1))
+    waits = scrape(redis_url, **off)
+    assert waits.value("ingest_destination_state", destination=NAME, state="paused") == 1
+    assert waits.value("ingest_last_tick_timestamp_seconds", destination=NAME) == 0
+    made.buffer.resume()
+    claim = made.buffer.claim(begun=True)
+    assert claim
+    made.buffer.settle(claim, Settle(Verdict(Outcome.DELIVERED)), "200", took_s=0.1)
+    made.buffer.pause("moved to another account")
+    told = scrape(redis_url, **off)
+    assert told.value("ingest_records_delivered_total", destination=NAME, kind="event") == 1
+    silent = ("destination_state", "last_tick_timestamp_seconds", "ticks_total")
+    for name in (*silent, "last_reconcile_timestamp_seconds", "reconcile_missing_records"):
+        assert told.labels(f"ingest_{name}") == [], name
+
+
 DATA = Path(__file__).parents[1] / "data"
 
 

@@ -113,22 +113,24 @@ class StatusCollector(Collector):
 
     def _put_destination(self, sheet: Sheet, destination: Destination, status: Status) -> None:
         name = destination.name
-        for state in STATUSES:
-            sheet.put(names.STATE, state == status.state, name, state)
         for answer, count in status.answers.items():
             sheet.put(names.ANSWERS, count, name, answer)
         for phase in _PHASES:
             sheet.put(names.LEASES_EXPIRED, status.expired.get(phase, 0), name, phase)
         sheet.put(names.LEASES, status.in_use, name)
         sheet.put(names.MEMORY_FULL, status.memory_full, name)
-        sheet.put(names.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
-        sheet.put(names.MISSING, status.missing, name)
         if configured := self._settings.destinations.get(name):
             sheet.put(names.BUFFER_LIMIT, destination.max_buffered, name)
             sheet.put(names.CONCURRENCY, status.concurrency, name)
             sheet.put(names.CONCURRENCY_LIMIT, destination.concurrency_limit, name)
-        # Nobody ticks a destination that was turned off, and only its records make that a fault.
+        # Nobody compares or ticks a destination that was turned off, or resumes it: only records
+        # that wait in it make that a fault.
+        if destination.enabled:
+            sheet.put(names.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
+            sheet.put(names.MISSING, status.missing, name)
         if destination.enabled or any(places.open for places in status.kinds.values()):
+            for state in STATUSES:
+                sheet.put(names.STATE, state == status.state, name, state)
             sheet.put(names.LAST_TICK, (status.last_tick_ms or 0) / 1000, name)
             sheet.put(names.TICKS, status.ticks, name)
         for kind, places in status.kinds.items():
