@@ -166,6 +166,7 @@ def test_the_buffers_limits_are_met_before_redis_is_full(
     assert len(limits) == len(tomllib.loads(text)["destinations"])
     maxmemory = size(redis_conf["maxmemory"])
     assert sum(limits) * RECORD_BYTES < maxmemory
+    assert sum(limits) * 270 <= maxmemory * 2 / 3  # as docs/scaling.md asks for
     assert size(compose["services"]["redis"]["mem_limit"]) >= maxmemory * 1.5
 
 
