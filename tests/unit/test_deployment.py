@@ -12,6 +12,9 @@ import yaml
 
 from support.environment import ROOT
 from support.processes import procfile
+from worker.ending import CLOSE_WITHIN_S, END_WITHIN_S
+from worker.gateway.__main__ import STOP_WITHIN_S
+from worker.gateway.settings import MOST_REDIS_TIMEOUT_S
 from worker.sandbox.settings import SandboxSettings
 
 RECORD_BYTES = 300  # a 190-byte event as Redis holds it, by the 1.5 that the benchmark allows
@@ -66,7 +69,7 @@ def test_the_procfile_has_one_plain_command_a_line() -> None:
         assert not set("&|;<>$`") & set(shlex.join(command).replace("'", ""))
 
 
-@pytest.mark.parametrize("name", ["worker", "beat", "flower"])
+@pytest.mark.parametrize("name", procfile())
 def test_compose_runs_the_procfiles_commands(compose: dict[str, Any], name: str) -> None:
     """What runs in containers is what runs everywhere else."""
     assert compose["services"][name]["command"] == procfile()[name]
@@ -136,13 +139,17 @@ def test_workers_wait_for_a_redis_that_has_loaded(compose: dict[str, Any]) -> No
     assert "PONG" in compose["services"]["redis"]["healthcheck"]["test"][1]
 
 
-def test_a_worker_is_given_the_time_to_hear_the_answers(compose: dict[str, Any]) -> None:
-    """The time to stop exceeds Celery's soft shutdown (25 s) and a request's timeout."""
-    grace_s = seconds(compose["services"]["worker"]["stop_grace_period"])
+def test_processes_are_given_the_time_to_hear_the_answers(compose: dict[str, Any]) -> None:
+    """The times to stop exceed a request's timeout, and what a worker and a gateway take that get
+    no answer any more."""
+    graces_s = {
+        name: seconds(compose["services"][name]["stop_grace_period"]) for name in ("worker", "web")
+    }
     destinations = (ROOT / "config" / "destinations.toml").read_text()
     timeouts_s = re.findall(r"INGEST_REQUEST_TIMEOUT_S:-(\d+)", destinations)
     assert timeouts_s
-    assert grace_s > max(25, *map(int, timeouts_s))
+    assert graces_s["worker"] > max(END_WITHIN_S + CLOSE_WITHIN_S, *map(int, timeouts_s))
+    assert graces_s["web"] > STOP_WITHIN_S + 5 * MOST_REDIS_TIMEOUT_S
 
 
 def test_redis_keeps_what_it_was_given(compose: dict[str, Any], redis_conf: dict[str, str]) -> None:
@@ -171,7 +178,7 @@ def test_the_buffers_limits_are_met_before_redis_is_full(
 
 
 def test_redis_is_not_published(compose: dict[str, Any]) -> None:
-    """Only Flower has a port on the host, and that one on loopback."""
+    """Only what is looked at in a browser has a port on the host, and that one on loopback."""
     published = {
         name: each["ports"] for name, each in compose["services"].items() if "ports" in each
     }

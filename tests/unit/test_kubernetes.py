@@ -13,9 +13,11 @@ import yaml
 
 from support.environment import ROOT, is_ours
 from support.processes import procfile
-from worker.bootstrap import STOP_WITHIN_S
+from worker.ending import CLOSE_WITHIN_S, END_WITHIN_S
+from worker.gateway.__main__ import STOP_WITHIN_S
 from worker.gateway.health import Alive, Ready
 from worker.gateway.metrics import Metrics
+from worker.gateway.settings import MOST_REDIS_TIMEOUT_S
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 VERSION = "1.31"  # what most providers have had for long
@@ -141,8 +143,16 @@ def test_a_pod_has_the_secrets_that_it_is_told_of_and_no_other(name: str) -> Non
 
 
 def test_the_worker_is_given_time_to_hear_its_answers() -> None:
-    """The grace period is longer than the requests under way may take once it is told to stop."""
-    assert pod("worker")["terminationGracePeriodSeconds"] >= STOP_WITHIN_S + 20
+    """The grace period is longer than a worker takes to end that gets no answer any more."""
+    assert pod("worker")["terminationGracePeriodSeconds"] > END_WITHIN_S + CLOSE_WITHIN_S
+
+
+def test_a_gateway_is_given_time_to_answer() -> None:
+    """The grace period has room for the wait before, for requests under way, and for the longest
+    that the gateway may be told to wait for Redis."""
+    _, waits_s = container("web")["lifecycle"]["preStop"]["exec"]["command"]
+    stops_s = STOP_WITHIN_S + 5 * MOST_REDIS_TIMEOUT_S
+    assert pod("web")["terminationGracePeriodSeconds"] >= int(waits_s) + stops_s + 3
 
 
 def test_the_probes_look_where_something_is_to_be_seen() -> None:
