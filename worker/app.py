@@ -22,6 +22,8 @@ from .settings import Settings
 from .telemetry import configure
 
 QUEUE = "ingest"
+# A Redis on a socket of this machine: redis-py's word for it, and kombu's.
+_UNIX, _SOCKET = "unix://", "redis+socket://"
 AMQP = ("amqp://", "amqps://", "pyamqp://")
 # Measured on Celery 5.7: without socket_timeout a worker whose connection is silently cut never
 # works again; with 15 s it is back after 75 s at the latest.
@@ -47,6 +49,9 @@ def _broker(settings: Settings) -> dict[str, Any]:
     url = settings.broker_url.reveal()
     if url in ("", settings.redis_url.reveal()):
         url = redis_url(settings)
+    if url.startswith(_UNIX):
+        path, mark, options = url.removeprefix(_UNIX).partition("?")
+        url = f"{_SOCKET}{path}{mark}{options.replace('db=', 'virtual_host=', 1)}"
     address = shared_address(url)
     if address is None:
         _check_broker(url)

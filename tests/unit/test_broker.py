@@ -38,6 +38,12 @@ def test_sentinels_with_tls_are_asked_with_tls() -> None:
     assert told["broker_use_ssl"] == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
 
 
+def test_a_unix_socket_is_told_in_kombus_words() -> None:
+    """Its scheme is another, and its word for the database."""
+    told = broker("", "unix://:db=1@/run/r.sock?db=2")
+    assert told["broker_url"] == "redis+socket://:db=1@/run/r.sock?virtual_host=2"
+
+
 def test_rabbitmq_gets_none_of_redis_options() -> None:
     """Messages are wake-ups: they need not be written to disk."""
     told = broker("amqp://h//", "redis+cluster://a:1")

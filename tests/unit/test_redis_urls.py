@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from worker.connections.clients import check_address
 from worker.connections.urls import shared_address
 from worker.errors import SettingsError
 from worker.setting_values import mask_url
@@ -75,3 +76,38 @@ def test_an_address_does_not_show_its_password_when_printed() -> None:
     """Neither does what it was taken apart into."""
     found = shared_address("redis+sentinel://:hidden@a:1/records?sentinel_password=hidden")
     assert "hidden" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("redis://:hidden@h/first", "the database behind the host must be a number"),
+        ("redis://:hidden@h/0?timeoutt=1", "an option that redis-py does not know"),
+        ("redis+cluster://:hidden@h?timeoutt=1", "an option that redis-py does not know"),
+        ("redis://:hid/den@h", "%2F"),
+        ("unix:///r.sock?db=first", "not an address"),
+    ],
+)
+def test_an_address_that_redis_py_would_bend_is_refused(url: str, rule: str) -> None:
+    """It takes a named database for 0, and ends in a TypeError for an option it does not know."""
+    with pytest.raises(SettingsError, match=rule) as refused:
+        check_address(url)
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://h/",
+        "redis://[::1]:1/2",
+        "redis://h?db=3",
+        "rediss://h/0?ssl_cert_reqs=none",
+        "redis://h/0?max_connections=5",
+        "unix://:p@/tmp/r.sock?db=2",
+        "redis+sentinel://a:1/records/2?sentinel_password=x",
+    ],
+)
+def test_every_form_of_address_is_taken(url: str) -> None:
+    """What redis-py understands passes."""
+    check_address(url)

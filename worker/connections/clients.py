@@ -9,8 +9,10 @@ The address decides what they talk to: one server, the master that Sentinels nam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -42,6 +44,7 @@ WORKER_RETRIES = 12  # with the back-off below about 30 s: a restart with a larg
 # As many connections as there are threads, as before redis-py 8, which lends 100 and refuses the
 # next: while Redis writes to a slow disk, say, every thread waits for it with one of its own.
 ONE_A_THREAD = 2**31
+_DATABASE = re.compile(r"/?\d*/?")
 # A Redis that takes no writes is seen to where scripts are run.
 TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError)
 # redis-py calls these connection errors, but they are answers, or come before anything was sent.
@@ -57,10 +60,21 @@ _NOTHING_SENT = (
 def check_address(url: str) -> None:
     """Raise SettingsError, without a word of the address, when a client cannot be made of it."""
     address = shared_address(url)
+    one = url if address is None else address.url_of(*address.hosts[0])
     try:
-        parse_url(url if address is None else address.url_of(*address.hosts[0]))
+        parse_url(one)
     except ValueError:  # which may quote the password
-        raise SettingsError("not an address; it looks like redis://host:6379/0") from None
+        raise SettingsError(
+            "not an address; it looks like redis://:password@host:6379/0, "
+            "with / # ? @ : in a password written as %2F %23 %3F %40 %3A"
+        ) from None
+    # redis-py takes a database that is no number for database 0: records would go astray.
+    if not one.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(one).path):
+        raise SettingsError("the database behind the host must be a number, as in /0")
+    try:
+        redis.ConnectionPool.from_url(one).make_connection()  # which does not connect
+    except TypeError:
+        raise SettingsError("behind the ? is an option that redis-py does not know") from None
 
 
 def producer_client(url: str) -> redis.Redis:
@@ -130,13 +144,20 @@ def _prompt(timeout_s: float) -> Mapping[str, Any]:
     return {**_common(timeout_s), **spared}
 
 
+def _for_one(url: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options for one server's address: a unix socket has no TCP to keep alive."""
+    if not url.startswith("unix:"):
+        return options
+    return {name: value for name, value in options.items() if name != "socket_keepalive"}
+
+
 def _client(
     url: str, retry: Retry, options: Mapping[str, Any], to_one: type[redis.Redis] = redis.Redis
 ) -> redis.Redis:
     address = shared_address(url)
     options = {**options, "max_connections": ONE_A_THREAD}
     if address is None:
-        return to_one.from_url(url, retry=retry, **options)
+        return to_one.from_url(url, retry=retry, **_for_one(url, options))
     if address.form == "cluster":
         # It has every method of a single server's client that we use.
         return cast("redis.Redis", Cluster(address, retry, options))
@@ -147,7 +168,7 @@ def _async_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
     address = shared_address(url)
     retry, options = AsyncRetry(NoBackoff(), 0), _prompt(timeout_s)
     if address is None:
-        return redis.asyncio.Redis.from_url(url, retry=retry, **options)
+        return redis.asyncio.Redis.from_url(url, retry=retry, **_for_one(url, options))
     if address.form == "cluster":
         return cast("redis.asyncio.Redis", AsyncCluster(address, options))
     return async_master_client(address, retry, options)
