@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -14,7 +15,9 @@ from support.commands import CREDENTIALS, INGEST, Cli, event, json_lines
 from support.environment import environment
 from support.polling import poll_until
 from support.ports import find_free_port, listens
+from support.processes import Processes
 from worker import keys
+from worker.embedded_redis.binaries import preferred_binary
 
 PLACES = {"buffered", "in_flight", "retrying", "dead", "oldest_wait_s", "totals"}
 TOTALS = {
@@ -86,7 +89,17 @@ def test_status_can_be_watched(loaded: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "status --json", "settings", "dlq summary", "check /dev/null"]
+    "command",
+    [
+        "status",
+        "status --json",
+        "settings",
+        "dlq summary",
+        "check /dev/null",
+        "--help",
+        "--version",
+        "dlq --help",
+    ],
 )
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_one_line(cli: Cli, command: str, unbuffered: str) -> None:
@@ -177,6 +190,63 @@ def test_no_error_is_a_traceback(cli: Cli, tmp_path: Path) -> None:
             assert done.returncode == 1, (name, value, done.stderr)
             assert len(done.stderr.splitlines()) == 1
             assert "hush" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["status"], ["send", "-"]])
+def test_a_redis_that_wants_another_password_is_told_by_its_setting(
+    redis_client: redis.Redis, cli: Cli, command: list[str]
+) -> None:
+    """Without a password, and with a wrong one: a line that names the setting alone."""
+    records = json_lines(map(event, range(500)))  # more than Redis reads of a stranger
+    redis_client.config_set("requirepass", "sesame")
+    try:
+        without = cli(*command, stdin=records)
+        wrong = cli(
+            *command, stdin=records, REDIS_URL=cli.env["REDIS_URL"].replace("//", "//:hush@")
+        )
+    finally:
+        redis_client.config_set("requirepass", "")
+    for done, told in (
+        (without, "it wants a password, and REDIS_URL has none"),
+        (wrong, "it refuses the user or the password of REDIS_URL"),
+    ):
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert told in done.stderr
+        assert "hush" not in done.stderr
+
+
+def test_sentinels_that_do_not_answer_are_a_short_line(cli: Cli) -> None:
+    """The error of redis-py goes on with the insides of its clients; ours does not."""
+    done = cli("status", REDIS_URL=f"redis+sentinel://127.0.0.1:{find_free_port()}/records/0")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: Redis: No master found for 'records': no Sentinel of")
+    assert len(done.stderr) < 200
+
+
+def test_a_redis_on_a_unix_socket_is_used(tmp_path: Path, processes: Processes) -> None:
+    """With password and database; a socket that is not there is one line."""
+    address = f"unix://:sesame@{tmp_path}/s?db=2"
+    away = Cli({**CREDENTIALS, "REDIS_URL": address})("status")
+    assert (away.returncode, len(away.stderr.splitlines())) == (1, 1)
+    options = ["--port", "0", "--unixsocket", f"{tmp_path}/s", "--requirepass", "sesame"]
+    server = preferred_binary().path
+    processes.run([str(server), *options, "--dir", str(tmp_path)], env={})
+    poll_until((tmp_path / "s").exists, what="Redis listens")
+    cli = Cli({**CREDENTIALS, "REDIS_URL": address})
+    assert cli("send", stdin=json_lines([event(1)])).returncode == 0
+    assert cli.status()["kinds"]["event"]["buffered"] == 1
+
+
+@pytest.mark.parametrize("command", [["dlq", "export", "--out", "file/x"], ["up", "--no-sample"]])
+def test_a_file_that_cannot_be_written_is_one_line(
+    cli: Cli, tmp_path: Path, command: list[str]
+) -> None:
+    """The line names the file, for the files that are asked for and for those of ./var."""
+    (tmp_path / "file").touch()
+    (tmp_path / "var").touch()
+    done = Cli(cli.env, cwd=tmp_path)(*command)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: (file/x.partial|\S*var\S*): [A-Z][a-z ]+\n", done.stderr)
 
 
 def test_without_redis_url_the_private_redis_is_named(tmp_path: Path) -> None:

@@ -83,6 +83,14 @@ class Menu(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the command line; --help and --version write, and end, in it."""
+        try:
+            return super().make_context(*args, **more)
+        except OSError as error:
+            tell_full_output(error)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; its expected errors become one line on standard error."""
         try:
@@ -95,6 +103,7 @@ class Menu(click.Group):
             raise
         except Exception as error:
             tell_full_output(error)
+            tell_file_error(error)
             tell_redis_error(error)
             raise
 
@@ -114,6 +123,12 @@ def tell_full_output(error: Exception) -> None:
     raise Failure(f"cannot write: {error.strerror}") from error
 
 
+def tell_file_error(error: Exception) -> None:
+    """Raise a Failure if the error is a file's or folder's: one that is missing, or not ours."""
+    if isinstance(error, OSError) and isinstance(error.filename, str | os.PathLike):
+        raise Failure(f"{os.fspath(error.filename)}: {error.strerror}") from error
+
+
 def tell_redis_error(error: Exception) -> None:
     """Raise a Failure if the error is Redis'; anything else is a bug, and keeps its traceback.
 
@@ -122,11 +137,9 @@ def tell_redis_error(error: Exception) -> None:
     from redis.exceptions import RedisError
 
     if isinstance(error, RedisError):
-        raise Failure(f"Redis: {_one_line(error)}") from error
+        from .redis_words import in_words
 
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise Failure(f"Redis: {in_words(error)}") from error
 
 
 @click.group(

@@ -65,7 +65,7 @@ class Sending:
                     size //= 2
                     continue
                 if unknown or not self._patient:
-                    raise Failure(_told(error, lines, unknown, chunk.last)) from error
+                    raise Failure(_told(_why(error), lines, unknown, chunk.last)) from error
                 wait_s = self._wait(error, wait_s)
             else:
                 lines, size, wait_s = rest, size * 2, _FIRST_WAIT_S
@@ -73,7 +73,7 @@ class Sending:
     def _wait(self, error: BufferError, wait_s: float) -> float:
         """Wait for room; returns how long to wait if there is none then."""
         if not self._told_of_waiting:
-            click.echo(f"{error}; waiting", err=True)
+            click.echo(f"{_why(error)}; waiting", err=True)
             self._told_of_waiting = True
         self._sleep(wait_s)
         return min(_MOST_WAIT_S, 2 * wait_s)
@@ -124,6 +124,16 @@ def _size_of_first_call(kinds: dict[str, list[Line]], accepted: int) -> int:
 
 def _number(line: Line) -> int:
     return line.number
+
+
+def _why(error: BufferError) -> str:
+    """The error, and what Redis said, if it was Redis."""
+    from redis.exceptions import RedisError
+
+    from .redis_words import in_words
+
+    cause = error.__cause__
+    return f"{error}: {in_words(cause)}" if isinstance(cause, RedisError) else str(error)
 
 
 def _told(error: object, left: Sequence[Line], unknown: Sequence[Line], last: int) -> str:
