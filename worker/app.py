@@ -156,7 +156,7 @@ app.add_defaults(_configuration)
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     configure(
-        str(loglevel or "INFO") if not isinstance(loglevel, int) else "INFO",
+        loglevel or "INFO",
         as_json=ProcessSettings.from_env().log_format == "json",
     )
     report_errors()

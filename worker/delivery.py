@@ -198,9 +198,10 @@ class Deliverer:
         """Teach the destination while the lease is ours, then move the records; and tell."""
         if decision.park and self.buffer.park(decision.park):
             log.error(
+                # The vendor's words are for `ingest status`: they may repeat what was sent.
                 "destination parked: check its credentials and address; a probe brings it back",
                 destination=self.destination.name,
-                reason=decision.park,
+                answer=tried.label,
             )
         turn = self._turn(claim, decision, tried, onward=onward)
         if turn.settled is None:

@@ -21,7 +21,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def configure(level: str = "INFO", *, as_json: bool = False) -> None:
+def configure(level: int | str = "INFO", *, as_json: bool = False) -> None:
     """Send this process' log to standard error: as text for people, or one JSON object a line."""
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -15,14 +15,27 @@ from support.vendor import LoopbackVendor
 from worker import Producer
 
 PERSON = "jane.doe@example.com"
+PASSCODE = CREDENTIALS["CLEVERTAP_PASSCODE"]
 DELIVERED = {"destination": "clevertap", "kind": "event"}
+
+
+def test_the_log_says_no_more_than_its_level_asks(redis_url: str, processes: Processes) -> None:
+    """A worker at WARNING does not tell that it is ready."""
+    alive = processes.folder / "alive"
+    env = {"REDIS_URL": redis_url, **CREDENTIALS, "INGEST_HEARTBEAT_PATH": str(alive)}
+    quiet = processes.start("worker", "--loglevel=WARNING", env=env)
+    poll_until(alive.exists, 60)
+    assert quiet.stop() == 0
+    assert "Warm shutdown" in quiet.output()
+    assert "[info " not in quiet.output()
 
 
 def test_a_worker_can_be_watched(
     redis_url: str, vendor: LoopbackVendor, processes: Processes, http_sink: HttpSink
 ) -> None:
     """A delivery and a refusal of credentials are in the metrics, each with a span; the refusal is
-    reported; and nowhere is anything of the person whose event it was."""
+    reported; and nowhere, nor in the log at its most talkative, is anything of the person whose
+    event it was, or of the credentials."""
     env = {
         "REDIS_URL": redis_url,
         **CREDENTIALS,
@@ -33,7 +46,7 @@ def test_a_worker_can_be_watched(
         "SENTRY_DSN": f"http://public@127.0.0.1:{http_sink.port}/7",
     }
     cli = Cli(env)
-    worker = processes.start("worker", env=env)
+    worker = processes.start("worker", "--loglevel=DEBUG", env=env)
     processes.start("beat", env={**env, "INGEST_BEAT_SCHEDULE": str(processes.folder / "beat")})
 
     def told(name: str, **labels: str) -> float:
@@ -58,6 +71,10 @@ def test_a_worker_can_be_watched(
     poll_until(lambda: sent("/v1/traces", b"401"), what="the span of the refusal", deadline_s=30)
     poll_until(lambda: sent("/envelope", b"destination parked"), what="the report", deadline_s=30)
     assert worker.stop() == 0
+    log = worker.output()
+    assert "[debug " in log
+    leaks = [line for line in log.splitlines() if PERSON in line or PASSCODE in line]
+    assert leaks == []
     assert all(PERSON.encode() not in each.body for each in http_sink.received)
     reports = [each.body for each in http_sink.received if "/envelope" in each.path]
     assert json.loads(reports[0].split(b"\n")[2])["tags"] == {"destination": "clevertap"}
