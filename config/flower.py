@@ -6,20 +6,19 @@ Two of its pages stay open by its design, and show neither records nor secrets: 
 """
 
 import os
-from pathlib import Path
+
+from worker.errors import SettingsError
+from worker.foreign_settings import check_flower_port, flower_logins
 
 
 def _logins() -> list[str]:
     """The logins, `name:password` each: of FLOWER_BASIC_AUTH, or of the file for it."""
-    given = os.environ.get("FLOWER_BASIC_AUTH", "")
-    file = os.environ.get("FLOWER_BASIC_AUTH_FILE", "")
-    if not given and file:
-        try:
-            given = Path(file).read_text(encoding="utf-8")
-        except OSError as error:
-            raise SystemExit(f"FLOWER_BASIC_AUTH_FILE: {error.strerror}") from error
-    logins = [login.strip() for login in given.split(",") if login.strip()]
-    if not logins or not all(all(login.partition(":")) for login in logins):
+    try:
+        check_flower_port(os.environ)
+        logins = flower_logins(os.environ)
+    except SettingsError as error:
+        raise SystemExit(str(error)) from error
+    if not logins:
         raise SystemExit(
             "Flower does not start without a login: "
             "set FLOWER_BASIC_AUTH to name:password, or FLOWER_BASIC_AUTH_FILE to a file with it"

@@ -17,6 +17,7 @@ from .address import redis_url
 from .connections.urls import SharedAddress, shared_address
 from .error_reports import report_errors
 from .errors import SettingsError
+from .flower_door import checked
 from .process_settings import ProcessSettings
 from .settings import Settings
 from .telemetry import configure
@@ -151,6 +152,7 @@ def _schedule(settings: Settings) -> dict[str, Any]:
 
 
 app.add_defaults(_configuration)
+app.user_options["preload"].add(checked())
 
 
 @signals.setup_logging.connect

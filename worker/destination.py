@@ -109,9 +109,9 @@ class Destination:
 def check(destination: Destination, named: Callable[[str], str]) -> None:
     """SettingsError for values that cannot go together; ``named`` tells what to call a setting."""
     needed, _ = VENDORS[destination.vendor]
-    missing = [key for key in needed if not getattr(destination, key)]
+    missing = [named(key) for key in needed if not getattr(destination, key)]
     if destination.enabled and missing:
-        raise SettingsError(f"{named('')}: enabled, but {', '.join(missing)} is not set")
+        raise SettingsError(f"{named('')}: enabled, but not set: {', '.join(missing)}")
     _check_address(destination, named)
     if destination.lease_s <= destination.request_timeout_s:
         raise SettingsError(
@@ -121,6 +121,8 @@ def check(destination: Destination, named: Callable[[str], str]) -> None:
     for key in _ABOVE_0:
         if not getattr(destination, key) > 0:
             raise SettingsError(f"{named(key)}: must be above 0")
+    if destination.flood_share > 1:
+        raise SettingsError(f"{named('flood_share')}: must be 0 to 1, as in 0.5")
     for name, kind in destination.kinds.items():
         _check_kind(named(f"kinds.{name}"), kind, MOST_RECORDS[destination.vendor])
 

@@ -34,7 +34,7 @@ def destinations_path(environ: Mapping[str, str]) -> Path:
 def read_destinations(path: Path, environment: Environment) -> dict[str, Destination]:
     """The destinations by name, in the file's order; SettingsError names what is wrong where."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"destinations file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -62,7 +62,7 @@ class _Table:
             raise SettingsError(
                 f"{where}: a name is of a-z, 0-9, - and _, and begins with a letter or digit"
             )
-        if not isinstance(table, dict) or table.get("vendor") not in VENDORS:
+        if not isinstance(table, dict) or table.get("vendor") not in tuple(VENDORS):
             raise SettingsError(f"{where}.vendor: must be one of {', '.join(VENDORS)}")
         table = dict(table)
         kinds = self._kinds(table["vendor"], table.pop("kinds", None))
@@ -75,10 +75,10 @@ class _Table:
         return destination
 
     def _values(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        hints = get_type_hints(Destination)
+        hints = {name: hint for name, hint in get_type_hints(Destination).items() if name != "name"}
         values: dict[str, Any] = {}
         for key, raw in table.items():
-            if key not in hints or key == "name":
+            if key not in hints:
                 raise SettingsError(
                     f"{self._where}.{key}: not a setting; there are: {', '.join(sorted(hints))}"
                 )

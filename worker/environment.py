@@ -33,9 +33,12 @@ def lookup(environ: Mapping[str, str], name: str) -> tuple[str | None, str]:
     if not path:
         return None, DEFAULT
     try:
-        value = Path(path).read_text(encoding="utf-8").strip()
+        # -sig: a mark that an editor put before the secret is no part of it.
+        value = Path(path).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise SettingsError(f"{name}_FILE: cannot read the file: {error.strerror}") from error
+    except UnicodeDecodeError:  # which shows a byte of the secret
+        raise SettingsError(f"{name}_FILE: the file is no text in UTF-8") from None
     if not value:
         raise SettingsError(f"{name}_FILE: the file is empty")
     return value, f"file named by {name}_FILE"

@@ -45,6 +45,8 @@ class ProcessSettings:
             raise SettingsError(
                 f"INGEST_LOG_FORMAT: must be {' or '.join(_LOG_FORMATS)}, not {found.log_format!r}"
             )
+        if found.threads < 0:
+            raise SettingsError(f"INGEST_THREADS: must be 0 or more, not {found.threads}")
         return found
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .claims import Claim
 from .delivery import Tried
 from .environ_secrets import secret_of
+from .errors import SettingsError
+from .foreign_settings import TRACE_ENDPOINTS, check_traces
 from .telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # A collector that is away must not keep a worker from stopping.
 CLOSE_WITHIN_S = 2.0
 
@@ -97,12 +98,19 @@ class Watched:
 
 
 def spans(environ: Mapping[str, str] | None = None) -> Spans | None:
-    """What makes spans, when an address for them is set and the extra `otel` is installed."""
+    """What makes spans, when an address for them is set and the extra `otel` is installed.
+
+    An address that is none, or a file of headers that cannot be read, is told in the log.
+    """
     environ = os.environ if environ is None else environ
-    if not any(environ.get(name) for name in ENDPOINTS) or _disabled(environ):
+    if not any(environ.get(name) for name in TRACE_ENDPOINTS) or _disabled(environ):
         return None
     try:
+        check_traces(environ)
         provider = _provider(environ)
+    except SettingsError as error:  # nobody sees the spans, and records go on
+        log.warning("no traces", error=str(error))
+        return None
     except ImportError as error:
         log.warning("no traces: install the extra `otel`", missing=error.name)
         return None

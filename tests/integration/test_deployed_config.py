@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -45,7 +47,23 @@ def test_flower_does_not_start_without_a_login(login: dict[str, str], redis_url:
         procfile()["flower"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     assert ended.returncode != 0
-    assert "set FLOWER_BASIC_AUTH to name:password" in ended.stderr
+    assert re.search(r"FLOWER_BASIC_AUTH(: must be| to) name:password", ended.stderr)
+
+
+@pytest.mark.parametrize("port", ["web", "99999"])
+def test_flower_names_a_port_that_is_none(port: str, redis_url: str) -> None:
+    """In one line: Flower would end in a traceback, or listen on another port without a word."""
+    given = {"REDIS_URL": redis_url, "FLOWER_BASIC_AUTH": LOGIN, "FLOWER_PORT": port}
+    ended = subprocess.run(
+        procfile()["flower"],
+        cwd=ROOT,
+        env=environment(given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == f"FLOWER_PORT: must be 1-65535, not {port!r}\n"
 
 
 def test_flower_names_a_login_file_that_is_not_there(redis_url: str, tmp_path: Path) -> None:
@@ -60,7 +78,9 @@ def test_flower_names_a_login_file_that_is_not_there(redis_url: str, tmp_path: P
         check=False,
     )
     assert ended.returncode != 0
-    assert ended.stderr.splitlines()[-1] == "FLOWER_BASIC_AUTH_FILE: No such file or directory"
+    assert ended.stderr.splitlines()[-1] == (
+        "FLOWER_BASIC_AUTH_FILE: cannot read the file: No such file or directory"
+    )
 
 
 def start_flower(processes: Processes, port: int, env: dict[str, str]) -> Process:

@@ -97,6 +97,19 @@ def test_no_span_is_made_where_nobody_wants_one(environ: dict[str, str]) -> None
     assert spans(environ) is None
 
 
+def test_an_address_that_is_none_is_told_and_costs_only_the_spans() -> None:
+    """The log names the variable, and not what is in it; records go on."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from worker import tracing; assert tracing.spans() is None"],
+        env=environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://:hunter2@h:99999"}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT: must be an address" in done.stdout + done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
 def test_a_worker_loads_neither_without_their_variables() -> None:
     """Traces and error reports cost no import where they are not set.
 

@@ -106,7 +106,14 @@ def test_every_documented_variable_is_shown() -> None:
     ("variable", "value", "rule"),
     [
         ("INGEST_THREADS", "many", "must be a whole number"),
+        ("INGEST_THREADS", "-1", "must be 0 or more"),
         ("INGEST_LOG_FORMAT", "xml", "must be text or json"),
+        ("FLOWER_PORT", "99999", "must be 1-65535, not '99999'"),
+        ("FLOWER_PORT", "web", "must be 1-65535"),
+        ("FLOWER_BASIC_AUTH", "hunter2", "must be name:password"),
+        ("SENTRY_DSN", "https://hunter2/42", "must be a DSN"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "must be an address"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://:hunter2@h:99999", "must be an address"),
         ("INGEST_DASHBOARD_SESSION_S", "0", "must be from 1 to"),
         ("INGEST_GATEWAY_ACCESS_LOG", "some", "must be one of all, errors, none"),
         ("PORT", "99999", "must be 0-65535"),
@@ -116,8 +123,22 @@ def test_what_a_process_would_not_start_with_is_refused(
     variable: str, value: str, rule: str
 ) -> None:
     """`ingest settings` tells before a process does, by the variable's name."""
-    with pytest.raises(SettingsError, match=f"^{variable}: {rule}"):
+    with pytest.raises(SettingsError, match=f"^{variable}: {rule}") as refused:
         of_processes({variable: value})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_what_other_programs_understand_is_let_through() -> None:
+    """Each of Sentry's and OpenTelemetry's forms of address passes."""
+    of_processes(
+        {
+            "FLOWER_PORT": "5556",
+            "FLOWER_BASIC_AUTH": "a:b, c:d:e",
+            "SENTRY_DSN": "https://key:old@o1.ingest.example:9000/path/42",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:pw@collector/otlp",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://[::1]:4318/v1/traces",
+        }
+    )
 
 
 def test_only_a_secret_of_a_process_is_shown_as_coming_from_a_file(tmp_path: Path) -> None:
@@ -142,6 +163,17 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     assert settings.destination().passcode.reveal() == "from-a-file"
     shown = {each.name: each for each in settings.sources}["destinations.clevertap.passcode"]
     assert (shown.value, shown.origin) == ("***", "file named by CLEVERTAP_PASSCODE_FILE")
+
+
+def test_a_secrets_file_is_text(tmp_path: Path) -> None:
+    """An editor's mark is no part of the secret; what is no text is refused and not shown."""
+    file = tmp_path / "passcode"
+    named = {"CLEVERTAP_ACCOUNT_ID": "ACC", "CLEVERTAP_PASSCODE_FILE": str(file)}
+    file.write_bytes(b"\xef\xbb\xbfPASS-1\r\n")
+    assert Settings.from_env(named).destination().passcode.reveal() == "PASS-1"
+    file.write_bytes(b"\xff\xfeP\x00")
+    with pytest.raises(SettingsError, match=r"^CLEVERTAP_PASSCODE_FILE: the file is no text"):
+        Settings.from_env(named)
 
 
 def test_secrets_show_themselves_nowhere() -> None:
@@ -183,7 +215,14 @@ def test_a_secret_is_hidden_in_every_way_of_printing() -> None:
             "",
             "destinations.shop.base_url: must be a scheme and a host",
         ),
-        ("enabled = true", "", "destinations.shop: enabled, but account_id, passcode is not set"),
+        (
+            "enabled = true",
+            "",
+            "destinations.shop: enabled, but not set: SHOP_ACCOUNT (destinations.shop.account_id),",
+        ),
+        ("flood_share = 50", "", "destinations.shop.flood_share: must be 0 to 1"),
+        ('name = "other"', "", "destinations.shop.name: not a setting"),
+        ("", "[destinations.x]\nvendor = []", "destinations.x.vendor: must be one of"),
         ('enabled = "yes"', "", "destinations.shop.enabled: must be true or false"),
         ("", "[destinations.shop.kinds.order]\nbatch_records = 1", "destinations.shop.kinds.order"),
         ("", "[destinations.shop.kinds.profile]\npartitions = 1", "needs batch_records"),

@@ -12,6 +12,7 @@ import click
 from worker.dashboard.settings import DashboardSettings
 from worker.destinations_file import destinations_path
 from worker.environment import DEFAULT, Source, lookup
+from worker.foreign_settings import check_foreign
 from worker.gateway.settings import GatewaySettings
 from worker.gateway.settings import variable as gateway_variable
 from worker.process_settings import ProcessSettings
@@ -34,6 +35,7 @@ _OTHERS: Mapping[str, str] = {
     "FLOWER_ADDRESS": "127.0.0.1",
     "FLOWER_PORT": "5555",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "",
     "OTEL_SERVICE_NAME": "ingestion-worker",
     "OTEL_SDK_DISABLED": "false",
     "SENTRY_ENVIRONMENT": "production",
@@ -67,7 +69,9 @@ def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
     """
     for declaring, _ in _DECLARED:
         declaring.from_env(environ)
-    origin = "environment INGEST_DESTINATIONS" if "INGEST_DESTINATIONS" in environ else DEFAULT
+    check_foreign(environ)
+    named = environ.get("INGEST_DESTINATIONS")
+    origin = "environment INGEST_DESTINATIONS" if named else DEFAULT
     found = [Source("INGEST_DESTINATIONS", str(destinations_path(environ)), origin)]
     for name, usual, secret in _declared():
         if secret:

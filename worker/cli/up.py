@@ -46,7 +46,7 @@ def _port(name: str, usual: int, whose: str = "", **more: Any) -> Callable[..., 
     help="Send sample traffic in sandbox mode.",
 )
 @_port("--sandbox-port", 8090)
-@_port("--flower-port", 5555)
+@_port("--flower-port", 5555, envvar="FLOWER_PORT")
 @_port("--web-port", 8000, "The gateway's and the dashboard's. ", envvar="PORT")
 @click.pass_context
 def up(

@@ -18,6 +18,7 @@ from ..dashboard.settings import DashboardSettings
 from ..embedded_redis.processes import alive
 from ..embedded_redis.server import EmbeddedRedis
 from ..errors import SettingsError
+from ..foreign_settings import flower_logins
 from ..sandbox.settings import SandboxSettings
 from ..settings import Settings
 from .procfile import commands
@@ -98,13 +99,8 @@ class LocalSystem:
     def _use_flower(self, port: int) -> None:
         """Flower has no login of its own accord, so it is always given one."""
         self.flower_url = f"http://127.0.0.1:{port}"
-        if self.env.get("FLOWER_BASIC_AUTH"):
-            return
-        if path := self.env.get("FLOWER_BASIC_AUTH_FILE"):
-            try:
-                self.env["FLOWER_BASIC_AUTH"] = Path(path).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise SettingsError(f"FLOWER_BASIC_AUTH_FILE: {error.strerror}") from error
+        if logins := flower_logins(self.env):
+            self.env["FLOWER_BASIC_AUTH"] = ",".join(logins)
             return
         self.flower_login = f"ingest:{secrets.token_urlsafe(9)}"
         self.env["FLOWER_BASIC_AUTH"] = self.flower_login
