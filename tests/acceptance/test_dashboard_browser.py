@@ -202,6 +202,17 @@ def test_no_page_is_wider_than_a_phone(
     assert browser.complaints() == []
 
 
+def test_a_long_text_leaves_the_other_columns_whole(
+    letters: None, served: Served, browser: Browser
+) -> None:
+    """On a wide screen too, no short word is cut for the sake of somebody's long one."""
+    signed_in(browser, served).look()
+    for step in ("Dead letters", "incorrect", "Audit"):
+        browser.press(step)
+        assert browser.run("return document.documentElement.scrollWidth") == 1280, browser.url
+        assert browser.run(CUT_WORDS) == [], browser.url
+
+
 def test_the_keyboard_alone_is_enough(letters: None, served: Served, browser: Browser) -> None:
     """Sign in, skip the menu, open a panel and purge, and always see where one is."""
     browser.open(served.url)

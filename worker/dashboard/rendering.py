@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker.records import accepted_at_ms
 
+_MOST_BRIEF = 160
 FOLDER = Path(__file__).parent / "templates"
 
 
@@ -25,7 +26,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {each.__name__: each for each in (number, span, moment, ago, plural)}
+    made.filters |= {each.__name__: each for each in (number, span, moment, ago, plural, brief)}
     made.filters |= {"accepted": accepted_at_ms, "uuid": UUID}
     return made
 
@@ -43,6 +44,11 @@ def number(value: float) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """A count with its word: 1 record, 1,234 records."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def brief(text: str) -> str:
+    """As much of a text as a heading has room for: vendors' and producers' may have any length."""
+    return text if len(text) <= _MOST_BRIEF else f"{text[: _MOST_BRIEF - 1].rstrip()}…"
 
 
 def span(seconds: float) -> str:
