@@ -480,6 +480,63 @@ def test_a_destination_with_too_many_dead_letters_for_a_page_says_so(
     assert pipeline.status().kinds[PROFILE].dead == 2
 
 
+def test_of_a_code_with_a_text_for_each_record_there_is_one_line_that_opens(
+    operator: Visitor, redis_client: redis.Redis, kill: Kill
+) -> None:
+    """A vendor that quotes a name in each text makes no list that nobody can read or send back."""
+    kill(["a"], 515)
+    for at in range(60):
+        body = b'{"type":"profile","identity":"a%d","profileData":{}}' % at
+        told: Any = {"record": pack(f"{at + 1:032x}", "", "", body), "reason": "refused"}
+        text = "no person 0" if at < 3 else f"no person {at}"
+        told |= {"code": 516, "error": text, "attempts": 1}
+        redis_client.xadd(keys.dead("clevertap", PROFILE), told)
+    redis_client.hincrby(keys.counters("clevertap"), "profile:accepted", 60)
+    page = operator.get("/dead-letters").text
+    assert len(links(page, "/dead-letters/")) == 2
+    assert "Many different texts or events Refused by the vendor clevertap profile 516 60" in (
+        readable(page)
+    )
+    many = links(page, "/dead-letters/")[0]
+    opened = operator.get(many).text
+    assert "60 profiles died" in opened
+    assert "page 1 of 3" in readable(opened)
+    alone = links(opened, "/dead-letters/clevertap")
+    assert "3 profiles died: no person 0" in operator.get(alone[0]).text
+    assert operator.send(alone[0], action="purge").headers["location"].endswith("n=3")
+    assert operator.send(many, action="replay").headers["location"].endswith("n=57")
+    (left,) = links(operator.get("/dead-letters").text, "/dead-letters/")
+    assert "1 profile died" in operator.get(left).text
+
+
+def test_what_the_grouping_itself_put_together_opens_too(
+    operator: Visitor, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the groups that memory is spent on, one of the texts may be alone in its line."""
+    monkeypatch.setattr("worker.dead_letters.groups.summary.__defaults__", (1,))
+    for at, code in enumerate((515, 516, 516)):
+        body = b'{"type":"profile","identity":"a%d","profileData":{}}' % at
+        told: Any = {"record": pack(f"{at + 1:032x}", "", "", body), "reason": "refused"}
+        told |= {"code": code, "error": f"no {at}", "attempts": 1}
+        redis_client.xadd(keys.dead("clevertap", PROFILE), told)
+    found = links(operator.get("/dead-letters").text, "/dead-letters/")
+    assert sorted(operator.get(each).text.count("/records/") for each in found) == [1, 2]
+
+
+def test_a_long_text_leaves_room_for_the_others(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """Lists and headings have its beginning; the whole of it stands where it is read."""
+    text, event = "t" * 900 + "END", "e" * 900 + "END"
+    stored = pack(f"{1:032x}", "20260101", event, orjson.dumps({"type": "event"}))
+    told: Any = {"record": stored, "reason": "refused", "code": 513, "error": text, "attempts": 1}
+    redis_client.xadd(keys.dead("clevertap", "event"), told)
+    assert "END" not in operator.get("/dead-letters").text
+    page = operator.get(the_cause(operator)).text
+    assert text not in page.partition("<h1>")[2].partition("</h1>")[0]
+    assert (page.count(text), page.count(event)) == (1, 1)
+
+
 def test_what_a_vendor_quotes_of_a_record_is_hidden_until_it_is_shown(
     operator: Visitor, redis_client: redis.Redis
 ) -> None:
@@ -631,6 +688,10 @@ def test_pages_of_a_cause_hold_each_record_once(operator: Visitor, kill: Kill) -
     destination = Destination(name="clevertap", vendor="clevertap", kinds={PROFILE: Kind(100, 8)})
     letters = DeadLetters(pipeline.client, destination).select()
     assert shown == [f"/records/clevertap/{letter.id}" for letter in letters]
+    assert links(operator.get(f"{cause}?page=2").text, f"{cause}?page=") == [
+        f"{cause}?page={at}" for at in (1, 3)
+    ]
+    assert 'name="page"' in operator.get(cause).text
     assert operator.get(f"{cause}?page=-1").status_code == 200
     assert operator.get(f"{cause}?page=999").status_code == 200
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 from typing import Any
 
 import orjson
 
-from worker.dead_letters.groups import Group, summary, text_of
+from worker.dead_letters.groups import OTHERS, Group, summary, text_of
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, Selection
 
 # Looked at for one page: a second, in a process that takes records in meanwhile.
@@ -18,13 +19,17 @@ MOST_LOOKED_AT = 100_000
 # Asked about in one dry run: a person waits for it.
 MOST_CHECKED = 1_000
 PER_PAGE = 25
+# A vendor may put a value into each of its texts: a list of so many is read by nobody.
+MOST_TEXTS = 50
+MANY = "Many different texts or events"
 
 
 @dataclass(frozen=True, slots=True)
 class Cause(Filter):
     """The dead letters of one kind and cause that died no later than ``until_ms`` (epoch ms).
 
-    What dies after a person looked at a page is not touched by what the person does on it.
+    The cause is one text and event, or a reason and code whatever the text. What dies after a
+    person looked at a page is not touched by what the person does on it.
     """
 
     cause: str = ""
@@ -35,7 +40,7 @@ class Cause(Filter):
         return (
             Filter.__call__(self, letter)
             and letter.failed_at_ms <= self.until_ms
-            and cause_of(letter) == self.cause
+            and self.cause in (cause_of(letter), _id(letter.reason, letter.code))
         )
 
 
@@ -46,10 +51,16 @@ def cause_of(letter: DeadLetter) -> str:
 
 def cause_href(of: Group | DeadLetter) -> str:
     """Where a group is shown, or the group of a dead letter."""
-    cause = _id(of.reason, of.code, of.text, of.event) if isinstance(of, Group) else cause_of(of)
+    if not isinstance(of, Group):
+        cause = cause_of(of)
+    elif of.text == MANY:
+        cause = _id(of.reason, of.code)
+    else:
+        cause = _id(of.reason, of.code, of.text, of.event)
     return f"/dead-letters/{of.destination}/{of.kind}/{cause}"
 
 
+@lru_cache(maxsize=4096)
 def _id(*parts: Any) -> str:
     return sha256(orjson.dumps(parts)).hexdigest()[:16]
 
@@ -96,6 +107,33 @@ def groups_of(letters: DeadLetters) -> Groups:
     unseen = 0
     for kind in letters.destination.kinds:
         every = letters.select(Filter(kind=kind))
-        groups += summary(FirstOf(every, MOST_LOOKED_AT))
+        groups += _readable(summary(FirstOf(every, MOST_LOOKED_AT)))
         unseen += max(0, every.count() - MOST_LOOKED_AT)
     return Groups(groups, unseen)
+
+
+def _readable(groups: Iterable[Group]) -> Iterator[Group]:
+    """The groups of one kind, those of a reason and code with too many texts as one."""
+    alike: dict[tuple[str, int | None], list[Group]] = {}
+    for group in groups:
+        alike.setdefault((group.reason, group.code), []).append(group)
+    for several in alike.values():
+        if len(several) > MOST_TEXTS or any(group.text == OTHERS for group in several):
+            yield together(several)
+        else:
+            yield from several
+
+
+def together(groups: Sequence[Group]) -> Group:
+    """Groups of one kind, reason and code as one; a single one stays as it is."""
+    first, *others = groups
+    if not others and first.text != OTHERS:
+        return first
+    return replace(
+        first,
+        text=MANY,
+        event="",
+        count=sum(group.count for group in groups),
+        first_ms=min(group.first_ms for group in groups),
+        last_ms=max(group.last_ms for group in groups),
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from worker.dead_letters.groups import Group, summary, text_of
+from worker.dead_letters.groups import OTHERS, Group, summary, text_of
 from worker.dead_letters.letters import DeadLetter, Selection
 from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.replays import Kept
@@ -20,6 +20,7 @@ from .audit import Entry
 from .exchange import Asked, page, see
 from .flow import frame, missing
 from .letter_groups import (
+    MANY,
     MOST_CHECKED,
     MOST_LOOKED_AT,
     PER_PAGE,
@@ -27,12 +28,14 @@ from .letter_groups import (
     FirstOf,
     OfCause,
     cause_href,
+    together,
 )
 from .meanings import field_of, meaning
 from .reach import Reach
 from .vendor_opinion import ask_vendor
 
 _MOST_KEPT_SHOWN = 50
+_MOST_PARTS = 10
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class Shown:
     destination: Destination
     cause: Cause
     group: Group
+    parts: list[Group]
     letters: list[DeadLetter]
     number: int
     unseen: int
@@ -144,10 +148,14 @@ class OneCause:
         groups = summary(every)
         if not groups:
             return None
-        number = min(_page_number(asked.query.get("page", "1")), _pages(groups[0]))
+        group = together(groups)
+        number = min(_page_number(asked.query.get("page", "1")), _pages(group))
         first = (number - 1) * PER_PAGE
         letters = list(islice(iter(every), first, first + PER_PAGE))
-        return Shown(buffer.destination, cause, groups[0], letters, number, every.unseen)
+        parts = [each for each in groups if each.text != OTHERS] if group.text == MANY else []
+        return Shown(
+            buffer.destination, cause, group, parts[:_MOST_PARTS], letters, number, every.unseen
+        )
 
     def _page(self, asked: Asked, shown: Shown) -> Response:
         group = shown.group
@@ -159,6 +167,7 @@ class OneCause:
             "meaning": meaning(group.reason),
             "field": field_of(shown.destination.vendor, group.code),
             "href": cause_href(group),
+            "parts_of_it": [(part, cause_href(part)) for part in shown.parts],
             "until_ms": int(shown.cause.until_ms),
             "pages": _pages(group),
             "unseen": shown.unseen,
