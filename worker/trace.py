@@ -136,7 +136,8 @@ class Trace:
     def _batch(self, batch_id: str) -> OnItsWay | None:
         """What is known of a batch; None when it was settled in the meantime."""
         name = self.destination.name
-        with self.client.pipeline() as together:
+        # No transaction: a full Redis would refuse even to read in one.
+        with self.client.pipeline(transaction=False) as together:
             together.hget(keys.batches(name), batch_id)
             together.zscore(keys.leases(name), batch_id)
             raw, leased_until = together.execute()

@@ -412,3 +412,19 @@ def test_trace_of_the_unknown(desk: Desk) -> None:
     assert (as_json.exit_code, told(as_json)["place"]) == (1, "unknown")
     assert desk.run("trace", "f" * 32).exit_code == 1
     assert desk.run("trace", "nonsense").exit_code == 2
+
+
+def test_a_full_redis_is_made_room_in(desk: Desk, redis_client: redis.Redis) -> None:
+    """What the runbook says works then: look, export, replay, purge."""
+    ids = desk.kill(3)
+    redis_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            redis_client.set("more", 1)
+        assert [each["id"] for each in desk.lines("dlq", "export")] == ids
+        assert desk.lines("dlq", "summary", "--json")[0]["count"] == 3
+        assert desk.lines("dlq", "replay", "--id", ids[0], "--yes") == [{"replayed": 1}]
+        assert desk.lines("dlq", "purge", "--yes") == [{"purged": 2}]
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    desk.adds_up()

@@ -229,3 +229,14 @@ def test_a_record_that_moves_behind_the_search_is_found_in_the_next_round(
     monkeypatch.setattr(Trace, "_on_its_way", late)
     assert isinstance(desk.tracer.find(moving), Buffered)
     assert moved == [1]
+
+
+def test_a_record_is_found_in_a_full_redis(desk: Desk, redis_client: redis.Redis) -> None:
+    """To look needs no memory."""
+    (record_id,) = desk.accept(1)
+    desk.claim()
+    redis_client.config_set("maxmemory", 1)
+    try:
+        assert isinstance(desk.tracer.find(record_id), OnItsWay)
+    finally:
+        redis_client.config_set("maxmemory", 0)

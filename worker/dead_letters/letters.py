@@ -114,7 +114,8 @@ class DeadLetters:
         sizes: dict[str, int] = {}
         for kind in self.destination.kinds:
             if where.kind in (None, kind):
-                with self.client.pipeline() as together:
+                # No transaction: a full Redis would refuse even to read in one.
+                with self.client.pipeline(transaction=False) as together:
                     stream = keys.dead(self.destination.name, kind)
                     together.xrevrange(stream, count=1)
                     together.xlen(stream)
