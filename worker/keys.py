@@ -82,5 +82,5 @@ def history(destination: str) -> str:
     return f"{base(destination)}:history"
 
 
-DASHBOARD = f"{PREFIX}dashboard"
-"""Where the dashboard keeps its own: see worker/dashboard."""
+DASHBOARD = f"{PREFIX}{{:dashboard}}"
+"""The base of what the dashboard keeps; no destination has such a name. See worker/dashboard."""

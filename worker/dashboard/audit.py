@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 from worker.keys import DASHBOARD
+from worker.scripts import script
 from worker.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -48,13 +49,10 @@ class Audit:
 
     def note(self, entry: Entry, instead_of: str | None = None) -> str:
         """Write a deed down, in place of its beginning if it had one; returns the line's id."""
-        fields: dict[Any, Any] = asdict(entry)
+        fields = asdict(entry)
         log.info("an operator acted", **fields)
-        with self._client.pipeline(transaction=True) as together:
-            if instead_of is not None:
-                together.xdel(KEY, instead_of)
-            together.xadd(KEY, fields, maxlen=KEPT, approximate=False)
-            written: bytes = together.execute()[-1]
+        told = (each for field in fields.items() for each in field)
+        written: bytes = script("note").run(self._client, DASHBOARD, KEPT, instead_of or "", *told)
         return written.decode()
 
     def begin(self, entry: Entry) -> Begun:

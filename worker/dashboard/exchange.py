@@ -34,8 +34,9 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 _AWAY = "Redis does not answer, so nothing can be shown or done. Records are not lost."
-_FULL = """Redis has no memory left to write down who does what, so nothing was done. Records are
-not lost. The commands still work: `ingest status` shows the flow, `ingest dlq purge` makes room."""
+_FULL = "Redis has no memory left for this. Records are not lost: purge dead letters to make room."
+_HALF_DONE = """ What you pressed may be done, in part or not at all: where it began, the audit has
+a line for it."""
 # Two slashes at its beginning would name another host. Anybody may send any text here, so it is
 # matched in one pass.
 _LOCAL = re.compile(r"/(?!/)[A-Za-z0-9_/-]*")
@@ -85,6 +86,7 @@ def endpoint(answer: Answer, route: str) -> Callable[[Request], Awaitable[Respon
             return await run_in_threadpool(answer, asked)
         except RedisError as error:
             title, text = ("Redis is full", _FULL) if _is_full(error) else ("Redis is away", _AWAY)
+            text += _HALF_DONE if request.method == "POST" else ""
             return page(503, "trouble.html", title=title, text=text)
 
     return serve

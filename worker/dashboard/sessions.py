@@ -1,8 +1,8 @@
 """Who is signed in: a signed cookie, and the tokens that go with its forms.
 
 The signing key is made of a random secret in Redis, which all gateways share, and the password: a
-new password, or `DEL ingest:dashboard:secret`, ends every session. Whoever has a cookie but not
-the secret cannot even try passwords against it.
+new password, or `DEL 'ingest:{:dashboard}:secret'`, ends every session. Whoever has a cookie but
+not the secret cannot even try passwords against it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import orjson
 import redis
 
 from worker.keys import DASHBOARD
+from worker.scripts import script
 
 from .settings import DashboardSettings
 
@@ -75,12 +76,13 @@ class Sessions:
         session = Session(*orjson.loads(payload))
         if session.ends_s <= self._now() or session.user != self._settings.user:
             return None
-        return None if self._client.exists(_ended(session)) else session
+        ended = self._client.exists(f"{DASHBOARD}:ended:{session.id}")
+        return None if ended else session
 
     def end(self, session: Session) -> None:
         """End it, also for those who copied its cookie."""
         left_s = max(1, int(session.ends_s - self._now()))
-        self._client.set(_ended(session), 1, ex=left_s)
+        script("end_session").run(self._client, DASHBOARD, session.id, left_s)
 
     def form_token(self, owner: str) -> str:
         """What a form must bring back; ``owner`` is the session's id, or the sign-in page's."""
@@ -97,8 +99,10 @@ class Sessions:
     def _shared(self) -> bytes:
         """The secret in Redis, made by whoever comes first."""
         if self._now() - self._read_at > _SECRET_FRESH_S:
-            self._client.set(_SECRET, token_bytes(32), nx=True)
             found = self._client.get(_SECRET)
+            if found is None:
+                self._client.set(_SECRET, token_bytes(32), nx=True)
+                found = self._client.get(_SECRET)
             self._secret = bytes(found)  # type: ignore[arg-type] # a blocking client, and it is set
             self._read_at = self._now()
         return self._secret
@@ -115,7 +119,3 @@ def _same(one: str, other: str) -> bool:
 
 def _text(data: bytes) -> str:
     return urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _ended(session: Session) -> str:
-    return f"{DASHBOARD}:ended:{session.id}"

@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 import redis
 
 from worker.keys import DASHBOARD
+from worker.scripts import script
 
 # A person mistypes a few times; a thousand guesses a day are too few for any but the worst words.
 TRIES = 5
@@ -22,21 +23,17 @@ class LoginThrottle:
 
     def wait_s(self, address: str) -> int:
         """Count a try; 0 when it may be made, else the seconds until the next one may."""
-        key = _key(address)
-        with self._client.pipeline(transaction=True) as together:
-            together.set(key, 0, ex=WINDOW_S, nx=True)
-            together.incr(key)
-            together.ttl(key)
-            _, tries, left_s = together.execute()
-        return 0 if tries <= TRIES else max(1, int(left_s))
+        told = script("count_try").run(self._client, DASHBOARD, _short(address), WINDOW_S)
+        tries, left_s = map(int, told)
+        return 0 if tries <= TRIES else max(1, left_s)
 
     def forget(self, address: str) -> None:
         """Somebody there has signed in."""
-        self._client.delete(_key(address))
+        self._client.delete(f"{DASHBOARD}:tries:{_short(address)}")
 
 
-def _key(address: str) -> str:
-    return f"{DASHBOARD}:tries:{sha256(_who(address).encode()).hexdigest()[:24]}"
+def _short(address: str) -> str:
+    return sha256(_who(address).encode()).hexdigest()[:24]
 
 
 def _who(address: str) -> str:

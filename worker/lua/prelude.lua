@@ -21,6 +21,12 @@
 --   :recent                      list    "<records>:<deaths>" of the last settlements
 --   :journal                     stream  the last settlements, for trace
 --   :history                     list    a sample a minute, for charts
+--
+-- The dashboard's own scripts get `ingest:{:dashboard}` instead, which is no destination's:
+--   :audit                       stream  what operators did
+--   :secret                      string  what sessions are signed by (no script uses it)
+--   :ended:<session>             string  a session that was ended before its time
+--   :tries:<address>             string  tries to sign in from there, hashed
 local base = KEYS[1]
 
 -- One clock for all machines, in epoch milliseconds.
