@@ -91,10 +91,33 @@ def test_a_destinations_page_shows_its_kinds_and_the_vendors_answers(
     """Numbers by kind, requests by status, deaths by code, and the last requests."""
     kill(["a", "b"])
     words = readable(operator.get("/destinations/clevertap").text)
-    assert "profile 2 0 0 \u2013 2 0" in words
+    assert "profile 2 0 0 \u2013 0 0 2 0" in words
     assert "HTTP 200 1" in words
     assert "516 profile 2" in words
     assert "profile 200 0 2 0" in words
+
+
+def test_a_destination_that_is_held_back_says_so(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """It is running, and sends nothing: nobody should wonder why records wait."""
+    redis_client.hset(keys.state("clevertap"), "open_at", str(int(time.time() * 1000) + 600_000))
+    for path in ("/", "/destinations/clevertap"):
+        assert "Held back for" in readable(operator.get(path).text)
+
+
+def test_a_destination_that_nobody_delivers_to_is_not_told_as_running(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """Without secrets, or without a line in the settings: each says what is missing."""
+    for name in ("gone", "bloomreach"):
+        redis_client.hincrby(keys.counters(name), "event:accepted", 1)
+    for name, told in (("gone", "Not configured here."), ("bloomreach", "Not enabled here.")):
+        words = readable(operator.get(f"/destinations/{name}").text)
+        assert f"{name} off " in words
+        assert told in words
+    operator.send("/destinations/gone", action="pause")
+    assert "gone paused" in readable(operator.get("/destinations/gone").text)
 
 
 def test_pause_and_resume_are_done_and_written_down(

@@ -14,8 +14,10 @@ from worker.dashboard.charts import (
     HOUR,
     WIDTH,
     Window,
+    age_ceiling,
     ceiling,
     flow,
+    oldest,
     short,
     waiting,
     with_now,
@@ -57,6 +59,21 @@ def test_a_peak_shows_in_the_day_though_it_was_short() -> None:
     chart = waiting([sample(8, waits=1), sample(7, waits=900), sample(1, waits=2)], DAY, NOW)
     assert chart.top == "1k"
     assert chart.columns[-1].text.endswith("waiting 900, dead 0")
+
+
+def test_the_age_of_the_oldest_is_told_in_lengths_of_time() -> None:
+    """The highest of each minute or quarter; its edge and the half of it are round to people."""
+    ages = [Sample(NOW - ago, 0, 0, 0, 1, age_ms, 0) for ago, age_ms in ((3, 400_000), (1, 1500))]
+    hour, day = (oldest(ages, window, NOW) for window in (HOUR, DAY))
+    assert (hour.top, hour.half) == (day.top, day.half) == ("10 min", "5 min")
+    assert hour.summary == "oldest 2 s now, at most 7 min"
+    assert day.columns[-1].text.endswith("oldest 7 min")
+
+
+@given(st.floats(min_value=0, max_value=1e10))
+def test_the_upper_edge_of_an_age_is_not_far_above(value: float) -> None:
+    """Six times it at most, but for what is seconds: a curve is no flat line at the bottom."""
+    assert value <= age_ceiling(value) <= max(10, 6 * value)
 
 
 def test_a_single_death_among_thousands_is_seen() -> None:
@@ -111,7 +128,7 @@ def test_whatever_the_samples_are_the_drawing_stays_in_its_frame(
         Sample(NOW + 5 - ago, a, b, c, a, 0, b)
         for ago, (a, b, c) in sorted(given_samples.items(), reverse=True)
     ]
-    for chart in (flow(samples, window, NOW), waiting(samples, window, NOW)):
+    for chart in (each(samples, window, NOW) for each in (flow, waiting, oldest)):
         assert len(chart.columns) == window.buckets
         for curve in chart.curves:
             for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", curve.line + curve.area):

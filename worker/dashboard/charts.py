@@ -13,9 +13,12 @@ from datetime import UTC, datetime
 
 from worker.history import Sample
 
+from .rendering import span
+
 WIDTH, HEIGHT = 1000, 100
 _MARKS = 4  # labels below the time axis
 _LEAST_S = 10.0  # of a minute, to project the rest from
+_SPANS = (10, 60, 120, 600, 1200, 3600, 7200, 14_400, 43_200, 86_400, 172_800)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Window:
 
 HOUR = Window("hour", 60, 1)
 DAY = Window("day", 1440, 15)
+BOTH = (HOUR, DAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,14 @@ class Chart:
     times: Sequence[str]
     summary: str
     empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How values are written, and which round one is the upper edge for a value."""
+
+    written: Callable[[float], str]
+    ceiling: Callable[[float], float]
 
 
 Values = Sequence[float | None]
@@ -114,6 +126,13 @@ def waiting(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart
     return _chart(f"Waiting and dead, last {window.name}", "records", series, window, now_minute)
 
 
+def oldest(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:
+    """How long the oldest record in the buffer had waited, in seconds."""
+    series = {"oldest": _levels(samples, window, now_minute, lambda each: each.oldest_ms / 1000)}
+    title = f"Age of the oldest, last {window.name}"
+    return _chart(title, "waiting", series, window, now_minute, scale=_AGES)
+
+
 def _last_in_buckets(
     samples: Sequence[Sample], window: Window, now_minute: int
 ) -> list[Sample | None]:
@@ -131,7 +150,7 @@ def _bucket(sample: Sample, window: Window, now_minute: int) -> int:
 
 
 def _levels(
-    samples: Sequence[Sample], window: Window, now_minute: int, take: Callable[[Sample], int]
+    samples: Sequence[Sample], window: Window, now_minute: int, take: Callable[[Sample], float]
 ) -> Values:
     """The highest of each bucket, so that no peak is lost."""
     found: list[float | None] = [None] * (window.buckets + 1)
@@ -158,20 +177,27 @@ def _rates(
 
 
 def _chart(
-    title: str, unit: str, series: dict[str, Values], window: Window, now_minute: int
+    title: str,
+    unit: str,
+    series: dict[str, Values],
+    window: Window,
+    now_minute: int,
+    *,
+    scale: Scale | None = None,
 ) -> Chart:
+    scale = scale or Scale(short, ceiling)
     known = [value for values in series.values() for value in values if value is not None]
-    top = ceiling(max(known, default=0))
+    top = scale.ceiling(max(known, default=0))
     curves = [_curve(name, values, top) for name, values in series.items()]
     return Chart(
         title=title,
         unit=unit,
-        top=short(top),
-        half=short(top / 2),
+        top=scale.written(top),
+        half=scale.written(top / 2),
         curves=curves,
-        columns=_columns(series, window, now_minute),
+        columns=_columns(series, window, now_minute, scale.written),
         times=_times(window, now_minute),
-        summary="; ".join(_in_words(name, values) for name, values in series.items()),
+        summary="; ".join(_in_words(*each, scale.written) for each in series.items()),
         empty=not known,
     )
 
@@ -179,7 +205,7 @@ def _chart(
 def _curve(name: str, values: Values, top: float) -> Curve:
     if name == "died":
         return Curve(name, bars=_bars(values, top))
-    filled = name in ("accepted", "waiting")
+    filled = name in ("accepted", "waiting", "oldest")
     return Curve(name, line=_line(values, top), area=_area(values, top) if filled else "")
 
 
@@ -197,6 +223,12 @@ def short(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
+
+
+def age_ceiling(value: float) -> float:
+    """The next length of time, in seconds, that is round to people, and so is its half."""
+    days = value / 86_400
+    return next((each for each in _SPANS if each >= value), 86_400 * ceiling(days))
 
 
 def _points(values: Values, top: float) -> list[list[tuple[float, float]]]:
@@ -241,13 +273,15 @@ def _bars(values: Values, top: float) -> str:
     )
 
 
-def _columns(series: dict[str, Values], window: Window, now_minute: int) -> list[Column]:
+def _columns(
+    series: dict[str, Values], window: Window, now_minute: int, written: Callable[[float], str]
+) -> list[Column]:
     width = WIDTH / window.buckets
     begins = now_minute - window.minutes
     columns = []
     for at in range(window.buckets):
         values_now = {name: values[at] for name, values in series.items()}
-        told = [f"{name} {short(now)}" for name, now in values_now.items() if now is not None]
+        told = [f"{name} {written(now)}" for name, now in values_now.items() if now is not None]
         ends = _clock(begins + (at + 1) * window.step)
         columns.append(Column(at * width, width, f"{ends}: {', '.join(told) or 'not known'}"))
     return columns
@@ -262,8 +296,11 @@ def _clock(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).strftime("%H:%M")
 
 
-def _in_words(name: str, values: Values) -> str:
+def _in_words(name: str, values: Values, written: Callable[[float], str]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return f"{name} not known"
-    return f"{name} {short(known[-1])} now, at most {short(max(known))}"
+    return f"{name} {written(known[-1])} now, at most {written(max(known))}"
+
+
+_AGES = Scale(span, age_ceiling)

@@ -36,10 +36,17 @@ class Numbers:
     accepted: int
     delivered: int
     dead: int
-    waiting: int
+    buffered: int
+    in_flight: int
+    retrying: int
     oldest_s: float
     purged: int
     ambiguous: int
+
+    @property
+    def waiting(self) -> int:
+        """What is on its way, wherever."""
+        return self.buffered + self.in_flight + self.retrying
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +57,13 @@ class Shown:
     status: Status
     total: Numbers
     kinds: Sequence[Numbers]
+    configured: bool
     enabled: bool
     silent_s: float
     flow: Chart
-    waiting: Chart
     flow_of_day: Chart
-    waiting_of_day: Chart
+    waiting: Sequence[Chart]
+    oldest: Sequence[Chart]
 
 
 class Flow:
@@ -126,12 +134,13 @@ class Flow:
             status=status,
             total=_numbers("all", list(status.kinds.values())),
             kinds=kinds,
+            configured=bool(buffer.destination.vendor),
             enabled=buffer.destination.enabled,
             silent_s=silent_s if buffer.destination.enabled else 0.0,
             flow=charts.flow(samples, charts.HOUR, minute),
-            waiting=charts.waiting(samples, charts.HOUR, minute),
             flow_of_day=charts.flow(samples, charts.DAY, minute),
-            waiting_of_day=charts.waiting(samples, charts.DAY, minute),
+            waiting=[charts.waiting(samples, window, minute) for window in charts.BOTH],
+            oldest=[charts.oldest(samples, window, minute) for window in charts.BOTH],
         )
 
     def _settlements(self, name: str) -> list[Mapping[str, Any]]:
@@ -194,7 +203,9 @@ def _numbers(name: str, several: Sequence[Places]) -> Numbers:
         accepted=total("accepted"),
         delivered=total("delivered"),
         dead=sum(places.dead for places in several),
-        waiting=sum(places.open for places in several),
+        buffered=sum(places.buffered for places in several),
+        in_flight=sum(places.in_flight for places in several),
+        retrying=sum(places.retrying for places in several),
         oldest_s=max((places.oldest_wait_s for places in several), default=0.0),
         purged=total("purged"),
         ambiguous=total("ambiguous"),
