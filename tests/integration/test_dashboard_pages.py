@@ -24,6 +24,7 @@ from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker import keys
 from worker.dashboard.audit import KEPT, Audit, Entry
+from worker.dead_letters.groups import text_of
 from worker.dead_letters.letters import DeadLetters
 from worker.destination import Destination, Kind
 from worker.records import PROFILE, pack
@@ -578,6 +579,38 @@ def test_what_a_vendor_quotes_of_a_record_is_hidden_until_it_is_shown(
     typed = operator.send(where, action="check", record='{"type":"profile"}').text
     assert "shop.example" not in typed
     assert "jack1@shop.example or +420777123451" in operator.send(where, action="show").text
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("card 4111 1111 1111 1111", "card •••"),
+        ("(415) 555-1234 is no number", "••• is no number"),
+        ("0777 123 456, 415.555.1234", "•••, •••"),
+        ("since 2026-11-28 10:54:03", "since 2026-11-28 10:54:03"),
+        ("512 characters, at most 120 of 1000", "512 characters, at most 120 of 1000"),
+    ],
+)
+def test_numbers_in_groups_are_hidden_too(said: str, shown: str) -> None:
+    """Telephones and cards are written so; dates, limits and codes stay."""
+    assert text_of(said) == shown
+
+
+def test_an_event_that_is_named_after_somebody_is_hidden_until_it_is_shown(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """Its name stands in lists and titles; what differs in it alone is one cause."""
+    for at in (1, 2):
+        name = f"Invited jack{at}@shop.example"
+        body = {"type": "event", "identity": "a", "evtName": name, "evtData": {}}
+        stored = pack(f"{at:032x}", "20260101", name, orjson.dumps(body))
+        told: Any = {"record": stored, "reason": "refused", "code": 513, "error": "No."}
+        redis_client.xadd(keys.dead("clevertap", "event"), {**told, "attempts": 1})
+    where = records(operator)[0]
+    for path in ("/dead-letters", the_cause(operator), where):
+        assert "Invited •••" in operator.get(path).text
+        assert "shop.example" not in operator.get(path).text
+    assert "Invited jack1@shop.example" in readable(operator.send(where, action="show").text)
 
 
 def test_every_moment_is_told_with_its_zone(operator: Visitor, kill: Kill) -> None:

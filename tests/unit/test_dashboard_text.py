@@ -69,3 +69,29 @@ def test_a_property_is_hidden_whatever_its_name() -> None:
     assert "Jack" not in told
     assert "7" not in told
     assert '"type": "profile"' in told
+
+
+def test_what_nobody_sees_is_written_out_and_means_the_same() -> None:
+    """A blank of no width makes an address invalid; a turned text reads as another one."""
+    record = {"Email": "a\u200b@b.example\u00a0", "\u202egnp.exe": "x\u2028y", "ok": "👩\u200d👧 é"}
+    text = pretty(record)
+    assert r'"Email": "a\u200b@b.example\u00a0"' in text
+    assert r'"\u202egnp.exe": "x\u2028y"' in text
+    assert '"ok": "👩\u200d👧 é"' in text
+    assert json.loads(text) == record
+
+
+@given(VALUES)
+def test_the_text_that_is_edited_means_the_record(value: Any) -> None:
+    """Whatever is written out in it."""
+    assert json.loads(pretty(value)) == value
+
+
+def test_an_event_that_is_named_after_somebody_is_hidden_too() -> None:
+    """Its name is no value, and yet may hold one; a name without one stays."""
+    record = {"evtName": "Invited jack@shop.example", "ts": 1_700_000_000, "type": {"a": "b"}}
+    assert masked(record) == {
+        "evtName": "Invited •••",
+        "ts": 1_700_000_000,
+        "type": {"a": "••• 1 character"},
+    }

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from worker.dead_letters.groups import OTHERS, Group, summary, text_of
+from worker.dead_letters.groups import OTHERS, Group, name_of, summary, text_of
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, Selection
 
 # Looked at for one page: a second, in a process that takes records in meanwhile.
@@ -46,7 +46,7 @@ class Cause(Filter):
 
 def cause_of(letter: DeadLetter) -> str:
     """The id of what killed it: of reason, code, text and event name."""
-    return _id(letter.reason, letter.code, text_of(letter.error), letter.name)
+    return _id(letter.reason, letter.code, text_of(letter.error), name_of(letter.name))
 
 
 def cause_href(of: Group | DeadLetter) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from worker.dead_letters.groups import text_of
+from worker.dead_letters.groups import name_of, text_of
 from worker.dead_letters.letters import DeadLetter, Filter
 from worker.dead_letters.replays import Kept, Mended
 from worker.destination import Destination
@@ -176,6 +176,7 @@ class OneRecord:
             "accepted_ms": accepted_at_ms(letter.id),
             "text": text_of(letter.error),
             "words": letter.error if shown.revealed else text_of(letter.error),
+            "event": letter.name if shown.revealed else name_of(letter.name),
             "meaning": meaning(letter.reason),
             "field": _field(shown),
             "edited": edited,

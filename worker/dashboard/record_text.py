@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.dead_letters.groups import name_of
+
+from .rendering import plural
+
 # What names no person and says what kind of record it is; everything else is hidden, and so is
 # what a producer's own properties have under these names.
 _PLAIN = frozenset(("type", "evtName", "event_type", "ts", "timestamp", "update_timestamp"))
+# What nobody sees, or what turns the text around it: often the very reason why a record is refused.
+# Not the joiners, which emoji and some scripts are written with.
+_UNSEEN = re.compile(
+    "[\x7f-\xa0\xad\u061c\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\ufeff]"
+)
 
 
 @dataclass(slots=True)
@@ -23,8 +33,12 @@ class Line:
 
 
 def pretty(record: Any) -> str:
-    """A record as it is edited."""
-    return json.dumps(record, ensure_ascii=False, indent=2)
+    """A record as it is edited: JSON that means the same, with what nobody sees written out."""
+    return _seen(json.dumps(record, ensure_ascii=False, indent=2))
+
+
+def _seen(text: str) -> str:
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def masked(record: Any) -> Any:
@@ -32,9 +46,15 @@ def masked(record: Any) -> Any:
     if not isinstance(record, dict):
         return _masked(record)
     return {
-        name: value if name in _PLAIN and not isinstance(value, dict | list) else _masked(value)
-        for name, value in record.items()
+        name: _plain(value) if name in _PLAIN else _masked(value) for name, value in record.items()
     }
+
+
+def _plain(value: Any) -> Any:
+    """An event may be named after somebody."""
+    if isinstance(value, dict | list):
+        return _masked(value)
+    return name_of(value) if isinstance(value, str) else value
 
 
 def _masked(value: Any) -> Any:
@@ -45,7 +65,7 @@ def _masked(value: Any) -> Any:
     if value is None:
         return value
     if isinstance(value, str):
-        return f"••• {len(value)} characters"
+        return f"••• {plural(len(value), 'character')}"
     return f"••• {'true or false' if isinstance(value, bool) else 'a number'}"
 
 
@@ -57,7 +77,7 @@ def lines(
     An error of a field that is missing stands at the nearest thing around it.
     """
     found = [
-        Line(number, text, path)
+        Line(number, _seen(text), path)
         for number, (path, text) in enumerate(_written(record, "", "", "", ""), 1)
     ]
     first = {line.path: line for line in reversed(found)}

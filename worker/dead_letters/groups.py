@@ -15,9 +15,16 @@ from .letters import DeadLetter
 MOST_GROUPS = 10_000
 OTHERS = "(more texts)"
 
-# A vendor may quote what it refuses. Numbers of less than eight digits are limits, codes and sizes.
+# A vendor may quote what it refuses. Numbers of less than eight digits are limits, codes and sizes,
+# unless they stand in groups, as those of telephones and cards do; a date stays.
 _PERSONAL = re.compile(
-    r"[^\s\"'<>()]{1,64}@[^\s\"'<>(),;]{1,255}|\+[0-9][0-9 .-]{5,20}[0-9]|[0-9]{8,}"
+    r"""[^\s"'<>()]{1,64}@[^\s"'<>(),;]{1,255}
+    |\+[0-9][0-9 .-]{5,20}[0-9]
+    |[0-9]{8,}
+    |(?<![0-9-])(?![0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9]))
+     \(?[0-9]{2,6}(?:\)[ ]?|[ .-])[0-9]{2,6}(?:[ .-][0-9]{2,7})+
+    |\([0-9]{2,6}\)[ ]?[0-9]{5,}""",
+    re.VERBOSE,
 )
 _HIDDEN = "•••"
 _POSITION = re.compile(r"\s*Skipped record number\s*:\s*[0-9]+[\s.]*", re.IGNORECASE)
@@ -60,7 +67,7 @@ def summary(letters: Iterable[DeadLetter], most_groups: int = MOST_GROUPS) -> li
     found: dict[tuple[Any, ...], list[int]] = {}
     for letter in letters:
         account = (letter.destination, letter.kind, letter.reason, letter.code)
-        key = (*account, text_of(letter.error), letter.name)
+        key = (*account, text_of(letter.error), name_of(letter.name))
         if key not in found and len(found) >= most_groups:
             key = (*account, OTHERS, "")
         died = letter.failed_at_ms
@@ -75,6 +82,11 @@ def text_of(error: str) -> str:
     """A vendor's text without what differs each time: the record's position in its request, and
     addresses and long numbers out of it, which are somebody's."""
     return _impersonal(_POSITION.sub("", error[:1000])).strip()
+
+
+def name_of(event: str) -> str:
+    """An event's name without addresses and long numbers: it may be named after somebody."""
+    return _impersonal(event)
 
 
 @lru_cache(maxsize=1024)
