@@ -314,6 +314,17 @@ def test_what_died_after_the_page_was_made_is_not_purged_with_the_others(
     assert deeds(redis_client)[0] == ("operator", "purged", 2)
 
 
+def test_what_died_by_a_clock_ahead_of_ours_is_shown_and_can_be_purged(
+    operator: Visitor, redis_client: redis.Redis
+) -> None:
+    """Deaths are timed by Redis, whose clock may be another machine's."""
+    ahead_ms = int(time.time() * 1000) + 300_000
+    told: Any = {"record": stored_profile("a"), "reason": "refused", "code": 516, "error": "No."}
+    dead = keys.dead("clevertap", PROFILE)
+    redis_client.xadd(dead, {**told, "attempts": 1}, id=f"{ahead_ms}-0")
+    assert operator.send(the_cause(operator), action="purge").headers["location"].endswith("n=1")
+
+
 def test_one_record_is_purged_alone(
     operator: Visitor, redis_client: redis.Redis, kill: Kill
 ) -> None:
@@ -475,6 +486,8 @@ def test_the_other_vendors_records_are_shown_edited_and_replayed_alike(
     redis_client.hincrby(keys.counters("bloomreach"), "event:accepted", 1)
     (where,) = records(operator)
     hidden = operator.get(where).text
+    assert "Check with the vendor" not in hidden
+    assert "has no dry run" in operator.get(the_cause(operator)).text
     assert "person-7" not in hidden
     assert "viewed" in hidden
     assert "person-7" in operator.send(where, action="show").text

@@ -22,7 +22,7 @@ from .sessions import Session
 MOST_FORM_BYTES = 3 * 1024 * 1024
 MOST_FORM_S = 30.0
 HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
     "script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
     "cache-control": "no-store",

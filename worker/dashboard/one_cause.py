@@ -32,7 +32,7 @@ from .letter_groups import (
 )
 from .meanings import field_of, meaning
 from .reach import Reach
-from .vendor_opinion import ask_vendor
+from .vendor_opinion import ask_vendor, askable
 
 _MOST_KEPT_SHOWN = 50
 _MOST_PARTS = 10
@@ -70,12 +70,12 @@ class OneCause:
 
     def show(self, asked: Asked) -> Response:
         """The cause and its records."""
-        shown = self._look(asked, self._reach.now() * 1000)
+        shown = self._look(asked, float("inf"))
         return missing(asked) if shown is None else self._page(asked, shown)
 
     def act(self, asked: Asked) -> Response:
         """Check, replay or purge all records of a cause that were there when the page was made."""
-        shown = self._look(asked, _until(asked, self._reach.now() * 1000))
+        shown = self._look(asked, _until(asked))
         if shown is None:
             return missing(asked)
         actions = {
@@ -168,7 +168,8 @@ class OneCause:
             "field": field_of(shown.destination.vendor, group.code),
             "href": cause_href(group),
             "parts_of_it": [(part, cause_href(part)) for part in shown.parts],
-            "until_ms": int(shown.cause.until_ms),
+            "until_ms": group.last_ms,
+            "askable": askable(shown.destination),
             "pages": _pages(group),
             "unseen": shown.unseen,
             "looked_at": MOST_LOOKED_AT,
@@ -188,10 +189,10 @@ def _pages(group: Group) -> int:
     return -(-group.count // PER_PAGE)
 
 
-def _until(asked: Asked, now_ms: float) -> float:
-    """The moment the page was made, as its form says; never later than now."""
+def _until(asked: Asked) -> float:
+    """The last death that the page showed, as its form says: by Redis' clock, like all deaths."""
     told = asked.form.get("until", "")
-    return min(now_ms, int(told)) if told.isdecimal() and len(told) < 16 else now_ms
+    return int(told) if told.isdecimal() and len(told) < 16 else float("inf")
 
 
 def _page_number(text: str) -> int:

@@ -24,7 +24,7 @@ from .letter_groups import cause_href
 from .meanings import field_of, meaning
 from .reach import Reach
 from .record_text import Line, lines, masked, pretty
-from .vendor_opinion import ask_vendor
+from .vendor_opinion import ask_vendor, askable
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +187,7 @@ class OneRecord:
             "good": shown.good,
             "bad": shown.bad,
             "vendor": shown.destination.vendor,
+            "askable": askable(shown.destination),
             "cause": cause_href(letter),
         }
         return page(200, "record.html", **context)

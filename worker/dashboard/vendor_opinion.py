@@ -13,6 +13,11 @@ from worker.errors import SettingsError
 PATIENCE_S = 10.0
 
 
+def askable(destination: Destination) -> bool:
+    """Whether its vendor has a dry run at all; Bloomreach would keep what it is asked about."""
+    return destination.vendor == "clevertap"
+
+
 @contextmanager
 def ask_vendor(destination: Destination) -> Iterator[Ask]:
     """Asks as long as the block runs; SettingsError when the destination has no secrets.
