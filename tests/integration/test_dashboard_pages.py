@@ -20,9 +20,11 @@ import redis
 from support.gateway import ServedFactory
 from support.pages import Visitor, VisitorFactory, field, links
 from support.pipeline import Pipeline, PipelineFactory, stored_profile
+from support.redis_groups import RedisCluster
 from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker import keys
+from worker.connections.clients import operator_client
 from worker.dashboard.audit import KEPT, Audit, Entry
 from worker.dead_letters.groups import text_of
 from worker.dead_letters.letters import DeadLetters
@@ -673,6 +675,24 @@ def test_a_full_redis_can_be_made_room_in(
     actions = [action for _, action, _ in deeds(client)]
     assert actions == ["purged", "paused", "signed in", "signed out", "signed in"]
     client.close()
+
+
+def test_it_works_on_a_cluster(visitor_of: VisitorFactory, redis_cluster: RedisCluster) -> None:
+    """Sign in, look, pause, purge, sign out: whichever nodes the keys are on."""
+    visitor = visitor_of(REDIS_URL=redis_cluster.url)
+    assert visitor.sign_in("operator", "wrong").status_code == 401
+    assert visitor.sign_in().status_code == 303
+    with operator_client(redis_cluster.url) as client:
+        told: Any = {"record": stored_profile("a"), "reason": "refused", "code": 516, "error": "No"}
+        client.xadd(keys.dead("clevertap", PROFILE), {**told, "attempts": 1})
+        client.hincrby(keys.counters("clevertap"), "profile:accepted", 1)
+    assert visitor.send("/destinations/clevertap", action="pause").status_code == 303
+    assert visitor.send(the_cause(visitor), action="purge").headers["location"].endswith("n=1")
+    assert [visitor.get(path).status_code for path in ("/", "/dead-letters")] == [200, 200]
+    words = readable(visitor.get("/audit").text)
+    assert all(deed in words for deed in ("signed in", "paused", "purged"))
+    assert "began to" not in words.partition("Records")[2]
+    assert visitor.send("/logout", seen="/audit").status_code == 303
 
 
 def test_a_redis_without_room_for_the_first_visit_says_so(
