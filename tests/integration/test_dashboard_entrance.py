@@ -180,6 +180,15 @@ def test_the_addresses_of_one_network_are_one_guesser(visitor_of: VisitorFactory
     assert [each.status_code for each in told] == [401] * TRIES + [429]
 
 
+def test_an_old_address_in_new_clothes_is_one_guesser(visitor_of: VisitorFactory) -> None:
+    """A server for both kinds of addresses tells IPv4 so: else one guesser kept everybody out."""
+    guesser, other = visitor_of("::ffff:192.0.2.1"), visitor_of("::ffff:192.0.2.2")
+    for _ in range(TRIES):
+        guesser.sign_in("operator", "x")
+    assert visitor_of("192.0.2.1").sign_in().status_code == 429
+    assert other.sign_in().status_code == 303
+
+
 def test_signing_out_ends_the_session_of_every_copy(operator: Visitor) -> None:
     """A cookie that was copied before is worth nothing after."""
     copied = dict(operator.cookies)
