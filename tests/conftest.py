@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -37,6 +38,10 @@ TIERS = {
 def pytest_configure(config: pytest.Config) -> None:
     """A developer's own settings must not decide what a test finds."""
     clear_own_variables(os.environ)
+    # Who is started in the background of a shell ignores Ctrl-C, and so would every process that
+    # a test starts and interrupts: only what has a handler, or the default, is reset by exec.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # No deadline: two test processes share two cores. The blob makes a failure repeatable.
     hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
     hypothesis.settings.load_profile("project")
