@@ -17,6 +17,7 @@ import pytest
 from support.commands import INGEST, Cli, event, json_lines
 from support.environment import environment
 from support.polling import poll_until
+from support.ports import find_free_port
 from support.processes import Process, Processes
 from support.services import require
 
@@ -36,8 +37,9 @@ class Up:
         self._seen: set[int] = set()
 
     def __call__(self, *options: str, **env: str) -> Process:
-        """Start it."""
-        command = [str(INGEST), "up", *options]
+        """Start it, on ports of its own: two that look for the usual ones would find them free."""
+        ports = [f"--{each}-port={find_free_port()}" for each in ("sandbox", "flower", "web")]
+        command = [str(INGEST), "up", *ports, *options]
         return self._processes.run(command, env=environment(env), name="up", cwd=self.cwd)
 
     def begun(self, *options: str, **env: str) -> Process:
@@ -154,7 +156,7 @@ def test_a_second_one_in_the_same_folder_is_refused(up: Up) -> None:
     first = up.begun("--no-sample", **SLOW)
     shared = (up.cwd / "var" / "env").read_text()
     second = up("--no-sample")
-    assert second.popen.wait(30) == 1
+    assert second.popen.wait(60) == 1
     assert "another process" in second.output()
     assert "Traceback" not in second.output()
     assert up.cli("status").returncode == 0
@@ -184,8 +186,8 @@ def test_nothing_outlives_a_killed_system_but_the_records(up: Up) -> None:
     process = up.begun("--no-sample", **SLOW)
     redis = up.child(process, "redis-server")
     process.popen.kill()
-    process.popen.wait(10)
-    poll_until(lambda: up.strays() == [redis.pid], 20, "only Redis is left")
+    process.popen.wait(60)
+    poll_until(lambda: up.strays() == [redis.pid], what="only Redis is left")
     second = up.begun("--no-sample", **SLOW)
     assert f"{redis.pid} " in (up.cwd / "var" / "redis" / "address").read_text()
     assert second.stop(signal.SIGINT) == 0

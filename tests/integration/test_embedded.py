@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from support.environment import environment
+from support.ports import find_free_port
 from support.processes import Processes
 from support.redis_servers import RedisFactory
 from worker.connections.clients import operator_client
@@ -113,7 +114,7 @@ def test_ctrl_c_of_the_group_does_not_reach_redis(processes: Processes, tmp_path
     pid = int(owner.wait_for("started").split()[-1])
     assert os.getpgid(pid) != os.getpgid(owner.pid)
     os.killpg(owner.pid, signal.SIGINT)
-    assert owner.popen.wait(30) == 0
+    assert owner.popen.wait(60) == 0
     assert "interrupted; answers: True" in owner.output()
     assert not alive(pid)
     assert running_url(folder) is None
@@ -144,8 +145,9 @@ def test_another_redis_on_the_noted_port_is_not_taken_for_ours(
 
 def test_a_port_in_use_is_reported_with_redis_own_words(tmp_path: Path) -> None:
     """A start that Redis refuses fails with the reason from its log."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = EmbeddedRedis(tmp_path, port=taken.getsockname()[1])
+    port = find_free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        server = EmbeddedRedis(tmp_path, port=port)
         with pytest.raises(EmbeddedRedisError, match="in use"):
             server.start()
     server.start()

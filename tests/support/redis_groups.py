@@ -56,7 +56,7 @@ class Group:
         fixed = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
         command = [str(self.binary.path), *fixed, "--appendonly", "yes", *options]
         server = Server(port, self.processes.run(command, env={}, name=f"redis-{port}"))
-        poll_until(lambda: answers(server.client), 10, f"Redis answers on {port}")
+        poll_until(lambda: answers(server.client), what=f"Redis answers on {port}")
         return server
 
 
@@ -79,17 +79,16 @@ class RedisCluster:
             node.call("CLUSTER ADDSLOTS", *range(first, after))
         for node in self.all[1:]:
             node.call("CLUSTER MEET", "127.0.0.1", self.masters[0].port)
-        poll_until(lambda: all(map(self._knows_all, self.all)), 30, "the nodes know each other")
+        poll_until(lambda: all(map(self._knows_all, self.all)), what="the nodes know each other")
         for master, replica in zip(self.masters, self.replicas, strict=False):
             replica.call("CLUSTER REPLICATE", self.id_of(master))
-        poll_until(lambda: all(map(self._is_well, self.all)), 30, "the Cluster is well")
+        poll_until(lambda: all(map(self._is_well, self.all)), what="the Cluster is well")
         for replica in self.replicas:
-            poll_until(partial(linked, replica), 30, "a replica has its master's data")
+            poll_until(partial(linked, replica), what="a replica has its master's data")
 
     @staticmethod
     def _node(group: Group) -> Server:
-        # The bus is on the port plus 10000, so the port must leave it room.
-        port = next(port for port in iter(find_free_port, 0) if port < 55000)
+        port = find_free_port(room_for=10_000)  # where the nodes talk to each other
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS))
         return group.start(*options, port=port)
 
@@ -136,9 +135,9 @@ class Guarded:
     def __init__(self, group: Group) -> None:
         self.master = group.start()
         self.replica = group.start("--replicaof", "127.0.0.1", str(self.master.port))
-        poll_until(lambda: linked(self.replica), 30, "the replica has the master's data")
+        poll_until(lambda: linked(self.replica), what="the replica has the master's data")
         self.sentinels = [self._sentinel(group) for _ in range(3)]
-        poll_until(lambda: all(map(self._sees_others, self.sentinels)), 30, "Sentinels meet")
+        poll_until(lambda: all(map(self._sees_others, self.sentinels)), what="Sentinels meet")
 
     def _sentinel(self, group: Group) -> Server:
         port = find_free_port()
@@ -151,7 +150,7 @@ class Guarded:
         )
         command = [str(group.binary.path), str(conf), "--sentinel"]
         server = Server(port, group.processes.run(command, env={}, name=f"sentinel-{port}"))
-        poll_until(lambda: answers(server.client), 10, f"a Sentinel answers on {port}")
+        poll_until(lambda: answers(server.client), what=f"a Sentinel answers on {port}")
         return server
 
     @staticmethod

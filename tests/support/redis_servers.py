@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from support.ports import find_free_port
 from worker.connections.clients import worker_client
 from worker.embedded_redis.binaries import RedisBinary, redis_binaries
 from worker.embedded_redis.server import EmbeddedRedis
@@ -18,7 +19,8 @@ RedisFactory = Callable[..., EmbeddedRedis]
 def _served(
     folders: pytest.TempPathFactory, binary: RedisBinary | None = None
 ) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(folders.mktemp("redis"), appendfsync="no", binary=binary)
+    folder, port = folders.mktemp("redis"), find_free_port()
+    server = EmbeddedRedis(folder, appendfsync="no", port=port, binary=binary)
     server.start()
     yield server
     server.kill()
@@ -58,7 +60,8 @@ def redis_factory(tmp_path: Path) -> Iterator[RedisFactory]:
 
     def make(folder: Path | None = None, **options: object) -> EmbeddedRedis:
         folder = folder or tmp_path / f"redis-{len(started)}"
-        server = EmbeddedRedis(folder, **options)  # type: ignore[arg-type] # checked where used
+        given = {"port": find_free_port(), **options}
+        server = EmbeddedRedis(folder, **given)  # type: ignore[arg-type] # checked where used
         started.append(server)
         return server.start()
 

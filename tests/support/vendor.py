@@ -22,6 +22,8 @@ from typing import Any, Self
 
 import pytest
 
+from support.ports import find_free_port
+
 MISCELLANEOUS, RESTRICTED_EVENT = 555, 513
 Record = Mapping[str, Any]
 Play = Callable[["Exchange"], None]
@@ -203,7 +205,7 @@ class LoopbackVendor:
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = find_free_port()  # nobody's while this vendor is down
         self.open()
 
     @property
@@ -228,7 +230,7 @@ class LoopbackVendor:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         listener.bind(("127.0.0.1", self.port))
         listener.listen(128)
-        self.port, self._listener = listener.getsockname()[1], listener
+        self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def refuse(self) -> None:
