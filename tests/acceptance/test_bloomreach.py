@@ -269,8 +269,8 @@ def test_several_accounts_of_both_vendors_stand_side_by_side(
             producer.event("Viewed", {"number": number}, identity="i", destination=name)
     producer.to("shop", "shop-crm").profile({"City": "Brno"}, identity="i7")
 
-    poll_until(lambda: settled(redis_client, several, *everywhere), 60, "all is settled")
-    poll_until(lambda: status(redis_client, several, "closed").state == "parked", 30, "it parks")
+    poll_until(lambda: settled(redis_client, several, *everywhere), what="all is settled")
+    poll_until(lambda: status(redis_client, several, "closed").state == "parked", what="it parks")
     for at, (sandbox, vendor) in enumerate(
         (
             (first, "clevertap"),

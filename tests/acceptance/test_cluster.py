@@ -207,7 +207,7 @@ def test_a_master_of_the_cluster_dies_and_the_worker_goes_on_by_itself(
     others = [name for name in DESTINATIONS if cluster.owner(slot_of(name)) is not victim]
     for name in DESTINATIONS:
         producer.event("Viewed", identity=f"{name}-before", destination=name)
-    poll_until(lambda: len(vendor.taken) == len(DESTINATIONS), 30, "the system is warm")
+    poll_until(lambda: len(vendor.taken) == len(DESTINATIONS), what="the system is warm")
     # What Redis acknowledged reaches the replica a moment later: that moment is what can be lost.
     victim.client.wait(1, 5000)
     victim.process.kill()
@@ -224,7 +224,7 @@ def test_a_master_of_the_cluster_dies_and_the_worker_goes_on_by_itself(
             assert time.monotonic() < taken_again, "the replica never took over"
     assert refused
     expected = {f"{name}-during" for name in others} | {"during"}
-    poll_until(lambda: expected <= set(vendor.taken), 60, "all is delivered")
+    poll_until(lambda: expected <= set(vendor.taken), what="all is delivered")
     with worker_client(cluster.url) as client:
         settled = [status.kinds["event"] for status in statuses(env, client)]
     assert sum(places.totals["accepted"] for places in settled) >= len(DESTINATIONS) + len(expected)
@@ -256,7 +256,7 @@ def test_celery_refuses_a_cluster_as_its_broker_in_words(
         "INGEST_DESTINATIONS": str(destinations_file),
     }
     worker = processes.start("worker", env=environment(env))
-    assert worker.popen.wait(30) != 0
+    assert worker.popen.wait(60) != 0
     assert "CELERY_BROKER_URL: Celery cannot use a Redis Cluster" in worker.output()
 
 
@@ -268,13 +268,13 @@ def test_operators_and_the_gateway_work_on_a_cluster(
     name, cli = DESTINATIONS[1], Cli(env)
     vendor.prescribe("refused", 513)
     record_id = Producer.from_env(env).event("Viewed", identity="refused", destination=name)
-    poll_until(lambda: cli.status(name)["kinds"]["event"]["dead"] == 1, 30, "it died")
+    poll_until(lambda: cli.status(name)["kinds"]["event"]["dead"] == 1, what="it died")
     for command in (("dlq", "summary"), ("dlq", "list"), ("trace", record_id), ("metrics",)):
         told = cli(*command)
         assert told.returncode == 0, (command, told.stderr)
     assert "513" in cli("dlq", "summary").stdout
     assert json.loads(cli("dlq", "replay", "--yes").stdout) == {"replayed": 1}
-    poll_until(lambda: vendor.taken["refused"], 30, "it is delivered")
+    poll_until(lambda: vendor.taken["refused"], what="it is delivered")
     assert cli("pause", name).returncode == 0
     assert cli.status(name)["state"] == "paused"
     assert cli("resume", name).returncode == 0
@@ -283,7 +283,7 @@ def test_operators_and_the_gateway_work_on_a_cluster(
         others = {name: value for name, value in env.items() if name != "REDIS_URL"}
         door = Door(redis_cluster.url, key, client, **others)
         door.run(gateway_works)
-    poll_until(lambda: vendor.taken["by-gateway"], 30, "the gateway's record is delivered")
+    poll_until(lambda: vendor.taken["by-gateway"], what="the gateway's record is delivered")
 
 
 async def gateway_works(door: Door) -> None:

@@ -114,7 +114,9 @@ def test_somebody_who_never_saw_it_finds_why_37_profiles_died_and_brings_them_ba
     send_profiles(env)
     signed_in(browser, served)
     browser.look()
-    poll_until(lambda: "37 dead letters" in browser.text, 30, "the page shows the deaths by itself")
+    poll_until(
+        lambda: "37 dead letters" in browser.text, what="the page shows the deaths by itself"
+    )
     browser.screenshot(tmp_path / "flow.png")
 
     browser.press("37 dead letters")
@@ -152,7 +154,7 @@ def test_somebody_who_never_saw_it_finds_why_37_profiles_died_and_brings_them_ba
     browser.press("Replay all 36")
     assert "36 dead letters replayed" in browser.text
     browser.press("Flow")
-    poll_until(lambda: f"Delivered\n{PEOPLE}" in browser.text, 30, "all are delivered")
+    poll_until(lambda: f"Delivered\n{PEOPLE}" in browser.text, what="all are delivered")
     assert "Dead\n0" in browser.text
     assert picky.emails["p20"] == f"p20{BAD}"
     assert len(picky.emails) == PEOPLE
@@ -262,12 +264,12 @@ def test_an_open_page_disturbs_nobody(letters: None, served: Served, browser: Br
     )
     before = len(browser.run(asked))
     browser.run("window.ticks = 0; setInterval(() => window.ticks++, 500)")
-    poll_until(lambda: browser.run("return window.ticks") >= 5, 30, "the page had time to look")
+    poll_until(lambda: browser.run("return window.ticks") >= 5, what="the page had time to look")
     assert len(browser.run(asked)) == before
     assert browser.field("Why?").value == "maintenance"
     browser.press("Pause it now")
     poll_until(lambda: "maintenance" in browser.text, what="paused")
-    poll_until(lambda: browser.run(asked), 30, "it looks again")
+    poll_until(lambda: browser.run(asked), what="it looks again")
 
 
 def test_looking_again_leaves_the_focus_where_it_is(
@@ -279,7 +281,7 @@ def test_looking_again_leaves_the_focus_where_it_is(
     for stop in ("summary", ".more a", "h2 a"):
         browser.run(f"document.querySelector('{stop}').focus(); window.at = document.activeElement")
         words = focused(browser)
-        poll_until(lambda: browser.run("return !window.at.isConnected"), 30, "it looked again")
+        poll_until(lambda: browser.run("return !window.at.isConnected"), what="it looked again")
         assert browser.run(f"return document.activeElement.matches('{stop}')"), words
         assert focused(browser) == words
 
@@ -291,7 +293,7 @@ def test_an_open_page_tells_that_its_numbers_are_old(
     signed_in(browser, served)
     assert "These numbers are old" not in browser.text
     served.process.kill()
-    poll_until(lambda: "These numbers are old" in browser.text, 30, "the page tells")
+    poll_until(lambda: "These numbers are old" in browser.text, what="the page tells")
     assert re.search(r"has not answered since \d\d:\d\d:\d\d UTC", browser.text)
 
 
@@ -315,4 +317,4 @@ def focused(browser: Browser) -> str:
 def follow(browser: Browser, words: str, then: str) -> None:
     """Click, and wait for what the page after it says; asks the page for no script."""
     browser.link(words).click()
-    poll_until(lambda: then in browser.text, 20, f"{then!r} after {words!r}")
+    poll_until(lambda: then in browser.text, what=f"{then!r} after {words!r}")

@@ -113,13 +113,13 @@ def test_a_destination_that_is_down_slow_or_denied_delays_no_other(system: Syste
         system.send(name, identities(5000))
     worker = system.start()[0]
     began_s = time.monotonic()
-    poll_until(lambda: system.delivered("well") == 5000, 30, "the one that is well is served")
+    poll_until(lambda: system.delivered("well") == 5000, what="the one that is well is served")
     assert well.taken == dict.fromkeys(identities(5000), 1)
 
     # And so it goes on, while the others go on failing: new records wait for nobody.
-    poll_until(lambda: system.status("denied").state == "parked", 10, "the denied one is parked")
+    poll_until(lambda: system.status("denied").state == "parked", what="the denied one is parked")
     system.send("well", ["late"])
-    poll_until(lambda: well.taken["late"], 8, "a new record is served")
+    poll_until(lambda: well.taken["late"], what="a new record is served")
     assert time.monotonic() - began_s < 30
     for name in ("silent", "denied", "down"):
         assert system.status(name).kinds["event"].open == 5000
@@ -136,7 +136,7 @@ def test_a_parked_destination_comes_back_by_itself(system: System) -> None:
         file.write(text)
     system.send("main", identities(3500))
     worker = system.start()[0]
-    poll_until(lambda: system.status("main").state == "parked", 20, "it is parked")
+    poll_until(lambda: system.status("main").state == "parked", what="it is parked")
     reason = system.status("main").reason or ""
     assert reason.startswith("401: Account ID is not valid; check its credentials")
     worker.wait_for("destination parked: check its credentials and address")
@@ -144,14 +144,14 @@ def test_a_parked_destination_comes_back_by_itself(system: System) -> None:
     def dry_runs() -> int:
         return sum(each.dry_run for each in list(vendor.requests))
 
-    poll_until(lambda: dry_runs() >= 2, 20, "probes ask again and again")
+    poll_until(lambda: dry_runs() >= 2, what="probes ask again and again")
     places = system.status("main").kinds["event"]
     assert (places.open, places.dead, sum(vendor.taken.values())) == (3500, 0, 0)
     uploads = len(vendor.uploads)
     assert uploads <= system.status("main").concurrency
 
     vendor.usual = usual
-    poll_until(lambda: system.delivered("main") == 3500, 20, "all is delivered")
+    poll_until(lambda: system.delivered("main") == 3500, what="all is delivered")
     assert vendor.taken == dict.fromkeys(identities(3500), 1)
     assert system.status("main").state == "running"
     worker.wait_for("destination taken up again: a probe passed")
@@ -165,10 +165,10 @@ def test_two_workers_share_what_an_account_bears(system: System) -> None:
     names = identities(8000)
     system.send("main", names)
     system.start(workers=2)
-    poll_until(lambda: system.status("main").concurrency >= 6, 20, "the limit is found")
+    poll_until(lambda: system.status("main").concurrency >= 6, what="the limit is found")
     warm = len(vendor.requests)
     began_s = time.monotonic()
-    poll_until(lambda: system.delivered("main") == 8000, 60, "all is delivered", every_s=0.2)
+    poll_until(lambda: system.delivered("main") == 8000, what="all is delivered", every_s=0.2)
     took_s = time.monotonic() - began_s
     seen = [each.status for each in vendor.requests[warm:]]
     used = seen.count(200) * vendor.latency_s / (vendor.limit * took_s)

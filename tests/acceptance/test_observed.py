@@ -55,11 +55,11 @@ def test_a_worker_can_be_watched(
 
     with closing(Producer.from_env(env)) as producer:
         producer.event("Product viewed", {"Email": PERSON}, identity=PERSON)
-        poll_until(lambda: told("ingest_records_delivered_total", **DELIVERED) == 1, 60)
+        poll_until(lambda: told("ingest_records_delivered_total", **DELIVERED) == 1)
         vendor.usual = plays.status(401, PERSON)
         producer.event("Product viewed", {"Email": PERSON}, identity=PERSON)
         state = {"destination": "clevertap", "state": "parked"}
-        poll_until(lambda: told("ingest_destination_state", **state) == 1, 60)
+        poll_until(lambda: told("ingest_destination_state", **state) == 1)
     assert told("ingest_answers_total", destination="clevertap", answer="401") == 1
     assert told("ingest_request_duration_seconds_count", **DELIVERED) == 2
     assert told("ingest_batch_records_sum", **DELIVERED) == 2

@@ -139,7 +139,7 @@ def test_a_backlog_leaves_in_full_requests_and_every_record_arrives_once(
 
     # How many a task delivered depends on how many batches it found ready.
     result = re.compile(r"'delivered': [1-9]\d*, 'dead': \d+, 'retry': 0")
-    poll_until(lambda: result.search(shown.output()), 30, "a task tells what it delivered")
+    poll_until(lambda: result.search(shown.output()), what="a task tells what it delivered")
     told = shown.output()
     assert "'kind': 'event', 'records': 1000, 'attempt': 1" in told
     everything = worker.output() + beat.output() + told
@@ -154,10 +154,10 @@ def test_a_lone_record_waits_no_longer_than_max_wait_and_a_tick(
     processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
     worker.wait_for("ready")
     ingest(env, "send", "-", stdin='{"identity":"first","type":"event","evtName":"A","evtData":{}}')
-    poll_until(lambda: vendor.taken["first"], 20, "the system is idle and warm")
+    poll_until(lambda: vendor.taken["first"], what="the system is idle and warm")
     producer = Producer.from_env(env)
     began = time.monotonic()
     producer.event("A", {}, identity="second")
-    poll_until(lambda: vendor.taken["second"], 20, "the lone record arrives")
+    poll_until(lambda: vendor.taken["second"], what="the lone record arrives")
     # One second of tick, and one that a busy machine may take.
     assert time.monotonic() - began < MAX_WAIT_S + 2.0

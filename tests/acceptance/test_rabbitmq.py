@@ -63,9 +63,9 @@ def test_the_pipeline_runs_on_rabbitmq_and_nothing_is_kept_in_it(
     assert vendor.taken == dict.fromkeys(sent, 1)
     command = ["celery", "-A", "worker.app", "inspect", "ping", "--timeout", "10"]
     pinged = processes.run(command, env=environment(env), name="ping")
-    assert pinged.popen.wait(40) == 0, pinged.output()
+    assert pinged.popen.wait(60) == 0, pinged.output()
     assert worker.returncode is None
-    poll_until(lambda: messages(rabbitmq) == 0, 20, "no message is left")
+    poll_until(lambda: messages(rabbitmq) == 0, what="no message is left")
 
 
 def test_a_beat_does_not_fill_the_queue_of_a_worker_that_is_away(
@@ -75,7 +75,7 @@ def test_a_beat_does_not_fill_the_queue_of_a_worker_that_is_away(
     env = {**env, "INGEST_DRAIN_INTERVAL_S": "0.05"}
     worker = start(processes, env)
     worker.stop()
-    poll_until(lambda: messages(rabbitmq) >= MOST_WAITING, 30, "ticks wait")
+    poll_until(lambda: messages(rabbitmq) >= MOST_WAITING, what="ticks wait")
     assert messages(rabbitmq) <= MOST_WAITING + 1
     assert messages(rabbitmq, "no such queue") == 0
 
@@ -86,14 +86,14 @@ def test_rabbitmq_may_be_killed_and_come_back(
     """While the broker is away the worker drains by itself; records never went through it."""
     worker = start(processes, env)
     sent = send(env, "before", 1000)
-    poll_until(lambda: sent <= set(vendor.taken), 60, "the system is warm")
+    poll_until(lambda: sent <= set(vendor.taken), what="the system is warm")
     rabbitmq.kill()
     sent |= send(env, "during", 1000)
     poll_until(lambda: sent <= set(vendor.taken), 90, "the worker drains by itself")
     rabbitmq.start()
-    poll_until(lambda: took(worker, rabbitmq), 60, "the worker takes messages again")
+    poll_until(lambda: took(worker, rabbitmq), what="the worker takes messages again")
     sent |= send(env, "after", 1000)
-    poll_until(lambda: sent <= set(vendor.taken), 60, "all is delivered")
+    poll_until(lambda: sent <= set(vendor.taken), what="all is delivered")
     assert worker.returncode is None, "by itself, not by a restart"
 
 

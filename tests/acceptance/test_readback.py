@@ -68,7 +68,7 @@ class Export:
             assert process.returncode is None, process.output()
             return self.kept() >= events
 
-        poll_until(reached, 60, f"{events} events are exported", every_s=0.005)
+        poll_until(reached, what=f"{events} events are exported", every_s=0.005)
 
     def ends(self, process: Process) -> None:
         """Wait until it is done, and look at its memory meanwhile."""
@@ -77,7 +77,7 @@ class Export:
             self.look(process)
             return process.returncode is not None
 
-        poll_until(ended, 60, "the export ends", every_s=0.005)
+        poll_until(ended, what="the export ends", every_s=0.005)
         assert process.returncode == 0, process.output()
 
     def look(self, process: Process) -> None:
@@ -100,7 +100,7 @@ def test_an_export_killed_twice_has_every_event_once(
         process = export.start()
         export.reaches(process, int(EVENTS * share))
         process.send(signal.SIGKILL)
-        assert process.popen.wait(30) == -signal.SIGKILL
+        assert process.popen.wait(60) == -signal.SIGKILL
         assert export.out.stat().st_size > 0
     third = export.start()
     export.ends(third)

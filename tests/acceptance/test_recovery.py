@@ -30,7 +30,7 @@ def test_a_killed_workers_batch_goes_first_and_is_counted(system: System) -> Non
     )
     system.send(30)
     worker, _ = system.worker(), system.start("beat")
-    poll_until(lambda: system.vendor.taken, 20, "a request is under way")
+    poll_until(lambda: system.vendor.taken, what="a request is under way")
     worker.kill()
     system.worker()
     system.delivered(30)
@@ -111,7 +111,7 @@ def test_a_worker_that_is_told_to_stop_hears_its_answers(system: System) -> None
     system.configure({"batch_records = 1000": "batch_records = 10"})
     system.send(100)
     worker, _ = system.worker(), system.start("beat")
-    poll_until(lambda: system.vendor.most_under_way >= 2, 20, "requests are under way")
+    poll_until(lambda: system.vendor.most_under_way >= 2, what="requests are under way")
     assert worker.stop(signal.SIGTERM, STOP_WITHIN_S) == 0
     events = system.status().kinds["event"]
     assert events.in_flight == 0
@@ -126,7 +126,7 @@ def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(system: 
     system.configure({"batch_records = 1000": "batch_records = 10"})
     system.send(100)
     worker, _ = system.worker(), system.start("beat")
-    poll_until(lambda: system.vendor.taken, 20, "a request was answered")
+    poll_until(lambda: system.vendor.taken, what="a request was answered")
     assert worker.stop(signal.SIGTERM, STOP_WITHIN_S) == 0
     events = system.status().kinds["event"]
     assert events.in_flight == 0
@@ -139,7 +139,7 @@ def test_an_impatient_operator_loses_nothing(system: System) -> None:
     system.vendor.script(plays.silence_after_taking)
     system.send(50)
     worker, _ = system.worker(), system.start("beat")
-    poll_until(lambda: system.vendor.taken, 20, "a request is under way")
+    poll_until(lambda: system.vendor.taken, what="a request is under way")
     worker.send(signal.SIGINT)
     worker.wait_for("shutdown")
     worker.send(signal.SIGINT)
@@ -157,12 +157,12 @@ def test_old_messages_are_refused(system: System) -> None:
     system.send(50)
     system.start("beat")
     with worker_client(system.redis.url) as client:
-        poll_until(lambda: client.llen("ingest") >= 5, 20, "messages wait")
+        poll_until(lambda: client.llen("ingest") >= 5, what="messages wait")
         for message in client.lrange("ingest", 0, -1):
             client.rpush("ingest", message)
     system.worker()
     system.delivered(50)
-    poll_until(lambda: not _waiting(system), 20, "all messages are read")
+    poll_until(lambda: not _waiting(system), what="all messages are read")
     assert set(system.vendor.taken.values()) == {1}
     assert system.total("ambiguous") == 0
 

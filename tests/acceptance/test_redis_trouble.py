@@ -83,7 +83,7 @@ def test_a_worker_ends_in_time_while_redis_is_silent(system: System) -> None:
     system.delivered(100)
     system.vendor.latency_s = 1.0
     system.send(100, "met-")
-    poll_until(lambda: len(system.vendor.requests) > 1, 10, "the vendor has a batch")
+    poll_until(lambda: len(system.vendor.requests) > 1, what="the vendor has a batch")
     with silent(system):
         worker.send(signal.SIGTERM)
         assert beat.stop(deadline_s=GRACE_S) == 0
@@ -134,7 +134,7 @@ class Pair:
         for line in ("worker", "beat"):
             command, env = self._system.command(line), self._system.environment()
             self.processes.append(Kept(f"kept-{line}", command, env, self._folder))
-        poll_until(lambda: self.processes[0].says(" ready."), 30, "the worker is ready")
+        poll_until(lambda: self.processes[0].says(" ready."), what="the worker is ready")
 
     def see_trouble(self) -> None:
         """Wait until both have met the trouble."""
@@ -145,7 +145,7 @@ class Pair:
             "the worker meets the trouble",
         )
         beat = self.processes[1]
-        poll_until(lambda: beat.says("no tick can be sent") or beat.endings, 20, "the beat too")
+        poll_until(lambda: beat.says("no tick can be sent") or beat.endings, what="the beat too")
 
     def end(self) -> None:
         """Leave nothing behind."""
@@ -195,7 +195,7 @@ def test_a_full_redis_is_drained(system: System) -> None:
         system.delivered(3001, 60.0)
         client.config_set("maxmemory", "1gb")
         state = "ingest:{clevertap}:state"
-        poll_until(lambda: client.hget(state, "memory_full") == b"0", 30, "a tick sees the room")
+        poll_until(lambda: client.hget(state, "memory_full") == b"0", what="a tick sees the room")
     system.send(10, "later-")
     system.delivered(3011)
     assert worker.returncode is None

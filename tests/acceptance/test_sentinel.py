@@ -65,7 +65,7 @@ def test_a_fail_over_costs_seconds_and_nothing_that_was_replicated(
     worker.wait_for("ready")
     producer = Producer.from_env(env)
     producer.event("Viewed", identity="warm")
-    poll_until(lambda: vendor.taken["warm"], 30, "the system is warm")
+    poll_until(lambda: vendor.taken["warm"], what="the system is warm")
     assert producer.send_many(records(BEFORE, "before")).accepted == BEFORE
     # What makes an acknowledged record safe: that the replica has it.
     assert guarded.master.client.wait(1, 5000) == 1
@@ -93,7 +93,7 @@ def test_a_master_that_became_a_replica_takes_nothing_and_says_so(
     """Sent to the wrong server, a record was surely not taken: the producer may repeat it."""
     producer = Producer.from_env(env)
     producer.event("Viewed", identity="1")
-    poll_until(lambda: linked(guarded.replica), 10, "the replica follows")
+    poll_until(lambda: linked(guarded.replica), what="the replica follows")
     # Sentinels would cut the connections: this is the moment before they do.
     for sentinel in guarded.sentinels:
         sentinel.process.kill()

@@ -142,9 +142,9 @@ def test_a_dead_vendor_meets_one_probe_at_a_time_and_comes_back_by_itself(
         def alone() -> list[Received]:
             return [each for each in list(vendor.requests) if each.began_s > alone_from_s]
 
-        poll_until(lambda: len(alone()) >= 6, 20, "the outage is looked at again and again")
+        poll_until(lambda: len(alone()) >= 6, what="the outage is looked at again and again")
         assert {each.under_way for each in alone()} == {1}
         vendor.usual = usual
-        poll_until(lambda: watch.pipeline.open == 0, 30, "the backlog is drained", every_s=0.2)
+        poll_until(lambda: watch.pipeline.open == 0, what="the backlog is drained", every_s=0.2)
     assert vendor.taken == dict.fromkeys(names, 1)
     assert watch.pipeline.events.totals["ambiguous"] == 0

@@ -113,7 +113,7 @@ def at_a_terminal(desk: Desk, *arguments: str) -> Iterator[tuple[int, subprocess
         yield ours, process
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(60)
         os.close(ours)
         os.close(theirs)
 

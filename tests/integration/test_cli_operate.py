@@ -85,7 +85,7 @@ def test_status_can_be_watched(loaded: Cli) -> None:
             shown = json.loads(watching.stdout.readline())
             assert "clevertap" in shown["destinations"]
         watching.process.send_signal(signal.SIGINT)
-        assert watching.process.wait(10) == 0
+        assert watching.process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_wait_ends_when_all_is_settled(loaded: Cli, redis_client: redis.Redis) -
     assert loaded("wait", "--destination", "bloomreach").returncode == 0
     with loaded.begin("wait", "--timeout", "30") as waiting:
         redis_client.delete(keys.pending("clevertap", "event"))
-        assert waiting.process.wait(20) == 0
+        assert waiting.process.wait(60) == 0
 
 
 def test_settings_show_origins_and_no_secret(cli: Cli, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_the_sandbox_runs_until_it_is_stopped(free_port: int) -> None:
         assert "in use" in again.stderr
         assert len(again.stderr.splitlines()) == 1
         serving.process.send_signal(signal.SIGTERM)
-        serving.process.wait(10)
+        serving.process.wait(60)
     assert not listens(free_port)
 
 

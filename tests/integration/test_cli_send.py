@@ -145,7 +145,7 @@ def test_with_wait_a_full_buffer_is_waited_for(cli: Cli, redis_client: redis.Red
         assert buffered(redis_client) == list(range(60))
         redis_client.hset(state, "buffered", 0)  # as if a batch had been claimed
         assert json.loads(sending.stdout.read()) == {"accepted": 100, "rejected": 0}
-        assert sending.process.wait(10) == 0
+        assert sending.process.wait(60) == 0
     assert buffered(redis_client) == list(range(100))
 
 
@@ -179,7 +179,7 @@ def test_a_lost_answer_is_told_as_such(
         )
         server.kill()
         stderr = sending.stderr.read()
-        assert sending.process.wait(30) == 1
+        assert sending.process.wait(60) == 1
         assert json.loads(sending.stdout.read()) == {"accepted": 1000, "rejected": 0}
     assert "Lines 1001-1500 may have been accepted or not" in stderr
 

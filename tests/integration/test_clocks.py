@@ -31,4 +31,4 @@ def test_a_clock_that_is_a_little_ahead_costs_a_little(pipeline_of: PipelineFact
     pipeline = pipeline_of(max_wait_s=0.4)
     pipeline.buffer.accept(EVENT, [b"jack"], [accepted_by_a_clock(300)])
     assert pipeline.step() is None
-    poll_until(pipeline.step, 5, "the record is claimed")
+    poll_until(pipeline.step, what="the record is claimed")

@@ -125,7 +125,7 @@ def test_a_process_that_dies_in_a_replay_leaves_a_line_in_the_audit(
     browser, cause, form = open_cause(served)
     pressed = threading.Thread(target=send_in_vain, args=(browser, cause, form))
     pressed.start()
-    poll_until(lambda: redis_client.hget(COUNTERS, "profile:replayed"), 20, "the replay began")
+    poll_until(lambda: redis_client.hget(COUNTERS, "profile:replayed"), what="the replay began")
     served.process.kill()
     pressed.join()
     assert redis_client.xlen(DEAD) > 0, "it was over before it could be killed"

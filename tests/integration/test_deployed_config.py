@@ -93,7 +93,7 @@ def start_flower(processes: Processes, port: int, env: dict[str, str]) -> Proces
         except httpx.TransportError:
             return False
 
-    poll_until(healthy, 60, "Flower answers")
+    poll_until(healthy, what="Flower answers")
     return flower
 
 
@@ -146,7 +146,7 @@ def test_the_workers_health_check_tells_a_live_one_from_one_that_stands_still(
     assert not healthy()
     env = {"REDIS_URL": redis_factory().url, "INGEST_HEARTBEAT_PATH": str(heartbeat)}
     worker = processes.start("worker", env=env)
-    poll_until(healthy, 60, "the worker is well")
+    poll_until(healthy, what="the worker is well")
     assert worker.returncode is None, worker.output()
     worker.kill()
     last = heartbeat.stat().st_mtime - 120

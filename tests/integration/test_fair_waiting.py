@@ -16,7 +16,7 @@ def test_a_busy_identity_holds_nobody_else_for_long(pipeline_of: PipelineFactory
     assert slow is not None
     assert slow.size == 100
     pipeline.accept_profiles(identities(20, "other"))
-    others = poll_until(lambda: pipeline.buffer.claim(begun=True), 5, "the others are claimed")
+    others = poll_until(lambda: pipeline.buffer.claim(begun=True), what="the others are claimed")
     assert others is not None
     assert 0 < others.size <= 20
     assert b"hot" not in b"".join(others.records)
@@ -27,6 +27,6 @@ def test_what_a_request_just_begun_will_free_is_waited_for(pipeline_of: Pipeline
     pipeline = pipeline_of(max_wait_s=2.0)
     pipeline.accept_profiles(["hot"] * 250)
     pipeline.accept_profiles(identities(20, "other"))
-    poll_until(lambda: pipeline.status().kinds["profile"].oldest_wait_s > 2.0, 10, "all are old")
+    poll_until(lambda: pipeline.status().kinds["profile"].oldest_wait_s > 2.0, what="all are old")
     assert pipeline.buffer.claim(begun=True) is not None
     assert pipeline.buffer.claim(begun=True) is None

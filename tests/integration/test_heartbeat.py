@@ -30,9 +30,9 @@ def test_a_watchdog_touches_its_file_again_and_again(
     monkeypatch.setenv("INGEST_HEARTBEAT_PATH", str(path))
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.05)
     watchdog.start()
-    poll_until(path.exists, 5, "the first heartbeat")
+    poll_until(path.exists, what="the first heartbeat")
     os.utime(path, (1, 1))
-    poll_until(lambda: path.stat().st_mtime > 1, 5, "the next one")
+    poll_until(lambda: path.stat().st_mtime > 1, what="the next one")
 
 
 def test_a_file_that_cannot_be_written_costs_the_worker_nothing(
@@ -44,4 +44,4 @@ def test_a_file_that_cannot_be_written_costs_the_worker_nothing(
     looked: list[bool] = []
     monkeypatch.setattr(watchdog, "look", lambda: looked.append(True))
     watchdog.start()
-    poll_until(lambda: len(looked) > 2, 5, "it looks")
+    poll_until(lambda: len(looked) > 2, what="it looks")

@@ -334,4 +334,4 @@ def test_the_command_serves_them(redis_client: redis.Redis, redis_url: str) -> N
         text = httpx.get(url, headers=headers, trust_env=False).text
         assert Scrape.of(text).value("ingest_redis_up") == 1
         begun.process.terminate()
-        assert begun.process.wait(20) == 0
+        assert begun.process.wait(60) == 0

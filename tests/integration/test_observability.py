@@ -61,7 +61,7 @@ def test_every_query_finds_something(
             if each["labels"].get("destination") == NAME
         }
 
-    poll_until(parked, 30, "the alert of the parked destination is pending")
+    poll_until(parked, what="the alert of the parked destination is pending")
     healths = {rule["health"] for rule in rules}
     assert healths <= {"ok", "unknown"}
 
@@ -92,4 +92,4 @@ def test_kubernetes_scrapes_with_the_token_and_scales_by_what_it_reads(
     def read() -> bool:
         return [float(each["value"][1]) for each in prometheus.query(query)] == [buffered]
 
-    poll_until(read, 30, "Prometheus has read what is buffered")
+    poll_until(read, what="Prometheus has read what is buffered")

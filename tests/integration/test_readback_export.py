@@ -540,7 +540,7 @@ def test_a_terminal_gets_a_bar(sandbox: Running, out: Path) -> None:
         shown = b""
         while chunk := _read(terminal):
             shown += chunk
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert b"3000/3000" in shown
     assert f"{out.name}: 3000 events".encode() in shown.replace(b"\r\n", b"")
 

@@ -56,9 +56,9 @@ def test_a_slow_reader_gets_every_event(sandbox: Running, blocking: bool) -> Non
         while part := pipe.read(30_000):
             parts.append(part)
             process.send_signal(signal.SIGSTOP)
-            poll_until(lambda: state(process.pid) in "TZ", 10, "it stops")
+            poll_until(lambda: state(process.pid) in "TZ", what="it stops")
             process.send_signal(signal.SIGCONT)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert numbers(b"".join(parts)) == list(range(EVENTS))
 
 

@@ -327,7 +327,7 @@ def test_a_redis_that_loads_takes_nothing_and_is_waited_for(
         for number in range(300):
             client.set(f"filler:{number}", os.urandom(2048))
         client.bgrewriteaof()
-        poll_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 20)
+        poll_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
         port = client.connection_pool.connection_kwargs["port"]
     server.kill()
     slowly = [str(binary.path), "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes"]

@@ -105,7 +105,7 @@ def test_a_missed_slot_is_made_up_for_by_another(every_redis: redis.Redis) -> No
     held_up = [claim for _ in range(3) if (claim := buffer.claim(begun=False))]
     slots = [first_slot_ms(every_redis, claim) for claim in held_up]
     every_redis.hset(keys.state(buffer.destination.name), "rate_at", 0)
-    poll_until(lambda: now_ms(every_redis) > slots[-1] + 60, 5, "all their slots are past")
+    poll_until(lambda: now_ms(every_redis) > slots[-1] + 60, what="all their slots are past")
     begun = [buffer.begin(claim.batch, claim.token) for claim in held_up]
     later = [slot_ms(claim) for claim in begun if claim]
     assert later[0] > slots[-1]

@@ -17,7 +17,7 @@ def spoils(record: Record) -> bool:
 
 def step(pipeline: Pipeline) -> None:
     """Deliver the next batch, as soon as one may be claimed."""
-    poll_until(lambda: pipeline.step() is not None, 5.0, "a batch is sent", every_s=0.002)
+    poll_until(lambda: pipeline.step() is not None, what="a batch is sent", every_s=0.002)
 
 
 def test_what_waited_for_a_spoilt_record_has_its_own_time(

@@ -103,7 +103,7 @@ def test_it_stands_in_whatever_the_last_time_brought(monkeypatch: pytest.MonkeyP
     dog.start()  # as Celery does after each reconnection
     try:
         assert threading.active_count() <= before + 2
-        assert all(called.acquire(timeout=10) for _ in range(3))
+        assert all(called.acquire(timeout=60) for _ in range(3))
     finally:
         dog.stop()
 
@@ -131,7 +131,7 @@ def test_it_tells_mistakes_from_a_redis_that_is_away(
     dog = Watchdog(Celery("watched", set_as_current=False), stand_in=stand_in)
     dog.start()
     try:
-        assert all(called.acquire(timeout=10) for _ in range(4))
+        assert all(called.acquire(timeout=60) for _ in range(4))
     finally:
         dog.stop()
     assert noted[:told] == list(range(1, told + 1))

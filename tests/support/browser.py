@@ -118,7 +118,7 @@ class Browser:
         self.run("window.seenBefore = true")
         self.link(text).click()
         there = "return !window.seenBefore && document.readyState === 'complete'"
-        poll_until(lambda: self.run(there), 30, f"a page after {text!r}")
+        poll_until(lambda: self.run(there), what=f"a page after {text!r}")
 
     def unfold(self, text: str) -> None:
         """Click what opens a panel."""

@@ -50,7 +50,7 @@ class Crew:
         for _ in self._threads:
             self._asked.put(None)
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
         if error is None:
             assert not self.errors, self.errors
 

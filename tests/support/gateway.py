@@ -244,7 +244,7 @@ def served_by(processes: Processes) -> ServedFactory:
             except httpx.TransportError:
                 return False
 
-        poll_until(answers, 30, "the gateway answers")
+        poll_until(answers, what="the gateway answers")
         return served
 
     return start

@@ -103,7 +103,7 @@ def prometheus_at(processes: Processes, tmp_path: Path) -> PrometheusFactory:
         ]
         processes.run([str(program), listen, *options], env=environment({}), name="prometheus")
         made = Prometheus(f"http://127.0.0.1:{port}")
-        poll_until(lambda: _scraped(made), 60, "Prometheus has scraped three times", every_s=0.2)
+        poll_until(lambda: _scraped(made), what="Prometheus has scraped three times", every_s=0.2)
         return made
 
     return start

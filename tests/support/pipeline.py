@@ -11,7 +11,7 @@ import orjson
 import pytest
 import redis
 
-from support.polling import poll_until
+from support.polling import PATIENCE_S, poll_until
 from support.vendor import LoopbackVendor
 from worker import keys
 from worker.buffer import Buffer
@@ -99,7 +99,9 @@ class Pipeline:
             return None
         return Delivery(self.destination.name).plus(claim, self.deliverer.deliver(claim))
 
-    def deliver(self, deadline_s: float = 15.0, until: Callable[[], object] | None = None) -> None:
+    def deliver(
+        self, deadline_s: float = PATIENCE_S, until: Callable[[], object] | None = None
+    ) -> None:
         """Step until nothing is on its way, or until the condition given."""
 
         def done() -> bool:

@@ -7,10 +7,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+# Only what has failed is waited for so long: whatever else a busy machine does, it is in time.
+PATIENCE_S = 60.0
 
 
 def poll_until(
-    condition: Callable[[], T], deadline_s: float = 10.0, what: str = "", every_s: float = 0.02
+    condition: Callable[[], T],
+    deadline_s: float = PATIENCE_S,
+    what: str = "",
+    every_s: float = 0.02,
 ) -> T:
     """The first true value of ``condition``; fails, naming ``what``, after ``deadline_s``."""
     ends = time.monotonic() + deadline_s

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.environment import ROOT, environment
-from support.polling import poll_until
+from support.polling import PATIENCE_S, poll_until
 from support.ports import find_free_port
 
 
@@ -47,7 +47,7 @@ class Process:
         """What it wrote so far, standard output and error together."""
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, text: str, deadline_s: float = 30.0) -> str:
+    def wait_for(self, text: str, deadline_s: float = PATIENCE_S) -> str:
         """Its output, once ``text`` is in it; fails at once when the process ends without."""
 
         def written() -> str:
@@ -66,7 +66,7 @@ class Process:
         """A signal to this process alone; nothing when it has ended."""
         self.popen.send_signal(number)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, deadline_s: float = 60.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, deadline_s: float = PATIENCE_S) -> int:
         """Ask it to end, wait for it, and return how it ended."""
         self.send(number)
         return self.popen.wait(deadline_s)
@@ -75,7 +75,7 @@ class Process:
         """End it and its children as a crash does."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.popen.wait(30)
+        self.popen.wait(60)
 
 
 class Processes:

@@ -69,7 +69,7 @@ class RabbitMQ:
         )
         # Erlang would start its name server by itself, and leave it running for ever.
         self._processes.run(["epmd"], env=self._env, name="epmd")
-        poll_until(lambda: listens(names), 10, "epmd listens")
+        poll_until(lambda: listens(names), what="epmd listens")
         self._running = self.start()
 
     @property
@@ -81,7 +81,7 @@ class RabbitMQ:
         """Start it, and wait until it takes connections."""
         started = self._processes.run(self._command, env=self._env, name="rabbitmq")
         ready = "Server startup complete"
-        poll_until(lambda: ready in started.output(), 60, "RabbitMQ starts")
+        poll_until(lambda: ready in started.output(), what="RabbitMQ starts")
         self._running = started
         return started
 

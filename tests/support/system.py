@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.environment import ROOT, environment
-from support.polling import poll_until
+from support.polling import PATIENCE_S, poll_until
 from support.processes import Process, Processes, procfile
 from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
@@ -107,7 +107,7 @@ class System:
         """One total of the events."""
         return self.status().kinds["event"].totals[name]
 
-    def delivered(self, events: int, deadline_s: float = 30.0) -> None:
+    def delivered(self, events: int, deadline_s: float = PATIENCE_S) -> None:
         """Wait until so many events were delivered, and nothing is on its way."""
 
         def done() -> bool:

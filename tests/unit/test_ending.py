@@ -16,7 +16,7 @@ def test_it_ends_what_waits_once_it_was_told() -> None:
     threading.Event().wait(0.4)
     assert seen == []
     ending.begin()
-    poll_until(lambda: len(seen) == 2, 5, "it is over")
+    poll_until(lambda: len(seen) == 2, what="it is over")
     assert seen == ["closed", 0]
 
 
@@ -26,7 +26,7 @@ def test_a_close_that_hangs_keeps_nobody() -> None:
     ending = Ending(threading.Event().wait, within_s=0, close_within_s=0.1, end=seen.append)
     ending.start()
     ending.begin()
-    poll_until(lambda: seen == [0], 5, "it is over")
+    poll_until(lambda: seen == [0], what="it is over")
 
 
 def test_a_close_that_fails_keeps_nobody() -> None:
@@ -39,4 +39,4 @@ def test_a_close_that_fails_keeps_nobody() -> None:
     ending = Ending(fail, within_s=0, end=seen.append)
     ending.start()
     ending.begin()
-    poll_until(lambda: seen == [0], 5, "it is over")
+    poll_until(lambda: seen == [0], what="it is over")
