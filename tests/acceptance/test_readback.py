@@ -16,7 +16,7 @@ import redis
 from support.environment import environment
 from support.polling import poll_until
 from support.processes import Process, Processes
-from support.reading import DAY, NAME, environment_of, fill, numbers
+from support.reading import DAY, NAME, NOW, environment_of, fill, numbers
 from worker import keys
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
@@ -145,7 +145,7 @@ def test_what_the_worker_delivered_is_what_the_vendor_counts(
     worker = processes.start("worker", env=env)
     processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
     records = [
-        {"identity": f"i{n}", "type": "event", "evtName": NAME, "evtData": {"n": n}}
+        {"identity": f"i{n}", "type": "event", "evtName": NAME, "ts": NOW, "evtData": {"n": n}}
         for n in range(10_000)
     ]
     ingest(env, "send", stdin="\n".join(map(json.dumps, records)))

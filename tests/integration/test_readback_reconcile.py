@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from support.environment import environment
-from support.reading import DAY, NAME, account, environment_of, fill, says
+from support.reading import DAY, NAME, NOW, account, environment_of, fill, says
 from support.vendor import LoopbackVendor
 from worker import keys
 from worker.buffer import Buffer
@@ -33,7 +33,7 @@ from worker.readback.tallies import Tallies
 from worker.sandbox.server import Running, running
 from worker.settings import Settings
 
-YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y%m%d")
+YESTERDAY = (datetime.fromtimestamp(NOW, UTC) - timedelta(days=1)).strftime("%Y%m%d")
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ def deliver(client: redis.Redis, to: Destination, *records: dict[str, Any]) -> N
     transport.close()
 
 
-def event(number: int, name: str = NAME, ts: float | None = None) -> dict[str, Any]:
+def event(number: int, name: str = NAME, ts: float = NOW) -> dict[str, Any]:
     """One event in the vendor's shape."""
     record = {"identity": f"i{number}", "type": "event", "evtName": name, "evtData": {"n": number}}
-    return record if ts is None else record | {"ts": int(ts)}
+    return record | {"ts": int(ts)}
 
 
 def ready(to: Destination) -> Destination:
