@@ -19,6 +19,7 @@ pytest_plugins = [
     "support.chance",
     "support.gateway",
     "support.npm",
+    "support.producers",
     "support.vendor",
     "support.pipeline",
     "support.eventful",
@@ -42,6 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # a test starts and interrupts: only what has a handler, or the default, is reset by exec.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    from support.producers import be_patient  # a plugin, which pytest imports before us
+
+    be_patient()
     # No deadline: two test processes share two cores. The blob makes a failure repeatable.
     hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
     hypothesis.settings.load_profile("project")

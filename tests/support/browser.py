@@ -73,7 +73,7 @@ class Browser:
     """One window; `driver` is the address of a chromedriver."""
 
     def __init__(self, driver: str, chromium: Path, profile: Path, *flags: str) -> None:
-        self._http = httpx.Client(base_url=driver, timeout=60, trust_env=False)
+        self._http = httpx.Client(base_url=driver, timeout=120, trust_env=False)
         arguments = [*FLAGS, *flags, f"--user-data-dir={profile}"]
         options = {"binary": str(chromium), "args": arguments}
         wanted = {

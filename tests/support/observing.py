@@ -52,7 +52,9 @@ class Prometheus:
 
     def ask(self, path: str, **parameters: str) -> Any:
         """The data of an answer of its API; fails when it is an error."""
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, trust_env=False)
+        answer = httpx.get(
+            f"{self.url}/api/v1/{path}", params=parameters, timeout=60, trust_env=False
+        )
         told = answer.json()
         assert told["status"] == "success", told
         return told["data"]

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
+from support.gateway import PATIENT
 from support.vendor import LoopbackVendor
 from worker.gateway.app import create_app
 
@@ -92,6 +93,7 @@ def visitor_of(redis_url: str, vendor: LoopbackVendor) -> VisitorFactory:
             "CLEVERTAP_PASSCODE": "PASS-PASS-PASS",
             "CLEVERTAP_BASE_URL": vendor.base_url,
             "INGEST_DASHBOARD_PASSWORD": PASSWORD,
+            **PATIENT,
             **environ,
         }
         return Visitor(create_app(env), address, base_url)

@@ -31,8 +31,8 @@ QUICK = Destination(
     vendor="clevertap",
     kinds={EVENT: Kind(1000), PROFILE: Kind(100, partitions=8)},
     max_wait_s=0.0,
-    request_timeout_s=2.0,
-    lease_s=5.0,
+    request_timeout_s=20.0,
+    lease_s=60.0,
     backoff_base_s=0.01,
     backoff_cap_s=0.05,
 )

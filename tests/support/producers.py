@@ -1,0 +1,21 @@
+"""How long the producers of this process wait for Redis."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.connections import clients
+
+_USUAL_S = clients.PRODUCER_TIMEOUT_S
+
+
+def be_patient() -> None:
+    """Wait longer than a web request may: a machine that runs tests side by side pauses a Redis, or
+    us, for a quarter of a second now and then, and that is no finding."""
+    clients.PRODUCER_TIMEOUT_S = clients.WORKER_TIMEOUT_S
+
+
+@pytest.fixture
+def prompt_producers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Producers wait as long as they do elsewhere: for tests of that."""
+    monkeypatch.setattr(clients, "PRODUCER_TIMEOUT_S", _USUAL_S)
