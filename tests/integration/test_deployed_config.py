@@ -89,7 +89,7 @@ def start_flower(processes: Processes, port: int, env: dict[str, str]) -> Proces
     def healthy() -> bool:
         assert flower.returncode is None, flower.output()
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/healthcheck").is_success
+            return httpx.get(f"http://127.0.0.1:{port}/healthcheck", timeout=60).is_success
         except httpx.TransportError:
             return False
 
@@ -105,8 +105,10 @@ def test_flower_shows_nothing_without_its_login(
     start_flower(processes, free_port, {"REDIS_URL": url, "FLOWER_BASIC_AUTH": LOGIN})
     basic = {"Authorization": "Basic " + base64.b64encode(LOGIN.encode()).decode()}
     for page in ("/", "/workers", "/tasks", "/broker", "/api/tasks"):
-        assert httpx.get(f"http://127.0.0.1:{free_port}{page}").status_code == 401, page
-    answer = httpx.get(f"http://127.0.0.1:{free_port}/api/tasks", headers=basic)
+        answer = httpx.get(f"http://127.0.0.1:{free_port}{page}", timeout=60)
+        assert answer.status_code == 401, page
+    url = f"http://127.0.0.1:{free_port}/api/tasks"
+    answer = httpx.get(url, headers=basic, timeout=60)
     assert answer.status_code == 200
 
 
@@ -120,7 +122,8 @@ def test_flowers_login_may_come_from_a_file(
     env = {"REDIS_URL": server.url, "FLOWER_BASIC_AUTH_FILE": str(file)}
     start_flower(processes, free_port, env)
     name, _, password = LOGIN.partition(":")
-    answer = httpx.get(f"http://127.0.0.1:{free_port}/api/tasks", auth=(name, password))
+    url = f"http://127.0.0.1:{free_port}/api/tasks"
+    answer = httpx.get(url, auth=(name, password), timeout=60)
     assert answer.status_code == 200
     with operator_client(server.url) as client:
         assert client.ping()

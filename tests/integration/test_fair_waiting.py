@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from support.pipeline import PipelineFactory, identities
+from support.pipeline import PipelineFactory, identities, stored_profile
 from support.polling import poll_until
+from worker.records import PROFILE
 
 MAX_WAIT_S = 0.5
+
+
+def accepted_earlier(stored: bytes, by_ms: int) -> bytes:
+    """The same record, accepted so much earlier."""
+    return b"%012x" % (int(stored[:12], 16) - by_ms) + stored[12:]
 
 
 def test_a_busy_identity_holds_nobody_else_for_long(pipeline_of: PipelineFactory) -> None:
@@ -24,9 +30,9 @@ def test_a_busy_identity_holds_nobody_else_for_long(pipeline_of: PipelineFactory
 
 def test_what_a_request_just_begun_will_free_is_waited_for(pipeline_of: PipelineFactory) -> None:
     """Right after a request began, a few old records wait for its partition, to fill theirs."""
-    pipeline = pipeline_of(max_wait_s=2.0)
-    pipeline.accept_profiles(["hot"] * 250)
-    pipeline.accept_profiles(identities(20, "other"))
-    poll_until(lambda: pipeline.status().kinds["profile"].oldest_wait_s > 2.0, what="all are old")
+    pipeline = pipeline_of(max_wait_s=600.0)
+    names = ["hot"] * 250 + identities(20, "other")
+    old = [accepted_earlier(stored_profile(name), 700_000) for name in names]
+    pipeline.buffer.accept(PROFILE, [name.encode() for name in names], old)
     assert pipeline.buffer.claim(begun=True) is not None
     assert pipeline.buffer.claim(begun=True) is None

@@ -34,7 +34,7 @@ def head(key: str, *lines: str, target: str = "/1/upload") -> bytes:
 
 def connected(gateway: Served) -> socket.socket:
     """A connection that sends each piece at once."""
-    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
@@ -134,7 +134,7 @@ def test_a_used_connection_gets_no_more_time_for_its_next_head(
     served_by: ServedFactory, redis_url: str, key: str
 ) -> None:
     """After an answer, too, a head that has begun has to end."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="0.2")
+    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
     with connected(gateway) as connection:
         connection.sendall(head(key, LENGTH) + BODY)
         got = b""

@@ -144,10 +144,10 @@ def test_a_body_that_does_not_come_is_not_waited_for(
     served_by: ServedFactory, redis_url: str, key: str, begun: str
 ) -> None:
     """408, and the connection ends, when a client stops before its body or in the middle of it."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="0.2")
+    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
     told = shown(key, Content_Length="100")
     head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
         connection.sendall(f"POST /1/upload HTTP/1.1\r\nHost: x\r\n{head}\r\n{begun}".encode())
         got = b""
         while part := connection.recv(65536):
@@ -163,7 +163,7 @@ def test_what_is_no_http_is_refused(
 ) -> None:
     """A malformed request line gets a 4xx or a closed connection, and the server lives on."""
     gateway = served_by(redis_url)
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
         connection.sendall(f"{request_line}\r\nHost: x\r\n\r\n".encode())
         connection.shutdown(socket.SHUT_WR)
         got = connection.recv(65536)
@@ -236,8 +236,10 @@ async def _load(gateway: Served, key: str, strike: Callable[[], object]) -> dict
     headers = shown(key)
 
     async def client(number: int, http: httpx.AsyncClient) -> None:
-        for turn in range(200):
-            if struck.is_set() and turn > 100:
+        left = 20  # turns after the strike
+        for turn in range(2000):
+            left -= struck.is_set()
+            if not left:
                 return
             identity = f"{number}-{turn}"
             body = orjson.dumps({"d": [event(identity)]})
@@ -257,6 +259,6 @@ async def _load(gateway: Served, key: str, strike: Callable[[], object]) -> dict
         await asyncio.to_thread(strike)
         struck.set()
 
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=30, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60, trust_env=False) as http:
         await asyncio.gather(striker(), *(client(number, http) for number in range(16)))
     return told

@@ -11,10 +11,10 @@ from support.gateway import Answer, Door, DoorFactory, event, gathered
 from support.proxy import Proxy
 from worker.embedded_redis.server import EmbeddedRedis
 
-TIMEOUT_S = 0.2
+TIMEOUT_S = 1.0
 MANY = 20
-# One after the other they would take MANY timeouts (4 s) at least.
-SOON_S = 2.0
+# One after the other they would take MANY timeouts (20 s) at least.
+SOON_S = 10.0
 
 
 @pytest.fixture

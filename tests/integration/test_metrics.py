@@ -328,10 +328,11 @@ def test_the_command_serves_them(redis_client: redis.Redis, redis_url: str) -> N
     with cli.begin("metrics", "--port", str(port), INGEST_METRICS_TOKEN=TOKEN) as begun:
         url = f"http://127.0.0.1:{port}/metrics"
         assert begun.stderr.readline() == f"metrics: {url}\n"
-        assert httpx.get(url, trust_env=False).status_code == 401
-        assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code == 404
+        assert httpx.get(url, timeout=60, trust_env=False).status_code == 401
+        other = httpx.get(f"http://127.0.0.1:{port}/", timeout=60, trust_env=False)
+        assert other.status_code == 404
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        text = httpx.get(url, headers=headers, trust_env=False).text
+        text = httpx.get(url, headers=headers, timeout=60, trust_env=False).text
         assert Scrape.of(text).value("ingest_redis_up") == 1
         begun.process.terminate()
         assert begun.process.wait(60) == 0

@@ -286,6 +286,7 @@ def test_producers_look_at_the_memory_when_no_worker_does(
     state = keys.state("clevertap")
     with operator_client(server.url) as client:
         send(producer, 1)
+        client.set("ballast", bytes(20_000_000))  # beside which a connection's buffers are nothing
         client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.05))
         assert client.hget(state, "memory_full") == b"0"  # what was just seen holds for a moment
         client.hset(state, "memory_seen_until", 0)
@@ -331,7 +332,7 @@ def test_a_redis_that_loads_takes_nothing_and_is_waited_for(
         port = client.connection_pool.connection_kwargs["port"]
     server.kill()
     slowly = [str(binary.path), "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes"]
-    slowly += ["--dir", str(server.folder), "--save", "", "--key-load-delay", "10000"]
+    slowly += ["--dir", str(server.folder), "--save", "", "--key-load-delay", "100000"]
     slowly += ["--loading-process-events-interval-bytes", "1024"]
     processes.run(slowly, env={}, cwd=server.folder)
     with operator_client(server.url) as client:
@@ -339,6 +340,8 @@ def test_a_redis_that_loads_takes_nothing_and_is_waited_for(
         with pytest.raises(BufferUnavailable) as refused:
             producer.event("Burned", identity="late")
         assert not refused.value.sent
+        assert _loads(client)
+        client.config_set("key-load-delay", 0)
     settled = buffer.settle(claim, Settle(DELIVERED), "200")
     assert settled is not None
     assert buffer.status().kinds["event"].totals["delivered"] == 10
@@ -361,7 +364,7 @@ def proxy(server: EmbeddedRedis) -> Iterator[Proxy]:
 def test_a_worker_leaves_a_connection_that_went_silent(proxy: Proxy, producer: Producer) -> None:
     """Cut without a word, a call times out, is repeated on a new connection, and counts once."""
     send(producer, 10)
-    with worker_client(proxy.url) as client:
+    with worker_client(proxy.url, timeout_s=3.0) as client:
         buffer = Buffer(client, SETTINGS)
         claim = claimed(buffer)
         proxy.freeze()
@@ -370,6 +373,7 @@ def test_a_worker_leaves_a_connection_that_went_silent(proxy: Proxy, producer: P
     assert settled.delivered == 10
 
 
+@pytest.mark.usefixtures("prompt_producers")
 def test_a_producer_is_told_of_a_connection_that_went_silent(proxy: Proxy) -> None:
     """A lost answer may mean that the record was taken; the next call has another connection."""
     producer = Producer.from_env({"REDIS_URL": proxy.url})

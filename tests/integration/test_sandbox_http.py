@@ -39,7 +39,7 @@ def sandbox() -> Iterator[Running]:
 @pytest.fixture
 def client(sandbox: Running) -> Iterator[httpx.Client]:
     """Speaks to it with the right credentials of both vendors."""
-    with httpx.Client(base_url=sandbox.url, headers=ACCOUNT | KEY, timeout=10) as opened:
+    with httpx.Client(base_url=sandbox.url, headers=ACCOUNT | KEY, timeout=60) as opened:
         yield opened
 
 
@@ -197,11 +197,13 @@ def test_other_paths_and_methods(client: httpx.Client) -> None:
 
 def test_too_many_at_once() -> None:
     """Above its concurrency the vendor answers 429, and keeps nothing of the request."""
-    with running(SandboxSettings(upload_concurrency=2, latency_ms=300)) as sandbox:
+    with (
+        running(SandboxSettings(upload_concurrency=2, latency_ms=1000)) as sandbox,
+        httpx.Client(base_url=sandbox.url, headers=ACCOUNT, timeout=60) as client,
+    ):
 
         def upload(number: int) -> httpx.Response:
-            url = f"{sandbox.url}/1/upload"
-            return httpx.post(url, json=events(number), headers=ACCOUNT, timeout=10)
+            return client.post("/1/upload", json=events(number))
 
         with ThreadPoolExecutor(6) as pool:
             answers = list(pool.map(upload, range(6)))
@@ -218,9 +220,10 @@ def test_the_vendor_may_close_connections_and_limit_bodies() -> None:
     """Both are settings: the recorded server closes each connection; 413 is for clients to meet."""
     with running(SandboxSettings(close_connections=True, max_body_bytes=500)) as sandbox:
         url = f"{sandbox.url}/1/upload"
-        answer = httpx.post(url, json=events(1), headers=ACCOUNT)
+        answer = httpx.post(url, json=events(1), headers=ACCOUNT, timeout=60)
         assert answer.headers["connection"].lower() == "close"
-        assert httpx.post(url, json=events(*range(9)), headers=ACCOUNT).status_code == 413
+        large = httpx.post(url, json=events(*range(9)), headers=ACCOUNT, timeout=60)
+        assert large.status_code == 413
 
 
 def exported(client: httpx.Client, cursor: str) -> list[Any]:
@@ -437,7 +440,7 @@ def test_bloomreachs_rate() -> None:
     """Above the rate requests are refused, and what they held is not kept."""
     with (
         running(SandboxSettings(bloomreach_requests_per_s=2)) as sandbox,
-        httpx.Client(base_url=sandbox.url, headers=KEY) as client,
+        httpx.Client(base_url=sandbox.url, headers=KEY, timeout=60) as client,
     ):
         statuses = [client.get(f"{PROJECT}/system/time").status_code for _ in range(10)]
     assert statuses[:2] == [200, 200]
@@ -497,17 +500,18 @@ def test_serving_in_the_foreground() -> None:
     env = environment({"INGEST_SANDBOX_PASSCODE": "given"})
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as served:
         assert served.stderr is not None
-        guard = threading.Timer(30, served.kill)
+        guard = threading.Timer(120, served.kill)
         guard.start()
         try:
             line = served.stderr.readline()
             assert "a development tool, not the vendors" in line
             address = next(word for word in line.split() if word.startswith("http"))
             headers = ACCOUNT | {"X-CleverTap-Passcode": "given"}
-            answer = httpx.post(f"{address}/1/upload", json=events(1), headers=headers)
+            url = f"{address}/1/upload"
+            answer = httpx.post(url, json=events(1), headers=headers, timeout=60)
             assert answer.status_code == 200
             served.send_signal(signal.SIGINT)
-            assert served.wait(20) == 0
+            assert served.wait(60) == 0
             assert "Traceback" not in served.stderr.read()
         finally:
             guard.cancel()

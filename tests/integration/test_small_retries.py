@@ -12,13 +12,15 @@ from support.vendor import MISCELLANEOUS, LoopbackVendor, Record
 from worker.destination import Kind
 
 HUNDREDS = {"event": Kind(100)}
+# Nothing is due before a test says so, however busy the machine is.
+LATER = {"backoff_base_s": 600.0, "backoff_cap_s": 600.0}
 
 
 def test_requests_stay_full_while_there_is_a_backlog(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor, rng: random.Random
 ) -> None:
     """Every answer leaves a record or two to send again, and yet 95 of 100 requests are full."""
-    pipeline = pipeline_of(kinds=HUNDREDS, max_wait_s=5.0)
+    pipeline = pipeline_of(kinds=HUNDREDS, max_wait_s=600.0)
     names = identities(20_000)
     for name in rng.sample(names, 300):
         vendor.prescribe(name, MISCELLANEOUS)
@@ -72,7 +74,6 @@ def remainders(pipeline: Pipeline, vendor: LoopbackVendor, *prefixes: str) -> No
         for name in identities(2, prefix):
             vendor.prescribe(name, MISCELLANEOUS)
         pipeline.accept(identities(10, prefix))
-        # Claimed before any is due again: a fresh claim each time.
         claim = pipeline.buffer.claim(begun=True)
         assert claim is not None
         assert claim.size == 10
@@ -83,31 +84,28 @@ def test_remainders_that_are_due_make_one_request(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
     """What three answers left goes again in one request, when all of it is due."""
-    pipeline = pipeline_of(backoff_base_s=0.3, backoff_cap_s=0.3)
+    pipeline = pipeline_of(**LATER)
     pipeline.deliverer.random = lambda: 0.99
     remainders(pipeline, vendor, "a", "b", "c")
-    # What came last is due last; until then the others wait where they are.
-    pipeline.deliver(until=lambda: pipeline.client.zcard("ingest:{main}:retries") == 3)
-    due = max(batch["due"] for batch in pipeline.batches())
-    hold(pipeline, due)
+    assert pipeline.step() is None
+    all_are_due(pipeline)
     pipeline.deliver()
     assert sorted(vendor.uploads[-1].identities) == ["a0", "a1", "b0", "b1", "c0", "c1"]
     assert len(vendor.uploads) == 4
     assert set(vendor.taken.values()) == {1}
 
 
-def hold(pipeline: Pipeline, due_ms: int) -> None:
-    """Let nothing be claimed before this time."""
-    pipeline.client.hset("ingest:{main}:state", "open_at", due_ms)
+def all_are_due(pipeline: Pipeline) -> None:
+    """Let the time pass that every batch has to wait."""
+    waiting = "ingest:{main}:retries"
+    pipeline.client.zunionstore(waiting, {waiting: 0})
 
 
 def test_a_merged_request_keeps_to_the_bytes(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
     """Remainders are not joined beyond what the vendor takes at once."""
-    pipeline = pipeline_of(
-        kinds={"event": Kind(10)}, backoff_base_s=0.3, backoff_cap_s=0.3, batch_max_bytes=10_000
-    )
+    pipeline = pipeline_of(kinds={"event": Kind(10)}, batch_max_bytes=10_000, **LATER)
     pipeline.deliverer.random = lambda: 0.99
     for prefix in "abcdefghij":
         names = [prefix, f"{prefix}-fine"]
@@ -116,7 +114,7 @@ def test_a_merged_request_keeps_to_the_bytes(
         claim = pipeline.buffer.claim(begun=True)
         assert claim is not None
         pipeline.deliverer.deliver(claim)
-    hold(pipeline, max(batch["due"] for batch in pipeline.batches()))
+    all_are_due(pipeline)
     pipeline.deliver()
     again = vendor.uploads[10:]
     assert sorted(name for each in again for name in each.identities) == list("abcdefghij")
@@ -129,7 +127,7 @@ def test_nobody_is_drawn_into_another_batchs_trouble(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
     """What failed as a whole, or is halved to find a poison, is sent with its own records only."""
-    pipeline = pipeline_of(backoff_base_s=0.3, backoff_cap_s=0.3)
+    pipeline = pipeline_of(**LATER)
     pipeline.deliverer.random = lambda: 0.99
     remainders(pipeline, vendor, "a", "b")
     for prefix, trouble in (("w", 503), ("h", 400)):
@@ -139,7 +137,7 @@ def test_nobody_is_drawn_into_another_batchs_trouble(
         assert claim is not None
         pipeline.deliverer.deliver(claim)
     before = len(vendor.uploads)
-    hold(pipeline, max(batch["due"] for batch in pipeline.batches()))
+    all_are_due(pipeline)
     pipeline.deliver()
     together = sorted("".join(sorted(each.identities)) for each in vendor.uploads[before:])
     assert together == ["a0a1b0b1", "h0h1", "h2h3", "w0w1w2w3"]
