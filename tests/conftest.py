@@ -43,11 +43,20 @@ def pytest_configure(config: pytest.Config) -> None:
     # a test starts and interrupts: only what has a handler, or the default, is reset by exec.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    from support.producers import be_patient  # a plugin, which pytest imports before us
+    # Plugins, which pytest imports before us.
+    from support.chance import fixed_seed
+    from support.producers import be_patient
 
     be_patient()
-    # No deadline: two test processes share two cores. The blob makes a failure repeatable.
-    hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
+    # No deadline, and no complaint of slow examples: two test processes share two cores. The blob
+    # makes a failure repeatable. Where everybody has to pass, all draw the same examples.
+    hypothesis.settings.register_profile(
+        "project",
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        derandomize=fixed_seed() is not None,
+    )
     hypothesis.settings.load_profile("project")
 
 

@@ -1,4 +1,8 @@
-"""Chance in tests, which can be repeated: TEST_SEED=... gives the same test the same numbers."""
+"""Chance in tests, which can be repeated: TEST_SEED=... gives the same test the same numbers.
+
+Each run on somebody's machine draws other numbers, and may find something new. In CI (CI=true) all
+runs draw the same, so that one which fails has met a fault of the change that it tests.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,22 @@ import random
 
 import pytest
 
+CI_SEED = 2026
+
+
+def fixed_seed() -> int | None:
+    """The seed that this run was given, if it was."""
+    if given := os.environ.get("TEST_SEED"):
+        return int(given)
+    return CI_SEED if os.environ.get("CI") == "true" else None
+
 
 @pytest.fixture
 def rng() -> random.Random:
     """A source of random numbers; a failing test shows its seed."""
-    seed = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(2**32))
+    seed = fixed_seed()
+    if seed is None:
+        seed = random.SystemRandom().randrange(2**32)
     print(f"TEST_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     return random.Random(seed)
 
