@@ -26,7 +26,7 @@ BAD: dict[int, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_the_vendors_client_uploads_a_thousand_mixed_records(
     served_by: ServedFactory,
     redis_client: redis.Redis,
@@ -48,7 +48,7 @@ def test_the_vendors_client_uploads_a_thousand_mixed_records(
         ["node", script, gateway.url, "TEST-ACC-OUNT", key, str(file)],
         cwd=clevertap_node,
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
