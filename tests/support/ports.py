@@ -9,7 +9,8 @@ from collections import deque
 # down: tests run side by side, and the kernel gives connections ports of the same range. So each
 # port stays bound, here, as long as a test may need it. Servers listen on it all the same, since
 # they bind with SO_REUSEADDR; nobody else is given it.
-_held: deque[socket.socket] = deque(maxlen=200)
+_held: deque[socket.socket] = deque()
+MOST_HELD = 200  # more than a test takes
 
 
 def find_free_port(room_for: int = 0) -> int:
@@ -26,6 +27,8 @@ def find_free_port(room_for: int = 0) -> int:
             first.close()
             continue
         _held.extend(found)
+        while len(_held) > MOST_HELD:
+            _held.popleft().close()
         return port
 
 
