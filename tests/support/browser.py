@@ -34,6 +34,11 @@ FLAGS = (
 )
 
 
+def is_gone(error: AssertionError) -> bool:
+    """Whether what was found is on the page no more."""
+    return "stale element" in str(error) or "does not belong" in str(error)
+
+
 class Element:
     """Something on the page."""
 
@@ -56,7 +61,7 @@ class Element:
         try:
             return str(self.browser.call("GET", f"/element/{self.handle}/text"))
         except AssertionError as error:
-            if "stale element" in str(error) or "does not belong" in str(error):
+            if is_gone(error):
                 return ""
             raise
 
@@ -116,13 +121,27 @@ class Browser:
     def press(self, text: str) -> None:
         """Click a link or a button, and wait for the page that follows."""
         self.run("window.seenBefore = true")
-        self.link(text).click()
+        self.click(text)
         there = "return !window.seenBefore && document.readyState === 'complete'"
         poll_until(lambda: self.run(there), what=f"a page after {text!r}")
 
     def unfold(self, text: str) -> None:
         """Click what opens a panel."""
-        self.link(text).click()
+        self.click(text)
+
+    def click(self, text: str) -> None:
+        """Click a link or a button; a page that just looked again has another in its place."""
+
+        def clicked() -> bool:
+            try:
+                self.link(text).click()
+            except AssertionError as error:
+                if is_gone(error):
+                    return False
+                raise
+            return True
+
+        poll_until(clicked, what=f"a click on {text!r}")
 
     def field(self, label: str) -> Element:
         """The field with a label, which a person finds it by."""
