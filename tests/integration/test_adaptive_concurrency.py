@@ -1,8 +1,10 @@
 """How many requests an account bears is found out, kept to, and found out again when it changes.
 
-Measured on two cores with nothing else running: 97 % of the vendor's capacity used, 0.2-0.5 % of
-the requests refused, a change met within 5 s. The bounds below leave room for a machine on which
-two other programs compute all the time (83 %).
+Measured on two cores with nothing else running and answers that take a tenth of a second: 97 % of
+the vendor's capacity used, 0.2-0.5 % of the requests refused, a change met within 5 s. The bounds
+below leave room for a machine on which two other programs compute all the time (83 %). On one that
+is busier the vendors take their time, too: what is measured is ours, not the machine, so all times
+are told in times of an answer, and a span in which the machine was elsewhere is followed by others.
 """
 
 from __future__ import annotations
@@ -11,23 +13,35 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
-import redis
 
 from support.crews import Crew
-from support.pipeline import Pipeline, PipelineFactory, identities
+from support.pipeline import Pipeline, PipelineFactory, elapsed_s, identities
 from support.plays import status
 from support.polling import poll_until
 from support.vendor import LoopbackVendor, Received, usual
 from worker.destination import Kind
 
-LATENCY_S = 0.1
+SHORT_S, LONG_S = 0.1, 2.0  # what an answer takes, at least and at most
 SMALL = {"event": Kind(10)}  # it is the number of requests that counts here, not their size
 USED = 0.75
 REFUSED = 0.01
-CONVERGED_WITHIN_S = 10.0
-WINDOW_S = 1.0
+CONVERGED_WITHIN, WINDOW, STEADY = 200, 10, 120  # times of an answer
+SPANS = 4
+
+
+def latency_s(pipeline_of: PipelineFactory, requests_at_once: int) -> float:
+    """How long an answer has to take so that this machine, as busy as it is, spends less than half
+    of its time on so many requests at once."""
+    with LoopbackVendor() as prompt:
+        pipeline = pipeline_of(prompt, name="calibration", kinds=SMALL)
+        pipeline.accept(identities(500))
+        each_s = elapsed_s(pipeline.deliver) / len(prompt.requests)
+    found = min(LONG_S, max(SHORT_S, 2 * requests_at_once * each_s))
+    print(f"a delivery takes {each_s * 1000:.1f} ms, so an answer takes {found:.2f} s")  # noqa: T201
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,59 +66,81 @@ class Watched:
         seen = [r.status for r in list(self.vendor.requests) if since_s <= r.began_s < until_s]
         return seen.count(429), len(seen)
 
+    def looks_singly(self) -> bool:
+        """Whether the vendor is known to fail, and at most one request is still under way."""
+        return int(self.pipeline.state("failures") or 0) > 1 and self.pipeline.status().in_use <= 1
+
     def converges(self) -> float:
         """The seconds until, for a while, the vendor's present capacity is in use."""
-        began_s = time.monotonic()
+        began_s, answer_s = time.monotonic(), self.vendor.latency_s
+        window_s = WINDOW * answer_s
 
         def in_use() -> bool:
             now_s = time.monotonic()
-            since_s = now_s - WINDOW_S
+            since_s = now_s - window_s
             return since_s >= began_s and self.used(since_s, now_s) >= USED
 
-        poll_until(in_use, CONVERGED_WITHIN_S + WINDOW_S, "the capacity is in use", every_s=0.1)
-        return time.monotonic() - began_s - WINDOW_S
+        within_s = CONVERGED_WITHIN * answer_s + window_s
+        poll_until(in_use, within_s, "the capacity is in use", every_s=0.1)
+        return time.monotonic() - began_s - window_s
+
+    def is_steady(self, since_s: float, until_s: float) -> bool:
+        """Whether the capacity was used well in that span, and kept to."""
+        refused, all_of_them = self.refused(since_s, until_s)
+        used = self.used(since_s, until_s)
+        print(f"limit {self.vendor.limit}: used {used:.3f}, refused {refused}/{all_of_them}")  # noqa: T201
+        # The span may begin or end with one.
+        return used >= USED and refused <= REFUSED * all_of_them + 1
 
 
 @pytest.fixture
-def watched(redis_client: redis.Redis) -> Iterator[list[Watched]]:
+def watched(pipeline_of: PipelineFactory) -> Iterator[list[Watched]]:
     """Five destinations whose vendors bear 1, 2, 5, 8 and 15 requests at once, with a backlog."""
+    limits = (1, 2, 5, 8, 15)
+    answer_s = latency_s(pipeline_of, sum(limits))
     with ExitStack() as stack:
         made = []
-        for limit in (1, 2, 5, 8, 15):
+        for limit in limits:
             vendor = stack.enter_context(LoopbackVendor())
-            vendor.limit, vendor.latency_s = limit, LATENCY_S
-            pipeline = Pipeline(redis_client, vendor, name=f"bears-{limit}", kinds=SMALL)
-            stack.callback(pipeline.close)
-            pipeline.accept(identities(3000 * limit))
+            vendor.limit, vendor.latency_s = limit, answer_s
+            pipeline = pipeline_of(vendor, name=f"bears-{limit}", kinds=SMALL)
+            pipeline.accept(identities(7000 * limit))
             made.append(Watched(vendor, pipeline))
         yield made
 
 
+@pytest.mark.timeout(1800)
 def test_a_steady_limit_is_used_and_kept(watched: list[Watched]) -> None:
     """Whatever a vendor bears is used well, and less than one request in a hundred is too many."""
-    steady_s = 12.0
+    steady_s = min(STEADY * watched[0].vendor.latency_s, 60.0)
+    restless = watched
     with ExitStack() as stack:
         for each in watched:
             stack.enter_context(Crew(each.pipeline))
         for each in watched:
             each.converges()
-        began_s = time.monotonic()
-        poll_until(lambda: time.monotonic() - began_s > steady_s, 2 * steady_s, every_s=0.5)
-        ended_s = time.monotonic()
+        for _ in range(SPANS):
+            began_s = time.monotonic()
+            poll_until(partial(_is_past, began_s + steady_s), 2 * steady_s + 60, every_s=0.5)
+            ended_s = time.monotonic()
+            restless = [each for each in restless if not each.is_steady(began_s, ended_s)]
+            if not restless:
+                break
+    assert [each.vendor.limit for each in restless] == []
     for each in watched:
-        refused, all_of_them = each.refused(began_s, ended_s)
-        used = each.used(began_s, ended_s)
-        print(f"limit {each.vendor.limit}: used {used:.3f}, refused {refused}/{all_of_them}")  # noqa: T201
-        assert used >= USED
-        assert refused <= REFUSED * all_of_them + 1  # the span may begin or end with one
         each.pipeline.status()
 
 
+def _is_past(moment_s: float) -> bool:
+    return time.monotonic() > moment_s
+
+
+@pytest.mark.timeout(1800)
 def test_a_limit_that_changes_is_found_again(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Halved or doubled, the new capacity is in use within ten seconds."""
-    vendor.limit, vendor.latency_s = 8, LATENCY_S
+    """Halved or doubled, the new capacity is in use within two hundred times an answer's time."""
+    vendor.limit, vendor.latency_s = 8, latency_s(pipeline_of, 15)
     watch = Watched(vendor, pipeline_of(kinds=SMALL))
     watch.pipeline.accept(identities(60_000))
     with Crew(watch.pipeline):
@@ -128,16 +164,16 @@ def test_a_dead_vendor_meets_one_probe_at_a_time_and_comes_back_by_itself(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
     """In an outage one request at a time looks; after it the backlog drains by itself."""
-    vendor.limit, vendor.latency_s = 8, LATENCY_S
+    vendor.limit, vendor.latency_s = 8, latency_s(pipeline_of, 8)
     watch = Watched(vendor, pipeline_of(kinds=SMALL, backoff_base_s=0.05, backoff_cap_s=0.5))
     names = identities(4000)
     watch.pipeline.accept(names)
     with Crew(watch.pipeline):
         watch.converges()
-        began_s = time.monotonic()
         vendor.usual = status(503)
         # Those under way when it began fail together; each after them is alone.
-        alone_from_s = began_s + 2 * LATENCY_S
+        poll_until(watch.looks_singly, what="the outage is known")
+        alone_from_s = time.monotonic()
 
         def alone() -> list[Received]:
             return [each for each in list(vendor.requests) if each.began_s > alone_from_s]
