@@ -34,8 +34,8 @@ class System:
             "CLEVERTAP_BASE_URL": vendor.base_url,
             "INGEST_DRAIN_INTERVAL_S": "0.2",
             "INGEST_MAX_WAIT_S": "0.2",
-            "INGEST_REQUEST_TIMEOUT_S": "2",
-            "INGEST_LEASE_S": "3",
+            "INGEST_REQUEST_TIMEOUT_S": "5",
+            "INGEST_LEASE_S": "6",
             "INGEST_BACKOFF_BASE_S": "0.05",
             "INGEST_BACKOFF_CAP_S": "0.5",
         }
