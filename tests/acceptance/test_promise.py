@@ -21,7 +21,7 @@ def test_nothing_is_lost_while_everything_is_killed(
         name="chaos",
     )
     try:
-        ended = chaos.popen.wait(110)
+        ended = chaos.popen.wait(240)
     finally:
         if chaos.returncode is None:
             chaos.stop()  # it ends its own processes

@@ -100,4 +100,5 @@ def rabbitmq(processes: Processes, tmp_path: Path) -> RabbitMQ:
         found,
         "no rabbitmq-server on the PATH: install it to run the tests of another broker",
     )
+    require(_which("epmd"), "no epmd on the PATH: install Erlang's to run the tests of RabbitMQ")
     return RabbitMQ(server, processes, tmp_path)
