@@ -7,7 +7,8 @@ recognised, and a repeated settlement finds its token gone and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from secrets import token_hex
 from typing import Any
 
@@ -42,11 +43,21 @@ PATIENCE_MS = 5000
 class Buffer:
     """The worker's hands on one destination's records."""
 
-    def __init__(self, client: redis.Redis, destination: Destination) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        destination: Destination,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.client = client
         self.destination = destination
+        self._clock = clock
         self._base = keys.base(destination.name)
         self._lease_ms = int(destination.lease_s * 1000)
+        # What a request leaves of a lease; half of one that is hardly longer than a request.
+        lease_s = destination.lease_s
+        self._sendable_s = max(lease_s - destination.request_timeout_s, lease_s / 2)
         self._claim_settings = self._settings_of_claim()
 
     def _run(self, name: str, *args: Any) -> Any:
@@ -94,11 +105,12 @@ class Buffer:
         records. They are most likely those of the batch expected: so they are asked for at once,
         and again only when an older batch was due."""
         key = keys.batch(self.destination.name, batch_id)
+        send_by_s = self._clock() + self._sendable_s
         *answers, claimed, records = run_together(self.client, self._base, calls, key)
         if claimed is not None and claimed[0] != batch_id.encode():
             key = keys.batch(self.destination.name, claimed[0].decode())
             records = self.client.lrange(key, 0, -1)
-        return answers, Claim.of(claimed, records)
+        return answers, Claim.of(claimed, records, send_by_s)
 
     def turn(self, claim: Claim, settle: Settle, label: str, took_s: float, lesson: Lesson) -> Turn:
         """Learn from an answer, settle its batch, and claim the next one, in one round trip."""

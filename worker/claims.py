@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Self
 
 from . import batching, histograms
@@ -20,7 +21,8 @@ class Claim:
 
     Both are empty until the claim was begun. Times are epoch ms; ``wait_ms`` is how long to wait,
     from when it was begun, before it is sent; ``alone`` tells that the vendor took others of this
-    kind since it last took none of these.
+    kind since it last took none of these. ``send_by_s`` is when it is too late to send it, by this
+    machine's monotonic clock: its lease might end before the request does.
     """
 
     batch: str
@@ -35,6 +37,7 @@ class Claim:
     bodies: Sequence[bytes] = ()
     wait_ms: float = 0.0
     alone: bool = False
+    send_by_s: float = inf
 
     @property
     def records(self) -> list[bytes]:
@@ -42,13 +45,14 @@ class Claim:
         return [b"%b\n%b" % each for each in zip(self.heads, self.bodies, strict=True)]
 
     @classmethod
-    def of(cls, answer: Any, records: Sequence[bytes]) -> Self | None:
+    def of(cls, answer: Any, records: Sequence[bytes], send_by_s: float = inf) -> Self | None:
         """The claim that a script answered, with its records; None when there was none."""
         if answer is None:
             return None
         batch_id, raw = answer
         batch = json.loads(raw)
         begun_ms = int(batch["begun"])
+        wait_ms = max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0
         heads, bodies = batching.cut(records)
         return cls(
             batch=batch_id.decode(),
@@ -61,8 +65,9 @@ class Claim:
             begun_ms=begun_ms,
             heads=heads,
             bodies=bodies,
-            wait_ms=max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0,
+            wait_ms=wait_ms,
             alone=batch.get("alone", False),
+            send_by_s=send_by_s + wait_ms / 1000,
         )
 
 

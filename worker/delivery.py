@@ -85,7 +85,8 @@ class Deliverer:
     so many seconds, until a batch may be sent, and may end sooner when we stop. ``spread`` is
     called when the destination bears more requests than before, so that other threads join in.
     ``identity`` tells whose a stored record is; asked for ordered kinds, and seldom.
-    ``traced`` is told of every request after it was made; it must not raise.
+    ``traced`` is told of every request after it was made; it must not raise. ``clock`` is the
+    buffer's own: a monotonic one.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Deliverer:
         identity: Callable[[bytes], bytes] = lambda _: b"",
         traced: Callable[[Claim, Tried], object] | None = None,
         random: Callable[[], float] = random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.destination = destination
         self.buffer = buffer
@@ -112,6 +114,7 @@ class Deliverer:
         self.identity = identity
         self.traced = traced
         self.random = random
+        self.clock = clock
 
     def run(self, batch: str, token: str, *, until: Callable[[], bool]) -> Delivery:
         """Deliver the batch claimed for us, then what is ready, until ``until`` says so."""
@@ -143,6 +146,9 @@ class Deliverer:
             return Step(self._bury_doubtful(claim), following=self._claim(onward()))
         if claim.deaths >= self.destination.max_deaths:
             return Step(self._isolate_poison(claim), following=self._claim(onward()))
+        if self._too_late(claim):
+            self._hand_back(claim)
+            return Step(_nothing_moved(claim), following=self._claim(onward()))
         answer, tried = self._try(claim)
         # Both times by Redis' clock: this machine's may be wrong.
         attempt = Attempt(
@@ -168,6 +174,20 @@ class Deliverer:
             retry=settled.retrying,
         )
         return Step(settled, tried.label, turn.following)
+
+    def _too_late(self, claim: Claim) -> bool:
+        """Whether the lease may end before the request does: another would send the batch, too.
+
+        We were frozen, or asked for others at a broker that went silent (measured: 76 s).
+        """
+        late = self.clock() > claim.send_by_s
+        if late:
+            log.warning(
+                "not sent: too little was left of its lease; it waits again",
+                destination=self.destination.name,
+                batch=claim.batch,
+            )
+        return late
 
     def _ordered(self, kind: str) -> bool:
         """Whether order is kept; also where the kind was taken out of the configuration since."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -102,6 +103,21 @@ def _lasting(pipeline: Pipeline) -> Claim:
     claim = poll_until(lambda: buffer.claim(begun=True), what="a claim")
     assert claim is not None
     return claim
+
+
+def test_what_was_held_up_is_not_sent(pipeline_of: PipelineFactory, vendor: LoopbackVendor) -> None:
+    """A batch whose lease may end before its request does waits again, and is sent once."""
+    pipeline = pipeline_of(lease_s=30.0, request_timeout_s=10.0)
+    pipeline.accept(identities(3))
+    claim = claimed(pipeline, begun=True)
+    pipeline.deliverer.clock = lambda: time.monotonic() + 20.5
+    step = pipeline.deliverer.deliver(claim)
+    assert (step.settled.retrying, vendor.requests) == (3, [])
+    assert (pipeline.events.retrying, pipeline.events.totals["attempts"]) == (3, 0)
+    pipeline.deliverer.clock = lambda: time.monotonic() + 5
+    pipeline.deliver()
+    assert vendor.taken == dict.fromkeys(identities(3), 1)
+    assert pipeline.events.totals["ambiguous"] == 0
 
 
 def test_whoever_comes_late_changes_nothing(hasty: Pipeline) -> None:
