@@ -207,8 +207,8 @@ def _stand_in_for(line: Line) -> None:
         return
     name = line.destination.name
     log.warning("nobody has ticked for long: this worker drains by itself", destination=name)
-    end = time.monotonic() + STAND_IN_AFTER_S
     line.drain.tick()
+    end = time.monotonic() + STAND_IN_AFTER_S  # from now: a broker that is silent took its time
     line.deliverer.run_ready(until=lambda: time.monotonic() >= end)
 
 
