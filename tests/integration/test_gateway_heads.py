@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain, repeat
 
 import orjson
@@ -144,6 +146,24 @@ def test_a_used_connection_gets_no_more_time_for_its_next_head(
         while part := connection.recv(65536):
             got += part
     assert got.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("behind", [b"", b"nonsense\r\n\r\n"])
+def test_who_hangs_up_on_several_answers_is_no_failure(
+    served_by: ServedFactory, redis_url: str, key: str, behind: bytes
+) -> None:
+    """Pipelined requests whose client goes away, or spoils the connection, leave no traceback."""
+    gateway = served_by(redis_url)
+    for _ in range(20):
+        with connected(gateway) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall((head(key, LENGTH) + BODY) * 3 + behind)
+            if behind:
+                with suppress(ConnectionError):
+                    connection.recv(65536)  # until the gateway hangs up
+    got = told(gateway, [head(key, LENGTH, "Connection: close") + BODY])
+    assert got.startswith(b"HTTP/1.1 200 ")
+    assert "Traceback" not in gateway.process.output()
 
 
 def test_a_connection_too_many_is_refused(

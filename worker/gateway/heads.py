@@ -37,6 +37,7 @@ class BoundedHeads(HttpToolsProtocol):
         self._head_within_s = head_within_s
         self._max_connections = max_connections
         self._hurry: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None  # what is answered now, or was the last
         self._is_open = False  # a head has begun and has not ended
         self._came_later = 0  # bytes of it that came after the piece which it began in
         self._pieces: deque[Buffer] = deque()  # what came and is not read yet
@@ -55,6 +56,7 @@ class BoundedHeads(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._wait_no_more()
+        self._answer_nobody()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -97,18 +99,30 @@ class BoundedHeads(HttpToolsProtocol):
 
         A request before it that is not answered yet is not told a refusal that is not its own.
         """
-        if self._owes_an_answer():
+        if any(not each.more_body for each in self._unanswered()):
             self.transport.close()
         elif self._is_too_large:
             self._refuse()
         else:
             super().send_400_response(msg)
+        self._answer_nobody()
 
-    def _owes_an_answer(self) -> bool:
-        request = self._latest()
-        if request is None or request.more_body or request.response_complete:
-            return bool(self.pipeline)
-        return True
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _unanswered(self) -> list[RequestResponseCycle]:
+        waiting = [cycle for cycle, _ in self.pipeline]
+        if self._running is None or self._running.response_complete:
+            return waiting
+        return [self._running, *waiting]
+
+    def _answer_nobody(self) -> None:
+        """Let requests under way end without a word: the connection is gone, or is closed, and
+        whatever wrote to it would fail. The server under us knows of the latest of them alone."""
+        for each in self._unanswered():
+            each.disconnected = True
+            each.message_event.set()
 
     def _latest(self) -> RequestResponseCycle | None:
         return self.cycle  # which is None before the first head has ended, whatever its type says
