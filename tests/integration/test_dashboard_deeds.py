@@ -17,8 +17,13 @@ from support.pipeline import stored_profile
 from support.polling import poll_until
 from worker import keys
 from worker.dashboard.audit import Audit, Entry
+from worker.dashboard.letter_groups import Exactly
+from worker.dead_letters.letters import DeadLetters
+from worker.dead_letters.replays import Replays
+from worker.destination import Destination, Kind
 from worker.records import PROFILE
 
+PROFILES = Destination(name="clevertap", vendor="clevertap", kinds={PROFILE: Kind(100, 8)})
 DEAD = keys.dead("clevertap", PROFILE)
 COUNTERS = keys.counters("clevertap")
 
@@ -94,6 +99,21 @@ def test_what_died_again_is_not_touched_by_a_page_of_its_former_death(
     assert "jack" not in page.text
     assert redis_client.xlen(DEAD) == 1
     assert deeds(redis_client) == []
+
+
+def test_what_dies_again_between_the_look_and_the_deed_is_not_touched(
+    redis_client: redis.Redis,
+) -> None:
+    """A deed is done to the death that was looked at, however soon another one follows."""
+    letters = DeadLetters(redis_client, PROFILES)
+    stored = stored_profile("jack")
+    bury(redis_client, record=stored)
+    (seen,) = letters.select()
+    redis_client.xdel(DEAD, seen.entry)
+    bury(redis_client, record=stored, code=515)
+    meant = Exactly(letters, seen)
+    assert (meant.purge(), Replays(redis_client, PROFILES).replay(meant, print)) == (0, 0)
+    assert redis_client.xlen(DEAD) == 1
 
 
 @pytest.mark.parametrize("second", ["replay", "purge"])

@@ -65,6 +65,17 @@ def _id(*parts: Any) -> str:
     return sha256(orjson.dumps(parts)).hexdigest()[:16]
 
 
+class Exactly(Selection):
+    """One dead letter as a person saw it; the same record, dead once more since, is another."""
+
+    def __init__(self, letters: DeadLetters, letter: DeadLetter) -> None:
+        super().__init__(letters, Filter(id=letter.id), {}, {})
+        self._letter = letter
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        yield self._letter
+
+
 class FirstOf(Selection):
     """The first so many of a selection."""
 

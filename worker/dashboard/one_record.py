@@ -9,7 +9,7 @@ from uuid import UUID
 from starlette.responses import Response
 
 from worker.dead_letters.groups import name_of, text_of
-from worker.dead_letters.letters import DeadLetter, Filter
+from worker.dead_letters.letters import DeadLetter
 from worker.dead_letters.replays import Kept, Mended
 from worker.destination import Destination
 from worker.errors import IngestError
@@ -20,7 +20,7 @@ from .audit import Entry
 from .edited import Edited, typed_record
 from .exchange import Asked, page, see
 from .flow import frame, missing
-from .letter_groups import cause_href
+from .letter_groups import Exactly, cause_href
 from .meanings import field_of, meaning
 from .reach import Reach
 from .record_text import Line, lines, masked, pretty
@@ -115,7 +115,7 @@ class OneRecord:
             return self._page(asked, replace(found, bad=bad))
         if "record" in asked.form:
             return self._replay_edited(asked, replace(found, edited=self._edited(asked, found)))
-        selection = self._reach.letters(found.destination).select(Filter(id=found.letter.id))
+        selection = Exactly(self._reach.letters(found.destination), found.letter)
         kept: list[Kept] = []
         begun = self._reach.audit.begin(_entry(asked, found, "replay"))
         replayed = self._reach.replays(found.destination).replay(selection, kept.append)
@@ -140,7 +140,7 @@ class OneRecord:
         return self._page(asked, replace(found, bad=_not_replayed(kept)))
 
     def _purge(self, asked: Asked, found: Shown) -> Response:
-        selection = self._reach.letters(found.destination).select(Filter(id=found.letter.id))
+        selection = Exactly(self._reach.letters(found.destination), found.letter)
         begun = self._reach.audit.begin(_entry(asked, found, "purge"))
         purged = selection.purge()
         begun.end("purged", purged)
