@@ -628,6 +628,25 @@ def test_an_event_that_is_named_after_somebody_is_hidden_until_it_is_shown(
     assert "Invited jack1@shop.example" in readable(operator.send(where, action="show").text)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dead-letters/",
+        "/dead-letters/clevertap/event",
+        "/records/x/",
+        "/destinations/",
+        "/audit/1",
+    ],
+)
+def test_an_address_that_was_cut_off_is_told_to_a_person(
+    operator: Visitor, visitor_of: VisitorFactory, path: str
+) -> None:
+    """A page with the menu, to those signed in; the sign-in to others."""
+    page = operator.get(path)
+    assert (page.status_code, "Not found" in page.text, "Audit" in page.text) == (404, True, True)
+    assert visitor_of().get(path).headers["location"] == f"/login?next={path}"
+
+
 def test_every_moment_is_told_with_its_zone(operator: Visitor, kill: Kill) -> None:
     """Operators sit in other places than servers."""
     kill(["a"])

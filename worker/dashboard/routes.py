@@ -18,7 +18,7 @@ from .audit import Audit
 from .causes import Causes
 from .entrance import LEAVE, Entrance, off
 from .exchange import HEADERS, Answer, Asked, endpoint, page
-from .flow import Flow, frame
+from .flow import Flow, frame, missing
 from .one_cause import OneCause
 from .one_record import OneRecord
 from .reach import Reach
@@ -28,6 +28,8 @@ from .throttle import LoginThrottle
 
 # Redis' next word is waited for so long, and once more: a person sits before an empty page.
 _PATIENCE_S = 2.0
+# What is cut off or mistyped below these is told to a person, not in the gateway's JSON.
+_FOLDERS = ("/destinations", "/dead-letters", "/records", "/audit")
 _ASSETS = {
     "dashboard.css": "text/css; charset=utf-8",
     "panels.js": "text/javascript; charset=utf-8",
@@ -67,6 +69,11 @@ def routes(
         *_route(cause, get=guarded(one_cause.show), post=guarded(one_cause.act)),
         *_route(one, get=guarded(record.show), post=guarded(record.act)),
         *_route("/audit", get=guarded(deeds)),
+        *(
+            part
+            for path in _FOLDERS
+            for part in _route(path + "/{rest:path}", get=guarded(missing))
+        ),
         *_assets(),
     ]
 
