@@ -106,6 +106,13 @@ class Destination:
     tally_days: int = 35
 
 
+def lacking(destination: Destination) -> list[str]:
+    """What keeps a destination from being enabled, where a part of its credentials is set."""
+    needed, _ = VENDORS[destination.vendor]
+    missing = [key for key in needed if not getattr(destination, key)]
+    return missing if not destination.enabled and len(missing) < len(needed) else []
+
+
 def check(destination: Destination, named: Callable[[str], str]) -> None:
     """SettingsError for values that cannot go together; ``named`` tells what to call a setting."""
     needed, _ = VENDORS[destination.vendor]

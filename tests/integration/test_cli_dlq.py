@@ -180,7 +180,7 @@ def test_a_short_list_says_that_there_is_more(desk: Desk) -> None:
     )
     desk.kill(3)
     shown = desk.run("dlq", "list", "--limit", "2").stdout
-    assert "The first 2 are shown" in shown
+    assert "Shown are the first 2;" in shown
     assert len(shown.splitlines()) == 4
     assert "are shown" not in desk.run("dlq", "list", "--limit", "3").stdout
 

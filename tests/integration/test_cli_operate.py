@@ -177,6 +177,60 @@ def test_settings_show_origins_and_no_secret(cli: Cli, tmp_path: Path) -> None:
     assert shown["FLOWER_BASIC_AUTH"]["value"] == "***"
 
 
+def test_settings_remark_on_what_is_seldom_meant(cli: Cli) -> None:
+    """Half of a vendor's credentials, and a misspelt variable: remarks, for neither is an error."""
+    done = cli(
+        "settings",
+        "--json",
+        CLEVERTAP_PASSCODE="",
+        INGEST_MAX_ATTEMPS="3",
+        INGEST_MAX_WAIT_S="7",
+        INGEST_SANDBOX_FAULTS="none",
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)
+    assert done.stderr.splitlines() == [
+        "destinations.clevertap: not enabled: passcode is not set",
+        "INGEST_MAX_ATTEMPS: set, but no setting has this name",
+    ]
+
+
+def test_half_of_the_credentials_do_not_start_the_sandbox(tmp_path: Path) -> None:
+    """`ingest up` names what is missing: who set an account does not want a stand-in of it."""
+    done = Cli({"CLEVERTAP_ACCOUNT_ID": "ACC"}, cwd=tmp_path)("up", "--no-sample")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: destinations.clevertap: passcode is not set\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["wait", "up"])
+@pytest.mark.parametrize("wrong", ["nan", "-1", "soon"])
+def test_a_timeout_is_a_time(cli: Cli, command: str, wrong: str) -> None:
+    """NaN would be waited for for ever: no clock reaches it."""
+    done = cli(command, "--timeout", wrong)
+    assert done.returncode == 2
+    assert f"'--timeout': {wrong!r} is no number of seconds" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "named"), [("dlq list --id x", "--id"), ("trace x", "ID"), ("dlq show x", "ID")]
+)
+def test_a_wrong_id_is_told_by_the_option_it_stands_in(cli: Cli, command: str, named: str) -> None:
+    """As every other wrong value is."""
+    done = cli(*command.split())
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"Error: Invalid value for {named}: 'x' is no record's id\n")
+
+
+def test_a_host_that_is_not_found_is_told_in_words(cli: Cli) -> None:
+    """The resolver's numbers mean nothing to anybody."""
+    done = cli("metrics", "--port", "0", "--host", "nowhere.invalid")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: cannot listen on nowhere.invalid port 0: ")
+    assert "Unknown error" not in done.stderr
+
+
 def test_no_error_is_a_traceback(cli: Cli, tmp_path: Path) -> None:
     """Wrong settings and an unreachable Redis are one line and exit code 1, without secrets."""
     wrong = {

@@ -101,6 +101,37 @@ def test_a_file_with_a_byte_order_mark_and_windows_ends_is_taken(cli: Cli, tmp_p
     assert json.loads(cli("send", str(file)).stdout) == {"accepted": 2, "rejected": 0}
 
 
+@pytest.mark.parametrize(
+    ("encoding", "byte"), [("latin-1", "byte 0xE9, the line's byte 5"), ("utf-16", "byte 0xFF")]
+)
+def test_a_file_that_is_no_utf8_is_told_so(
+    cli: Cli, tmp_path: Path, encoding: str, byte: str
+) -> None:
+    """The parser speaks of surrogates then, which helps nobody to find the byte."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes('"café"'.encode(encoding))
+    done = cli("check", str(path))
+    assert done.returncode == 2
+    (error,) = json.loads(done.stderr.splitlines()[0])["errors"]["line"]
+    assert error.startswith(f"is no UTF-8: {byte}")
+
+
+def test_rejected_lines_are_counted_where_nobody_can_be_told(cli: Cli) -> None:
+    """A full disk behind standard error makes no rejected line an accepted or a forgotten one."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [str(INGEST), "check"],
+            input=json_lines([event(1), "no JSON", "nor this"]).encode(),
+            stdout=subprocess.PIPE,
+            stderr=full,
+            env=environment(cli.env),
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"accepted": 1, "rejected": 2}
+
+
 def test_a_full_buffer_is_filled_and_the_rest_is_named_exactly(
     cli: Cli, redis_client: redis.Redis
 ) -> None:

@@ -24,7 +24,7 @@ def which(command: _Command) -> _Command:
     def call(kind: str | None, code: str | None, record_id: str | None, **others: Any) -> Any:
         from worker.dead_letters.letters import Filter
 
-        id_ = None if record_id is None else parsed_id(record_id)
+        id_ = None if record_id is None else parsed_id(record_id, "--id")
         return command(where=Filter(kind, code, id_), **others)
 
     narrowing = (
@@ -41,14 +41,14 @@ def which(command: _Command) -> _Command:
     return decorated  # type: ignore[no-any-return] # click gives back what it is given
 
 
-def parsed_id(text: str) -> str:
-    """A record's id, dashed or not, as 32 hex digits; a wrong option when it is none."""
+def parsed_id(text: str, whose: str = "ID") -> str:
+    """A record's id, dashed or not, as 32 hex digits; when it is none, ``whose`` it is is told."""
     from worker.records import canonical_id
 
     try:
         return canonical_id(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no record's id") from None
+        raise click.BadParameter(f"{text!r} is no record's id", param_hint=whose) from None
 
 
 def chosen(destination: str | None, where: Filter) -> list[Selection]:

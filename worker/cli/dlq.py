@@ -55,7 +55,7 @@ def list_(destination: str | None, where: Filter, as_json: bool, limit: int | No
         return
     standard_output().print(letters_table(letters[:limit]))
     if len(letters) > limit:
-        click.echo(f"The first {limit} are shown; --limit shows more, `summary` counts all.")
+        click.echo(f"Shown are the first {limit}; --limit shows more, `summary` counts all.")
 
 
 @dlq.command(short_help="Count dead letters by what killed them.")

@@ -18,7 +18,7 @@ def gateway_key() -> None:
     """Create, list and revoke the keys of the HTTP gateway's producers."""
 
 
-@gateway_key.command
+@gateway_key.command(short_help="Make a key, and print it this once.")
 @click.argument("name")
 @click.option(
     "--destination",
@@ -37,7 +37,7 @@ def create(name: str, destinations: tuple[str, ...]) -> None:
     click.echo(f"The key {name} is not shown again. Keep it as the secret it is.", err=True)
 
 
-@gateway_key.command("list")
+@gateway_key.command("list", short_help="List the keys' names, never the keys.")
 @options.as_json("One JSON object a line.")
 def list_keys(as_json: bool) -> None:
     """List the keys' names, when each was made, and where it may send; never the keys."""
@@ -53,7 +53,7 @@ def list_keys(as_json: bool) -> None:
             click.echo(f"{key.name}  {made}  {', '.join(where) or 'all destinations'}")
 
 
-@gateway_key.command
+@gateway_key.command(short_help="Make a key invalid.")
 @click.argument("name")
 def revoke(name: str) -> None:
     """Make the key called NAME invalid; every gateway refuses it two seconds later at most."""

@@ -55,10 +55,10 @@ class Account:
 
     def tell(self) -> None:
         """Write the rejections since the last time, in the order of their lines."""
-        for each in sorted(self._untold, key=lambda rejection: rejection.number):
+        told, self._untold = self._untold, []
+        self.rejected += len(told)  # first, for they are rejected even where nobody can be told
+        for each in sorted(told, key=lambda rejection: rejection.number):
             click.echo(str(each), err=True)
-            self.rejected += 1
-        self._untold.clear()
 
     def __str__(self) -> str:
         return json.dumps({"accepted": self.accepted, "rejected": self.rejected})
@@ -100,6 +100,15 @@ def _take(chunk: Chunk, number: int, text: bytes) -> None:
     try:
         chunk.lines.append(Line(number, exact(text)))
     except orjson.JSONDecodeError as error:
-        errors = {"line": [f"is no JSON: {error.msg}, column {error.colno}"]}
+        errors = {"line": [_not_utf8(text) or f"is no JSON: {error.msg}, column {error.colno}"]}
         shown = text.decode("utf-8", "replace").rstrip("\r\n")
         chunk.rejected.append(Rejection(number, errors, shown))
+
+
+def _not_utf8(text: bytes) -> str:
+    """Where a line stops being UTF-8, as files in Latin-1, UTF-16 or gzip do; empty when it is."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"is no UTF-8: byte 0x{text[error.start]:02X}, the line's byte {error.start + 1}"
+    return ""

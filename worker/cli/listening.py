@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,5 +30,7 @@ def listening(host: str, port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = os.strerror(error.errno or 0)
+        # A name that is not found has a number of the resolver's, and no text of the system's.
+        unknown = isinstance(error, socket.gaierror)
+        why = str(error.strerror) if unknown else os.strerror(error.errno or 0)
         raise Failure(f"cannot listen on {host} port {port}: {why}") from error

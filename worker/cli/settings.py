@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 import click
 
 from worker.dashboard.settings import DashboardSettings
+from worker.destination import lacking
 from worker.destinations_file import destinations_path
 from worker.environment import DEFAULT, Source, lookup
 from worker.foreign_settings import check_foreign
@@ -52,7 +53,8 @@ _OTHER_SECRETS = (
 @options.as_json("One JSON object instead of a table.")
 def settings(as_json: bool) -> None:
     """Show every setting, its value and where it came from; secrets are masked."""
-    sources = (*Settings.from_env().sources, *of_processes(os.environ))
+    found = Settings.from_env()
+    sources = (*found.sources, *of_processes(os.environ))
     if as_json:
         import json
 
@@ -60,6 +62,27 @@ def settings(as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=2))
     else:
         _print_table(sources)
+    for remark in _remarks(found, sources, os.environ):
+        click.echo(remark, err=True)
+
+
+def _remarks(
+    found: Settings, sources: Iterable[Source], environ: Mapping[str, str]
+) -> Iterator[str]:
+    """What is no error, and seldom meant: credentials in part, and variables nobody reads."""
+    for each in found.destinations.values():
+        if missing := lacking(each):
+            yield f"destinations.{each.name}: not enabled: {', '.join(missing)} is not set"
+    read = {name for each in sources for name in (each.name, each.origin.split()[-1])}
+    for name, value in environ.items():
+        of_sandbox = name.startswith("INGEST_SANDBOX_")
+        if (
+            name.startswith("INGEST_")
+            and value
+            and not of_sandbox
+            and not {name, name.removesuffix("_FILE")} & read
+        ):
+            yield f"{name}: set, but no setting has this name"
 
 
 def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:

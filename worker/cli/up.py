@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from . import options
 from .exits import FAILED
 
 # Trying it out must end by itself, also when something is wrong with this machine.
@@ -34,7 +35,7 @@ def _port(name: str, usual: int, whose: str = "", **more: Any) -> Callable[..., 
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0),
+    type=options.Seconds(),
     metavar="S",
     help="With --exit-when-drained: give up after S seconds, with exit code 1. "
     f"[default: {_SAMPLE_DEADLINE_S:g} in sandbox mode, else never]",

@@ -22,7 +22,7 @@ _LOOK_EVERY_S = 0.1
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0),
+    type=options.Seconds(),
     metavar="S",
     help="Give up after S seconds, with exit code 1; without it, never.",
 )

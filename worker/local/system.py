@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..dashboard.settings import DashboardSettings
+from ..destination import lacking
 from ..embedded_redis.processes import alive
 from ..embedded_redis.server import EmbeddedRedis
 from ..errors import SettingsError
@@ -66,6 +67,7 @@ class LocalSystem:
         SettingsError when that leaves nothing to deliver to; EmbeddedRedisError.
         """
         if not any(self.settings.enabled()):
+            self._refuse_half_set()
             self._use_sandbox(free_port(sandbox_port))
         self._use_flower(free_port(flower_port))
         self._use_web(free_port(web_port))
@@ -79,6 +81,12 @@ class LocalSystem:
             raise SettingsError("no destination is enabled: set the secrets of one")
         if self._brought:
             self._share()
+
+    def _refuse_half_set(self) -> None:
+        """Who set one of a vendor's credentials does not mean the sandbox."""
+        for each in self.settings.destinations.values():
+            if missing := lacking(each):
+                raise SettingsError(f"destinations.{each.name}: {', '.join(missing)} is not set")
 
     def _use_sandbox(self, port: int) -> None:
         try:
