@@ -16,6 +16,7 @@ from support.environment import environment
 from support.polling import poll_until
 from support.ports import find_free_port, listens
 from support.processes import Processes
+from support.redis_servers import RedisFactory
 from worker import keys
 from worker.embedded_redis.binaries import preferred_binary
 
@@ -86,6 +87,19 @@ def test_status_can_be_watched(loaded: Cli) -> None:
             assert "clevertap" in shown["destinations"]
         watching.process.send_signal(signal.SIGINT)
         assert watching.process.wait(60) == 0
+
+
+def test_watching_goes_on_when_redis_is_back(redis_factory: RedisFactory) -> None:
+    """That Redis went away is told once, and that it is back; then the counts go on."""
+    server = redis_factory()
+    cli = Cli({"REDIS_URL": server.url, **CREDENTIALS})
+    with cli.begin("status", "--watch", "--json") as watching:
+        assert "clevertap" in watching.stdout.readline()
+        server.stop()
+        assert "; waiting for it" in watching.stderr.readline()
+        server.start()
+        assert watching.stderr.readline() == "Redis answers again\n"
+        assert "clevertap" in watching.stdout.readline()
 
 
 @pytest.mark.parametrize(
@@ -267,6 +281,18 @@ def test_a_redis_that_wants_another_password_is_told_by_its_setting(
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
         assert told in done.stderr
         assert "hush" not in done.stderr
+
+
+def test_a_replica_is_told_as_one(redis_factory: RedisFactory) -> None:
+    """Whatever the Redis: those before 7 speak of scripts."""
+    server = redis_factory()
+    cli = Cli({"REDIS_URL": server.url, **CREDENTIALS})
+    with redis.Redis.from_url(server.url) as client:
+        client.replicaof("127.0.0.1", find_free_port())
+    for command in (["pause", "clevertap"], ["send"]):
+        done = cli(*command, stdin=json_lines([event(1)]))
+        assert done.returncode == 1
+        assert "it is a replica, which takes no writes" in done.stderr
 
 
 def test_sentinels_that_do_not_answer_are_a_short_line(cli: Cli) -> None:

@@ -87,3 +87,11 @@ def test_the_balance_says_whether_it_adds_up() -> None:
     assert [line.split()[-2:] for line in lines[2:]] == [["513", "2"], ["528", "1"]]
     bad = status({"event": places(accepted=10, delivered=7)})
     assert "is NOT" in next(balance({"a": bad}))
+
+
+def test_a_narrow_terminal_cuts_no_number() -> None:
+    """A number that has no room goes on below: cut, it would be another number."""
+    seen = drawn(
+        {"clevertap": status({"event": places(accepted=7_777_777, delivered=7_777_777)})}, 40
+    )
+    assert seen.count("7") == 14

@@ -37,7 +37,8 @@ def _table(statuses: Mapping[str, Status], *, narrow: bool) -> Table:
         columns = [each for each in columns if each[0] not in _LEFT_OUT]
     table = plain_table("Destination", "State", "Kind", collapse_padding=True)
     for heading, _ in columns:
-        table.add_column(heading, justify="right")
+        # A number that is cut is a wrong one: where there is no room it goes on below.
+        table.add_column(heading, justify="right", overflow="fold")
     for name, status in statuses.items():
         first = (Text(name), _state(status))
         for kind, places in _worth_a_row(status).items():

@@ -121,7 +121,9 @@ def _declared() -> Iterator[tuple[str, str, bool]]:
 def _print_table(sources: tuple[Source, ...]) -> None:
     from .terminal import plain_table, standard_output
 
-    table = plain_table("Setting", "Value", "From")
+    table = plain_table()
+    for heading in ("Setting", "Value", "From"):
+        table.add_column(heading, overflow="fold")
     for each in sources:
         given = each.origin.startswith(("environment", "file"))
         table.add_row(each.name, each.value, each.origin, style="bold" if given else None)

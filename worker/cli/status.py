@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -56,20 +56,44 @@ def _print_once(statuses: Mapping[str, Status], as_json: bool) -> None:
 def _watch(overview: Overview, as_json: bool) -> None:
     """Show it every second: in place on a terminal, else one after the other."""
     from .places import shown
+    from .questions import say
     from .terminal import standard_output
 
     console = standard_output()
+    statuses: Mapping[str, Status] = overview.statuses()
     if as_json or not console.is_terminal:
         while True:
-            _print_once(overview.statuses(), as_json)
-            time.sleep(_EVERY_S)
+            _print_once(statuses, as_json)
+            statuses = _next(overview, say)
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            table = shown(overview.statuses(), now_ms=_now_ms(), width=console.width)
+            table = shown(statuses, now_ms=_now_ms(), width=console.width)
             live.update(table, refresh=True)
-            time.sleep(_EVERY_S)
+            statuses = _next(overview, live.console.print)
+
+
+def _next(overview: Overview, say: Callable[[str], object]) -> Mapping[str, Status]:
+    """What there is a second later. A Redis that went away is waited for: that is when people
+    watch; it is told once, and so is its return."""
+    from redis.exceptions import RedisError
+
+    from .redis_words import in_words
+
+    away = False
+    while True:
+        time.sleep(_EVERY_S)
+        try:
+            statuses = overview.statuses()
+        except RedisError as error:
+            if not away:
+                say(f"Redis: {in_words(error)}; waiting for it")
+            away = True
+            continue
+        if away:
+            say("Redis answers again")
+        return statuses
 
 
 def _now_ms() -> int:
