@@ -9,6 +9,7 @@ import sys
 import click
 import pytest
 
+from support.environment import environment
 from worker.cli import COMMANDS, Menu, exits, ingest
 
 HEAVY = ("celery", "httpx", "marshmallow", "redis", "rich", "starlette")
@@ -47,6 +48,27 @@ def test_the_menu_loads_nothing_heavy() -> None:
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert not loaded & set(HEAVY)
     assert not loaded & {entry.path for entry in COMMANDS.values()}
+
+
+def test_a_shell_completes_commands_without_loading_anything_heavy() -> None:
+    """What the README says to evaluate asks for this at each press of the key."""
+    code = (
+        "import sys, json, worker.cli\n"
+        "try: worker.cli.ingest(prog_name='ingest')\n"
+        "except SystemExit: pass\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    asked = {"_INGEST_COMPLETE": "bash_complete", "COMP_WORDS": "ingest s", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(asked),
+    )
+    *found, modules = done.stdout.splitlines()
+    assert found == ["plain,send", "plain,status", "plain,settings", "plain,sandbox"]
+    assert not set(json.loads(modules)) & set(HEAVY)
 
 
 def test_the_exit_codes_are_documented() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.environment import ROOT
+from support.environment import ROOT, environment
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 TESTS = sorted(
@@ -135,3 +135,20 @@ def test_every_variable_is_documented() -> None:
         and not name.endswith("_")
     }
     assert unknown == {}
+
+
+def test_set_up_takes_a_python_in_a_folder_with_spaces(tmp_path: Path) -> None:
+    """The one named is the one that is asked: here it is too old, which is told of it by name."""
+    old = tmp_path / "a b" / "python"
+    old.parent.mkdir()
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.1\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "scripts" / "setup")],
+        env=environment({"PYTHON": str(old)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Python 3.11 or newer is needed; found: Python 3.9.1.\n")

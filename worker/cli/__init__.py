@@ -1,7 +1,8 @@
 """The command `ingest`: a table of commands, each loaded when it is called.
 
-`ingest --help` and shell completion load none of them, so they answer at once. A command is a
-module of this package; one that is not installed does not appear.
+`ingest --help` loads none of them, and none of them loads a library before it needs it, so help and
+shell completion answer at once. A command is a module of this package; one that is not installed
+does not appear.
 """
 
 from __future__ import annotations
