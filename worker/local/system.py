@@ -20,7 +20,7 @@ from ..embedded_redis.processes import alive
 from ..embedded_redis.server import EmbeddedRedis
 from ..errors import SettingsError
 from ..foreign_settings import flower_logins
-from ..sandbox.settings import SandboxSettings
+from ..sandbox.settings import ENVIRONMENT_PREFIX, SandboxSettings
 from ..settings import Settings
 from .procfile import commands
 from .supervisor import Program, Supervisor
@@ -89,6 +89,9 @@ class LocalSystem:
                 raise SettingsError(f"destinations.{each.name}: {', '.join(missing)} is not set")
 
     def _use_sandbox(self, port: int) -> None:
+        zones = (each.timezone.key for each in self.settings.destinations.values())
+        # One account, two sides: with days of their own they would never reconcile.
+        self.env.setdefault(f"{ENVIRONMENT_PREFIX}TIME_ZONE", next(zones))
         try:
             sandbox = SandboxSettings.from_env(self.env)
         except ValueError as error:
