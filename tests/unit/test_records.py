@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -48,6 +49,18 @@ def test_an_id_carries_the_time_of_acceptance_in_either_spelling() -> None:
     )
     assert before <= accepted_at_ms(record_id) == accepted_at_ms(dashed) <= time.time() * 1000
     assert canonical_id(dashed.upper()) == record_id
+
+
+def test_long_names_are_not_remembered() -> None:
+    """No vendor bounds a name, and whoever accepts records must not fill up with them."""
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            pack(new_id(), "20261121", f"{number}{'x' * 100_000}", b"{}")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 @pytest.mark.parametrize("stored", [b"", b"no header", b"short\n{}", b"\n" * 40])
