@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from support.pipeline import PipelineFactory, stored_event
+from support.pipeline import PipelineFactory, identities, stored_event
 from support.polling import poll_until
+from worker import keys
 from worker.records import EVENT
 
 HOUR_MS = 3_600_000
@@ -32,3 +35,24 @@ def test_a_clock_that_is_a_little_ahead_costs_a_little(pipeline_of: PipelineFact
     pipeline.buffer.accept(EVENT, [b"jack"], [accepted_by_a_clock(300)])
     assert pipeline.step() is None
     poll_until(pipeline_of(max_wait_s=0.4).step, what="the record is claimed")
+
+
+def test_slots_of_a_clock_that_was_ahead_are_not_waited_for(pipeline_of: PipelineFactory) -> None:
+    """After a fail-over to a machine whose clock is behind, requests go on at their rate."""
+    pipeline = pipeline_of(requests_per_s=100)
+    pipeline.accept(identities(1))
+    ahead = int(time.time() * 1000) + 20_000
+    pipeline.client.hset(keys.state("main"), "rate_at", ahead)
+    claim = pipeline.buffer.claim(begun=True)
+    assert claim is not None
+    assert claim.wait_ms == 0
+    assert float(pipeline.state("rate_at") or 0) < ahead
+
+
+def test_a_probe_is_due_though_the_clock_was_ahead(pipeline_of: PipelineFactory) -> None:
+    """A destination that was parked in what is the future now is probed, and once in its time."""
+    pipeline = pipeline_of(probe_interval_s=60.0)
+    pipeline.buffer.park("403: no")
+    ahead = int(time.time() * 1000) + HOUR_MS
+    pipeline.client.hset(keys.state("main"), mapping={"since": ahead, "probed_at": ahead})
+    assert [pipeline.buffer.tick().probe_due for _ in range(3)] == [True, False, False]

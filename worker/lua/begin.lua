@@ -25,7 +25,7 @@ end
 -- would else all be sent at once.
 local rate = tonumber(ARGV[5])
 if rate > 0 and now - (batch.slot or 0) > LATE_MS then
-  batch.slot = next_slot(now)
+  batch.slot = next_slot(now, rate)
   take_slot(batch.slot, rate)
 end
 lease(id, batch, ARGV[3], tonumber(ARGV[4]), true, now)

@@ -34,7 +34,7 @@ max_bytes = math.min(max_bytes, tonumber(state[5]) or max_bytes)
 
 -- Slots are given out for a second ahead, which is the time between two drains.
 local AHEAD_MS = 1000
-local slot = rate > 0 and next_slot(now) or nil
+local slot = rate > 0 and next_slot(now, rate) or nil
 if slot and slot - now >= AHEAD_MS then return nil end
 
 local function take_place()

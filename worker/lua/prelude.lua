@@ -186,8 +186,12 @@ end
 -- their way than others. Unused slots are not made up for.
 local LOOSER, LATE_MS = 1.05, 50
 
-local function next_slot(now)
-  return math.max(now, tonumber(redis.call('HGET', base .. ':state', 'rate_at')) or 0)
+-- Claims look a second ahead, and each that a worker begins late takes one slot more. What is farther
+-- ahead was given out by a clock that was ahead of this one: another master's, before a fail-over.
+local function next_slot(now, rate)
+  local at = tonumber(redis.call('HGET', base .. ':state', 'rate_at')) or 0
+  local farthest = 1000 + 1000 * LOOSER / rate * (redis.call('ZCARD', base .. ':leases') + 2)
+  return at - now > farthest and now or math.max(now, at)
 end
 
 local function take_slot(slot, rate)

@@ -10,7 +10,10 @@ redis.call('HSET', key, 'ticked_at', now)
 redis.call('HINCRBY', key, 'ticks', 1)
 
 local known = redis.call('HMGET', key, 'status', 'since', 'probed_at')
-local waited = now - math.max(tonumber(known[2]) or 0, tonumber(known[3]) or 0)
+local function past(at) -- what seems to come was noted by a clock that was ahead of this one
+  return at and tonumber(at) <= now and tonumber(at) or 0
+end
+local waited = now - math.max(past(known[2]), past(known[3]))
 if known[1] == 'parked' and waited >= tonumber(ARGV[1]) then
   redis.call('HSET', key, 'probed_at', now)
   return {full, '1'}
