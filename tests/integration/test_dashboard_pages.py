@@ -839,3 +839,25 @@ def test_a_form_that_is_too_large_is_refused(operator: Visitor) -> None:
     """Nobody fills the gateway's memory through a form."""
     answer = operator.post("/destinations/clevertap", {"reason": "x" * 4_000_000})
     assert answer.status_code == 413
+
+
+def test_a_stranger_cannot_have_a_large_form_kept(visitor: Visitor) -> None:
+    """What a thousand of them may hold of our memory is little: of more than 16 KB none is read."""
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        yield b"reason="
+        for _ in range(40):
+            read += 1
+            yield b"x" * 4096
+
+    where = "/destinations/clevertap"
+    answer = visitor.ask("POST", where, content=endless())
+    assert answer.headers["location"] == f"/login?ended=1&next={where}"
+    assert visitor.ask("POST", "/login", content=endless()).status_code == 403
+    assert read < 10
+    visitor.sign_in()
+    read = 0
+    assert visitor.ask("POST", where, content=endless()).status_code == 403  # it has no token
+    assert read == 40

@@ -45,6 +45,10 @@ class Entrance:
 
         return guard
 
+    def signed_in(self, asked: Asked) -> bool:
+        """Whether somebody is who asks."""
+        return self._session(asked) is not None
+
     def show(self, asked: Asked) -> Response:
         """The sign-in page."""
         if self._session(asked):

@@ -21,6 +21,8 @@ from .sessions import Session
 # A record of the largest size a vendor takes (800 KB), each byte as %XX.
 MOST_FORM_BYTES = 3 * 1024 * 1024
 MOST_FORM_S = 30.0
+# Of somebody who is not signed in: a name, a password and tokens. Strangers may be thousands.
+MOST_STRANGER_BYTES = 16 * 1024
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
     "script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -65,29 +67,45 @@ class Asked:
 
 
 Answer = Callable[[Asked], Response]
+Known = Callable[[Asked], bool]
 
 
-def endpoint(answer: Answer, route: str) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint that answers in a thread, since what it does talks to Redis and vendors."""
+def nobody(_: Asked) -> bool:
+    """Whom the sign-in page knows."""
+    return False
+
+
+def endpoint(
+    answer: Answer, route: str, known: Known = nobody
+) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint that answers in a thread, since what it does talks to Redis and vendors.
+
+    Only those who are ``known`` may send a large form; of others it is taken as an empty one.
+    """
 
     async def serve(request: Request) -> Response:
         if seen := request.scope.get("gateway.seen"):
             seen.route = route
         try:
-            body = await _body(request) if request.method == "POST" else b""
+            return await respond(request)
+        except RedisError as error:
+            title, text = ("Redis is full", _FULL) if _is_full(error) else ("Redis is away", _AWAY)
+            text += _HALF_DONE if request.method == "POST" else ""
+            return page(503, "trouble.html", title=title, text=text)
+
+    async def respond(request: Request) -> Response:
+        def may_go_on() -> Awaitable[bool]:
+            return run_in_threadpool(known, _asked(request, b""))
+
+        try:
+            body = await _body(request, may_go_on) if request.method == "POST" else b""
         except ClientDisconnect:  # nobody is there to be answered
             return Response(status_code=400)
         except TimeoutError:
             return page(408, "trouble.html", title="Too slow", text="The form did not come.")
         if body is None:
             return page(413, "trouble.html", title="Too large", text="This form is too large.")
-        asked = _asked(request, body)
-        try:
-            return await run_in_threadpool(answer, asked)
-        except RedisError as error:
-            title, text = ("Redis is full", _FULL) if _is_full(error) else ("Redis is away", _AWAY)
-            text += _HALF_DONE if request.method == "POST" else ""
-            return page(503, "trouble.html", title=title, text=text)
+        return await run_in_threadpool(answer, _asked(request, body))
 
     return serve
 
@@ -97,13 +115,17 @@ def _is_full(error: RedisError) -> bool:
     return isinstance(error, OutOfMemoryError) or "used memory > 'maxmemory'" in str(error)
 
 
-async def _body(request: Request) -> bytes | None:
+async def _body(request: Request, may_go_on: Callable[[], Awaitable[bool]]) -> bytes | None:
     """The form that was sent; None when it is too large, TimeoutError when it is too slow."""
-    parts, size = [], 0
+    parts, size, most = [], 0, MOST_STRANGER_BYTES
     async with asyncio.timeout(MOST_FORM_S):
         async for part in request.stream():
             size += len(part)
-            if size > MOST_FORM_BYTES:
+            if size > most == MOST_STRANGER_BYTES:
+                if not await may_go_on():
+                    return b""
+                most = MOST_FORM_BYTES
+            if size > most:
                 return None
             parts.append(part)
     return b"".join(parts)

@@ -17,7 +17,7 @@ from worker.settings import Settings
 from .audit import Audit
 from .causes import Causes
 from .entrance import LEAVE, Entrance, off
-from .exchange import HEADERS, Answer, Asked, endpoint, page
+from .exchange import HEADERS, Answer, Asked, Known, endpoint, nobody, page
 from .flow import Flow, frame, missing
 from .one_cause import OneCause
 from .one_record import OneRecord
@@ -54,7 +54,7 @@ def routes(
     entrance = Entrance(sessions, LoginThrottle(client), reach.audit)
     flow, causes = Flow(reach, dashboard.refresh_s), Causes(reach)
     one_cause, record = OneCause(reach), OneRecord(reach)
-    guarded = entrance.guarded
+    guarded, known = entrance.guarded, entrance.signed_in
 
     def deeds(asked: Asked) -> Response:
         return page(200, "audit.html", deeds=list(reach.audit.last()), **frame(asked, "audit"))
@@ -64,10 +64,15 @@ def routes(
         *_route("/login", get=entrance.show, post=entrance.enter),
         *_route(LEAVE, post=guarded(entrance.leave)),
         *_route("/", get=guarded(flow.overview)),
-        *_route("/destinations/{name}", get=guarded(flow.destination), post=guarded(flow.steer)),
+        *_route(
+            "/destinations/{name}",
+            get=guarded(flow.destination),
+            post=guarded(flow.steer),
+            known=known,
+        ),
         *_route("/dead-letters", get=guarded(causes.show)),
-        *_route(cause, get=guarded(one_cause.show), post=guarded(one_cause.act)),
-        *_route(one, get=guarded(record.show), post=guarded(record.act)),
+        *_route(cause, get=guarded(one_cause.show), post=guarded(one_cause.act), known=known),
+        *_route(one, get=guarded(record.show), post=guarded(record.act), known=known),
         *_route("/audit", get=guarded(deeds)),
         *(
             part
@@ -78,12 +83,14 @@ def routes(
     ]
 
 
-def _route(path: str, *, get: Answer | None = None, post: Answer | None = None) -> list[BaseRoute]:
+def _route(
+    path: str, *, get: Answer | None = None, post: Answer | None = None, known: Known = nobody
+) -> list[BaseRoute]:
     made: list[BaseRoute] = []
     if get is not None:
         made.append(Route(path, endpoint(get, path), methods=["GET"]))
     if post is not None:
-        made.append(Route(path, endpoint(post, path), methods=["POST"]))
+        made.append(Route(path, endpoint(post, path, known), methods=["POST"]))
     return made
 
 
