@@ -180,6 +180,35 @@ def test_a_connection_too_many_is_refused(
     poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), 30, "there is room")
 
 
+def test_a_client_that_reads_no_answer_is_cut_off(
+    served_by: ServedFactory, redis_url: str, key: str
+) -> None:
+    """It keeps no connection for ever: there is room again where one is all there may be."""
+    limits = {"INGEST_GATEWAY_MAX_CONNECTIONS": "1", "INGEST_GATEWAY_BODY_TIMEOUT_S": "0.5"}
+    gateway = served_by(redis_url, **limits)
+    echoed = b'{"d":["' + b"a" * 7_000_000 + b'"]}'
+    large = head(key, f"Content-Length: {len(echoed)}", "Connection: close") + echoed
+    whole = head(key, LENGTH, "Connection: close") + BODY
+
+    def begins_to_answer(connection: socket.socket) -> bool:
+        try:
+            connection.sendall(large)
+            return connection.recv(9) == b"HTTP/1.1 "
+        except ConnectionError:  # there is no room yet
+            return False
+
+    connections = []
+
+    def one_is_taken() -> bool:
+        connections.append(connected(gateway))
+        return begins_to_answer(connections[-1])
+
+    poll_until(one_is_taken, 30, "a large answer begins")
+    poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), 30, "there is room")
+    for each in connections:
+        each.close()
+
+
 @pytest.mark.parametrize("size", [20, 1_000_000])
 def test_an_offer_of_http_2_is_passed_over(
     served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, size: int

@@ -37,6 +37,7 @@ class BoundedHeads(HttpToolsProtocol):
         self._head_within_s = head_within_s
         self._max_connections = max_connections
         self._hurry: asyncio.TimerHandle | None = None
+        self._next_look: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None  # what is answered now, or was the last
         self._is_open = False  # a head has begun and has not ended
         self._came_later = 0  # bytes of it that came after the piece which it began in
@@ -52,10 +53,13 @@ class BoundedHeads(HttpToolsProtocol):
             transport.abort()
         else:
             self._wait()
+            self._look(None, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._wait_no_more()
+        if self._next_look is not None:
+            self._next_look.cancel()
         self._answer_nobody()
         super().connection_lost(exc)
 
@@ -158,6 +162,18 @@ class BoundedHeads(HttpToolsProtocol):
         )
         self.transport.write(b"\r\n".join((*head, b"", _TOO_LARGE)))
         self.transport.close()
+
+    def _look(self, request: RequestResponseCycle | None, unread: int) -> None:
+        """Every so often: end a connection whose client has read nothing since the last look.
+
+        Closing it would wait until all is read.
+        """
+        left = self.transport.get_write_buffer_size()
+        if left and left == unread and self._running is request:
+            self.transport.abort()
+            return
+        after_s, running = self._head_within_s, self._running
+        self._next_look = self.loop.call_later(after_s, self._look, running, left)
 
     def _wait(self) -> None:
         if self._hurry is None and not self.transport.is_closing():

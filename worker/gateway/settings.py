@@ -28,7 +28,8 @@ class GatewaySettings:
     ``rate_records_per_s`` and ``rate_burst_records`` are for each producer's key and each gateway
     process; 0 stands for no limit. The default is above what one process takes in single
     records, so it only meets bulk loads.
-    ``body_timeout_s`` is how long a body may take to come, and as long its headers before it.
+    ``body_timeout_s`` is how long a body may take to come, as long its headers before it, and as
+    long, or twice, a client may read nothing of its answer.
     ``max_connections`` is for each process; an idle connection takes some 10 KB, and one whose head
     is on its way 60 KB more. Where the process may open fewer files, the system is first.
     ``redis_timeout_s`` is how long a call to Redis may take; a lost answer is asked for once more.
