@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import socket
 import time
@@ -184,11 +185,29 @@ def test_a_stop_reaches_requests_under_way(vendor: LoopbackVendor) -> None:
     assert answer.meaning is Meaning.AMBIGUOUS
 
 
-def test_an_answer_too_large_to_hold_is_not_held(
-    vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An answer above the size we are ready for is read as one without words."""
-    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1000)
-    answer = send(vendor, plays.body(b"x" * 2000))
+def folded(content: bytes) -> Play:
+    """A success that nobody asked to compress."""
+
+    def play(exchange: Exchange) -> None:
+        exchange.records()
+        exchange.send(rendered(200, gzip.compress(content), {"Content-Encoding": "gzip"}))
+
+    return play
+
+
+def test_an_answer_that_nobody_asked_to_compress_is_read(vendor: LoopbackVendor) -> None:
+    """A proxy on the way may do so: the words are the vendor's."""
+    answer = send(vendor, folded(b'{"status":"success"}'))
     assert isinstance(answer, Response)
-    assert (answer.status, answer.content) == (200, b"")
+    assert (answer.status, answer.content) == (200, b'{"status":"success"}')
+
+
+@pytest.mark.parametrize("play", [plays.body(b"x" * 2000), folded(b"x" * 2000)])
+def test_an_answer_too_large_to_hold_is_not_held(
+    vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch, play: Play
+) -> None:
+    """An answer above the size we are ready for, once unfolded, is read as one without words."""
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1000)
+    answer = send(vendor, play)
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.content, answer.too_large) == (200, b"", True)

@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
@@ -287,29 +287,42 @@ class _PoolTransport(httpx.BaseTransport):
             content = _read(answer)
         finally:
             answer.close()
-        told = {} if content is not None else {_TOO_LARGE: True}
-        with contextlib.suppress(httpx.DecodingError):
-            return httpx.Response(
-                answer.status, headers=answer.headers, content=content or b"", extensions=told
-            )
-        # A compression that cannot be undone hides the words, not the status.
+        # What was unfolded must not be unfolded again.
         kept = [each for each in answer.headers if each[0].lower() != b"content-encoding"]
-        return httpx.Response(answer.status, headers=kept)
+        told = {} if content is not None else {_TOO_LARGE: True}
+        return httpx.Response(answer.status, headers=kept, content=content or b"", extensions=told)
 
     def close(self) -> None:
         self._pool.close()
 
 
+class _Raw(httpx.SyncByteStream):
+    """What comes, as it comes."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._answer.iter_stream()
+
+
 def _read(answer: httpcore.Response) -> bytes | None:
-    """The whole body, None when it is too large. What breaks off counts as empty, but in a success:
-    there the body is the answer, and elsewhere the status has told enough."""
+    """The whole body, unfolded; None when it is too large, of which a little says nothing: half a
+    megabyte of gzip may be half a gigabyte.
+
+    What breaks off counts as empty, but in a success: there the body is the answer, and elsewhere
+    the status has told enough. A compression that cannot be undone hides the words, not the status.
+    """
     chunks, size = [], 0
+    coming = httpx.Response(answer.status, headers=answer.headers, stream=_Raw(answer))
     try:
-        for chunk in answer.iter_stream():
+        for chunk in coming.iter_bytes():
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
                 return None
             chunks.append(chunk)
+    except httpx.DecodingError:
+        return b""
     except FAILURES:
         if 200 <= answer.status <= 299:
             raise
