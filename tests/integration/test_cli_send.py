@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,19 @@ def test_with_wait_a_full_buffer_is_waited_for(cli: Cli, redis_client: redis.Red
         assert json.loads(sending.stdout.read()) == {"accepted": 100, "rejected": 0}
         assert sending.process.wait(60) == 0
     assert buffered(redis_client) == list(range(100))
+
+
+def test_an_interrupted_command_tells_where_to_go_on(cli: Cli, redis_client: redis.Redis) -> None:
+    """What was read and did not fill a chunk yet is among the lines that are left."""
+    with cli.begin("send") as sending:
+        sending.stdin.write(json_lines(map(event, range(1003))))
+        sending.stdin.flush()
+        poll_until(lambda: len(buffered(redis_client)) == 1000, what="a chunk is sent")
+        sending.process.send_signal(signal.SIGINT)
+        assert sending.process.wait(10) == 1
+        assert sending.stdout.read() == '{"accepted": 1000, "rejected": 0}\n'
+        assert "interrupted; sending goes on with --lines 1001-" in sending.stderr.read()
+    assert len(buffered(redis_client)) == 1000
 
 
 def test_without_redis_the_error_is_one_line(cli: Cli) -> None:

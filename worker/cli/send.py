@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from . import options
-from .exits import REJECTED
+from .exits import REJECTED, Failure
 from .line_numbers import LineNumbers, LineNumbersType
 
 if TYPE_CHECKING:
@@ -102,10 +102,15 @@ def _run(work: Sending | Checking, file: BinaryIO, lines: LineNumbers, what: str
     from .terminal import bytes_read
 
     last, taken = 0, False
-    with bytes_read(file, what) as advance:
-        for chunk in chunks(file, lines.__contains__, advance):
-            last, taken = chunk.last, taken or bool(chunk.lines or chunk.rejected)
-            work.take(chunk)
-        work.finish()
+    try:
+        with bytes_read(file, what) as advance:
+            for chunk in chunks(file, lines.__contains__, advance):
+                work.take(chunk)
+                last, taken = chunk.last, taken or bool(chunk.lines or chunk.rejected)
+            work.finish()
+    except KeyboardInterrupt:  # while more was waited for, so what was read since is left too
+        if what != "sending":  # a check is begun again
+            raise
+        raise Failure(f"interrupted; {what} goes on with --lines {last + 1}-") from None
     if not taken and lines != LineNumbers():
         click.echo(f"no line was taken: --lines {lines} of {last} lines", err=True)
