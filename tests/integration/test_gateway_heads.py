@@ -171,13 +171,13 @@ def test_a_connection_too_many_is_refused(
 ) -> None:
     """It ends at once, those before it are served, and there is room again when one has ended."""
     gateway = served_by(redis_url, INGEST_GATEWAY_MAX_CONNECTIONS="3")
-    poll_until(lambda: told(gateway, [b"X" * 10]) != b"", 30, "there is room")
+    poll_until(lambda: told(gateway, [b"X" * 10]) != b"", what="there is room")
     whole = head(key, LENGTH, "Connection: close") + BODY
     with connected(gateway) as first, connected(gateway), connected(gateway):
         assert told(gateway, [whole]) == b""
         first.sendall(whole)
         assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
-    poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), 30, "there is room")
+    poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), what="there is room")
 
 
 def test_a_client_that_reads_no_answer_is_cut_off(

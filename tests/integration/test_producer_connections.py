@@ -135,7 +135,7 @@ def test_every_thread_may_wait_for_redis_at_once(
     with kind(redis_url) as client, ThreadPoolExecutor(threads) as pool:
         redis_client.client_pause(60_000, all=False)  # what may write waits
         calls = [pool.submit(client.eval, ECHO, 0, str(at)) for at in range(threads)]
-        poll_until(lambda: len(redis_client.client_list()) > threads, 30, "all wait at once")
+        poll_until(lambda: len(redis_client.client_list()) > threads, what="all wait at once")
         redis_client.client_unpause()
         assert [call.result() for call in calls] == [b"%d" % at for at in range(threads)]
 
