@@ -203,8 +203,8 @@ def test_a_client_that_reads_no_answer_is_cut_off(
         connections.append(connected(gateway))
         return begins_to_answer(connections[-1])
 
-    poll_until(one_is_taken, 30, "a large answer begins")
-    poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), 30, "there is room")
+    poll_until(one_is_taken, what="a large answer begins")
+    poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), what="there is room")
     for each in connections:
         each.close()
 

@@ -15,7 +15,7 @@ from worker.bootstrap import Line, Runtime
 from worker.drain import Ask
 from worker.settings import Settings
 
-PATIENCE_S = 1.0
+PATIENCE_S = 4.0  # in which even a busy machine delivers two batches
 
 
 def _silent(*_: object) -> None:
