@@ -206,7 +206,7 @@ def test_a_full_redis_is_drained(system: System) -> None:
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             client.set("more", 1)
         system.resume()
-        system.delivered(3001, 60.0)
+        system.delivered(3001, 120.0)
         client.config_set("maxmemory", "1gb")
         state = "ingest:{clevertap}:state"
         poll_until(lambda: client.hget(state, "memory_full") == b"0", what="a tick sees the room")
