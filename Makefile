@@ -36,6 +36,7 @@ chaos: setup ## kill workers, beats and Redis for minutes, then count every reco
 
 lint: setup ## ruff, mypy, and the layers (import-linter)
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 

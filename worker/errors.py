@@ -1,18 +1,18 @@
 """Every error this package raises, by who must act on it.
 
-    IngestError
-    ├── InvalidRecord         the caller mends the record
-    ├── BufferError
-    │   ├── BufferFull        the caller slows down or asks the operator for room
-    │   └── BufferUnavailable the caller tries again; the operator looks at Redis
-    ├── SettingsError         the operator mends the configuration
-    │   └── UnknownDestination
-    ├── EmbeddedRedisError    the operator installs a Redis, or names one
-    ├── InvalidQuery          the caller mends the question: it was not sent
-    ├── Stopped               nobody: what was going on is taken up again when asked for again
-    └── VendorError           the vendor refused a question we asked it
-        ├── CredentialsRefused the operator mends credentials, region or permissions
-        └── CursorExpired     the caller begins the export again
+IngestError
+├── InvalidRecord         the caller mends the record
+├── BufferError
+│   ├── BufferFull        the caller slows down or asks the operator for room
+│   └── BufferUnavailable the caller tries again; the operator looks at Redis
+├── SettingsError         the operator mends the configuration
+│   └── UnknownDestination
+├── EmbeddedRedisError    the operator installs a Redis, or names one
+├── InvalidQuery          the caller mends the question: it was not sent
+├── Stopped               nobody: what was going on is taken up again when asked for again
+└── VendorError           the vendor refused a question we asked it
+    ├── CredentialsRefused the operator mends credentials, region or permissions
+    └── CursorExpired     the caller begins the export again
 """
 
 from __future__ import annotations

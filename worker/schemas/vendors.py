@@ -37,9 +37,7 @@ def schema_for(destination: Destination) -> Schema:
         from .clevertap import CleverTapSchema, Limits
 
         return CleverTapSchema(
-            Limits(
-                event_properties=destination.event_properties, nested=destination.nested_objects
-            )
+            Limits(event_properties=destination.event_properties, nested=destination.nested_objects)
         )
     from .bloomreach import BloomreachSchema
 
