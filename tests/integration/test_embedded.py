@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -152,6 +153,23 @@ def test_a_port_in_use_is_reported_with_redis_own_words(tmp_path: Path) -> None:
             server.start()
     server.start()
     server.stop()
+
+
+def test_another_redis_on_the_port_found_free_is_not_taken_for_ours(
+    redis_factory: RedisFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever took the port meanwhile answers there, and ours tries another one."""
+    other, preferred = redis_factory(), preferred_binary()
+    slow = tmp_path / "redis"  # so that the other one is asked before ours finds the port taken
+    slow.write_text(f'#!/bin/sh\nsleep 0.3\nexec {preferred.path} "$@"\n')
+    slow.chmod(0o755)
+    port = urlsplit(other.url).port
+    ports = iter([port, find_free_port()])
+    monkeypatch.setattr("worker.embedded_redis.server._free_port", lambda: next(ports))
+    with EmbeddedRedis(tmp_path, binary=RedisBinary(slow, preferred.version)) as server:
+        assert urlsplit(server.url).port != port
+        with operator_client(server.url) as client:
+            assert client.info("server")["process_id"] == server.pid
 
 
 def test_it_never_evicts_and_keeps_to_loopback(redis_factory: RedisFactory) -> None:

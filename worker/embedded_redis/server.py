@@ -201,21 +201,24 @@ class EmbeddedRedis:
             yield from (f"--{name}", value)
 
     def _wait_until_ready(self) -> bool:
-        """Whether Redis answers; False when it ended instead. Loading is waited for."""
+        """Whether ours answers; False when it ended instead. Loading is waited for.
+
+        Somebody else's may answer on the port that we found free: then ours ends by itself.
+        """
         assert self._process is not None  # noqa: S101 - only called for a process we made
         deadline = time.monotonic() + START_TIMEOUT_S
         with probe(self.url) as client:
             while self._process.poll() is None:
                 try:
-                    client.ping()
+                    client.ping()  # refused while it loads, and INFO is not
+                    if client.info("server")["process_id"] == self._process.pid:
+                        return True
                 except BusyLoadingError:
                     deadline = time.monotonic() + START_TIMEOUT_S
                 except RedisError:
                     if time.monotonic() > deadline:
                         self.kill()
                         return False
-                else:
-                    return True
                 time.sleep(POLL_S)
         return False
 
