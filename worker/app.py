@@ -8,6 +8,7 @@ ETA nor visibility timeouts are used.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 from celery import Celery, signals
 from celery.schedules import crontab
@@ -23,8 +24,9 @@ from .settings import Settings
 from .telemetry import configure
 
 QUEUE = "ingest"
-# A Redis on a socket of this machine: redis-py's word for it, and kombu's.
-_UNIX, _SOCKET = "unix://", "redis+socket://"
+# The schemes of one server: redis-py's word for each, and kombu's.
+_ONE_REDIS = {"redis": "redis", "rediss": "rediss", "unix": "redis+socket"}
+_KOMBUS_OWN = ("virtual_host", "credential_provider")
 AMQP = ("amqp://", "amqps://", "pyamqp://")
 # Measured on Celery 5.7: without socket_timeout a worker whose connection is silently cut never
 # works again; with 15 s it is back after 75 s at the latest.
@@ -50,9 +52,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
     url = settings.broker_url.reveal()
     if url in ("", settings.redis_url.reveal()):
         url = redis_url(settings)
-    if url.startswith(_UNIX):
-        path, mark, options = url.removeprefix(_UNIX).partition("?")
-        url = f"{_SOCKET}{path}{mark}{options.replace('db=', 'virtual_host=', 1)}"
+    url = _in_kombus_words(url)
     address = shared_address(url)
     if address is None:
         _check_broker(url)
@@ -68,6 +68,30 @@ def _broker(settings: Settings) -> dict[str, Any]:
     return _sentinels(address)
 
 
+def _in_kombus_words(url: str) -> str:
+    """The address of one Redis as kombu reads it; any other as it is.
+
+    redis-py takes login and database behind the ? as well, and options that kombu does not know:
+    how the broker is talked to is set here.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in _ONE_REDIS:
+        return url
+    place, _, query = rest.partition("?")
+    told = dict(parse_qsl(query))
+    before, _, place = place.rpartition("@")
+    user, _, password = before.partition(":")
+    user = user or quote(told.get("username", ""), safe="")
+    password = password or quote(told.get("password", ""), safe="")
+    options = {k: v for k, v in told.items() if k.startswith("ssl_") or k in _KOMBUS_OWN}
+    if scheme == "unix":
+        options["virtual_host"] = told.get("db", "0")
+    elif "db" in told:
+        place = f"{place.partition('/')[0]}/{told['db']}"
+    login = f"{user}:{password}@" if user or password else ""
+    return f"{_ONE_REDIS[scheme]}://{login}{place}" + (f"?{urlencode(options)}" if options else "")
+
+
 def _check_broker(url: str) -> None:
     """SettingsError, without a word of the address, when kombu cannot make anything of it.
 
@@ -77,7 +101,7 @@ def _check_broker(url: str) -> None:
         if "://" in url:
             Connection(url).get_transport_cls()
             return
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):  # TypeError: an option that it does not know
         pass
     except ImportError as error:
         raise SettingsError(

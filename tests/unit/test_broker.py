@@ -38,10 +38,24 @@ def test_sentinels_with_tls_are_asked_with_tls() -> None:
     assert told["broker_use_ssl"] == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
 
 
-def test_a_unix_socket_is_told_in_kombus_words() -> None:
-    """Its scheme is another, and its word for the database."""
-    told = broker("", "unix://:db=1@/run/r.sock?db=2")
-    assert told["broker_url"] == "redis+socket://:db=1@/run/r.sock?virtual_host=2"
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("unix:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=0"),
+        ("unix://:db=1@/run/r.sock?db=2", "redis+socket://:db=1@/run/r.sock?virtual_host=2"),
+        ("unix:///r?db=2&password=p%40b", "redis+socket://:p%40b@/r?virtual_host=2"),
+        ("unix://ada@/r?password=p", "redis+socket://ada:p@/r?virtual_host=0"),
+        ("unix:///r?username=ada&password=p", "redis+socket://ada:p@/r?virtual_host=0"),
+        ("redis://h/2?password=p%2F", "redis://:p%2F@h/2"),
+        ("rediss://h?password=p&ssl_cert_reqs=none", "rediss://:p@h?ssl_cert_reqs=none"),
+        ("redis://:p@h:1/0?db=2&client_name=x&max_connections=5", "redis://:p@h:1/2"),
+        ("redis://h", "redis://h"),
+    ],
+)
+def test_a_redis_is_told_in_kombus_words(url: str, told: str) -> None:
+    """A socket has another scheme and word for its database, a login is before the host, and what
+    redis-py alone knows is left out."""
+    assert broker("", url)["broker_url"] == told
 
 
 def test_rabbitmq_gets_none_of_redis_options() -> None:
@@ -67,7 +81,9 @@ def test_a_malformed_redis_url_is_named_before_celery_reads_it(named: str) -> No
     assert "hidden" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["rabbitmq", "rabbit://:hidden@h", "redis://:hidden@h:port/0"])
+@pytest.mark.parametrize(
+    "url", ["rabbitmq", "rabbit://:hidden@h", "redis://:hidden@h:port/0", "amqp://:hidden@h?no=1"]
+)
 def test_a_malformed_broker_is_named_before_celery_reads_it(url: str) -> None:
     """A worker does not start with it, or look for a RabbitMQ of that name for ever."""
     with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: not an address") as refused:
