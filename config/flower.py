@@ -8,13 +8,12 @@ Two of its pages stay open by its design, and show neither records nor secrets: 
 import os
 
 from worker.errors import SettingsError
-from worker.foreign_settings import check_flower_port, flower_logins
+from worker.foreign_settings import flower_logins
 
 
 def _logins() -> list[str]:
     """The logins, `name:password` each: of FLOWER_BASIC_AUTH, or of the file for it."""
     try:
-        check_flower_port(os.environ)
         logins = flower_logins(os.environ)
     except SettingsError as error:
         raise SystemExit(str(error)) from error

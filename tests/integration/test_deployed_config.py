@@ -38,13 +38,16 @@ def test_every_redis_understands_redis_conf(
     assert server.stop() == 0
 
 
+def run_flower(given: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Flower by its Procfile line, once it has ended."""
+    command, env = procfile()["flower"], environment(given)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("login", [{}, {"FLOWER_BASIC_AUTH": ""}, {"FLOWER_BASIC_AUTH": "ada"}])
 def test_flower_does_not_start_without_a_login(login: dict[str, str], redis_url: str) -> None:
     """Without a name and a password Flower ends at once, and says what to set."""
-    env = environment({"REDIS_URL": redis_url, **login})
-    ended = subprocess.run(
-        procfile()["flower"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+    ended = run_flower({"REDIS_URL": redis_url, **login})
     assert ended.returncode != 0
     assert re.search(r"FLOWER_BASIC_AUTH(: must be| to) name:password", ended.stderr)
 
@@ -53,14 +56,7 @@ def test_flower_does_not_start_without_a_login(login: dict[str, str], redis_url:
 def test_flower_names_a_port_that_is_none(port: str, redis_url: str) -> None:
     """In one line: Flower would end in a traceback, or listen on another port without a word."""
     given = {"REDIS_URL": redis_url, "FLOWER_BASIC_AUTH": LOGIN, "FLOWER_PORT": port}
-    ended = subprocess.run(
-        procfile()["flower"],
-        cwd=ROOT,
-        env=environment(given),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_flower(given)
     assert ended.returncode == 1
     assert ended.stderr == f"FLOWER_PORT: must be 1-65535, not {port!r}\n"
 
@@ -68,14 +64,7 @@ def test_flower_names_a_port_that_is_none(port: str, redis_url: str) -> None:
 def test_flower_names_a_login_file_that_is_not_there(redis_url: str, tmp_path: Path) -> None:
     """In one line, as everything else that is wrong with its login."""
     given = {"REDIS_URL": redis_url, "FLOWER_BASIC_AUTH_FILE": str(tmp_path / "none")}
-    ended = subprocess.run(
-        procfile()["flower"],
-        cwd=ROOT,
-        env=environment(given),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_flower(given)
     assert ended.returncode != 0
     assert ended.stderr.splitlines()[-1] == (
         "FLOWER_BASIC_AUTH_FILE: cannot read the file: No such file or directory"
