@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import orjson
 import pytest
 
-from support.pipeline import PipelineFactory, identities, stored_event
+from support.pipeline import Pipeline, PipelineFactory, identities, stored_event
 from support.polling import poll_until
 from worker import keys
+from worker.claims import Claim
 from worker.records import EVENT
 
 HOUR_MS = 3_600_000
@@ -47,6 +50,37 @@ def test_slots_of_a_clock_that_was_ahead_are_not_waited_for(pipeline_of: Pipelin
     assert claim is not None
     assert claim.wait_ms == 0
     assert float(pipeline.state("rate_at") or 0) < ahead
+
+
+def begun_with_a_slot_ahead(pipeline: Pipeline, ahead_ms: int) -> Claim:
+    """A batch with a slot so far ahead, claimed for us and begun; sixty others are in flight."""
+    pipeline.accept(identities(1))
+    claim = pipeline.buffer.claim(begun=False)
+    assert claim is not None
+    pipeline.client.zadd(keys.leases("main"), {f"other-{number}": 2**52 for number in range(60)})
+    (batch,) = pipeline.batches()
+    batch["slot"] = int(time.time() * 1000) + ahead_ms
+    pipeline.client.hset(keys.batches("main"), claim.batch, orjson.dumps(batch))
+    begun = pipeline.buffer.begin(claim.batch, claim.token)
+    assert begun is not None
+    return begun
+
+
+def test_a_slot_given_out_by_a_clock_that_was_ahead_is_not_waited_for(
+    pipeline_of: PipelineFactory,
+) -> None:
+    """A batch that was claimed before the fail-over, and is begun after it, takes another slot."""
+    assert begun_with_a_slot_ahead(pipeline_of(requests_per_s=100), HOUR_MS).wait_ms < 1000
+
+
+def test_the_wait_for_a_slot_takes_nothing_from_a_lease(pipeline_of: PipelineFactory) -> None:
+    """It ends as long after the batch may be sent as any other, or another would send it too."""
+    pipeline = pipeline_of(requests_per_s=1)
+    begun = begun_with_a_slot_ahead(pipeline, 60_000)
+    assert begun.wait_ms > 0
+    ends_ms: Any = pipeline.client.zscore(keys.leases("main"), begun.batch)
+    lease_ms = ends_ms - begun.begun_ms - begun.wait_ms
+    assert lease_ms == pipeline.destination.lease_s * 1000
 
 
 def test_a_probe_is_due_though_the_clock_was_ahead(pipeline_of: PipelineFactory) -> None:

@@ -23,8 +23,8 @@ if status and status ~= 'running' then
 end
 -- A slot missed on the way here is made up for by another: messages that a busy worker held up
 -- would else all be sent at once.
-local rate = tonumber(ARGV[5])
-if rate > 0 and now - (batch.slot or 0) > LATE_MS then
+local rate, slot = tonumber(ARGV[5]), batch.slot or 0
+if rate > 0 and (now - slot > LATE_MS or is_of_another_clock(slot, now, rate)) then
   batch.slot = next_slot(now, rate)
   take_slot(batch.slot, rate)
 end

@@ -169,11 +169,12 @@ local function leave(id, kind, partition)
   end
 end
 
--- Lease a batch: `begun` tells that the caller sends it now.
+-- Lease a batch: `begun` tells that the caller sends it now, or when its slot has come.
 local function lease(id, batch, token, lease_ms, begun, now)
   batch.token, batch.begun = token, begun and now or 0
   save_batch(id, batch)
-  redis.call('ZADD', base .. ':leases', now + lease_ms, id)
+  local sent = begun and math.max(now, batch.slot or 0) or now
+  redis.call('ZADD', base .. ':leases', sent + lease_ms, id)
 end
 
 -- What a worker is given of a batch; it reads the records from the batch's list.
@@ -188,10 +189,13 @@ local LOOSER, LATE_MS = 1.05, 50
 
 -- Claims look a second ahead, and each that a worker begins late takes one slot more. What is farther
 -- ahead was given out by a clock that was ahead of this one: another master's, before a fail-over.
+local function is_of_another_clock(slot, now, rate)
+  return slot - now > 1000 + 1000 * LOOSER / rate * (redis.call('ZCARD', base .. ':leases') + 2)
+end
+
 local function next_slot(now, rate)
   local at = tonumber(redis.call('HGET', base .. ':state', 'rate_at')) or 0
-  local farthest = 1000 + 1000 * LOOSER / rate * (redis.call('ZCARD', base .. ':leases') + 2)
-  return at - now > farthest and now or math.max(now, at)
+  return is_of_another_clock(at, now, rate) and now or math.max(now, at)
 end
 
 local function take_slot(slot, rate)
