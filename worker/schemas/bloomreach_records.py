@@ -6,17 +6,17 @@ the vendor's own modules send some; values are handed on as they are, never conv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import orjson
-from marshmallow import INCLUDE, Schema, ValidationError, validates_schema
 
 from worker.records import EVENT, PROFILE
 from worker.schemas import bloomreach_rules as rules
 from worker.schemas.bloomreach_rules import NOBODY, Limits
 from worker.schemas.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
-from worker.schemas.rules import MAX_ERRORS, MAX_TS_S, Errors, Rule, RuleField, join
+from worker.schemas.rules import MAX_ERRORS, MAX_TS_S, Errors, Rule, RuleField, RuleSchema, join
 
 _MOST_BYTES_PER_CHAR = 6  # a control character in JSON
 
@@ -63,13 +63,8 @@ class Properties(RuleField):
         return cast("RecordSchema", self.parent).property_errors(value)
 
 
-class RecordSchema(Schema):
+class RecordSchema(RuleSchema):
     """What both kinds share: somebody whom the record is about, and properties."""
-
-    class Meta:
-        """What the vendor does not know, it takes all the same."""
-
-        unknown = INCLUDE
 
     customer_ids = CustomerIds(rules.NO_IDS, required=True)
 
@@ -125,19 +120,17 @@ class RecordSchema(Schema):
         except (TypeError, ValueError):
             return False  # a lone surrogate or an odd key: the record's own serialisation tells
 
-    @validates_schema(skip_on_field_errors=False)
-    def check_unknown_keys(self, data: dict[Any, Any], **_: Any) -> None:
+    def broken(self, record: Mapping[Any, Any]) -> Errors:
         """One pass over the record's other keys: nothing that JSON cannot carry."""
         errors: Errors = {}
-        for key, value in data.items():
+        for key, value in record.items():
             if key in self.fields:
                 continue
             if not isinstance(key, str):
                 errors[key] = [rules.BAD_KEY]
             else:
                 errors.update(json_errors(value, key))
-        if errors:
-            raise ValidationError(errors)
+        return errors
 
 
 class EventSchema(RecordSchema):

@@ -7,9 +7,8 @@ keys pass (the vendor takes them); values are handed on as they are, never conve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
-
-from marshmallow import INCLUDE, Schema, ValidationError, validates_schema
 
 from worker.records import EVENT, PROFILE, TOKEN
 from worker.schemas import clevertap_rules as rules
@@ -17,7 +16,7 @@ from worker.schemas.clevertap_profiles import ProfileRules
 from worker.schemas.clevertap_properties import PropertyRules, plain_name
 from worker.schemas.clevertap_rules import IDENTITY_KEYS, NOBODY, Limits
 from worker.schemas.json_values import json_errors
-from worker.schemas.rules import MAX_TS_S, Errors, Rule, RuleField
+from worker.schemas.rules import MAX_TS_S, Errors, Rule, RuleField, RuleSchema
 
 _RESERVED = frozenset(plain_name(name) for name in rules.RESERVED_EVENTS)
 _IDENTITIES = frozenset(IDENTITY_KEYS)
@@ -88,13 +87,8 @@ class TokenData(RuleField):
         return errors
 
 
-class RecordSchema(Schema):
+class RecordSchema(RuleSchema):
     """What all kinds share: a time, and somebody whom the record is about."""
-
-    class Meta:
-        """What the vendor does not know, it takes all the same."""
-
-        unknown = INCLUDE
 
     ts = Timestamp(rules.BAD_TS)
 
@@ -112,12 +106,11 @@ class RecordSchema(Schema):
         self._identity_chars = limits.identity_chars
         self._too_long = Rule(f"must be at most {limits.identity_chars} characters", 523)
 
-    @validates_schema(skip_on_field_errors=False)
-    def check_identities_and_unknown_keys(self, data: dict[Any, Any], **_: Any) -> None:
+    def broken(self, record: Mapping[Any, Any]) -> Errors:
         """One pass over the record's keys: at least one identity, and nothing JSON cannot carry."""
         somebody = False
         errors: Errors = {}
-        for key, value in data.items():
+        for key, value in record.items():
             if key in _CHECKED:
                 continue
             if key in _IDENTITIES:
@@ -132,8 +125,7 @@ class RecordSchema(Schema):
                 errors.update(json_errors(value, key))
         if not somebody:
             errors[self.nobody[0]] = [self.nobody[1]]
-        if errors:
-            raise ValidationError(errors)
+        return errors
 
     def _identity_rule(self, key: str, value: Any) -> Rule | None:
         bad, nobodys = rules.BAD_IDENTITY, rules.NOBODYS_IDENTITY
