@@ -129,7 +129,7 @@ def backlogs(theatre: Theatre, results: Results, options: Options) -> None:
             # A batch less would be waited for; what is delivered is put back at once.
             samples.fill_events(line.buffer, max(0, BATCHES * samples.CHUNK - backlog))
             contenders.append(partial(_turn_over, stage, line, backlog, results))
-        in_turn(contenders, 4 + 2 * options.rounds)
+        in_turn(contenders, 10 * options.rounds)
 
 
 def _nobody(*_: object) -> None:
