@@ -142,7 +142,7 @@ class Deliverer:
 
         With an answer all three are one round trip to Redis.
         """
-        if claim.deaths and self.destination.ambiguous == "dead_letter":
+        if claim.deaths and self.destination.sends_once:
             return Step(self._bury_doubtful(claim), following=self._claim(onward()))
         if claim.deaths >= self.destination.max_deaths:
             return Step(self._isolate_poison(claim), following=self._claim(onward()))
@@ -156,7 +156,7 @@ class Deliverer:
         )
         decision = decide(answer, attempt, self.destination, self.random())
         if isinstance(decision.action, Settle) and self._ordered(claim.kind):
-            once = self.destination.ambiguous == "dead_letter"
+            once = self.destination.sends_once
             kept = keep_order(decision.action, claim.records, self.identity, once=once)
             decision = replace(decision, action=kept)
         turn = self._carry_out(claim, decision, tried, onward=onward())

@@ -105,18 +105,28 @@ class Destination:
     journal_settlements: int = 1000
     tally_days: int = 35
 
+    @property
+    def sends_once(self) -> bool:
+        """Whether nothing may be sent twice: what may have arrived is left to a person."""
+        return self.ambiguous == "dead_letter"
+
 
 def lacking(destination: Destination) -> list[str]:
     """What keeps a destination from being enabled, where a part of its credentials is set."""
     needed, _ = VENDORS[destination.vendor]
-    missing = [key for key in needed if not getattr(destination, key)]
+    missing = _missing(destination)
     return missing if not destination.enabled and len(missing) < len(needed) else []
+
+
+def _missing(destination: Destination) -> list[str]:
+    """The vendor's credentials that are not set."""
+    needed, _ = VENDORS[destination.vendor]
+    return [key for key in needed if not getattr(destination, key)]
 
 
 def check(destination: Destination, named: Callable[[str], str]) -> None:
     """SettingsError for values that cannot go together; ``named`` tells what to call a setting."""
-    needed, _ = VENDORS[destination.vendor]
-    missing = [named(key) for key in needed if not getattr(destination, key)]
+    missing = [named(key) for key in _missing(destination)]
     if destination.enabled and missing:
         raise SettingsError(f"{named('')}: enabled, but not set: {', '.join(missing)}")
     _check_address(destination, named)

@@ -142,7 +142,7 @@ def _by_verdicts(
 ) -> Settle:
     """Close verdicts: what was tried too often dies under the reason it was tried again for."""
     last = attempt.attempt + 1 >= destination.max_attempts
-    once = destination.ambiguous == "dead_letter"
+    once = destination.sends_once
     delay_ms = backoff_ms(
         attempt.attempt, destination.backoff_base_s, destination.backoff_cap_s, random
     )
@@ -195,7 +195,7 @@ def _failed(
     if _spoilt(answer, attempt, destination):
         return Split(f"{answer.status}: {answer.error}")
     ambiguous = answer.meaning is Meaning.AMBIGUOUS
-    if ambiguous and destination.ambiguous == "dead_letter":
+    if ambiguous and destination.sends_once:
         return Settle(Verdict(Outcome.DEAD, "ambiguous", None, answer.error), counts_attempt=False)
     if attempt.age_ms >= destination.retry_horizon_s * 1000:
         dead = Verdict(Outcome.DEAD, "expired", answer.status, answer.error)
