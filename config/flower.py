@@ -8,7 +8,7 @@ Two of its pages stay open by its design, and show neither records nor secrets: 
 import os
 
 from worker.errors import SettingsError
-from worker.foreign_settings import flower_logins
+from worker.settings.third_party import flower_logins
 
 
 def _logins() -> list[str]:

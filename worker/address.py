@@ -5,7 +5,7 @@ from __future__ import annotations
 from .connections.clients import check_address
 from .embedded_redis.server import running_url
 from .errors import SettingsError
-from .settings import Settings
+from .settings.settings import Settings
 
 
 def redis_url(settings: Settings) -> str:

@@ -19,8 +19,8 @@ from .connections.urls import SharedAddress, shared_address
 from .error_reports import report_errors
 from .errors import SettingsError
 from .flower_door import checked
-from .process_settings import ProcessSettings
-from .settings import Settings
+from .settings.celery_processes import ProcessSettings
+from .settings.settings import Settings
 from .telemetry import configure
 
 QUEUE = "ingest"

@@ -17,7 +17,6 @@ from .address import redis_url
 from .buffer import Buffer
 from .connections.clients import worker_client
 from .delivery import Deliverer
-from .destination import Destination
 from .destinations.answers import json_object
 from .destinations.transport import Transport
 from .destinations.vendors import vendor_for
@@ -26,7 +25,8 @@ from .dry_run import DryRun
 from .errors import InvalidRecord
 from .records import body_of
 from .schemas.vendors import schema_for
-from .settings import Settings
+from .settings.destination import Destination
+from .settings.settings import Settings
 from .telemetry import get_logger
 from .tracing import spans
 

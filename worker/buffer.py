@@ -27,11 +27,11 @@ from .claims import (
     measures,
     settle_arguments,
 )
-from .destination import Destination
 from .places import Status
 from .records import new_id
 from .retry import Settle
 from .scripts import run_together, script
+from .settings.destination import Destination
 
 # Between a refusal (429) and the next try above what it taught: with 120 successes between,
 # refusals stay under one in a hundred; five seconds bound how long new capacity goes unnoticed

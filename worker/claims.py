@@ -10,8 +10,8 @@ from math import inf
 from typing import Any, Self
 
 from . import batching, histograms
-from .destination import Destination
 from .retry import Settle, Signal
+from .settings.destination import Destination
 from .verdicts import Outcome, Verdict
 
 

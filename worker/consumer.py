@@ -10,7 +10,7 @@ from redis.exceptions import OutOfMemoryError
 
 from .app import AMQP
 from .relief import Relief, redis_is_full
-from .settings import Settings
+from .settings.settings import Settings
 from .tasks import runtime, watchdog
 
 

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 import uuid_utils
 
-from .destination import Destination
 from .errors import BufferFull, BufferUnavailable, InvalidRecord
 from .records import Prepared, packed
 from .schemas.vendors import Schema, schema_for
-from .settings import Settings
+from .settings.destination import Destination
+from .settings.settings import Settings
 
 # One call of `accept` holds Redis for about a millisecond per thousand records.
 MOST_PER_CALL = 1000

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from .buffer import Buffer
 from .claims import Claim
-from .destination import Destination
 from .history import History
+from .settings.destination import Destination
 from .telemetry import get_logger
 
 log = get_logger(__name__)

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from .desk import Call, Desk, accepted_ids, named_ids
-from .destination import Destination
 from .errors import InvalidRecord
+from .settings.destination import Destination
 
 Record = Mapping[str, Any]
 Calls = list[tuple[Destination, Call]]

@@ -11,7 +11,7 @@ import os
 import click
 
 from .errors import SettingsError
-from .foreign_settings import check_flower_port
+from .settings.third_party import check_flower_port
 
 
 def checked() -> click.Option:

@@ -13,8 +13,8 @@ import orjson
 import redis
 
 from . import keys
-from .destination import Destination
 from .scripts import script
+from .settings.destination import Destination
 
 KEEP_MINUTES = 1500  # a day, and an hour to compare its first minutes with
 _ASK_EVERY_S = 20.0  # three times a minute, so that no minute is missed

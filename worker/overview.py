@@ -11,10 +11,10 @@ import redis
 from . import keys
 from .buffer import Buffer
 from .census import Census
-from .destination import VENDORS, Destination, Kind
 from .errors import UnknownDestination
 from .places import Places, Status
-from .settings import Settings
+from .settings.destination import VENDORS, Destination, Kind
+from .settings.settings import Settings
 
 _EVERY_KIND = ("event", "profile", "token")
 

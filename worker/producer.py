@@ -25,11 +25,11 @@ from .connections.clients import (
     producer_client,
 )
 from .desk import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
-from .destination import Destination
 from .errors import BufferFull, BufferUnavailable
 from .fanout import AsyncFanout, Fanout
 from .scripts import script
-from .settings import Settings
+from .settings.destination import Destination
+from .settings.settings import Settings
 
 __all__ = ["AsyncProducer", "Producer", "Rejected", "SendResult"]
 

@@ -17,7 +17,7 @@ from .address import redis_url
 from .bootstrap import Line, Runtime
 from .buffer import Buffer
 from .connections.clients import operator_client
-from .settings import Settings
+from .settings.settings import Settings
 from .telemetry import get_logger
 
 log = get_logger(__name__)

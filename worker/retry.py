@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .destination import Destination
+from .settings.destination import Destination
 from .verdicts import DELIVERED, UNCONFIRMED, Answer, Meaning, Outcome, Verdict
 
 Signal = Literal["success", "throttled", "failure"]

@@ -15,7 +15,6 @@ from celery import signals
 from .app import app
 from .bootstrap import Line, Runtime
 from .claims import Claim
-from .destination import Destination
 from .drain import Ask
 from .ending import Ending
 from .errors import Stopped, VendorError
@@ -24,7 +23,8 @@ from .readback.formats import format_of
 from .readback.queries import LARGEST_BATCH, ExportQuery, day_number
 from .readback.reader import reading
 from .readback.reconcile import Reconciler
-from .settings import Settings
+from .settings.destination import Destination
+from .settings.settings import Settings
 from .telemetry import get_logger
 from .watchdog import AWAY, Watchdog
 

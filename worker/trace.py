@@ -16,9 +16,9 @@ import redis
 
 from . import keys
 from .dead_letters.letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
-from .destination import Destination
 from .records import accepted_at_ms
 from .scripts import script
+from .settings.destination import Destination
 
 LOOK = 2000  # records in one look at a list: about a millisecond of Redis' time
 SETTLEMENTS = 20  # settlements in one look at the journal: up to 5000 ids each

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from .claims import Claim
 from .delivery import Tried
-from .environ_secrets import secret_of
 from .errors import SettingsError
-from .foreign_settings import TRACE_ENDPOINTS, check_traces
+from .settings.secrets import secret_of
+from .settings.third_party import TRACE_ENDPOINTS, check_traces
 from .telemetry import get_logger
 
 if TYPE_CHECKING:

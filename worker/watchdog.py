@@ -24,7 +24,7 @@ from kombu.exceptions import OperationalError
 from .beat import waiting
 from .connections.clients import TRANSIENT
 from .connections.clusters import UNSETTLED
-from .process_settings import ProcessSettings
+from .settings.celery_processes import ProcessSettings
 from .telemetry import get_logger
 
 log = get_logger(__name__)

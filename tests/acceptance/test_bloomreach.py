@@ -21,7 +21,7 @@ from worker.places import Status
 from worker.records import unpack
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 EVENTS, CUSTOMERS, UPDATES_EACH = 5000, 50, 10
 REFUSED_EVERY = 97

@@ -29,7 +29,7 @@ from worker.embedded_redis.server import EmbeddedRedis
 from worker.errors import BufferUnavailable
 from worker.gateway.producer_keys import KeyTable
 from worker.places import Status
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 DESTINATIONS = [f"shop-{number}" for number in range(6)]
 

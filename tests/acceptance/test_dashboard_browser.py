@@ -17,7 +17,7 @@ from support.vendor import Exchange, LoopbackVendor
 from worker import Producer, keys
 from worker.buffer import Buffer
 from worker.records import pack
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PASSWORD = "correct-horse-battery"
 PEOPLE, BAD, TYPO = 120, "@shop.example", "@shop.exmaple"

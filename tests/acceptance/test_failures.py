@@ -17,7 +17,7 @@ from worker import Producer
 from worker.buffer import Buffer
 from worker.connections.clients import operator_client
 from worker.places import Status
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 DESTINATION = """
 [destinations.{name}]

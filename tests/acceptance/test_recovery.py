@@ -19,7 +19,7 @@ from support.vendor import Exchange
 from worker.buffer import Buffer
 from worker.claims import Claim
 from worker.connections.clients import worker_client
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 STOP_WITHIN_S = 45.0  # the grace period that the README asks for
 # For workers that nothing may take for dead, however busy the machine is.

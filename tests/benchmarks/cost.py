@@ -23,7 +23,7 @@ from worker import keys
 from worker.bootstrap import Line, Runtime
 from worker.drain import Ask
 from worker.records import EVENT
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 SECTION = "cost"
 JSON_BYTES = "JSON of a buffered record"

@@ -22,9 +22,9 @@ from support.ports import find_free_port, listens
 from support.processes import Process, Processes
 from worker.buffer import Buffer
 from worker.connections.clients import worker_client
-from worker.destination import Destination
 from worker.embedded_redis.server import EmbeddedRedis
-from worker.settings import Settings
+from worker.settings.destination import Destination
+from worker.settings.settings import Settings
 
 TESTS = ROOT / "tests"
 STEADY = (0.5, 0.95)  # from half of the records to all but the last: what comes before is ramp-up

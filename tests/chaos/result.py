@@ -11,9 +11,9 @@ import orjson
 import redis
 
 from worker import keys
-from worker.destination import Destination
 from worker.places import Status
 from worker.records import body_of
+from worker.settings.destination import Destination
 
 from .ledger import Ledger, key_of
 from .scene import Told

@@ -22,7 +22,7 @@ from worker.buffer import Buffer
 from worker.connections.clients import operator_client, worker_client
 from worker.embedded_redis.server import EmbeddedRedis
 from worker.places import Status
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 from .hostile import HostileVendor
 from .keeper import Kept

@@ -22,7 +22,7 @@ from support.pipeline import Pipeline, PipelineFactory, elapsed_s, identities
 from support.plays import status
 from support.polling import poll_until
 from support.vendor import LoopbackVendor, Received, usual
-from worker.destination import Kind
+from worker.settings.destination import Kind
 
 SHORT_S, LONG_S = 0.1, 2.0  # what an answer takes, at least and at most
 SMALL = {"event": Kind(10)}  # it is the number of requests that counts here, not their size

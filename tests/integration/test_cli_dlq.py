@@ -23,7 +23,7 @@ from worker.buffer import Buffer
 from worker.cli import ingest
 from worker.producer import Producer
 from worker.retry import Settle
-from worker.settings import Settings
+from worker.settings.settings import Settings
 from worker.verdicts import DELIVERED, Outcome, Verdict
 
 FIELDS = [

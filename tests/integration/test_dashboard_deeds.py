@@ -20,8 +20,8 @@ from worker.dashboard.audit import Audit, Entry
 from worker.dashboard.letter_groups import Exactly
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Replays
-from worker.destination import Destination, Kind
 from worker.records import PROFILE
+from worker.settings.destination import Destination, Kind
 
 PROFILES = Destination(name="clevertap", vendor="clevertap", kinds={PROFILE: Kind(100, 8)})
 DEAD = keys.dead("clevertap", PROFILE)

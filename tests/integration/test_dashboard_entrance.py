@@ -19,7 +19,7 @@ from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
 from worker.dashboard.throttle import TRIES
 from worker.gateway.parts import parts_of
-from worker.setting_values import Secret
+from worker.settings.converters import Secret
 
 PAGES = ("/", "/destinations/clevertap", "/dead-letters", "/audit")
 

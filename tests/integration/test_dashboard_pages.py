@@ -28,9 +28,9 @@ from worker.connections.clients import operator_client
 from worker.dashboard.audit import KEPT, Audit, Entry
 from worker.dead_letters.groups import text_of
 from worker.dead_letters.letters import DeadLetters
-from worker.destination import Destination, Kind
 from worker.records import PROFILE, pack
 from worker.schemas.clevertap_rules import BAD_AGE, BAD_PHONE
+from worker.settings.destination import Destination, Kind
 
 Kill = Callable[..., Pipeline]
 HOSTILE = "<script>alert('x')</script>\"onload='y'"

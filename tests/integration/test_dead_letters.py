@@ -21,11 +21,11 @@ from worker.dead_letters.groups import OTHERS, summary
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, several
 from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.replays import Kept, Mended, Replays
-from worker.destination import Destination, Kind
 from worker.embedded_redis.server import EmbeddedRedis
 from worker.records import EVENT, PROFILE, accepted_at_ms, unpack
 from worker.retry import Settle
 from worker.schemas.vendors import schema_for
+from worker.settings.destination import Destination, Kind
 from worker.times import epoch_ms, iso
 from worker.verdicts import DELIVERED, Outcome, Verdict
 

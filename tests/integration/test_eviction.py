@@ -8,7 +8,7 @@ import redis
 from support.vendor import LoopbackVendor
 from worker.bootstrap import Runtime
 from worker.drain import Ask
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 @pytest.mark.parametrize(

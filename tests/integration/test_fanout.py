@@ -15,7 +15,7 @@ from worker import AsyncProducer, Producer, keys
 from worker.connections.clients import async_producer_client, producer_client
 from worker.errors import BufferFull, InvalidRecord, UnknownDestination
 from worker.records import canonical_id, unpack
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 BOTH = ("clevertap", "bloomreach")
 

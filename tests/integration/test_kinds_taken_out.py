@@ -15,12 +15,12 @@ from support.vendor import LoopbackVendor
 from worker.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Kept, Replays
-from worker.destination import Kind
 from worker.metrics.page import MetricsPage, scraping_client
 from worker.overview import Overview
 from worker.records import EVENT, PROFILE
-from worker.setting_values import Secret
-from worker.settings import Settings
+from worker.settings.converters import Secret
+from worker.settings.destination import Kind
+from worker.settings.settings import Settings
 
 EVENTS_ALONE = """
 [destinations.main]

@@ -24,8 +24,8 @@ from worker.metrics.page import MetricsPage, scraping_client
 from worker.metrics.ratchet import Ratchet
 from worker.places import TOTALS
 from worker.retry import Settle
-from worker.setting_values import Secret
-from worker.settings import Settings
+from worker.settings.converters import Secret
+from worker.settings.settings import Settings
 from worker.verdicts import Outcome, Verdict
 
 TOKEN = "m3trics-token"

@@ -32,7 +32,7 @@ from worker.connections.clients import WORKER_TIMEOUT_S
 from worker.embedded_redis.server import EmbeddedRedis
 from worker.errors import SettingsError
 from worker.records import StoredRecord, accepted_at_ms, unpack
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 VIEWED = {"identity": "42", "type": "event", "evtName": "Viewed", "evtData": {"n": 1}}
 NAMED = {"identity": "42", "type": "profile", "profileData": {"Name": "Jack"}}

@@ -17,7 +17,7 @@ import redis
 from support.polling import poll_until
 from worker import AsyncProducer, BufferUnavailable, Producer, keys
 from worker.connections.clients import bulk_client, gateway_client, producer_client, worker_client
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 ECHO = "return ARGV[1]"
 

@@ -22,7 +22,6 @@ from worker.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Replays
 from worker.delivery import Deliverer
-from worker.destination import Destination
 from worker.destinations.clevertap import CleverTap
 from worker.destinations.transport import Transport
 from worker.errors import VendorError
@@ -31,7 +30,8 @@ from worker.readback.reader import reading
 from worker.readback.reconcile import KEPT_S, Line, Reconciler, Reconciliation, kept
 from worker.readback.tallies import Tallies
 from worker.sandbox.server import Running, running
-from worker.settings import Settings
+from worker.settings.destination import Destination
+from worker.settings.settings import Settings
 
 YESTERDAY = (datetime.fromtimestamp(NOW, UTC) - timedelta(days=1)).strftime("%Y%m%d")
 

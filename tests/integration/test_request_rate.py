@@ -15,9 +15,9 @@ from support.polling import poll_until
 from worker import keys
 from worker.buffer import Buffer
 from worker.claims import Claim
-from worker.destination import Kind
 from worker.records import EVENT
 from worker.retry import Settle
+from worker.settings.destination import Kind
 from worker.verdicts import Outcome, Verdict
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from support import plays
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import MISCELLANEOUS, LoopbackVendor, Record
-from worker.destination import Kind
+from worker.settings.destination import Kind
 
 HUNDREDS = {"event": Kind(100)}
 # Nothing is due before a test says so, however busy the machine is.

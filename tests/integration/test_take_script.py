@@ -10,10 +10,10 @@ import redis
 from worker import keys
 from worker.buffer import Buffer
 from worker.desk import Call
-from worker.destination import Destination, Kind
 from worker.gateway.orders import FULL, MEMORY_FULL, OTHER_REQUEST, Once, Order, arguments
 from worker.records import EVENT, PROFILE, new_id, pack
 from worker.scripts import script
+from worker.settings.destination import Destination, Kind
 
 MAIN = Destination(
     name="main",

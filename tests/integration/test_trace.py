@@ -16,9 +16,9 @@ from worker.buffer import Buffer
 from worker.claims import Claim
 from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replays import Replays
-from worker.destination import Destination, Kind
 from worker.records import EVENT, PROFILE, Prepared, pack
 from worker.retry import Settle
+from worker.settings.destination import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace
 from worker.verdicts import DELIVERED, Outcome, Verdict
 

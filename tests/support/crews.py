@@ -9,8 +9,8 @@ from typing import Self
 
 from support.pipeline import Pipeline
 from worker.claims import Claim
-from worker.destination import Destination
 from worker.drain import Ask, Drain
+from worker.settings.destination import Destination
 
 TICK_S = 0.5
 

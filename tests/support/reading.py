@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 
 from support.vendor import Exchange, LoopbackVendor, Play
-from worker.destination import Destination, Kind
 from worker.records import EVENT
 from worker.sandbox.ledger import Row
 from worker.sandbox.server import Running
 from worker.sandbox.settings import SandboxSettings
-from worker.setting_values import Secret
+from worker.settings.converters import Secret
+from worker.settings.destination import Destination, Kind
 
 # One moment for all: a test that begins before midnight and ends after it has one day all the same.
 NOW = int(time.time())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.destination import Destination
 from worker.records import Prepared, new_id, packed
+from worker.settings.destination import Destination
 
 
 def stored(prepared: Prepared, destination: Destination) -> bytes:

@@ -16,7 +16,7 @@ from worker.buffer import Buffer
 from worker.connections.clients import worker_client
 from worker.embedded_redis.server import EmbeddedRedis
 from worker.places import Status
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 class System:

@@ -6,7 +6,7 @@ import pytest
 
 from worker.app import _broker
 from worker.errors import SettingsError
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 def broker(url: str, redis_url: str = "redis://records") -> dict[str, object]:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.destination import CLEVERTAP_REGIONS
 from worker.destinations.answers import MAX_ERROR_CHARS, retry_after_s, told
 from worker.destinations.clevertap import PERMANENT_CODES, CleverTap, base_url
 from worker.errors import SettingsError
+from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.verdicts import Answer, Meaning, Outcome, Response
 
 VENDOR = CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from worker.destination import CLEVERTAP_REGIONS
 from worker.destinations.clevertap import PERMANENT_CODES, SERVER_ERROR_CODE
 from worker.schemas import clevertap_rules as rules
 from worker.schemas.rules import Rule
+from worker.settings.destination import CLEVERTAP_REGIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "destinations" / "clevertap.md").read_text()
 

@@ -13,7 +13,7 @@ from worker.records import Prepared
 from worker.schemas.clevertap import CleverTapSchema, Limits
 from worker.schemas.clevertap_rules import RESERVED_EVENTS, TOKEN_TYPES
 from worker.schemas.vendors import schema_for
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 NOW_S = 1_700_000_000
 SCHEMA = CleverTapSchema()

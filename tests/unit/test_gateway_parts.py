@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 
 from support.environment import ROOT
 from support.gateway import ask
-from worker.destination import Destination, Kind
 from worker.errors import SettingsError
 from worker.gateway import credentials
 from worker.gateway.app import operations, vendors
@@ -29,6 +28,7 @@ from worker.gateway.rate import Rates
 from worker.gateway.reception import named
 from worker.gateway.refusals import Refused
 from worker.gateway.settings import GatewaySettings, variable
+from worker.settings.destination import Destination, Kind
 
 REDIS = {"REDIS_URL": "redis://127.0.0.1:1/0"}
 KINDS = {"event": Kind(1000)}

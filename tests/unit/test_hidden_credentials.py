@@ -15,7 +15,7 @@ from worker.destinations.clevertap import CleverTap
 from worker.destinations.transport import Transport
 from worker.errors import CredentialsRefused
 from worker.readback.counts import count
-from worker.setting_values import Secret
+from worker.settings.converters import Secret
 from worker.verdicts import DELIVERED, Answer, Response
 
 PASSCODE, KEY, API_SECRET = "ABC-DEF-GHIJ", "k3y-of-the-project", "s3cret-of-the-project"

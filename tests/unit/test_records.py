@@ -34,10 +34,10 @@ def test_a_record_comes_back_as_it_was_packed(name: str, body: bytes) -> None:
     taken = unpack(stored)
     assert (taken.id, taken.day, taken.name, taken.body) == (record_id, "20261121", name, body)
     assert body_of(stored) == body
-    heads, bodies = batching.cut([stored])
+    heads, bodies = slices.cut([stored])
     assert bodies == [body]
-    assert batching.ids(heads).hex() == record_id
-    assert all(key.startswith(b"20261121 ") for key in batching.tallies(heads))
+    assert slices.ids(heads).hex() == record_id
+    assert all(key.startswith(b"20261121 ") for key in slices.tallies(heads))
 
 
 def test_an_id_carries_the_time_of_acceptance_in_either_spelling() -> None:
@@ -97,18 +97,18 @@ def test_what_a_batch_is_counted_by_is_cut_from_the_headers() -> None:
         pack(ids[2], "20261122", "A b", b'{"n":2}'),
         pack(ids[3], "", "", b'{"n":3}'),
     ]
-    heads, bodies = batching.cut(stored)
+    heads, bodies = slices.cut(stored)
     assert bodies == [b'{"n":%d}' % n for n in range(4)]
-    assert batching.tallies(heads) == {b"20261121 A": 2, b"20261122 A b": 1}
-    assert batching.ids(heads) == b"".join(map(bytes.fromhex, ids))
-    assert batching.without(heads, [2, 4]) == [heads[0], heads[2]]
+    assert slices.tallies(heads) == {b"20261121 A": 2, b"20261122 A b": 1}
+    assert slices.ids(heads) == b"".join(map(bytes.fromhex, ids))
+    assert slices.without(heads, [2, 4]) == [heads[0], heads[2]]
 
 
 @pytest.mark.parametrize("name", ["Viewed ", " Viewed", "A  b", "\u00a0"])
 def test_a_name_is_counted_whatever_blanks_it_has(name: str) -> None:
     """A blank at a name's end does not make it one of the records without a name."""
     stored = pack(new_id(), "20261121", name, b"{}")
-    assert batching.tallies(batching.cut([stored])[0]) == {b"20261121 " + name.encode(): 1}
+    assert slices.tallies(slices.cut([stored])[0]) == {b"20261121 " + name.encode(): 1}
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**300])

@@ -7,7 +7,7 @@ import pytest
 from worker.connections.clients import check_address
 from worker.connections.urls import shared_address
 from worker.errors import SettingsError
-from worker.setting_values import mask_url
+from worker.settings.converters import mask_url
 
 
 @pytest.mark.parametrize(

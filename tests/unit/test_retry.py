@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.destination import Destination, Kind
 from worker.retry import Attempt, Decision, Settle, Split, backoff_ms, decide, wait_by_age_ms
+from worker.settings.destination import Destination, Kind
 from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Verdict
 
 SETTINGS = Destination(name="main", vendor="clevertap", kinds={"event": Kind(1000)})

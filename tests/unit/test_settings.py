@@ -11,8 +11,8 @@ import pytest
 
 from worker.cli.settings import of_processes
 from worker.errors import SettingsError, UnknownDestination
-from worker.setting_values import Secret
-from worker.settings import Settings
+from worker.settings.converters import Secret
+from worker.settings.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from worker.desk import Desk
-from worker.destination import Destination
 from worker.errors import InvalidRecord, SettingsError
+from worker.settings.destination import Destination
 from worker.verdicts import Outcome, Verdict
 
 from .json_lines import Account, Chunk, Line, Rejection

@@ -41,7 +41,7 @@ def count(
     from worker.readback.counts import count_one
     from worker.readback.queries import CountQuery, Filter, day_number
     from worker.readback.reader import reading
-    from worker.settings import Settings
+    from worker.settings.settings import Settings
 
     refuse_closed_output()
     with told_like_an_option():

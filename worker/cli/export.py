@@ -60,7 +60,7 @@ def export(
     from worker.readback.formats import format_of
     from worker.readback.queries import ExportQuery, day_number
     from worker.readback.reader import reading
-    from worker.settings import Settings
+    from worker.settings.settings import Settings
 
     path = None if out in (None, "-") else Path(str(out))
     with told_like_an_option():

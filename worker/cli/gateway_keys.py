@@ -63,7 +63,7 @@ def revoke(name: str) -> None:
 
 def _table(*destinations: str) -> KeyTable:
     from worker.gateway.producer_keys import KeyTable
-    from worker.settings import Settings
+    from worker.settings.settings import Settings
 
     from .redis_door import operator
 

@@ -10,7 +10,7 @@ from worker.dead_letters.replay_check import verdicts
 from worker.dead_letters.replays import Kept, Mended, Replays, mended
 from worker.errors import InvalidRecord, UnknownDestination
 from worker.overview import Overview
-from worker.settings import Settings
+from worker.settings.settings import Settings
 from worker.verdicts import Outcome
 
 from .checking import asking, refusal

@@ -32,8 +32,8 @@ def metrics(port: int | None, host: str) -> None:
     """
     with extra("metrics"):
         from worker.metrics.page import MetricsPage, scraping_client
-    from worker.environ_secrets import secret_of
-    from worker.settings import Settings
+    from worker.settings.secrets import secret_of
+    from worker.settings.settings import Settings
 
     settings = Settings.from_env()
     page = MetricsPage(settings, scraping_client(settings), secret_of("INGEST_METRICS_TOKEN"))

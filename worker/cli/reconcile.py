@@ -18,9 +18,9 @@ from .questions import DAY, say, told_like_an_option
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from worker.destination import Destination
     from worker.readback.reconcile import Line, Reconciliation
-    from worker.settings import Settings
+    from worker.settings.destination import Destination
+    from worker.settings.settings import Settings
 
 
 @click.command
@@ -40,7 +40,7 @@ def reconcile(*, day: str | None, days: int, as_json: bool, destination: str | N
     Exits with 0 when all agree and with 3 when not; a difference names the event and the day.
     """
     from worker.readback.queries import day_number
-    from worker.settings import Settings
+    from worker.settings.settings import Settings
 
     refuse_closed_output()
     with told_like_an_option():

@@ -7,7 +7,7 @@ import redis
 from worker.address import redis_url
 from worker.connections.clients import bulk_client, operator_client
 from worker.overview import Overview
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 def operator(settings: Settings) -> redis.Redis:

@@ -46,7 +46,7 @@ def send(
     """
     from worker.desk import Desk
     from worker.producer import Producer
-    from worker.settings import Settings
+    from worker.settings.settings import Settings
 
     from .redis_door import bulk
     from .sending import Sending
@@ -74,7 +74,7 @@ def check(
     refuse, which needs the account's secrets; nothing is stored there.
     """
     from worker.desk import Desk
-    from worker.settings import Settings
+    from worker.settings.settings import Settings
 
     from .checking import Checking, asking
 

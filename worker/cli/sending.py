@@ -9,9 +9,9 @@ from itertools import islice
 import click
 
 from worker.desk import Desk
-from worker.destination import Destination
 from worker.errors import BufferError, BufferFull, BufferUnavailable, InvalidRecord
 from worker.producer import Producer
+from worker.settings.destination import Destination
 
 from .exits import Failure
 from .json_lines import Account, Chunk, Line, Rejection

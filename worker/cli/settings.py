@@ -10,16 +10,16 @@ from typing import Any
 import click
 
 from worker.dashboard.settings import DashboardSettings
-from worker.destination import lacking
-from worker.destinations_file import destinations_path
-from worker.environment import DEFAULT, Source, lookup
-from worker.foreign_settings import check_foreign
 from worker.gateway.settings import GatewaySettings
 from worker.gateway.settings import variable as gateway_variable
-from worker.process_settings import ProcessSettings
-from worker.process_settings import variable as process_variable
-from worker.setting_values import Secret, mask_url
-from worker.settings import Settings
+from worker.settings.celery_processes import ProcessSettings
+from worker.settings.celery_processes import variable as process_variable
+from worker.settings.converters import Secret, mask_url
+from worker.settings.destination import lacking
+from worker.settings.destinations_file import destinations_path
+from worker.settings.environment import DEFAULT, Source, lookup
+from worker.settings.settings import Settings
+from worker.settings.third_party import check_foreign
 
 from . import options
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from worker.dead_letters.letters import DeadLetter
-from worker.destination import Destination
 from worker.errors import InvalidRecord
 from worker.records import Prepared
 from worker.schemas.vendors import schema_for
+from worker.settings.destination import Destination
 
 
 @dataclass(frozen=True, slots=True)

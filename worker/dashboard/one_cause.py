@@ -13,8 +13,8 @@ from worker.dead_letters.groups import OTHERS, Group, summary, text_of
 from worker.dead_letters.letters import DeadLetter, Selection
 from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.replays import Kept
-from worker.destination import Destination
 from worker.errors import IngestError
+from worker.settings.destination import Destination
 
 from .audit import Entry
 from .exchange import Asked, page, see

@@ -11,9 +11,9 @@ from starlette.responses import Response
 from worker.dead_letters.groups import name_of, text_of
 from worker.dead_letters.letters import DeadLetter
 from worker.dead_letters.replays import Kept, Mended
-from worker.destination import Destination
 from worker.errors import IngestError
 from worker.records import accepted_at_ms
+from worker.settings.destination import Destination
 from worker.verdicts import Outcome
 
 from .audit import Entry

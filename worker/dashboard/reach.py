@@ -12,9 +12,9 @@ from worker.buffer import Buffer
 from worker.census import A_PART, Census
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Replays
-from worker.destination import Destination
 from worker.overview import Overview, buffer_of
-from worker.settings import Settings
+from worker.settings.destination import Destination
+from worker.settings.settings import Settings
 
 from .audit import Audit
 

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from worker.address import redis_url
 from worker.connections.clients import operator_client
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 from .audit import Audit
 from .causes import Causes

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.errors import SettingsError
-from worker.setting_values import Secret, number
+from worker.settings.converters import Secret, number
 
 USER, PASSWORD = "INGEST_DASHBOARD_USER", "INGEST_DASHBOARD_PASSWORD"
 _YEAR_S = 366 * 86_400

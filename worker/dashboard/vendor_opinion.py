@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker.dead_letters.replay_check import Ask
-from worker.destination import Destination
 from worker.errors import SettingsError
+from worker.settings.destination import Destination
 
 # For one try of four: a person waits before an empty page, where a delivery has all the time.
 PATIENCE_S = 10.0

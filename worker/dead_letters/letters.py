@@ -16,9 +16,9 @@ import orjson
 import redis
 
 from .. import keys
-from ..destination import Destination
 from ..records import accepted_at_ms, unpack
 from ..scripts import script
+from ..settings.destination import Destination
 from ..times import iso
 
 # A page of the largest records a vendor takes (800 KB) would be large; one of usual ones is 100 KB.

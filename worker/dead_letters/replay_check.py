@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from ..destination import Destination
+from ..settings.destination import Destination
 from ..verdicts import Outcome, Verdict
 from .groups import text_of
 from .letters import Selection

@@ -18,11 +18,11 @@ import redis
 
 from .. import keys
 from ..acceptance import identity_hash
-from ..destination import Destination
 from ..errors import InvalidRecord
 from ..records import Prepared, packed
 from ..schemas.vendors import schema_for
 from ..scripts import script
+from ..settings.destination import Destination
 from ..times import epoch_ms
 from .letters import DeadLetter, DeadLetters, Selection
 

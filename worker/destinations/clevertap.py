@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from worker.destination import CLEVERTAP_REGIONS
 from worker.destinations.answers import json_object, meaning_of, retry_after_s, told, words
 from worker.destinations.headers import SecretHeaders, credential
 from worker.errors import SettingsError
+from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
 
 #: Codes of the page "Errors" that another attempt cannot change; 528 until someone allows the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..destination import Destination
+from ..settings.destination import Destination
 from .base import Vendor
 from .bloomreach import BASE_URL as BLOOMREACH_URL
 from .bloomreach import Bloomreach

@@ -17,7 +17,7 @@ import uvicorn
 
 from worker.error_reports import report_errors
 from worker.errors import IngestError
-from worker.process_settings import ProcessSettings
+from worker.settings.celery_processes import ProcessSettings
 from worker.telemetry import configure
 
 from .app import create_app

@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 
 from worker.desk import Call
-from worker.destination import Destination
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE, Prepared
 from worker.schemas.bloomreach_rules import NO_IDS, NO_VALID_ID
-from worker.settings import Settings
+from worker.settings.destination import Destination
+from worker.settings.settings import Settings
 
 from . import credentials
 from .bodies import written

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from worker.desk import Rejected
-from worker.destination import Destination
 from worker.errors import InvalidRecord
 from worker.records import TOKEN
-from worker.settings import Settings
+from worker.settings.destination import Destination
+from worker.settings.settings import Settings
 
 from . import credentials
 from .bodies import written

@@ -11,7 +11,7 @@ import binascii
 import hmac
 from dataclasses import dataclass
 
-from worker.destination import Destination
+from worker.settings.destination import Destination
 
 
 @dataclass(frozen=True, slots=True)

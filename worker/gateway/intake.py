@@ -19,10 +19,10 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from worker import keys
 from worker.acceptance import accepted
 from worker.connections.clients import answer_was_lost
-from worker.destination import Destination
 from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.records import new_id
 from worker.scripts import script
+from worker.settings.destination import Destination
 from worker.telemetry import get_logger
 
 from .orders import ACCEPTED, OTHER_REQUEST, Order, arguments

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from worker.metrics.page import CONTENT_TYPE, MetricsPage, scraping_client
-from worker.setting_values import Secret
-from worker.settings import Settings
+from worker.settings.converters import Secret
+from worker.settings.settings import Settings
 
 from .exchange import Door, Reply, Request
 from .refusals import Refused

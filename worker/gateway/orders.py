@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.acceptance import identity_hash
 from worker.desk import Call
-from worker.destination import Destination
+from worker.settings.destination import Destination
 
 ACCEPTED, FULL, MEMORY_FULL, OTHER_REQUEST = 1, -1, -2, -3
 ANSWERS_KEPT_MS = 24 * 3600 * 1000

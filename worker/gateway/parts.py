@@ -11,9 +11,9 @@ from worker.address import redis_url
 from worker.connections.clients import gateway_client
 from worker.dashboard.settings import DashboardSettings
 from worker.desk import Desk
-from worker.environ_secrets import secret_of
-from worker.setting_values import Secret
-from worker.settings import Settings
+from worker.settings.converters import Secret
+from worker.settings.secrets import secret_of
+from worker.settings.settings import Settings
 
 from .bodies import BodyReader
 from .intake import Intake

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from worker.desk import Call, Desk
-from worker.destination import Destination
 from worker.errors import BufferFull, BufferUnavailable
+from worker.settings.destination import Destination
 
 from . import credentials
 from .bodies import BodyReader

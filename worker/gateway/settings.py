@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
 from worker.errors import SettingsError
-from worker.setting_values import CONVERTERS
+from worker.settings.converters import CONVERTERS
 
 PREFIX = "INGEST_GATEWAY_"
 ACCESS_LOGS = ("all", "errors", "none")

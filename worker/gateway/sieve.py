@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from worker.desk import Call, Rejected, add
-from worker.destination import Destination
 from worker.errors import InvalidRecord
 from worker.records import Prepared
+from worker.settings.destination import Destination
 
 T = TypeVar("T")
 TURN_S = 0.005

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..dashboard.settings import DashboardSettings
-from ..destination import lacking
 from ..embedded_redis.processes import alive
 from ..embedded_redis.server import EmbeddedRedis
 from ..errors import SettingsError
-from ..foreign_settings import flower_logins
 from ..sandbox.settings import ENVIRONMENT_PREFIX, SandboxSettings
-from ..settings import Settings
+from ..settings.destination import lacking
+from ..settings.settings import Settings
+from ..settings.third_party import flower_logins
 from .procfile import commands
 from .supervisor import Program, Supervisor
 

@@ -20,10 +20,10 @@ from redis.exceptions import RedisError
 
 from .. import histograms
 from ..census import A_PART, Census
-from ..destination import Destination
 from ..overview import Overview
 from ..places import STATUSES, Places, Status
-from ..settings import Settings
+from ..settings.destination import Destination
+from ..settings.settings import Settings
 from . import names
 from .names import METRICS, PLACES, Metric, Type
 from .ratchet import Ratchet

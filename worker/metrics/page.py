@@ -19,8 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from ..address import redis_url
 from ..connections.clients import worker_client
-from ..setting_values import Secret
-from ..settings import Settings
+from ..settings.converters import Secret
+from ..settings.settings import Settings
 from .collector import StatusCollector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

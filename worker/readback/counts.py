@@ -8,10 +8,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import date
 from typing import Final
 
-from ..destination import Destination
 from ..destinations.clevertap_reads import Reply, Word, whole_number
 from ..errors import CredentialsRefused, VendorError
-from ..settings import Settings
+from ..settings.destination import Destination
+from ..settings.settings import Settings
 from ..verdicts import Request
 from .patience import FAILURES
 from .queries import CountQuery, Filter, day_number

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol
 
-from ..destination import Destination
 from ..destinations.clevertap_reads import ClevertapReads, Reply, Word, heard
 from ..destinations.headers import hidden
 from ..destinations.transport import Transport
 from ..destinations.vendors import clevertap_for
 from ..errors import InvalidQuery, SettingsError
+from ..settings.destination import Destination
 from ..verdicts import Answer, Request, Response
 from .patience import FAILURES, Patience
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..destination import Destination
 from ..records import Prepared
+from ..settings.destination import Destination
 
 
 class Schema(Protocol):

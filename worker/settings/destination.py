@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from .errors import SettingsError
-from .setting_values import Ambiguous, Secret
+from ..errors import SettingsError
+from .converters import Ambiguous, Secret
 
 # What a vendor needs before it can be delivered to, and the kinds of records it takes.
 VENDORS = {

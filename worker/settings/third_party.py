@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from .environ_secrets import secret_of
-from .errors import SettingsError
+from ..errors import SettingsError
+from .secrets import secret_of
 
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _DSN = re.compile(r"https?://[^/@\s]+@[^/@\s]+/(?:\S*/)?\d+")

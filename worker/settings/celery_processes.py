@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import get_type_hints
 
-from .errors import SettingsError
-from .setting_values import CONVERTERS
+from ..errors import SettingsError
+from .converters import CONVERTERS
 
 _LOG_FORMATS = ("text", "json")
 

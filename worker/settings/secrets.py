@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from ..errors import SettingsError
+from .converters import Secret
 from .environment import lookup
-from .errors import SettingsError
-from .setting_values import Secret
 
 
 def secret_of(name: str, environ: Mapping[str, str] | None = None) -> Secret:

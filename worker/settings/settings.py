@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ..errors import UnknownDestination
+from .converters import Secret, number
 from .destination import Destination
 from .destinations_file import destinations_path, read_destinations
 from .environment import Environment, Source
-from .errors import UnknownDestination
-from .setting_values import Secret, number
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import SettingsError
-from .setting_values import mask_url
+from ..errors import SettingsError
+from .converters import mask_url
 
 DEFAULT = "default"
 

@@ -13,11 +13,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from . import keys
+from .. import keys
+from ..errors import SettingsError
+from .converters import CONVERTERS, Secret
 from .destination import VENDORS, Destination, Kind, check
 from .environment import DEFAULT, Environment, lookup
-from .errors import SettingsError
-from .setting_values import CONVERTERS, Secret
 
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
@@ -26,7 +26,7 @@ def destinations_path(environ: Mapping[str, str]) -> Path:
     """The destinations file: the one named, else the checkout's, else the package's own."""
     if named := environ.get("INGEST_DESTINATIONS"):
         return Path(named)
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     checkout = package.parent / "config" / "destinations.toml"
     return checkout if checkout.exists() else package / "config" / "destinations.toml"
 

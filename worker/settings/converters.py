@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from .errors import SettingsError
+from ..errors import SettingsError
 
 Ambiguous = Literal["retry", "dead_letter"]
 

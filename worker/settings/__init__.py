@@ -1,0 +1,1 @@
+"""Settings: read from the environment and `destinations.toml`, checked, each with its origin."""
