@@ -14,8 +14,8 @@ from celery import Celery, signals
 from celery.schedules import crontab
 from kombu.connection import Connection
 
-from .address import redis_url
-from .connections.urls import SharedAddress, shared_address
+from .connections.addresses import SharedAddress, shared_address
+from .connections.redis_url import redis_url
 from .error_reports import report_errors
 from .errors import SettingsError
 from .flower_door import checked

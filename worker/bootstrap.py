@@ -13,9 +13,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from .address import redis_url
 from .buffer import Buffer
 from .connections.clients import worker_client
+from .connections.redis_url import redis_url
 from .delivery import Deliverer
 from .destinations.answers import json_object
 from .destinations.transport import Transport

@@ -17,13 +17,13 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from . import keys
 from .acceptance import accept_arguments, accepted
-from .address import redis_url
 from .connections.clients import (
     PRODUCER_TIMEOUT_S,
     answer_was_lost,
     async_producer_client,
     producer_client,
 )
+from .connections.redis_url import redis_url
 from .desk import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
 from .errors import BufferFull, BufferUnavailable
 from .fanout import AsyncFanout, Fanout

@@ -13,10 +13,10 @@ from copy import copy
 
 from redis.exceptions import RedisError
 
-from .address import redis_url
 from .bootstrap import Line, Runtime
 from .buffer import Buffer
 from .connections.clients import operator_client
+from .connections.redis_url import redis_url
 from .settings.settings import Settings
 from .telemetry import get_logger
 

@@ -23,7 +23,7 @@ from kombu.exceptions import OperationalError
 
 from .beat import waiting
 from .connections.clients import TRANSIENT
-from .connections.clusters import UNSETTLED
+from .connections.cluster import UNSETTLED
 from .settings.celery_processes import ProcessSettings
 from .telemetry import get_logger
 

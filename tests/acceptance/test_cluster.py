@@ -24,8 +24,8 @@ from support.vendor import PASSCODE, LoopbackVendor
 from worker import AsyncProducer, Producer, keys
 from worker.buffer import Buffer
 from worker.connections.clients import worker_client
-from worker.embedded_redis.binaries import RedisBinary, redis_binaries
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.binaries import RedisBinary, redis_binaries
+from worker.connections.embedded.server import EmbeddedRedis
 from worker.errors import BufferUnavailable
 from worker.gateway.producer_keys import KeyTable
 from worker.places import Status

@@ -37,7 +37,7 @@ from support.polling import poll_until  # noqa: E402 - the path is set above
 from support.ports import find_free_port, listens  # noqa: E402
 from worker import AsyncProducer  # noqa: E402
 from worker.connections.clients import operator_client  # noqa: E402
-from worker.embedded_redis.server import EmbeddedRedis  # noqa: E402
+from worker.connections.embedded.server import EmbeddedRedis  # noqa: E402
 from worker.gateway.producer_keys import KeyTable  # noqa: E402
 
 RECORD = (

@@ -23,7 +23,7 @@ from benchmarks.results import Results
 from benchmarks.stage import Theatre
 from benchmarks.targets import Target, targets
 from support.environment import ROOT, clear_own_variables
-from worker.embedded_redis.binaries import preferred_binary
+from worker.connections.embedded.binaries import preferred_binary
 from worker.telemetry import configure
 
 Section = Callable[[Theatre, Results, Options], None]

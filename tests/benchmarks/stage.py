@@ -22,7 +22,7 @@ from support.ports import find_free_port, listens
 from support.processes import Process, Processes
 from worker.buffer import Buffer
 from worker.connections.clients import worker_client
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.server import EmbeddedRedis
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 

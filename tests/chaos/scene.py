@@ -20,7 +20,7 @@ from support.polling import poll_until
 from support.processes import procfile
 from worker.buffer import Buffer
 from worker.connections.clients import operator_client, worker_client
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.server import EmbeddedRedis
 from worker.places import Status
 from worker.settings.settings import Settings
 

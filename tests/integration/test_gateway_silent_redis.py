@@ -9,7 +9,7 @@ import pytest
 
 from support.gateway import Answer, Door, DoorFactory, event, gathered
 from support.proxy import Proxy
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.server import EmbeddedRedis
 
 TIMEOUT_S = 1.0
 MANY = 20

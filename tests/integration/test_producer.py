@@ -29,7 +29,7 @@ from worker import (
 )
 from worker.buffer import Buffer
 from worker.connections.clients import WORKER_TIMEOUT_S
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.server import EmbeddedRedis
 from worker.errors import SettingsError
 from worker.records import StoredRecord, accepted_at_ms, unpack
 from worker.settings.settings import Settings

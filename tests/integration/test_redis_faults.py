@@ -19,8 +19,8 @@ from worker import BufferFull, BufferUnavailable, Producer, keys
 from worker.buffer import Buffer
 from worker.claims import Claim, Lesson
 from worker.connections.clients import operator_client, worker_client
-from worker.embedded_redis.binaries import RedisBinary, redis_binaries
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.binaries import RedisBinary, redis_binaries
+from worker.connections.embedded.server import EmbeddedRedis
 from worker.retry import Settle
 from worker.scripts import script
 from worker.settings.destination import Destination, Kind

@@ -10,8 +10,8 @@ import redis
 
 from support.ports import find_free_port
 from worker.connections.clients import worker_client
-from worker.embedded_redis.binaries import RedisBinary, redis_binaries
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.binaries import RedisBinary, redis_binaries
+from worker.connections.embedded.server import EmbeddedRedis
 
 RedisFactory = Callable[..., EmbeddedRedis]
 

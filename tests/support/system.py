@@ -14,7 +14,7 @@ from support.vendor import LoopbackVendor
 from worker import Producer
 from worker.buffer import Buffer
 from worker.connections.clients import worker_client
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.server import EmbeddedRedis
 from worker.places import Status
 from worker.settings.settings import Settings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from worker.connections.addresses import shared_address
 from worker.connections.clients import check_address
-from worker.connections.urls import shared_address
 from worker.errors import SettingsError
 from worker.settings.converters import mask_url
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import redis
 
-from worker.address import redis_url
 from worker.connections.clients import bulk_client, operator_client
+from worker.connections.redis_url import redis_url
 from worker.overview import Overview
 from worker.settings.settings import Settings
 

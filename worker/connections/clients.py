@@ -33,10 +33,10 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from ..errors import SettingsError
-from .clusters import UNSETTLED, AsyncCluster, Cluster
-from .prompt import Prompt
-from .sentinels import async_master_client, master_client
-from .urls import shared_address
+from .addresses import shared_address
+from .cluster import UNSETTLED, AsyncCluster, Cluster
+from .low_latency import Prompt
+from .sentinel import async_master_client, master_client
 
 PRODUCER_TIMEOUT_S = 0.25
 WORKER_TIMEOUT_S = 10.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import redis.asyncio
 
-from worker.address import redis_url
 from worker.connections.clients import gateway_client
+from worker.connections.redis_url import redis_url
 from worker.dashboard.settings import DashboardSettings
 from worker.desk import Desk
 from worker.settings.converters import Secret

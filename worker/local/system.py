@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ..connections.embedded.processes import alive
+from ..connections.embedded.server import EmbeddedRedis
 from ..dashboard.settings import DashboardSettings
-from ..embedded_redis.processes import alive
-from ..embedded_redis.server import EmbeddedRedis
 from ..errors import SettingsError
 from ..sandbox.settings import ENVIRONMENT_PREFIX, SandboxSettings
 from ..settings.destination import lacking

@@ -17,8 +17,8 @@ import redis
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from ..address import redis_url
 from ..connections.clients import worker_client
+from ..connections.redis_url import redis_url
 from ..settings.converters import Secret
 from ..settings.settings import Settings
 from .collector import StatusCollector

@@ -13,7 +13,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from ..errors import EmbeddedRedisError
+from ...errors import EmbeddedRedisError
 
 FOLDER = Path("var/redis")
 START_TIMEOUT_S = 15.0  # to be listening; loading is waited for as long as it takes

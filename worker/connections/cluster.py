@@ -22,7 +22,7 @@ from redis.exceptions import ClusterError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from .urls import SharedAddress
+from .addresses import SharedAddress
 
 # A slot that is being moved answers TRYAGAIN until it has moved (see lua/prelude.lua): redis-py
 # gives up with a ClusterError. CLUSTERDOWN, a ClusterError too, ends with the fail-over.

@@ -14,7 +14,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from .urls import SharedAddress
+from .addresses import SharedAddress
 
 # Sentinels answer at once or not at all: the next one is asked then.
 MOST_PATIENCE_S = 1.0

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import BusyLoadingError, RedisError
 
-from ..errors import EmbeddedRedisError
+from ...errors import EmbeddedRedisError
 from .binaries import RedisBinary, preferred_binary, refuse_downgrade
 from .processes import (
     FOLDER,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .connections.clients import check_address
-from .embedded_redis.server import running_url
-from .errors import SettingsError
-from .settings.settings import Settings
+from ..errors import SettingsError
+from ..settings.settings import Settings
+from .clients import check_address
+from .embedded.server import running_url
 
 
 def redis_url(settings: Settings) -> str:
