@@ -17,18 +17,18 @@ from .buffer import Buffer
 from .connections.clients import worker_client
 from .connections.redis_url import redis_url
 from .delivery import Deliverer
-from .destinations.answers import json_object
-from .destinations.transport import Transport
-from .destinations.vendors import vendor_for
 from .drain import Ask, Drain
 from .dry_run import DryRun
 from .errors import InvalidRecord
 from .records import body_of
-from .schemas.vendors import schema_for
 from .settings.destination import Destination
 from .settings.settings import Settings
 from .telemetry import get_logger
 from .tracing import spans
+from .vendors.registry import vendor_for
+from .vendors.responses import json_object
+from .vendors.schemas import schema_for
+from .vendors.transport import Transport
 
 log = get_logger(__name__)
 

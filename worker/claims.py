@@ -12,7 +12,7 @@ from typing import Any, Self
 from . import batching, histograms
 from .retry import Settle, Signal
 from .settings.destination import Destination
-from .verdicts import Outcome, Verdict
+from .vendors.verdicts import Outcome, Verdict
 
 
 @dataclass(frozen=True, slots=True)

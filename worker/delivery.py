@@ -14,12 +14,12 @@ from typing import Protocol
 
 from .buffer import Buffer
 from .claims import Claim, Lesson, Settled, Turn
-from .destinations.base import Vendor
 from .ordering import keep_order
 from .retry import Attempt, Decision, Settle, Split, decide
 from .settings.destination import Destination
 from .telemetry import get_logger
-from .verdicts import Answer, Meaning, Outcome, Request, Response, Verdict
+from .vendors.protocol import Vendor
+from .vendors.verdicts import Answer, Meaning, Outcome, Request, Response, Verdict
 
 log = get_logger(__name__)
 

@@ -14,9 +14,9 @@ import uuid_utils
 
 from .errors import BufferFull, BufferUnavailable, InvalidRecord
 from .records import Prepared, packed
-from .schemas.vendors import Schema, schema_for
 from .settings.destination import Destination
 from .settings.settings import Settings
+from .vendors.schemas import Schema, schema_for
 
 # One call of `accept` holds Redis for about a millisecond per thousand records.
 MOST_PER_CALL = 1000

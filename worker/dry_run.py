@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from .delivery import Sender
-from .destinations.base import Vendor
 from .errors import VendorError
-from .verdicts import Answer, Meaning, Outcome, Verdict
+from .vendors.protocol import Vendor
+from .vendors.verdicts import Answer, Meaning, Outcome, Verdict
 
 # A person waits for the answer: a vendor that is busy is asked again for some seconds, not hours.
 TRIES = 4

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .retry import Settle
-from .verdicts import Outcome, Verdict
+from .vendors.verdicts import Outcome, Verdict
 
 OVERTAKEN = Verdict(
     Outcome.RETRY, "overtaken", None, "an older update of the same identity goes again"

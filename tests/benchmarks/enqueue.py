@@ -21,7 +21,7 @@ from benchmarks.stage import Stage, Theatre
 from worker.connections.clients import async_producer_client, producer_client
 from worker.producer import AsyncProducer, Producer
 from worker.records import EVENT
-from worker.schemas.clevertap import CleverTapSchema
+from worker.vendors.clevertap.schema import CleverTapSchema
 
 SECTION = "enqueue"
 CALLERS = 100

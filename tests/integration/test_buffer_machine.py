@@ -36,7 +36,7 @@ from worker.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.retry import Settle
 from worker.settings.destination import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace
-from worker.verdicts import DELIVERED, Outcome, Verdict
+from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 NAME = "machine"
 # Small batches, so that a few records make several; no flood breaker, which has its own tests.
@@ -470,7 +470,7 @@ def test_a_long_life(every_redis: redis.Redis, rng: random.Random, disorder: int
 @pytest.mark.parametrize("who", ["ann", "bob"])
 def test_the_model_and_the_schema_agree_on_identities(who: str) -> None:
     """The machine's records belong to the partition that their schema's identity chooses."""
-    from worker.schemas.vendors import schema_for
+    from worker.vendors.schemas import schema_for
 
     prepared = schema_for(SETTINGS).prepare(record_of(PROFILE, who, 1), now_s=1)
     assert identity_hash(prepared.identity) == identity_hash(f"identity:{who}".encode())

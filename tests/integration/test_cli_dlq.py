@@ -24,7 +24,7 @@ from worker.cli import ingest
 from worker.producer import Producer
 from worker.retry import Settle
 from worker.settings.settings import Settings
-from worker.verdicts import DELIVERED, Outcome, Verdict
+from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 FIELDS = [
     "id",

@@ -29,8 +29,8 @@ from worker.dashboard.audit import KEPT, Audit, Entry
 from worker.dead_letters.groups import text_of
 from worker.dead_letters.letters import DeadLetters
 from worker.records import PROFILE, pack
-from worker.schemas.clevertap_rules import BAD_AGE, BAD_PHONE
 from worker.settings.destination import Destination, Kind
+from worker.vendors.clevertap.rules import BAD_AGE, BAD_PHONE
 
 Kill = Callable[..., Pipeline]
 HOSTILE = "<script>alert('x')</script>\"onload='y'"

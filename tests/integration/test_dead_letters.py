@@ -24,10 +24,10 @@ from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.replays import Kept, Mended, Replays
 from worker.records import EVENT, PROFILE, accepted_at_ms, unpack
 from worker.retry import Settle
-from worker.schemas.vendors import schema_for
 from worker.settings.destination import Destination, Kind
 from worker.times import epoch_ms, iso
-from worker.verdicts import DELIVERED, Outcome, Verdict
+from worker.vendors.schemas import schema_for
+from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 SETTINGS = Destination(
     name="letters",

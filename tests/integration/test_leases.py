@@ -13,7 +13,7 @@ from support.polling import poll_until
 from support.vendor import LoopbackVendor
 from worker.claims import Claim, Recovered
 from worker.retry import Settle
-from worker.verdicts import DELIVERED
+from worker.vendors.verdicts import DELIVERED
 
 LEASE_S = 0.05
 

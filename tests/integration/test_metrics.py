@@ -26,7 +26,7 @@ from worker.places import TOTALS
 from worker.retry import Settle
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings
-from worker.verdicts import Outcome, Verdict
+from worker.vendors.verdicts import Outcome, Verdict
 
 TOKEN = "m3trics-token"
 # What is 0 in a healthy system, and is shown all the same.

@@ -32,7 +32,6 @@ from support.reading import (
 )
 from support.vendor import Exchange, LoopbackVendor
 from worker.cli.export_bar import Bar
-from worker.destinations.transport import Transport
 from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
 from worker.readback.export import export_events
 from worker.readback.export_file import Progress, Target, export_to_file
@@ -40,7 +39,8 @@ from worker.readback.queries import ExportQuery
 from worker.readback.reader import reading
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
-from worker.verdicts import Request
+from worker.vendors.transport import Transport
+from worker.vendors.verdicts import Request
 
 CURSOR = "AfljfgIJBgBnamF5Kz8NegcBAwxhbCe%2Fbmhhe04BBAVlYjT4YG5reQEATQQrai57K2oue04FAUhnd38%3D"
 OK = {"status": "success"}
@@ -209,7 +209,7 @@ def test_a_page_that_is_too_large_is_told(
     vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be as large again, so it is asked for once, and the error says what to do."""
-    monkeypatch.setattr("worker.destinations.transport.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("worker.vendors.transport.MAX_ANSWER_BYTES", 1000)
     vendor.script(says(OK | {"cursor": "a"}), says(b" " * 2000))
     with pytest.raises(VendorError, match="larger than 64 MiB: use a smaller --batch-size"):
         list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))

@@ -22,8 +22,6 @@ from worker.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Replays
 from worker.delivery import Deliverer
-from worker.destinations.clevertap import CleverTap
-from worker.destinations.transport import Transport
 from worker.errors import VendorError
 from worker.producer import Producer
 from worker.readback.reader import reading
@@ -32,6 +30,8 @@ from worker.readback.tallies import Tallies
 from worker.sandbox.server import Running, running
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
+from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.transport import Transport
 
 YESTERDAY = (datetime.fromtimestamp(NOW, UTC) - timedelta(days=1)).strftime("%Y%m%d")
 

@@ -24,7 +24,7 @@ from worker.connections.embedded.server import EmbeddedRedis
 from worker.retry import Settle
 from worker.scripts import script
 from worker.settings.destination import Destination, Kind
-from worker.verdicts import DELIVERED, Outcome, Verdict
+from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 SETTINGS = Destination(
     name="clevertap",

@@ -18,7 +18,7 @@ from worker.claims import Claim
 from worker.records import EVENT
 from worker.retry import Settle
 from worker.settings.destination import Kind
-from worker.verdicts import Outcome, Verdict
+from worker.vendors.verdicts import Outcome, Verdict
 
 
 def buffer_of(client: redis.Redis, requests_per_s: int, records: int) -> Buffer:

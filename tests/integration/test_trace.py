@@ -20,7 +20,7 @@ from worker.records import EVENT, PROFILE, Prepared, pack
 from worker.retry import Settle
 from worker.settings.destination import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace
-from worker.verdicts import DELIVERED, Outcome, Verdict
+from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 SETTINGS = Destination(
     name="traced",

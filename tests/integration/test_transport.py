@@ -15,11 +15,11 @@ from support import plays
 from support.pipeline import ACCOUNT, PASSCODE
 from support.ports import find_free_port
 from support.vendor import Exchange, LoopbackVendor, Play, rendered
-from worker.destinations import transport
-from worker.destinations.clevertap import CleverTap
-from worker.destinations.transport import Transport
 from worker.errors import SettingsError
-from worker.verdicts import Answer, Meaning, Request, Response
+from worker.vendors import transport
+from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.transport import Transport
+from worker.vendors.verdicts import Answer, Meaning, Request, Response
 
 RAISED = [
     error

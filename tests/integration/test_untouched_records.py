@@ -16,8 +16,8 @@ import orjson
 import worker
 from support.pipeline import Pipeline, PipelineFactory
 from support.vendor import Exchange, LoopbackVendor
-from worker.destinations.answers import json_object
 from worker.records import EVENT, new_id, pack
+from worker.vendors.responses import json_object
 
 OURS = str(Path(worker.__file__).parent)
 TRANSPORT = "transport.py"  # it counts bytes: a longer request takes it more writes

@@ -13,7 +13,7 @@ from worker.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters, Filter
 from worker.dead_letters.replays import Replays
 from worker.retry import Settle
-from worker.verdicts import Outcome, Verdict
+from worker.vendors.verdicts import Outcome, Verdict
 
 NAME = "clevertap"  # as the shipped file calls it, so that every process finds it
 

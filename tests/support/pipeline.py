@@ -16,12 +16,12 @@ from support.vendor import LoopbackVendor
 from worker import keys
 from worker.buffer import Buffer
 from worker.delivery import Deliverer, Delivery
-from worker.destinations.clevertap import CleverTap
-from worker.destinations.transport import Transport
 from worker.drain import Ask, Drain
 from worker.places import Places, Status
 from worker.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.settings.destination import Destination, Kind
+from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.transport import Transport
 
 PASSCODE = "s3cret-passcode"
 ACCOUNT = "TEST-ACC-OUNT"

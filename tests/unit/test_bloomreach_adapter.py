@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.destinations.answers import MAX_ERROR_CHARS
-from worker.destinations.bloomreach import Bloomreach
 from worker.errors import SettingsError, VendorError
-from worker.verdicts import Answer, Meaning, Outcome, Response
+from worker.vendors.bloomreach.upload import Bloomreach
+from worker.vendors.responses import MAX_ERROR_CHARS
+from worker.vendors.verdicts import Answer, Meaning, Outcome, Response
 
 VENDOR = Bloomreach("https://api.exponea.com/", "project", "key", "s3cret")
 PROJECT = "/track/v2/projects/project"

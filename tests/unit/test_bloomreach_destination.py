@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from worker.destinations.bloomreach import BASE_URL, MOST_COMMANDS, Bloomreach
-from worker.destinations.vendors import vendor_for
 from worker.errors import SettingsError
-from worker.schemas.vendors import schema_for
 from worker.settings.converters import Secret
 from worker.settings.destination import MOST_RECORDS, Destination
 from worker.settings.settings import Settings
+from worker.vendors.bloomreach.upload import BASE_URL, MOST_COMMANDS, Bloomreach
+from worker.vendors.registry import vendor_for
+from worker.vendors.schemas import schema_for
 
 FILE = """
 [destinations.crm]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from worker.errors import InvalidRecord
 from worker.records import Prepared
-from worker.schemas.bloomreach import BloomreachSchema, Limits
+from worker.vendors.bloomreach.schema import BloomreachSchema, Limits
 
 NOW_S = 1_700_000_000.25
 SCHEMA = BloomreachSchema()

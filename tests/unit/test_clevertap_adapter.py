@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.destinations.answers import MAX_ERROR_CHARS, retry_after_s, told
-from worker.destinations.clevertap import PERMANENT_CODES, CleverTap, base_url
 from worker.errors import SettingsError
 from worker.settings.destination import CLEVERTAP_REGIONS
-from worker.verdicts import Answer, Meaning, Outcome, Response
+from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap, base_url
+from worker.vendors.responses import MAX_ERROR_CHARS, retry_after_s, told
+from worker.vendors.verdicts import Answer, Meaning, Outcome, Response
 
 VENDOR = CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode")
 ANSWERS = json.loads((Path(__file__).parents[1] / "data" / "clevertap_answers.json").read_text())

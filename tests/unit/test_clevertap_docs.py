@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from worker.destinations.clevertap import PERMANENT_CODES, SERVER_ERROR_CODE
-from worker.schemas import clevertap_rules as rules
-from worker.schemas.rules import Rule
 from worker.settings.destination import CLEVERTAP_REGIONS
+from worker.vendors.clevertap import rules
+from worker.vendors.clevertap.upload import PERMANENT_CODES, SERVER_ERROR_CODE
+from worker.vendors.validation import Rule
 
 PAGE = (Path(__file__).parents[2] / "docs" / "destinations" / "clevertap.md").read_text()
 

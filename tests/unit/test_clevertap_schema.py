@@ -10,10 +10,10 @@ import pytest
 
 from worker.errors import InvalidRecord
 from worker.records import Prepared
-from worker.schemas.clevertap import CleverTapSchema, Limits
-from worker.schemas.clevertap_rules import RESERVED_EVENTS, TOKEN_TYPES
-from worker.schemas.vendors import schema_for
 from worker.settings.settings import Settings
+from worker.vendors.clevertap.rules import RESERVED_EVENTS, TOKEN_TYPES
+from worker.vendors.clevertap.schema import CleverTapSchema, Limits
+from worker.vendors.schemas import schema_for
 
 NOW_S = 1_700_000_000
 SCHEMA = CleverTapSchema()

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError, fields, missing
 
 from worker.errors import InvalidRecord
-from worker.schemas.clevertap import CleverTapSchema, Limits
-from worker.schemas.json_values import json_errors
-from worker.schemas.rules import MAX_ERRORS, Rule, RuleField
+from worker.vendors.clevertap.schema import CleverTapSchema, Limits
+from worker.vendors.json_values import json_errors
+from worker.vendors.validation import MAX_ERRORS, Rule, RuleField
 
 NOW_S = 1_700_000_000
 SCHEMA = CleverTapSchema()

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from worker.destinations.clevertap import CleverTap
 from worker.dry_run import TRIES, DryRun
 from worker.errors import VendorError
-from worker.verdicts import Answer, Meaning, Outcome, Request, Response
+from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.verdicts import Answer, Meaning, Outcome, Request, Response
 
 OK = b'{"status": "success", "processed": %d, "unprocessed": []}'
 

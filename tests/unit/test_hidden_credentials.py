@@ -10,13 +10,13 @@ import pytest
 
 from support.reading import DAY, NAME, account, breaks_off, says
 from support.vendor import LoopbackVendor
-from worker.destinations.bloomreach import Bloomreach
-from worker.destinations.clevertap import CleverTap
-from worker.destinations.transport import Transport
 from worker.errors import CredentialsRefused
 from worker.readback.counts import count
 from worker.settings.converters import Secret
-from worker.verdicts import DELIVERED, Answer, Response
+from worker.vendors.bloomreach.upload import Bloomreach
+from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.transport import Transport
+from worker.vendors.verdicts import DELIVERED, Answer, Response
 
 PASSCODE, KEY, API_SECRET = "ABC-DEF-GHIJ", "k3y-of-the-project", "s3cret-of-the-project"
 BASIC = b64encode(f"{KEY}:{API_SECRET}".encode()).decode()

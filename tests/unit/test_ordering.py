@@ -8,7 +8,7 @@ import pytest
 
 from worker.ordering import OVERTAKEN, keep_order
 from worker.retry import Settle
-from worker.verdicts import DELIVERED, Outcome, Verdict
+from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 AGAIN = Verdict(Outcome.RETRY, "server_error", 555, "again")
 DEAD = Verdict(Outcome.DEAD, "refused", 513, "no")

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.clocks import Clock
-from worker.destinations.clevertap import CleverTap
-from worker.destinations.clevertap_reads import (
+from worker.errors import CredentialsRefused, VendorError
+from worker.readback.patience import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Patience
+from worker.vendors.clevertap.reads import (
     ClevertapReads,
     Reply,
     Word,
@@ -19,9 +20,8 @@ from worker.destinations.clevertap_reads import (
     heard,
     whole_number,
 )
-from worker.errors import CredentialsRefused, VendorError
-from worker.readback.patience import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Patience
-from worker.verdicts import Answer, Meaning, Response
+from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.verdicts import Answer, Meaning, Response
 
 READS = ClevertapReads(CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode"))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from worker.retry import Attempt, Decision, Settle, Split, backoff_ms, decide, wait_by_age_ms
 from worker.settings.destination import Destination, Kind
-from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Verdict
+from worker.vendors.verdicts import DELIVERED, Answer, Meaning, Outcome, Verdict
 
 SETTINGS = Destination(name="main", vendor="clevertap", kinds={"event": Kind(1000)})
 NOW_MS = 1_700_000_000_000

@@ -10,7 +10,7 @@ import pytest
 from worker.sandbox.clevertap import Judge
 from worker.sandbox.sample import expected_refusals, sample
 from worker.sandbox.server import create_app
-from worker.schemas.clevertap import CleverTapSchema
+from worker.vendors.clevertap.schema import CleverTapSchema
 
 
 def shipped_judge() -> Judge:

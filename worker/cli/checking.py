@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from worker.desk import Desk
 from worker.errors import InvalidRecord, SettingsError
 from worker.settings.destination import Destination
-from worker.verdicts import Outcome, Verdict
+from worker.vendors.verdicts import Outcome, Verdict
 
 from .json_lines import Account, Chunk, Line, Rejection
 

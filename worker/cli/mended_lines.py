@@ -11,7 +11,7 @@ from worker.dead_letters.replays import Kept, Mended, Replays, mended
 from worker.errors import InvalidRecord, UnknownDestination
 from worker.overview import Overview
 from worker.settings.settings import Settings
-from worker.verdicts import Outcome
+from worker.vendors.verdicts import Outcome
 
 from .checking import asking, refusal
 from .json_lines import Chunk

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from worker.dead_letters.letters import DeadLetter
 from worker.errors import InvalidRecord
 from worker.records import Prepared
-from worker.schemas.vendors import schema_for
 from worker.settings.destination import Destination
+from worker.vendors.schemas import schema_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from worker.dead_letters.replays import Kept, Mended
 from worker.errors import IngestError
 from worker.records import accepted_at_ms
 from worker.settings.destination import Destination
-from worker.verdicts import Outcome
+from worker.vendors.verdicts import Outcome
 
 from .audit import Entry
 from .edited import Edited, typed_record

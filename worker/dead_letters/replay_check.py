@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from ..settings.destination import Destination
-from ..verdicts import Outcome, Verdict
+from ..vendors.verdicts import Outcome, Verdict
 from .groups import text_of
 from .letters import Selection
 

@@ -20,10 +20,10 @@ from .. import keys
 from ..acceptance import identity_hash
 from ..errors import InvalidRecord
 from ..records import Prepared, packed
-from ..schemas.vendors import schema_for
 from ..scripts import script
 from ..settings.destination import Destination
 from ..times import epoch_ms
+from ..vendors.schemas import schema_for
 from .letters import DeadLetter, DeadLetters, Selection
 
 CHUNK = 500  # one call of `replay` holds Redis for about a millisecond

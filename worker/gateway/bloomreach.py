@@ -15,9 +15,9 @@ import orjson
 from worker.desk import Call
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE, Prepared
-from worker.schemas.bloomreach_rules import NO_IDS, NO_VALID_ID
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
+from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID
 
 from . import credentials
 from .bodies import written

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..destinations.clevertap_reads import cursor_in
 from ..errors import InvalidQuery
+from ..vendors.clevertap.reads import cursor_in
 from .trail import Trail
 
 

@@ -8,11 +8,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import date
 from typing import Final
 
-from ..destinations.clevertap_reads import Reply, Word, whole_number
 from ..errors import CredentialsRefused, VendorError
 from ..settings.destination import Destination
 from ..settings.settings import Settings
-from ..verdicts import Request
+from ..vendors.clevertap.reads import Reply, Word, whole_number
+from ..vendors.verdicts import Request
 from .patience import FAILURES
 from .queries import CountQuery, Filter, day_number
 from .reader import CONCURRENCY, Reader, reading

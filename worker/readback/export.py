@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
-from ..destinations.clevertap_reads import Word, cursor_in
 from ..errors import CursorExpired, VendorError
 from ..settings.destination import Destination
 from ..settings.settings import Settings
+from ..vendors.clevertap.reads import Word, cursor_in
 from .queries import LARGEST_BATCH, ExportQuery, day_number
 from .reader import Reader, reading, refuse_unreadable
 from .trail import Trail

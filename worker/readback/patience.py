@@ -7,8 +7,8 @@ from collections.abc import Callable
 from random import random
 from typing import Final
 
-from ..destinations.clevertap_reads import Reply, Word
 from ..errors import CredentialsRefused, VendorError
+from ..vendors.clevertap.reads import Reply, Word
 
 #: An export may be "in progress", or an account busy, for so long; the vendor names no bound. An
 #: older page of it says of 429: "try again after 10 minutes".

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, Final
 
 from ..errors import InvalidQuery
-from ..schemas.clevertap_properties import plain_name
+from ..vendors.clevertap.property_rules import plain_name
 
 LARGEST_BATCH: Final = 5000  # vendor page "Get Events API"
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol
 
-from ..destinations.clevertap_reads import ClevertapReads, Reply, Word, heard
-from ..destinations.headers import hidden
-from ..destinations.transport import Transport
-from ..destinations.vendors import clevertap_for
 from ..errors import InvalidQuery, SettingsError
 from ..settings.destination import Destination
-from ..verdicts import Answer, Request, Response
+from ..vendors.clevertap.reads import ClevertapReads, Reply, Word, heard
+from ..vendors.registry import clevertap_for
+from ..vendors.secret_headers import hidden
+from ..vendors.transport import Transport
+from ..vendors.verdicts import Answer, Request, Response
 from .patience import FAILURES, Patience
 
 #: Reads under way for an account at a time: the vendor's page "API Request Limit".

@@ -19,8 +19,8 @@ from .. import keys
 from ..buffer import Buffer
 from ..errors import VendorError
 from ..records import EVENT
-from ..schemas.clevertap_properties import plain_name
-from ..verdicts import UNCONFIRMED
+from ..vendors.clevertap.property_rules import plain_name
+from ..vendors.verdicts import UNCONFIRMED
 from .counts import count_all
 from .queries import CountQuery
 from .reader import Reader

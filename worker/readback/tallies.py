@@ -10,8 +10,8 @@ import orjson
 import redis
 
 from .. import keys
-from ..schemas.clevertap_properties import plain_name
 from ..settings.destination import Destination
+from ..vendors.clevertap.property_rules import plain_name
 
 #: Under it stands what belongs to no day: a time beyond the year 9999.
 NO_DAY: Final = "00000000"

@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 
 import orjson
 
+from ..responses import exact_object, meaning_of, retry_after_s, words
 from ..verdicts import Answer, Meaning, Request, Response
-from .answers import exact_object, meaning_of, retry_after_s, words
-from .clevertap import CleverTap
+from .upload import CleverTap
 
 _EVENTS: Final = "/1/events.json"
 _COUNTS: Final = "/1/counts/events.json"

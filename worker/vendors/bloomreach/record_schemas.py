@@ -13,10 +13,18 @@ from typing import Any, cast
 import orjson
 
 from worker.records import EVENT, PROFILE
-from worker.schemas import bloomreach_rules as rules
-from worker.schemas.bloomreach_rules import NOBODY, Limits
-from worker.schemas.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
-from worker.schemas.rules import MAX_ERRORS, MAX_TS_S, Errors, Rule, RuleField, RuleSchema, join
+from worker.vendors.bloomreach import rules
+from worker.vendors.bloomreach.rules import NOBODY, Limits
+from worker.vendors.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
+from worker.vendors.validation import (
+    MAX_ERRORS,
+    MAX_TS_S,
+    Errors,
+    Rule,
+    RuleField,
+    RuleSchema,
+    join,
+)
 
 _MOST_BYTES_PER_CHAR = 6  # a control character in JSON
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from worker.schemas import clevertap_rules as rules
-from worker.schemas.clevertap_properties import PropertyRules, add
-from worker.schemas.clevertap_rules import Limits
-from worker.schemas.json_values import scalar_rule
-from worker.schemas.rules import MAX_ERRORS, Errors, Rule, join
+from worker.vendors.clevertap import rules
+from worker.vendors.clevertap.property_rules import PropertyRules, add
+from worker.vendors.clevertap.rules import Limits
+from worker.vendors.json_values import scalar_rule
+from worker.vendors.validation import MAX_ERRORS, Errors, Rule, join
 
 Found = Errors | Rule | None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..verdicts import Answer, Request, Response
+from .verdicts import Answer, Request, Response
 
 
 class Vendor(Protocol):

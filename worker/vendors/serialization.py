@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from worker.errors import InvalidRecord
-from worker.schemas.json_values import json_errors
+from worker.vendors.json_values import json_errors
 
 
 def body_of(record: Mapping[str, Any]) -> bytes:

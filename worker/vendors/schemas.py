@@ -34,11 +34,11 @@ class Schema(Protocol):
 def schema_for(destination: Destination) -> Schema:
     """The schema of a destination's vendor, with the destination's limits."""
     if destination.vendor == "clevertap":
-        from .clevertap import CleverTapSchema, Limits
+        from .clevertap.schema import CleverTapSchema, Limits
 
         return CleverTapSchema(
             Limits(event_properties=destination.event_properties, nested=destination.nested_objects)
         )
-    from .bloomreach import BloomreachSchema
+    from .bloomreach.schema import BloomreachSchema
 
     return BloomreachSchema(hard_id=destination.hard_id, soft_id=destination.soft_id)

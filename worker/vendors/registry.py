@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..settings.destination import Destination
-from .base import Vendor
-from .bloomreach import BASE_URL as BLOOMREACH_URL
-from .bloomreach import Bloomreach
-from .clevertap import CleverTap, base_url
+from .bloomreach.upload import BASE_URL as BLOOMREACH_URL
+from .bloomreach.upload import Bloomreach
+from .clevertap.upload import CleverTap, base_url
+from .protocol import Vendor
 
 
 def clevertap_for(destination: Destination) -> CleverTap:

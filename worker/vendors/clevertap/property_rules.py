@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.schemas import clevertap_rules as rules
-from worker.schemas.clevertap_rules import Limits
-from worker.schemas.json_values import NO_NUMBER, json_errors, scalar_rule
-from worker.schemas.rules import MAX_ERRORS, Errors, Rule, join
+from worker.vendors.clevertap import rules
+from worker.vendors.clevertap.rules import Limits
+from worker.vendors.json_values import NO_NUMBER, json_errors, scalar_rule
+from worker.vendors.validation import MAX_ERRORS, Errors, Rule, join
 
 # Below this a string needs no counting: UTF-8 takes at most four bytes for a character.
 _BYTES_PER_CHAR = 4

@@ -13,19 +13,19 @@ from typing import Any, Final
 
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE, Prepared
-from worker.schemas import bloomreach_rules as rules
-from worker.schemas.bloomreach_records import (
+from worker.vendors.bloomreach import rules
+from worker.vendors.bloomreach.record_schemas import (
     CustomerSchema,
     EventSchema,
     RecordSchema,
     epoch_s,
     usable_id,
 )
-from worker.schemas.bloomreach_rules import Limits
-from worker.schemas.bodies import body_of, plain
-from worker.schemas.dates import dated
-from worker.schemas.dates import epoch_s as date_epoch_s
-from worker.schemas.rules import MAX_ERRORS, Rule, check, join
+from worker.vendors.bloomreach.rules import Limits
+from worker.vendors.dates import dated
+from worker.vendors.dates import epoch_s as date_epoch_s
+from worker.vendors.serialization import body_of, plain
+from worker.vendors.validation import MAX_ERRORS, Rule, check, join
 
 __all__ = ["BloomreachSchema", "Limits"]
 

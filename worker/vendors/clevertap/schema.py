@@ -12,16 +12,16 @@ from typing import Any, Final
 
 from worker.errors import InvalidRecord
 from worker.records import EVENT, PROFILE, TOKEN, Prepared
-from worker.schemas.bodies import body_of, plain
-from worker.schemas.clevertap_records import (
+from worker.vendors.clevertap.record_schemas import (
     EventSchema,
     ProfileSchema,
     RecordSchema,
     TokenSchema,
 )
-from worker.schemas.clevertap_rules import IDENTITY_KEYS, NO_TYPE, Limits
-from worker.schemas.dates import dated, epoch_s
-from worker.schemas.rules import Rule, check
+from worker.vendors.clevertap.rules import IDENTITY_KEYS, NO_TYPE, Limits
+from worker.vendors.dates import dated, epoch_s
+from worker.vendors.serialization import body_of, plain
+from worker.vendors.validation import Rule, check
 
 __all__ = ["CleverTapSchema", "Limits"]
 

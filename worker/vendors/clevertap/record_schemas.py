@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from worker.records import EVENT, PROFILE, TOKEN
-from worker.schemas import clevertap_rules as rules
-from worker.schemas.clevertap_profiles import ProfileRules
-from worker.schemas.clevertap_properties import PropertyRules, plain_name
-from worker.schemas.clevertap_rules import IDENTITY_KEYS, NOBODY, Limits
-from worker.schemas.json_values import json_errors
-from worker.schemas.rules import MAX_TS_S, Errors, Rule, RuleField, RuleSchema
+from worker.vendors.clevertap import rules
+from worker.vendors.clevertap.profile_rules import ProfileRules
+from worker.vendors.clevertap.property_rules import PropertyRules, plain_name
+from worker.vendors.clevertap.rules import IDENTITY_KEYS, NOBODY, Limits
+from worker.vendors.json_values import json_errors
+from worker.vendors.validation import MAX_TS_S, Errors, Rule, RuleField, RuleSchema
 
 _RESERVED = frozenset(plain_name(name) for name in rules.RESERVED_EVENTS)
 _IDENTITIES = frozenset(IDENTITY_KEYS)

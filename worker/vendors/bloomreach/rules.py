@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from worker.schemas.rules import Rule
+from worker.vendors.validation import Rule
 
 
 @dataclass(frozen=True, slots=True)

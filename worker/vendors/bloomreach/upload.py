@@ -15,17 +15,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from worker.destinations.answers import (
-    MAX_ERROR_CHARS,
-    json_object,
-    meaning_of,
-    retry_after_s,
-    told,
-)
-from worker.destinations.headers import SecretHeaders, credential
 from worker.errors import SettingsError, VendorError
 from worker.records import EVENT
-from worker.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
+from worker.vendors.responses import MAX_ERROR_CHARS, json_object, meaning_of, retry_after_s, told
+from worker.vendors.secret_headers import SecretHeaders, credential
+from worker.vendors.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
 
 #: The address of projects that were given none of their own (page "Authentication").
 BASE_URL: Final = "https://api.exponea.com"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
-from worker.schemas.rules import MAX_ERRORS, Errors, Rule, join
+from worker.vendors.validation import MAX_ERRORS, Errors, Rule, join
 
 MAX_DEPTH = 200  # orjson gives up at 254 levels; real records have one or two
 MAX_VALUES = 100_000  # bounds a structure that contains itself, or shares its parts many times

@@ -1,1 +1,0 @@
-"""What each vendor accepts, in marshmallow's terms: all that a producer needs of the vendors."""

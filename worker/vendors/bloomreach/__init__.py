@@ -1,0 +1,1 @@
+"""Bloomreach: its schema and its upload adapter."""

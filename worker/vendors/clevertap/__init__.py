@@ -1,0 +1,1 @@
+"""CleverTap: its schema, its upload adapter and its read APIs."""
