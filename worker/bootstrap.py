@@ -13,14 +13,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from .buffer import Buffer
+from .buffer.buffer import Buffer
+from .buffer.records import body_of
 from .connections.clients import worker_client
 from .connections.redis_url import redis_url
 from .delivery import Deliverer
 from .drain import Ask, Drain
 from .dry_run import DryRun
 from .errors import InvalidRecord
-from .records import body_of
 from .settings.destination import Destination
 from .settings.settings import Settings
 from .telemetry import get_logger

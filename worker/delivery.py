@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from random import random
 from typing import Protocol
 
-from .buffer import Buffer
-from .claims import Claim, Lesson, Settled, Turn
+from .buffer.buffer import Buffer
+from .buffer.claims import Claim, Lesson, Settled, Turn
 from .ordering import keep_order
 from .retry import Attempt, Decision, Settle, Split, decide
 from .settings.destination import Destination

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import uuid_utils
 
+from .buffer.records import Prepared, packed
 from .errors import BufferFull, BufferUnavailable, InvalidRecord
-from .records import Prepared, packed
 from .settings.destination import Destination
 from .settings.settings import Settings
 from .vendors.schemas import Schema, schema_for

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .buffer import Buffer
-from .claims import Claim
-from .history import History
+from .buffer.buffer import Buffer
+from .buffer.claims import Claim
+from .buffer.history import History
 from .settings.destination import Destination
 from .telemetry import get_logger
 

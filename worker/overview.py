@@ -8,11 +8,11 @@ from typing import Any
 
 import redis
 
-from . import keys
-from .buffer import Buffer
+from .buffer import keys
+from .buffer.buffer import Buffer
+from .buffer.status import Places, Status
 from .census import Census
 from .errors import UnknownDestination
-from .places import Places, Status
 from .settings.destination import VENDORS, Destination, Kind
 from .settings.settings import Settings
 

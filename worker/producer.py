@@ -15,8 +15,9 @@ from typing import Any, NoReturn, Self
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from . import keys
-from .acceptance import accept_arguments, accepted
+from .buffer import keys
+from .buffer.accept import accept_arguments, accepted
+from .buffer.scripts import script
 from .connections.clients import (
     PRODUCER_TIMEOUT_S,
     answer_was_lost,
@@ -27,7 +28,6 @@ from .connections.redis_url import redis_url
 from .desk import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
 from .errors import BufferFull, BufferUnavailable
 from .fanout import AsyncFanout, Fanout
-from .scripts import script
 from .settings.destination import Destination
 from .settings.settings import Settings
 

@@ -14,7 +14,7 @@ from copy import copy
 from redis.exceptions import RedisError
 
 from .bootstrap import Line, Runtime
-from .buffer import Buffer
+from .buffer.buffer import Buffer
 from .connections.clients import operator_client
 from .connections.redis_url import redis_url
 from .settings.settings import Settings

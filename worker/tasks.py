@@ -14,7 +14,7 @@ from celery import signals
 
 from .app import app
 from .bootstrap import Line, Runtime
-from .claims import Claim
+from .buffer.claims import Claim
 from .drain import Ask
 from .ending import Ending
 from .errors import Stopped, VendorError

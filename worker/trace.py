@@ -14,10 +14,10 @@ from typing import Any
 
 import redis
 
-from . import keys
+from .buffer import keys
+from .buffer.records import accepted_at_ms
+from .buffer.scripts import script
 from .dead_letters.letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
-from .records import accepted_at_ms
-from .scripts import script
 from .settings.destination import Destination
 
 LOOK = 2000  # records in one look at a list: about a millisecond of Redis' time

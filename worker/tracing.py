@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from .claims import Claim
+from .buffer.claims import Claim
 from .delivery import Tried
 from .errors import SettingsError
 from .settings.secrets import secret_of

@@ -15,10 +15,11 @@ import redis
 
 from support.polling import poll_until
 from support.processes import Processes
-from worker import Producer, keys
-from worker.buffer import Buffer
-from worker.places import Status
-from worker.records import unpack
+from worker import Producer
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.records import unpack
+from worker.buffer.status import Status
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
 from worker.settings.settings import Settings

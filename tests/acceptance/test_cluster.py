@@ -21,14 +21,15 @@ from support.polling import poll_until
 from support.processes import Processes
 from support.redis_groups import Group, RedisCluster
 from support.vendor import PASSCODE, LoopbackVendor
-from worker import AsyncProducer, Producer, keys
-from worker.buffer import Buffer
+from worker import AsyncProducer, Producer
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.status import Status
 from worker.connections.clients import worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.errors import BufferUnavailable
 from worker.gateway.producer_keys import KeyTable
-from worker.places import Status
 from worker.settings.settings import Settings
 
 DESTINATIONS = [f"shop-{number}" for number in range(6)]

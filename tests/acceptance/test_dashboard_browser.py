@@ -14,9 +14,10 @@ from support.gateway import Served, ServedFactory
 from support.polling import poll_until
 from support.processes import Processes
 from support.vendor import Exchange, LoopbackVendor
-from worker import Producer, keys
-from worker.buffer import Buffer
-from worker.records import pack
+from worker import Producer
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.records import pack
 from worker.settings.settings import Settings
 
 PASSWORD = "correct-horse-battery"

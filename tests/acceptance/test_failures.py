@@ -14,9 +14,9 @@ from support.polling import poll_until
 from support.processes import Process, Processes
 from support.vendor import PASSCODE, LoopbackVendor, usual
 from worker import Producer
-from worker.buffer import Buffer
+from worker.buffer.buffer import Buffer
+from worker.buffer.status import Status
 from worker.connections.clients import operator_client
-from worker.places import Status
 from worker.settings.settings import Settings
 
 DESTINATION = """

@@ -17,7 +17,7 @@ from support.environment import environment
 from support.polling import poll_until
 from support.processes import Process, Processes
 from support.reading import DAY, NAME, NOW, environment_of, fill, numbers
-from worker import keys
+from worker.buffer import keys
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
 

@@ -16,8 +16,8 @@ from support import plays
 from support.polling import poll_until
 from support.system import System
 from support.vendor import Exchange
-from worker.buffer import Buffer
-from worker.claims import Claim
+from worker.buffer.buffer import Buffer
+from worker.buffer.claims import Claim
 from worker.connections.clients import worker_client
 from worker.settings.settings import Settings
 

@@ -19,10 +19,10 @@ from benchmarks.program_options import Options
 from benchmarks.results import Contender, Results, in_turn
 from benchmarks.stage import Stage, Theatre
 from support.polling import poll_until
-from worker import keys
 from worker.bootstrap import Line, Runtime
+from worker.buffer import keys
+from worker.buffer.records import EVENT
 from worker.drain import Ask
-from worker.records import EVENT
 from worker.settings.settings import Settings
 
 SECTION = "cost"

@@ -18,9 +18,9 @@ from benchmarks.memory_sdk import MemorySdk
 from benchmarks.program_options import Options
 from benchmarks.results import Results, in_turn
 from benchmarks.stage import Stage, Theatre
+from worker.buffer.records import EVENT
 from worker.connections.clients import async_producer_client, producer_client
 from worker.producer import AsyncProducer, Producer
-from worker.records import EVENT
 from worker.vendors.clevertap.schema import CleverTapSchema
 
 SECTION = "enqueue"

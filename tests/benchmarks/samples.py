@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from worker.buffer import Buffer
-from worker.records import EVENT, PROFILE, new_id, pack
+from worker.buffer.buffer import Buffer
+from worker.buffer.records import EVENT, PROFILE, new_id, pack
 
 NAME = "Product viewed"
 TS = int(time.time())

@@ -20,7 +20,7 @@ from support.environment import ROOT, environment
 from support.polling import poll_until
 from support.ports import find_free_port, listens
 from support.processes import Process, Processes
-from worker.buffer import Buffer
+from worker.buffer.buffer import Buffer
 from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.settings.destination import Destination

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import redis
 
-from worker import keys
-from worker.places import Status
-from worker.records import body_of
+from worker.buffer import keys
+from worker.buffer.records import body_of
+from worker.buffer.status import Status
 from worker.settings.destination import Destination
 
 from .ledger import Ledger, key_of

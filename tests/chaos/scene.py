@@ -18,10 +18,10 @@ from redis.exceptions import RedisError
 from support.environment import ROOT, environment
 from support.polling import poll_until
 from support.processes import procfile
-from worker.buffer import Buffer
+from worker.buffer.buffer import Buffer
+from worker.buffer.status import Status
 from worker.connections.clients import operator_client, worker_client
 from worker.connections.embedded.server import EmbeddedRedis
-from worker.places import Status
 from worker.settings.settings import Settings
 
 from .hostile import HostileVendor

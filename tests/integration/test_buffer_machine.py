@@ -26,13 +26,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from worker import keys
-from worker.acceptance import identity_hash
-from worker.buffer import Buffer
-from worker.claims import Claim
+from worker.buffer import keys
+from worker.buffer.accept import identity_hash
+from worker.buffer.buffer import Buffer
+from worker.buffer.claims import Claim
+from worker.buffer.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
 from worker.dead_letters.replays import Mended, Replays
-from worker.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.retry import Settle
 from worker.settings.destination import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from support.environment import environment
 from support.vendor import RESTRICTED_EVENT, LoopbackVendor
-from worker.buffer import Buffer
+from worker.buffer.buffer import Buffer
 from worker.cli import ingest
 from worker.producer import Producer
 from worker.retry import Settle

@@ -17,7 +17,7 @@ from support.polling import poll_until
 from support.ports import find_free_port, listens
 from support.processes import Processes
 from support.redis_servers import RedisFactory
-from worker import keys
+from worker.buffer import keys
 from worker.connections.embedded.binaries import preferred_binary
 
 PLACES = {"buffered", "in_flight", "retrying", "dead", "oldest_wait_s", "totals"}

@@ -26,7 +26,7 @@ from support.commands import (
 from support.environment import environment
 from support.polling import poll_until
 from support.ports import find_free_port
-from worker import keys
+from worker.buffer import keys
 from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.sandbox.server import running

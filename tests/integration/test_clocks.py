@@ -10,9 +10,9 @@ import pytest
 
 from support.pipeline import Pipeline, PipelineFactory, identities, stored_event
 from support.polling import poll_until
-from worker import keys
-from worker.claims import Claim
-from worker.records import EVENT
+from worker.buffer import keys
+from worker.buffer.claims import Claim
+from worker.buffer.records import EVENT
 
 HOUR_MS = 3_600_000
 

@@ -15,12 +15,12 @@ from support.gateway import Served, ServedFactory
 from support.pages import PASSWORD, Visitor, VisitorFactory, field, links
 from support.pipeline import stored_profile
 from support.polling import poll_until
-from worker import keys
+from worker.buffer import keys
+from worker.buffer.records import PROFILE
 from worker.dashboard.audit import Audit, Entry
 from worker.dashboard.letter_groups import Exactly
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Replays
-from worker.records import PROFILE
 from worker.settings.destination import Destination, Kind
 
 PROFILES = Destination(name="clevertap", vendor="clevertap", kinds={PROFILE: Kind(100, 8)})

@@ -14,7 +14,7 @@ import redis
 from support.pages import PASSWORD, Visitor, VisitorFactory
 from support.pipeline import PipelineFactory
 from support.vendor import LoopbackVendor
-from worker import keys
+from worker.buffer import keys
 from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
 from worker.dashboard.throttle import TRIES

@@ -23,12 +23,12 @@ from support.pipeline import Pipeline, PipelineFactory, stored_profile
 from support.redis_groups import RedisCluster
 from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
-from worker import keys
+from worker.buffer import keys
+from worker.buffer.records import PROFILE, pack
 from worker.connections.clients import operator_client
 from worker.dashboard.audit import KEPT, Audit, Entry
 from worker.dead_letters.groups import text_of
 from worker.dead_letters.letters import DeadLetters
-from worker.records import PROFILE, pack
 from worker.settings.destination import Destination, Kind
 from worker.vendors.clevertap.rules import BAD_AGE, BAD_PHONE
 

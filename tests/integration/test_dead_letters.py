@@ -14,15 +14,15 @@ import pytest
 import redis
 
 from support.stored import stored
-from worker import keys
-from worker.buffer import Buffer
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.records import EVENT, PROFILE, accepted_at_ms, unpack
 from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.dead_letters.groups import OTHERS, summary
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, several
 from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.replays import Kept, Mended, Replays
-from worker.records import EVENT, PROFILE, accepted_at_ms, unpack
 from worker.retry import Settle
 from worker.settings.destination import Destination, Kind
 from worker.times import epoch_ms, iso

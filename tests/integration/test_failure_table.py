@@ -17,7 +17,7 @@ from support.vendor import (
     Record,
     failure,
 )
-from worker.records import PROFILE
+from worker.buffer.records import PROFILE
 
 NOBODY_KNOWS = 799
 

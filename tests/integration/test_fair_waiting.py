@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.pipeline import PipelineFactory, identities, stored_profile
 from support.polling import poll_until
-from worker.records import PROFILE
+from worker.buffer.records import PROFILE
 
 MAX_WAIT_S = 0.5
 

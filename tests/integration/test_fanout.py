@@ -11,10 +11,11 @@ import orjson
 import pytest
 import redis
 
-from worker import AsyncProducer, Producer, keys
+from worker import AsyncProducer, Producer
+from worker.buffer import keys
+from worker.buffer.records import canonical_id, unpack
 from worker.connections.clients import async_producer_client, producer_client
 from worker.errors import BufferFull, InvalidRecord, UnknownDestination
-from worker.records import canonical_id, unpack
 from worker.settings.settings import Settings
 
 BOTH = ("clevertap", "bloomreach")

@@ -14,7 +14,7 @@ import redis
 from starlette.types import Message
 
 from support.gateway import Answer, Door, DoorFactory, ask, event, gathered, profile
-from worker import keys
+from worker.buffer import keys
 from worker.gateway.producer_keys import KeyTable
 
 TOKEN = {

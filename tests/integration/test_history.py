@@ -10,8 +10,8 @@ import redis
 
 from support.pipeline import QUICK, PipelineFactory
 from support.vendor import LoopbackVendor
-from worker import keys
-from worker.history import KEEP_MINUTES, History, Sample
+from worker.buffer import keys
+from worker.buffer.history import KEEP_MINUTES, History, Sample
 
 MAIN = "main"
 

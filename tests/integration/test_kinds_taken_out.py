@@ -12,12 +12,12 @@ from support import plays
 from support.pipeline import Pipeline, PipelineFactory
 from support.scrape import Scrape
 from support.vendor import LoopbackVendor
-from worker.buffer import Buffer
+from worker.buffer.buffer import Buffer
+from worker.buffer.records import EVENT, PROFILE
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Kept, Replays
 from worker.metrics.page import MetricsPage, scraping_client
 from worker.overview import Overview
-from worker.records import EVENT, PROFILE
 from worker.settings.converters import Secret
 from worker.settings.destination import Kind
 from worker.settings.settings import Settings

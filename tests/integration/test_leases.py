@@ -11,7 +11,7 @@ from support import plays
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
-from worker.claims import Claim, Recovered
+from worker.buffer.claims import Claim, Recovered
 from worker.retry import Settle
 from worker.vendors.verdicts import DELIVERED
 

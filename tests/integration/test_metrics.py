@@ -17,12 +17,12 @@ from support.pipeline import Pipeline, PipelineFactory, identities
 from support.ports import find_free_port
 from support.redis_servers import RedisFactory
 from support.scrape import Scrape
-from worker import keys
+from worker.buffer import keys
+from worker.buffer.status import TOTALS
 from worker.metrics.collector import Sheet, StatusCollector
 from worker.metrics.names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
 from worker.metrics.page import MetricsPage, scraping_client
 from worker.metrics.ratchet import Ratchet
-from worker.places import TOTALS
 from worker.retry import Settle
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings

@@ -19,19 +19,13 @@ import pytest
 import redis
 
 from support.ports import find_free_port
-from worker import (
-    AsyncProducer,
-    BufferFull,
-    BufferUnavailable,
-    InvalidRecord,
-    Producer,
-    keys,
-)
-from worker.buffer import Buffer
+from worker import AsyncProducer, BufferFull, BufferUnavailable, InvalidRecord, Producer
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.records import StoredRecord, accepted_at_ms, unpack
 from worker.connections.clients import WORKER_TIMEOUT_S
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.errors import SettingsError
-from worker.records import StoredRecord, accepted_at_ms, unpack
 from worker.settings.settings import Settings
 
 VIEWED = {"identity": "42", "type": "event", "evtName": "Viewed", "evtData": {"n": 1}}

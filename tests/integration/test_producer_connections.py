@@ -15,7 +15,8 @@ import pytest
 import redis
 
 from support.polling import poll_until
-from worker import AsyncProducer, BufferUnavailable, Producer, keys
+from worker import AsyncProducer, BufferUnavailable, Producer
+from worker.buffer import keys
 from worker.connections.clients import bulk_client, gateway_client, producer_client, worker_client
 from worker.settings.settings import Settings
 

@@ -17,8 +17,8 @@ import redis
 from support.environment import environment
 from support.reading import DAY, NAME, NOW, account, environment_of, fill, says
 from support.vendor import LoopbackVendor
-from worker import keys
-from worker.buffer import Buffer
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Replays
 from worker.delivery import Deliverer

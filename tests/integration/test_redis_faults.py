@@ -15,14 +15,15 @@ from support.polling import poll_until
 from support.processes import Processes
 from support.proxy import Proxy
 from support.redis_servers import RedisFactory
-from worker import BufferFull, BufferUnavailable, Producer, keys
-from worker.buffer import Buffer
-from worker.claims import Claim, Lesson
+from worker import BufferFull, BufferUnavailable, Producer
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.claims import Claim, Lesson
+from worker.buffer.scripts import script
 from worker.connections.clients import operator_client, worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.retry import Settle
-from worker.scripts import script
 from worker.settings.destination import Destination, Kind
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 

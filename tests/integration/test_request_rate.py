@@ -12,10 +12,10 @@ import redis
 
 from support.pipeline import QUICK, stored_event
 from support.polling import poll_until
-from worker import keys
-from worker.buffer import Buffer
-from worker.claims import Claim
-from worker.records import EVENT
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.claims import Claim
+from worker.buffer.records import EVENT
 from worker.retry import Settle
 from worker.settings.destination import Kind
 from worker.vendors.verdicts import Outcome, Verdict

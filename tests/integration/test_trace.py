@@ -11,12 +11,12 @@ import pytest
 import redis
 
 from support.stored import stored
-from worker import keys
-from worker.buffer import Buffer
-from worker.claims import Claim
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.claims import Claim
+from worker.buffer.records import EVENT, PROFILE, Prepared, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replays import Replays
-from worker.records import EVENT, PROFILE, Prepared, pack
 from worker.retry import Settle
 from worker.settings.destination import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace

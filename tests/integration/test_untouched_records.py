@@ -16,7 +16,7 @@ import orjson
 import worker
 from support.pipeline import Pipeline, PipelineFactory
 from support.vendor import Exchange, LoopbackVendor
-from worker.records import EVENT, new_id, pack
+from worker.buffer.records import EVENT, new_id, pack
 from worker.vendors.responses import json_object
 
 OURS = str(Path(worker.__file__).parent)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from support.pipeline import Pipeline
-from worker.claims import Claim
+from worker.buffer.claims import Claim
 from worker.drain import Ask, Drain
 from worker.settings.destination import Destination
 

@@ -9,7 +9,7 @@ import pytest
 from support import plays
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import MISCELLANEOUS, RESTRICTED_EVENT, LoopbackVendor
-from worker.buffer import Buffer
+from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters, Filter
 from worker.dead_letters.replays import Replays
 from worker.retry import Settle

@@ -18,11 +18,11 @@ from support.environment import environment
 from support.polling import poll_until
 from support.ports import find_free_port
 from support.processes import Process, Processes
-from worker import keys
+from worker.buffer import keys
+from worker.buffer.records import unpack
 from worker.gateway.app import create_app
 from worker.gateway.front import Front
 from worker.gateway.producer_keys import KeyTable
-from worker.records import unpack
 
 T = TypeVar("T")
 PROJECT = "/track/v2/projects/bloomreach"

@@ -13,12 +13,12 @@ import redis
 
 from support.polling import PATIENCE_S, poll_until
 from support.vendor import LoopbackVendor
-from worker import keys
-from worker.buffer import Buffer
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.records import EVENT, PROFILE, body_of, new_id, pack
+from worker.buffer.status import Places, Status
 from worker.delivery import Deliverer, Delivery
 from worker.drain import Ask, Drain
-from worker.places import Places, Status
-from worker.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.settings.destination import Destination, Kind
 from worker.vendors.clevertap.upload import CleverTap
 from worker.vendors.transport import Transport

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from support.vendor import Exchange, LoopbackVendor, Play
-from worker.records import EVENT
+from worker.buffer.records import EVENT
 from worker.sandbox.ledger import Row
 from worker.sandbox.server import Running
 from worker.sandbox.settings import SandboxSettings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.records import Prepared, new_id, packed
+from worker.buffer.records import Prepared, new_id, packed
 from worker.settings.destination import Destination
 
 

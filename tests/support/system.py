@@ -12,10 +12,10 @@ from support.processes import Process, Processes, procfile
 from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker import Producer
-from worker.buffer import Buffer
+from worker.buffer.buffer import Buffer
+from worker.buffer.status import Status
 from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
-from worker.places import Status
 from worker.settings.settings import Settings
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.buffer.records import Prepared
 from worker.errors import InvalidRecord
-from worker.records import Prepared
 from worker.vendors.bloomreach.schema import BloomreachSchema, Limits
 
 NOW_S = 1_700_000_000.25

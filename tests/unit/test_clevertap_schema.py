@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from worker.buffer.records import Prepared
 from worker.errors import InvalidRecord
-from worker.records import Prepared
 from worker.settings.settings import Settings
 from worker.vendors.clevertap.rules import RESERVED_EVENTS, TOKEN_TYPES
 from worker.vendors.clevertap.schema import CleverTapSchema, Limits

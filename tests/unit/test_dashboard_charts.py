@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.buffer.history import Sample
 from worker.dashboard.charts import (
     DAY,
     HEIGHT,
@@ -22,7 +23,6 @@ from worker.dashboard.charts import (
     waiting,
     with_now,
 )
-from worker.history import Sample
 
 NOW = 1_000_000
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
+from worker.buffer.status import TOTALS, Places, Status
 from worker.cli.conservation import balance
 from worker.cli.places import shown
-from worker.places import TOTALS, Places, Status
 
 NOW_MS = 1_800_000_000_000
 

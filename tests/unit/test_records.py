@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker import batching
-from worker.records import (
+from worker.buffer import slices
+from worker.buffer.records import (
     accepted_at_ms,
     body_of,
     canonical_id,

@@ -15,7 +15,7 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 TESTS = sorted(
     path for path in (ROOT / "tests").rglob("test_*.py") if "benchmarks" not in path.parts
 )
-SCRIPTS = sorted((ROOT / "worker" / "lua").glob("*.lua"))
+SCRIPTS = sorted((ROOT / "worker" / "buffer" / "lua").glob("*.lua"))
 # The folders that people keep their work in; a path below one means nothing elsewhere.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|mnt)/\w[\w.-]*")
 # Read from the environment that every process has; not settings of ours.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from worker.places import Places, Status
+from worker.buffer.status import Places, Status
 
 
 def balance(statuses: Mapping[str, Status]) -> Iterator[str]:

@@ -43,7 +43,7 @@ def which(command: _Command) -> _Command:
 
 def parsed_id(text: str, whose: str = "ID") -> str:
     """A record's id, dashed or not, as 32 hex digits; when it is none, ``whose`` it is is told."""
-    from worker.records import canonical_id
+    from worker.buffer.records import canonical_id
 
     try:
         return canonical_id(text)

@@ -9,11 +9,11 @@ from itertools import islice
 
 from redis.exceptions import RedisError
 
+from worker.buffer.status import Status
 from worker.errors import BufferError
 from worker.local.log_tail import LogTail
 from worker.local.system import STOP_ORDER, LocalSystem
 from worker.overview import Overview
-from worker.places import Status
 from worker.producer import Producer
 from worker.sandbox.sample import sample
 

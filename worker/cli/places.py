@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.places import Places, Status
+from worker.buffer.status import Places, Status
 
 from .terminal import plain_table
 

@@ -11,7 +11,7 @@ from typing import Self
 from rich.live import Live
 from rich.text import Text
 
-from worker.places import Status
+from worker.buffer.status import Status
 
 from .places import shown
 from .terminal import standard_output

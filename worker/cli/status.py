@@ -12,8 +12,8 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from worker.buffer.status import Status
     from worker.overview import Overview
-    from worker.places import Status
 
 _EVERY_S = 1.0
 

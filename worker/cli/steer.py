@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from worker.buffer import Buffer
+    from worker.buffer.buffer import Buffer
 
 
 @click.command

@@ -113,7 +113,7 @@ def _words(record_id: str, found: Whereabouts | None) -> Iterator[str]:
 
 def _accepted_at(record_id: str) -> str | None:
     """When the producer took it, as the id says; None when it is not one of ours."""
-    from worker.records import accepted_at_ms
+    from worker.buffer.records import accepted_at_ms
     from worker.times import iso
 
     if record_id[12] != "7":

@@ -12,8 +12,8 @@ from . import options
 from .exits import Failure
 
 if TYPE_CHECKING:
+    from worker.buffer.status import Status
     from worker.overview import Overview
-    from worker.places import Status
 
 _LOOK_EVERY_S = 0.1
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import redis
 
-from worker.keys import DASHBOARD
-from worker.scripts import script
+from worker.buffer.keys import DASHBOARD
+from worker.buffer.scripts import script
 from worker.telemetry import get_logger
 
 log = get_logger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from worker.history import Sample
+from worker.buffer.history import Sample
 
 from .rendering import span
 

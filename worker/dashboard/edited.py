@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from worker.buffer.records import Prepared
 from worker.dead_letters.letters import DeadLetter
 from worker.errors import InvalidRecord
-from worker.records import Prepared
 from worker.settings.destination import Destination
 from worker.vendors.schemas import schema_for
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from worker import keys
-from worker.buffer import Buffer
-from worker.history import History, Sample
-from worker.places import Places, Status
+from worker.buffer import keys
+from worker.buffer.buffer import Buffer
+from worker.buffer.history import History, Sample
+from worker.buffer.status import Places, Status
 
 from . import charts
 from .audit import Begun, Entry

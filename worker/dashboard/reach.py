@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import redis
 
-from worker.buffer import Buffer
+from worker.buffer.buffer import Buffer
 from worker.census import A_PART, Census
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Replays

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from worker.records import accepted_at_ms
+from worker.buffer.records import accepted_at_ms
 
 _MOST_BRIEF = 160
 FOLDER = Path(__file__).parent / "templates"

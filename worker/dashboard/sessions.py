@@ -18,8 +18,8 @@ from secrets import token_bytes, token_urlsafe
 import orjson
 import redis
 
-from worker.keys import DASHBOARD
-from worker.scripts import script
+from worker.buffer.keys import DASHBOARD
+from worker.buffer.scripts import script
 
 from .settings import DashboardSettings
 

@@ -7,8 +7,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 import redis
 
-from worker.keys import DASHBOARD
-from worker.scripts import script
+from worker.buffer.keys import DASHBOARD
+from worker.buffer.scripts import script
 
 # A person mistypes a few times; a thousand guesses a day are too few for any but the worst words.
 TRIES = 5

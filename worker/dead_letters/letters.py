@@ -15,9 +15,9 @@ from uuid import UUID
 import orjson
 import redis
 
-from .. import keys
-from ..records import accepted_at_ms, unpack
-from ..scripts import script
+from ..buffer import keys
+from ..buffer.records import accepted_at_ms, unpack
+from ..buffer.scripts import script
 from ..settings.destination import Destination
 from ..times import iso
 

@@ -16,11 +16,11 @@ from uuid import UUID
 import orjson
 import redis
 
-from .. import keys
-from ..acceptance import identity_hash
+from ..buffer import keys
+from ..buffer.accept import identity_hash
+from ..buffer.records import Prepared, packed
+from ..buffer.scripts import script
 from ..errors import InvalidRecord
-from ..records import Prepared, packed
-from ..scripts import script
 from ..settings.destination import Destination
 from ..times import epoch_ms
 from ..vendors.schemas import schema_for

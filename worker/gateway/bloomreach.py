@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
+from worker.buffer.records import EVENT, PROFILE, Prepared
 from worker.desk import Call
 from worker.errors import InvalidRecord
-from worker.records import EVENT, PROFILE, Prepared
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID

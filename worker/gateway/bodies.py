@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
-from worker.records import exact
+from worker.buffer.records import exact
 
 from .refusals import Refused
 from .settings import GatewaySettings

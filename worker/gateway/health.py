@@ -8,8 +8,8 @@ import orjson
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from worker import keys
-from worker.scripts import script
+from worker.buffer import keys
+from worker.buffer.scripts import script
 
 from .exchange import Door, Reply, Request
 

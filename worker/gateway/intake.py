@@ -16,12 +16,12 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from worker import keys
-from worker.acceptance import accepted
+from worker.buffer import keys
+from worker.buffer.accept import accepted
+from worker.buffer.records import new_id
+from worker.buffer.scripts import script
 from worker.connections.clients import answer_was_lost
 from worker.errors import BufferError, BufferFull, BufferUnavailable
-from worker.records import new_id
-from worker.scripts import script
 from worker.settings.destination import Destination
 from worker.telemetry import get_logger
 

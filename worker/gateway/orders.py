@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.acceptance import identity_hash
+from worker.buffer.accept import identity_hash
 from worker.desk import Call
 from worker.settings.destination import Destination
 

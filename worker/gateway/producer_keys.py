@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import orjson
 import redis
 
+from worker.buffer.keys import PREFIX
 from worker.errors import IngestError
-from worker.keys import PREFIX
 
 TABLE = f"{PREFIX}gateway:keys"
 KEY_PREFIX = "ingest_"  # so that a scanner for leaked secrets can find one

@@ -13,9 +13,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
+from worker.buffer.records import Prepared
 from worker.desk import Call, Rejected, add
 from worker.errors import InvalidRecord
-from worker.records import Prepared
 from worker.settings.destination import Destination
 
 T = TypeVar("T")

@@ -18,10 +18,10 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from .. import histograms
+from ..buffer import histograms
+from ..buffer.status import STATUSES, Places, Status
 from ..census import A_PART, Census
 from ..overview import Overview
-from ..places import STATUSES, Places, Status
 from ..settings.destination import Destination
 from ..settings.settings import Settings
 from . import names

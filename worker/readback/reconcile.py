@@ -15,10 +15,10 @@ from typing import Any, Final
 import orjson
 import redis
 
-from .. import keys
-from ..buffer import Buffer
+from ..buffer import keys
+from ..buffer.buffer import Buffer
+from ..buffer.records import EVENT
 from ..errors import VendorError
-from ..records import EVENT
 from ..vendors.clevertap.property_rules import plain_name
 from ..vendors.verdicts import UNCONFIRMED
 from .counts import count_all

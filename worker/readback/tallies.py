@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 import redis
 
-from .. import keys
+from ..buffer import keys
 from ..settings.destination import Destination
 from ..vendors.clevertap.property_rules import plain_name
 

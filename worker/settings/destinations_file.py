@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from .. import keys
+from ..buffer import keys
 from ..errors import SettingsError
 from .converters import CONVERTERS, Secret
 from .destination import VENDORS, Destination, Kind, check

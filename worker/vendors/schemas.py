@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..records import Prepared
+from ..buffer.records import Prepared
 from ..settings.destination import Destination
 
 

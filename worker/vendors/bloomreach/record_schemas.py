@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import orjson
 
-from worker.records import EVENT, PROFILE
+from worker.buffer.records import EVENT, PROFILE
 from worker.vendors.bloomreach import rules
 from worker.vendors.bloomreach.rules import NOBODY, Limits
 from worker.vendors.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from worker.buffer.records import EVENT, PROFILE, Prepared
 from worker.errors import InvalidRecord
-from worker.records import EVENT, PROFILE, Prepared
 from worker.vendors.bloomreach import rules
 from worker.vendors.bloomreach.record_schemas import (
     CustomerSchema,

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+from worker.buffer.records import EVENT
 from worker.errors import SettingsError, VendorError
-from worker.records import EVENT
 from worker.vendors.responses import MAX_ERROR_CHARS, json_object, meaning_of, retry_after_s, told
 from worker.vendors.secret_headers import SecretHeaders, credential
 from worker.vendors.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from worker.records import EVENT, PROFILE, TOKEN
+from worker.buffer.records import EVENT, PROFILE, TOKEN
 from worker.vendors.clevertap import rules
 from worker.vendors.clevertap.profile_rules import ProfileRules
 from worker.vendors.clevertap.property_rules import PropertyRules, plain_name

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from worker.buffer.records import EVENT, PROFILE, TOKEN, Prepared
 from worker.errors import InvalidRecord
-from worker.records import EVENT, PROFILE, TOKEN, Prepared
 from worker.vendors.clevertap.record_schemas import (
     EventSchema,
     ProfileSchema,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from ..settings.destination import Destination
 from .records import accepted_at_ms
-from .settings.destination import Destination
 
 STATUSES = ("running", "paused", "parked")
 TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambiguous", "attempts")

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Self
 
-from . import batching, histograms
-from .retry import Settle, Signal
-from .settings.destination import Destination
-from .vendors.verdicts import Outcome, Verdict
+from ..retry import Settle, Signal
+from ..settings.destination import Destination
+from ..vendors.verdicts import Outcome, Verdict
+from . import histograms
+from . import slices as batching
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Claim:
         batch = json.loads(raw)
         begun_ms = int(batch["begun"])
         wait_ms = max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0
-        heads, bodies = batching.cut(records)
+        heads, bodies = slices.cut(records)
         return cls(
             batch=batch_id.decode(),
             token=batch["token"],
@@ -159,7 +160,7 @@ def settle_arguments(
 ) -> list[Any]:
     """The arguments of `settle`, without what the buffer knows by itself."""
     if settle.usual.outcome is Outcome.DELIVERED:
-        delivered = batching.without(claim.heads, (at for at, _ in settle.named))
+        delivered = slices.without(claim.heads, (at for at, _ in settle.named))
     else:
         delivered = ()
     arguments = [
@@ -171,7 +172,7 @@ def settle_arguments(
         settle.ambiguous,
         label,
         destination.journal_settlements,
-        batching.ids(delivered) if destination.journal_settlements else b"",
+        slices.ids(delivered) if destination.journal_settlements else b"",
         destination.flood_window,
         destination.flood_share,
         destination.tally_days,
@@ -180,6 +181,6 @@ def settle_arguments(
     ]
     for position, verdict in settle.named:
         arguments += [position, *_verdict_arguments(verdict)]
-    for key, number in batching.tallies(delivered).items():
+    for key, number in slices.tallies(delivered).items():
         arguments += [key, number]
     return arguments

@@ -14,8 +14,10 @@ from typing import Any
 
 import redis
 
+from ..retry import Settle
+from ..settings.destination import Destination
 from . import keys
-from .acceptance import accept_arguments, accepted
+from .accept import accept_arguments, accepted
 from .claims import (
     Adapted,
     Claim,
@@ -27,11 +29,9 @@ from .claims import (
     measures,
     settle_arguments,
 )
-from .places import Status
 from .records import new_id
-from .retry import Settle
 from .scripts import run_together, script
-from .settings.destination import Destination
+from .status import Status
 
 # Between a refusal (429) and the next try above what it taught: with 120 successes between,
 # refusals stay under one in a hundred; five seconds bound how long new capacity goes unnoticed

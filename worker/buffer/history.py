@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import orjson
 import redis
 
+from ..settings.destination import Destination
 from . import keys
 from .scripts import script
-from .settings.destination import Destination
 
 KEEP_MINUTES = 1500  # a day, and an hour to compare its first minutes with
 _ASK_EVERY_S = 20.0  # three times a minute, so that no minute is missed

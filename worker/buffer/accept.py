@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
-from .errors import BufferFull
-from .settings.destination import Destination
+from ..errors import BufferFull
+from ..settings.destination import Destination
 
 
 def identity_hash(identity: bytes) -> bytes:

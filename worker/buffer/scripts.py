@@ -29,7 +29,7 @@ class Script:
     __slots__ = ("name", "sha", "text")
 
     def __init__(self, name: str) -> None:
-        folder = files("worker").joinpath("lua")
+        folder = files("worker.buffer").joinpath("lua")
         self.name = name
         self.text = "".join(
             folder.joinpath(f"{part}.lua").read_text() for part in ("prelude", name)
