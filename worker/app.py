@@ -16,12 +16,12 @@ from kombu.connection import Connection
 
 from .connections.addresses import SharedAddress, shared_address
 from .connections.redis_url import redis_url
-from .error_reports import report_errors
 from .errors import SettingsError
 from .flower_door import checked
 from .settings.celery_processes import ProcessSettings
 from .settings.settings import Settings
-from .telemetry import configure
+from .telemetry.error_reports import report_errors
+from .telemetry.logs import configure
 
 QUEUE = "ingest"
 # The schemes of one server: redis-py's word for each, and kombu's.

@@ -23,8 +23,8 @@ from .dry_run import DryRun
 from .errors import InvalidRecord
 from .settings.destination import Destination
 from .settings.settings import Settings
-from .telemetry import get_logger
-from .tracing import spans
+from .telemetry.logs import get_logger
+from .telemetry.tracing import spans
 from .vendors.registry import vendor_for
 from .vendors.responses import json_object
 from .vendors.schemas import schema_for

@@ -17,7 +17,7 @@ from .buffer.claims import Claim, Lesson, Settled, Turn
 from .ordering import keep_order
 from .retry import Attempt, Decision, Settle, Split, decide
 from .settings.destination import Destination
-from .telemetry import get_logger
+from .telemetry.logs import get_logger
 from .vendors.protocol import Vendor
 from .vendors.verdicts import Answer, Meaning, Outcome, Request, Response, Verdict
 

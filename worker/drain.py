@@ -12,7 +12,7 @@ from .buffer.buffer import Buffer
 from .buffer.claims import Claim
 from .buffer.history import History
 from .settings.destination import Destination
-from .telemetry import get_logger
+from .telemetry.logs import get_logger
 
 log = get_logger(__name__)
 

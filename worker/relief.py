@@ -18,7 +18,7 @@ from .buffer.buffer import Buffer
 from .connections.clients import operator_client
 from .connections.redis_url import redis_url
 from .settings.settings import Settings
-from .telemetry import get_logger
+from .telemetry.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -25,7 +25,7 @@ from .readback.reader import reading
 from .readback.reconcile import Reconciler
 from .settings.destination import Destination
 from .settings.settings import Settings
-from .telemetry import get_logger
+from .telemetry.logs import get_logger
 from .watchdog import AWAY, Watchdog
 
 log = get_logger(__name__)

@@ -25,7 +25,7 @@ from .beat import waiting
 from .connections.clients import TRANSIENT
 from .connections.cluster import UNSETTLED
 from .settings.celery_processes import ProcessSettings
-from .telemetry import get_logger
+from .telemetry.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -24,7 +24,7 @@ from benchmarks.stage import Theatre
 from benchmarks.targets import Target, targets
 from support.environment import ROOT, clear_own_variables
 from worker.connections.embedded.binaries import preferred_binary
-from worker.telemetry import configure
+from worker.telemetry.logs import configure
 
 Section = Callable[[Theatre, Results, Options], None]
 SECTIONS: Mapping[str, Section] = {

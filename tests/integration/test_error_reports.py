@@ -13,7 +13,7 @@ import pytest
 
 from support.environment import environment
 from support.http_sink import HttpSink
-from worker.error_reports import report_errors
+from worker.telemetry.error_reports import report_errors
 
 PERSON = "jane.doe@example.com"
 # A process that fails in every way ours can: with a person's address in variables, in errors'

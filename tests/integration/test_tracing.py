@@ -18,7 +18,7 @@ from support.http_sink import HttpSink
 from support.pipeline import Pipeline, identities
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
-from worker.tracing import Spans, spans
+from worker.telemetry.tracing import Spans, spans
 
 PERSON = "jane.doe@example.com"
 

@@ -12,8 +12,7 @@ from typing import Any, Self
 from ..retry import Settle, Signal
 from ..settings.destination import Destination
 from ..vendors.verdicts import Outcome, Verdict
-from . import histograms
-from . import slices as batching
+from . import histograms, slices
 
 
 @dataclass(frozen=True, slots=True)

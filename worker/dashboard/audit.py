@@ -14,7 +14,7 @@ import redis
 
 from worker.buffer.keys import DASHBOARD
 from worker.buffer.scripts import script
-from worker.telemetry import get_logger
+from worker.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 KEY = f"{DASHBOARD}:audit"

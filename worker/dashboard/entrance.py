@@ -9,7 +9,7 @@ from secrets import token_urlsafe
 
 from starlette.responses import Response
 
-from worker.telemetry import get_logger
+from worker.telemetry.logs import get_logger
 
 from .audit import Audit, Entry
 from .exchange import Answer, Asked, local, page, see

@@ -15,10 +15,10 @@ from multiprocessing.process import BaseProcess
 
 import uvicorn
 
-from worker.error_reports import report_errors
 from worker.errors import IngestError
 from worker.settings.celery_processes import ProcessSettings
-from worker.telemetry import configure
+from worker.telemetry.error_reports import report_errors
+from worker.telemetry.logs import configure
 
 from .app import create_app
 from .front import Front

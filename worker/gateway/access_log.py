@@ -3,7 +3,7 @@ or query as they came, its headers or its body: those may hold keys and personal
 
 from __future__ import annotations
 
-from worker.telemetry import get_logger
+from worker.telemetry.logs import get_logger
 
 from .exchange import Seen
 from .front import Observer

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.telemetry import get_logger
+from worker.telemetry.logs import get_logger
 
 from .exchange import SEEN, Reply, Seen
 

@@ -23,7 +23,7 @@ from worker.buffer.scripts import script
 from worker.connections.clients import answer_was_lost
 from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.settings.destination import Destination
-from worker.telemetry import get_logger
+from worker.telemetry.logs import get_logger
 
 from .orders import ACCEPTED, OTHER_REQUEST, Order, arguments
 

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from .buffer.claims import Claim
-from .delivery import Tried
-from .errors import SettingsError
-from .settings.secrets import secret_of
-from .settings.third_party import TRACE_ENDPOINTS, check_traces
-from .telemetry import get_logger
+from ..buffer.claims import Claim
+from ..delivery import Tried
+from ..errors import SettingsError
+from ..settings.secrets import secret_of
+from ..settings.third_party import TRACE_ENDPOINTS, check_traces
+from .logs import get_logger
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from .settings.secrets import secret_of
-from .telemetry import get_logger
+from ..settings.secrets import secret_of
+from .logs import get_logger
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint

@@ -1,0 +1,1 @@
+"""What the processes report: logs, traces and errors."""
