@@ -17,9 +17,9 @@ from .buffer.buffer import Buffer
 from .buffer.records import body_of
 from .connections.clients import worker_client
 from .connections.redis_url import redis_url
-from .delivery import Deliverer
-from .drain import Ask, Drain
-from .dry_run import DryRun
+from .delivery.deliverer import Deliverer
+from .delivery.drain import Ask, Drain
+from .delivery.dry_run import DryRun
 from .errors import InvalidRecord
 from .settings.destination import Destination
 from .settings.settings import Settings

@@ -15,7 +15,7 @@ from celery import signals
 from .app import app
 from .bootstrap import Line, Runtime
 from .buffer.claims import Claim
-from .drain import Ask
+from .delivery.drain import Ask
 from .ending import Ending
 from .errors import Stopped, VendorError
 from .readback.export_file import Target, export_to_file

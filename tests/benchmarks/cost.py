@@ -22,7 +22,7 @@ from support.polling import poll_until
 from worker.bootstrap import Line, Runtime
 from worker.buffer import keys
 from worker.buffer.records import EVENT
-from worker.drain import Ask
+from worker.delivery.drain import Ask
 from worker.settings.settings import Settings
 
 SECTION = "cost"

@@ -21,8 +21,8 @@ from support.environment import environment
 from support.vendor import RESTRICTED_EVENT, LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.cli import ingest
+from worker.delivery.decision import Settle
 from worker.producer import Producer
-from worker.retry import Settle
 from worker.settings.settings import Settings
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 

@@ -396,7 +396,7 @@ def test_a_silent_vendor_is_waited_for_as_long_as_a_person_waits(
     """Deliveries may take half a minute for each try; a page may not."""
     kill(["a"])
     monkeypatch.setattr("worker.dashboard.vendor_opinion.PATIENCE_S", 0.1, raising=False)
-    monkeypatch.setattr("worker.dry_run.WAIT_S", 0.01)
+    monkeypatch.setattr("worker.delivery.dry_run.WAIT_S", 0.01)
     vendor.usual = lambda exchange: exchange.silence()
     began = time.monotonic()
     page = operator.send(the_cause(operator), action="check").text

@@ -23,7 +23,7 @@ from worker.dead_letters.groups import OTHERS, summary
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, several
 from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.replays import Kept, Mended, Replays
-from worker.retry import Settle
+from worker.delivery.decision import Settle
 from worker.settings.destination import Destination, Kind
 from worker.times import epoch_ms, iso
 from worker.vendors.schemas import schema_for

@@ -25,7 +25,7 @@ from worker.error_reports import report_errors
 from worker.telemetry import configure, get_logger
 configure()
 assert report_errors()
-log = get_logger("worker.delivery")
+log = get_logger("worker.delivery.deliverer")
 person = sys.argv[1]
 def fail(error):
     secret = {"Email": person}

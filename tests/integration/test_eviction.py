@@ -7,7 +7,7 @@ import redis
 
 from support.vendor import LoopbackVendor
 from worker.bootstrap import Runtime
-from worker.drain import Ask
+from worker.delivery.drain import Ask
 from worker.settings.settings import Settings
 
 

@@ -12,7 +12,7 @@ from support.pipeline import Pipeline, PipelineFactory, identities
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
 from worker.buffer.claims import Claim, Recovered
-from worker.retry import Settle
+from worker.delivery.decision import Settle
 from worker.vendors.verdicts import DELIVERED
 
 LEASE_S = 0.05

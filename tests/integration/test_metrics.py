@@ -19,11 +19,11 @@ from support.redis_servers import RedisFactory
 from support.scrape import Scrape
 from worker.buffer import keys
 from worker.buffer.status import TOTALS
+from worker.delivery.decision import Settle
 from worker.metrics.collector import Sheet, StatusCollector
 from worker.metrics.names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
 from worker.metrics.page import MetricsPage, scraping_client
 from worker.metrics.ratchet import Ratchet
-from worker.retry import Settle
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings
 from worker.vendors.verdicts import Outcome, Verdict

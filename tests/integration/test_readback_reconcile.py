@@ -21,7 +21,7 @@ from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replays import Replays
-from worker.delivery import Deliverer
+from worker.delivery.deliverer import Deliverer
 from worker.errors import VendorError
 from worker.producer import Producer
 from worker.readback.reader import reading

@@ -23,7 +23,7 @@ from worker.buffer.scripts import script
 from worker.connections.clients import operator_client, worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
-from worker.retry import Settle
+from worker.delivery.decision import Settle
 from worker.settings.destination import Destination, Kind
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 

@@ -16,7 +16,7 @@ from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim
 from worker.buffer.records import EVENT
-from worker.retry import Settle
+from worker.delivery.decision import Settle
 from worker.settings.destination import Kind
 from worker.vendors.verdicts import Outcome, Verdict
 

@@ -12,7 +12,7 @@ import redis
 from support.vendor import LoopbackVendor
 from worker import Producer, tasks
 from worker.bootstrap import Line, Runtime
-from worker.drain import Ask
+from worker.delivery.drain import Ask
 from worker.settings.settings import Settings
 
 PATIENCE_S = 4.0  # in which even a busy machine delivers two batches

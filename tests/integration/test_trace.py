@@ -17,7 +17,7 @@ from worker.buffer.claims import Claim
 from worker.buffer.records import EVENT, PROFILE, Prepared, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replays import Replays
-from worker.retry import Settle
+from worker.delivery.decision import Settle
 from worker.settings.destination import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict

@@ -9,7 +9,7 @@ from typing import Self
 
 from support.pipeline import Pipeline
 from worker.buffer.claims import Claim
-from worker.drain import Ask, Drain
+from worker.delivery.drain import Ask, Drain
 from worker.settings.destination import Destination
 
 TICK_S = 0.5

@@ -12,7 +12,7 @@ from support.vendor import MISCELLANEOUS, RESTRICTED_EVENT, LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters, Filter
 from worker.dead_letters.replays import Replays
-from worker.retry import Settle
+from worker.delivery.decision import Settle
 from worker.vendors.verdicts import Outcome, Verdict
 
 NAME = "clevertap"  # as the shipped file calls it, so that every process finds it

@@ -17,8 +17,8 @@ from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.buffer.status import Places, Status
-from worker.delivery import Deliverer, Delivery
-from worker.drain import Ask, Drain
+from worker.delivery.deliverer import Deliverer, Delivery
+from worker.delivery.drain import Ask, Drain
 from worker.settings.destination import Destination, Kind
 from worker.vendors.clevertap.upload import CleverTap
 from worker.vendors.transport import Transport

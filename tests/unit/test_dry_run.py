@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from worker.dry_run import TRIES, DryRun
+from worker.delivery.dry_run import TRIES, DryRun
 from worker.errors import VendorError
 from worker.vendors.clevertap.upload import CleverTap
 from worker.vendors.verdicts import Answer, Meaning, Outcome, Request, Response

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from worker.ordering import OVERTAKEN, keep_order
-from worker.retry import Settle
+from worker.delivery.decision import Settle
+from worker.delivery.identity_order import OVERTAKEN, keep_order
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 AGAIN = Verdict(Outcome.RETRY, "server_error", 555, "again")

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.retry import Attempt, Decision, Settle, Split, backoff_ms, decide, wait_by_age_ms
+from worker.delivery.decision import (
+    Attempt,
+    Decision,
+    Settle,
+    Split,
+    backoff_ms,
+    decide,
+    wait_by_age_ms,
+)
 from worker.settings.destination import Destination, Kind
 from worker.vendors.verdicts import DELIVERED, Answer, Meaning, Outcome, Verdict
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from ..retry import Settle
+from ..delivery.decision import Settle
 from ..settings.destination import Destination
 from . import keys
 from .accept import accept_arguments, accepted

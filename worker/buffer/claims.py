@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Self
 
-from ..retry import Settle, Signal
+from ..delivery.decision import Settle, Signal
 from ..settings.destination import Destination
 from ..vendors.verdicts import Outcome, Verdict
 from . import histograms, slices

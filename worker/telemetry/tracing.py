@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from ..buffer.claims import Claim
-from ..delivery import Tried
+from ..delivery.deliverer import Tried
 from ..errors import SettingsError
 from ..settings.secrets import secret_of
 from ..settings.third_party import TRACE_ENDPOINTS, check_traces

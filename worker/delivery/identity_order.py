@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from .retry import Settle
-from .vendors.verdicts import Outcome, Verdict
+from ..vendors.verdicts import Outcome, Verdict
+from .decision import Settle
 
 OVERTAKEN = Verdict(
     Outcome.RETRY, "overtaken", None, "an older update of the same identity goes again"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from .delivery import Sender
-from .errors import VendorError
-from .vendors.protocol import Vendor
-from .vendors.verdicts import Answer, Meaning, Outcome, Verdict
+from ..errors import VendorError
+from ..vendors.protocol import Vendor
+from ..vendors.verdicts import Answer, Meaning, Outcome, Verdict
+from .deliverer import Sender
 
 # A person waits for the answer: a vendor that is busy is asked again for some seconds, not hours.
 TRIES = 4

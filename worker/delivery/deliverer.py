@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from random import random
 from typing import Protocol
 
-from .buffer.buffer import Buffer
-from .buffer.claims import Claim, Lesson, Settled, Turn
-from .ordering import keep_order
-from .retry import Attempt, Decision, Settle, Split, decide
-from .settings.destination import Destination
-from .telemetry.logs import get_logger
-from .vendors.protocol import Vendor
-from .vendors.verdicts import Answer, Meaning, Outcome, Request, Response, Verdict
+from ..buffer.buffer import Buffer
+from ..buffer.claims import Claim, Lesson, Settled, Turn
+from ..settings.destination import Destination
+from ..telemetry.logs import get_logger
+from ..vendors.protocol import Vendor
+from ..vendors.verdicts import Answer, Meaning, Outcome, Request, Response, Verdict
+from .decision import Attempt, Decision, Settle, Split, decide
+from .identity_order import keep_order
 
 log = get_logger(__name__)
 

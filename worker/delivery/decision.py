@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .settings.destination import Destination
-from .vendors.verdicts import DELIVERED, UNCONFIRMED, Answer, Meaning, Outcome, Verdict
+from ..settings.destination import Destination
+from ..vendors.verdicts import DELIVERED, UNCONFIRMED, Answer, Meaning, Outcome, Verdict
 
 Signal = Literal["success", "throttled", "failure"]
 

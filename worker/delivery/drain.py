@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .buffer.buffer import Buffer
-from .buffer.claims import Claim
-from .buffer.history import History
-from .settings.destination import Destination
-from .telemetry.logs import get_logger
+from ..buffer.buffer import Buffer
+from ..buffer.claims import Claim
+from ..buffer.history import History
+from ..settings.destination import Destination
+from ..telemetry.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""The way out: claim, send, decide, settle."""
