@@ -32,7 +32,7 @@ from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim
 from worker.buffer.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
-from worker.dead_letters.replays import Mended, Replays
+from worker.dead_letters.replay import Mended, Replays
 from worker.delivery.decision import Settle
 from worker.settings.destination import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace

@@ -20,7 +20,7 @@ from worker.buffer.records import PROFILE
 from worker.dashboard.audit import Audit, Entry
 from worker.dashboard.letter_groups import Exactly
 from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replays import Replays
+from worker.dead_letters.replay import Replays
 from worker.settings.destination import Destination, Kind
 
 PROFILES = Destination(name="clevertap", vendor="clevertap", kinds={PROFILE: Kind(100, 8)})

@@ -21,11 +21,11 @@ from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.dead_letters.groups import OTHERS, summary
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, several
+from worker.dead_letters.replay import Kept, Mended, Replays
 from worker.dead_letters.replay_check import Opinion, opinion
-from worker.dead_letters.replays import Kept, Mended, Replays
+from worker.dead_letters.timestamps import epoch_ms, iso
 from worker.delivery.decision import Settle
 from worker.settings.destination import Destination, Kind
-from worker.times import epoch_ms, iso
 from worker.vendors.schemas import schema_for
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
@@ -262,7 +262,7 @@ def test_ten_thousand_dead_letters(desk: Desk) -> None:
 
 def test_what_dies_again_is_not_replayed_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A selection ends at the last letter of its moment, however fast replayed ones die again."""
-    monkeypatch.setattr("worker.dead_letters.replays.CHUNK", 2)
+    monkeypatch.setattr("worker.dead_letters.replay.CHUNK", 2)
     monkeypatch.setattr("worker.dead_letters.letters.PAGE", 2)
     desk.kill([event("ann", number) for number in range(5)])
     selection = desk.letters.select()

@@ -15,7 +15,7 @@ from support.vendor import LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.buffer.records import EVENT, PROFILE
 from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replays import Kept, Replays
+from worker.dead_letters.replay import Kept, Replays
 from worker.metrics.page import MetricsPage, scraping_client
 from worker.overview import Overview
 from worker.settings.converters import Secret

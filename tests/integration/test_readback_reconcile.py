@@ -20,7 +20,7 @@ from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replays import Replays
+from worker.dead_letters.replay import Replays
 from worker.delivery.deliverer import Deliverer
 from worker.errors import VendorError
 from worker.producer import Producer

@@ -16,7 +16,7 @@ from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim
 from worker.buffer.records import EVENT, PROFILE, Prepared, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters
-from worker.dead_letters.replays import Replays
+from worker.dead_letters.replay import Replays
 from worker.delivery.decision import Settle
 from worker.settings.destination import Destination, Kind
 from worker.trace import Buffered, Delivered, OnItsWay, Trace

@@ -11,7 +11,7 @@ from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import MISCELLANEOUS, RESTRICTED_EVENT, LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters, Filter
-from worker.dead_letters.replays import Replays
+from worker.dead_letters.replay import Replays
 from worker.delivery.decision import Settle
 from worker.vendors.verdicts import Outcome, Verdict
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from worker.dead_letters.groups import Group
 from worker.dead_letters.letters import DeadLetter
-from worker.times import iso
+from worker.dead_letters.timestamps import iso
 
 from .terminal import plain_table
 

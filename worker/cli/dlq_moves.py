@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from worker.dead_letters.letters import Filter, Selection
+    from worker.dead_letters.replay import Kept
     from worker.dead_letters.replay_check import Opinion
-    from worker.dead_letters.replays import Kept
 
 # Everything these commands print is JSON already; programs may say so on every command alike.
 _JSON = options.as_json("Changes nothing: it is JSON anyway.")
@@ -127,7 +127,7 @@ class _Told:
 
 
 def _replay_one(selection: Selection, without: AbstractSet[str], tell: _Told) -> int:
-    from worker.dead_letters.replays import Replays
+    from worker.dead_letters.replay import Replays
 
     from .terminal import counted
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+from worker.dead_letters.replay import Kept, Mended, Replays, mended
 from worker.dead_letters.replay_check import verdicts
-from worker.dead_letters.replays import Kept, Mended, Replays, mended
 from worker.errors import InvalidRecord, UnknownDestination
 from worker.overview import Overview
 from worker.settings.settings import Settings

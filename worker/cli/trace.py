@@ -72,7 +72,7 @@ def _told(record_id: str, found: Whereabouts | None) -> dict[str, Any]:
 
 def _place(found: Whereabouts) -> tuple[str, dict[str, Any]]:
     from worker.dead_letters.letters import DeadLetter
-    from worker.times import iso
+    from worker.dead_letters.timestamps import iso
     from worker.trace import Buffered, OnItsWay
 
     if isinstance(found, Buffered):
@@ -114,7 +114,7 @@ def _words(record_id: str, found: Whereabouts | None) -> Iterator[str]:
 def _accepted_at(record_id: str) -> str | None:
     """When the producer took it, as the id says; None when it is not one of ours."""
     from worker.buffer.records import accepted_at_ms
-    from worker.times import iso
+    from worker.dead_letters.timestamps import iso
 
     if record_id[12] != "7":
         return None

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from worker.dead_letters.groups import OTHERS, Group, summary, text_of
 from worker.dead_letters.letters import DeadLetter, Selection
+from worker.dead_letters.replay import Kept
 from worker.dead_letters.replay_check import Opinion, opinion
-from worker.dead_letters.replays import Kept
 from worker.errors import IngestError
 from worker.settings.destination import Destination
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from worker.buffer.records import accepted_at_ms
 from worker.dead_letters.groups import name_of, text_of
 from worker.dead_letters.letters import DeadLetter
-from worker.dead_letters.replays import Kept, Mended
+from worker.dead_letters.replay import Kept, Mended
 from worker.errors import IngestError
 from worker.settings.destination import Destination
 from worker.vendors.verdicts import Outcome

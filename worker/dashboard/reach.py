@@ -11,7 +11,7 @@ import redis
 from worker.buffer.buffer import Buffer
 from worker.census import A_PART, Census
 from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replays import Replays
+from worker.dead_letters.replay import Replays
 from worker.overview import Overview, buffer_of
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings

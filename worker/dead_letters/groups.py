@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..times import iso
 from .letters import DeadLetter
+from .timestamps import iso
 
 # A vendor that puts a value into each text would else fill our memory.
 MOST_GROUPS = 10_000

@@ -19,7 +19,7 @@ from ..buffer import keys
 from ..buffer.records import accepted_at_ms, unpack
 from ..buffer.scripts import script
 from ..settings.destination import Destination
-from ..times import iso
+from .timestamps import iso
 
 # A page of the largest records a vendor takes (800 KB) would be large; one of usual ones is 100 KB.
 PAGE = 500

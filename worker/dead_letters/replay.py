@@ -22,9 +22,9 @@ from ..buffer.records import Prepared, packed
 from ..buffer.scripts import script
 from ..errors import InvalidRecord
 from ..settings.destination import Destination
-from ..times import epoch_ms
 from ..vendors.schemas import schema_for
 from .letters import DeadLetter, DeadLetters, Selection
+from .timestamps import epoch_ms
 
 CHUNK = 500  # one call of `replay` holds Redis for about a millisecond
 
