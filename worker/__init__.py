@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import BufferError, BufferFull, BufferUnavailable, IngestError, InvalidRecord
 
 if TYPE_CHECKING:
-    from .producer import AsyncProducer, Producer, SendResult
+    from .producer.producer import AsyncProducer, Producer, SendResult
 
 __all__ = [
     "AsyncProducer",
@@ -27,7 +27,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the producer when it is first asked for: the errors alone need no Redis client."""
     if name in ("AsyncProducer", "Producer", "SendResult"):
-        from . import producer
+        from .producer import producer
 
         return getattr(producer, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

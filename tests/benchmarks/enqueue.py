@@ -20,7 +20,7 @@ from benchmarks.results import Results, in_turn
 from benchmarks.stage import Stage, Theatre
 from worker.buffer.records import EVENT
 from worker.connections.clients import async_producer_client, producer_client
-from worker.producer import AsyncProducer, Producer
+from worker.producer.producer import AsyncProducer, Producer
 from worker.vendors.clevertap.schema import CleverTapSchema
 
 SECTION = "enqueue"

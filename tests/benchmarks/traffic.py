@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks import samples
-from worker.producer import Producer
+from worker.producer.producer import Producer
 
 _PACE_S = 0.02
 

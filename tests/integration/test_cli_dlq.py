@@ -22,7 +22,7 @@ from support.vendor import RESTRICTED_EVENT, LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.cli import ingest
 from worker.delivery.decision import Settle
-from worker.producer import Producer
+from worker.producer.producer import Producer
 from worker.settings.settings import Settings
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 

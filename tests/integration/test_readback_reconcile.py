@@ -23,7 +23,7 @@ from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Replays
 from worker.delivery.deliverer import Deliverer
 from worker.errors import VendorError
-from worker.producer import Producer
+from worker.producer.producer import Producer
 from worker.readback.reader import reading
 from worker.readback.reconcile import KEPT_S, Line, Reconciler, Reconciliation, kept
 from worker.readback.tallies import Tallies

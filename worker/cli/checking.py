@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from worker.desk import Desk
 from worker.errors import InvalidRecord, SettingsError
+from worker.producer.encoder import Desk
 from worker.settings.destination import Destination
 from worker.vendors.verdicts import Outcome, Verdict
 

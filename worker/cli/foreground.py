@@ -14,7 +14,7 @@ from worker.errors import BufferError
 from worker.local.log_tail import LogTail
 from worker.local.system import STOP_ORDER, LocalSystem
 from worker.overview import Overview
-from worker.producer import Producer
+from worker.producer.producer import Producer
 from worker.sandbox.sample import sample
 
 from .conservation import balance

@@ -44,8 +44,8 @@ def send(
     When the buffer is full or Redis is away, it stops with exit code 1 and tells which lines are
     left; with --wait it goes on when it can.
     """
-    from worker.desk import Desk
-    from worker.producer import Producer
+    from worker.producer.encoder import Desk
+    from worker.producer.producer import Producer
     from worker.settings.settings import Settings
 
     from .redis_door import bulk
@@ -73,7 +73,7 @@ def check(
     Tells what `send` would, and needs no Redis. --vendor also asks the vendor what it would
     refuse, which needs the account's secrets; nothing is stored there.
     """
-    from worker.desk import Desk
+    from worker.producer.encoder import Desk
     from worker.settings.settings import Settings
 
     from .checking import Checking, asking

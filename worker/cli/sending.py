@@ -8,9 +8,9 @@ from itertools import islice
 
 import click
 
-from worker.desk import Desk
 from worker.errors import BufferError, BufferFull, BufferUnavailable, InvalidRecord
-from worker.producer import Producer
+from worker.producer.encoder import Desk
+from worker.producer.producer import Producer
 from worker.settings.destination import Destination
 
 from .exits import Failure

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from worker.buffer.records import EVENT, PROFILE, Prepared
-from worker.desk import Call
 from worker.errors import InvalidRecord
+from worker.producer.encoder import Call
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID

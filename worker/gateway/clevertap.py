@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from worker.buffer.records import TOKEN
-from worker.desk import Rejected
 from worker.errors import InvalidRecord
+from worker.producer.encoder import Rejected
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 

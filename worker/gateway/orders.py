@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.buffer.accept import identity_hash
-from worker.desk import Call
+from worker.producer.encoder import Call
 from worker.settings.destination import Destination
 
 ACCEPTED, FULL, MEMORY_FULL, OTHER_REQUEST = 1, -1, -2, -3

@@ -10,7 +10,7 @@ import redis.asyncio
 from worker.connections.clients import gateway_client
 from worker.connections.redis_url import redis_url
 from worker.dashboard.settings import DashboardSettings
-from worker.desk import Desk
+from worker.producer.encoder import Desk
 from worker.settings.converters import Secret
 from worker.settings.secrets import secret_of
 from worker.settings.settings import Settings

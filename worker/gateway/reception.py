@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from worker.desk import Call, Desk
 from worker.errors import BufferFull, BufferUnavailable
+from worker.producer.encoder import Call, Desk
 from worker.settings.destination import Destination
 
 from . import credentials

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from worker.buffer.records import Prepared
-from worker.desk import Call, Rejected, add
 from worker.errors import InvalidRecord
+from worker.producer.encoder import Call, Rejected, add
 from worker.settings.destination import Destination
 
 T = TypeVar("T")

@@ -15,21 +15,21 @@ from typing import Any, NoReturn, Self
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from .buffer import keys
-from .buffer.accept import accept_arguments, accepted
-from .buffer.scripts import script
-from .connections.clients import (
+from ..buffer import keys
+from ..buffer.accept import accept_arguments, accepted
+from ..buffer.scripts import script
+from ..connections.clients import (
     PRODUCER_TIMEOUT_S,
     answer_was_lost,
     async_producer_client,
     producer_client,
 )
-from .connections.redis_url import redis_url
-from .desk import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
-from .errors import BufferFull, BufferUnavailable
+from ..connections.redis_url import redis_url
+from ..errors import BufferFull, BufferUnavailable
+from ..settings.destination import Destination
+from ..settings.settings import Settings
+from .encoder import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
 from .fanout import AsyncFanout, Fanout
-from .settings.destination import Destination
-from .settings.settings import Settings
 
 __all__ = ["AsyncProducer", "Producer", "Rejected", "SendResult"]
 

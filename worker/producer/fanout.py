@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from .desk import Call, Desk, accepted_ids, named_ids
-from .errors import InvalidRecord
-from .settings.destination import Destination
+from ..errors import InvalidRecord
+from ..settings.destination import Destination
+from .encoder import Call, Desk, accepted_ids, named_ids
 
 Record = Mapping[str, Any]
 Calls = list[tuple[Destination, Call]]

@@ -1,0 +1,1 @@
+"""The way in: validate, serialize and enqueue records."""
