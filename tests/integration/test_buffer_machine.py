@@ -34,8 +34,8 @@ from worker.buffer.records import EVENT, PROFILE, body_of, new_id, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
 from worker.dead_letters.replay import Mended, Replays
 from worker.delivery.decision import Settle
+from worker.monitoring.locate import Buffered, Delivered, OnItsWay, Trace
 from worker.settings.destination import Destination, Kind
-from worker.trace import Buffered, Delivered, OnItsWay, Trace
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 NAME = "machine"

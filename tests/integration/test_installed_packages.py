@@ -109,7 +109,7 @@ def test_the_image_has_all_that_its_processes_import() -> None:
         ((), ["worker.producer.producer"]),
         (("worker",), ["worker.app", "worker.tasks", "worker.cli", *LATER]),
         (("gateway",), ["worker.gateway.app", "worker.dashboard.routes"]),
-        (("worker", "metrics"), ["worker.cli.metrics", "worker.metrics.page"]),
+        (("worker", "metrics"), ["worker.cli.metrics", "worker.monitoring.metrics.page"]),
         (("worker", "sandbox"), ["worker.cli.sandbox"]),
     ],
     ids=str,

@@ -16,8 +16,8 @@ from worker.buffer.buffer import Buffer
 from worker.buffer.records import EVENT, PROFILE
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Kept, Replays
-from worker.metrics.page import MetricsPage, scraping_client
-from worker.overview import Overview
+from worker.monitoring.metrics.page import MetricsPage, scraping_client
+from worker.monitoring.overview import Overview
 from worker.settings.converters import Secret
 from worker.settings.destination import Kind
 from worker.settings.settings import Settings

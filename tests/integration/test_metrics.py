@@ -20,10 +20,10 @@ from support.scrape import Scrape
 from worker.buffer import keys
 from worker.buffer.status import TOTALS
 from worker.delivery.decision import Settle
-from worker.metrics.collector import Sheet, StatusCollector
-from worker.metrics.names import METRICS, PLACES, RECORDS, TICKS, Metric, Type
-from worker.metrics.page import MetricsPage, scraping_client
-from worker.metrics.ratchet import Ratchet
+from worker.monitoring.metrics.collector import Sheet, StatusCollector
+from worker.monitoring.metrics.definitions import METRICS, PLACES, RECORDS, TICKS, Metric, Type
+from worker.monitoring.metrics.monotonic import Ratchet
+from worker.monitoring.metrics.page import MetricsPage, scraping_client
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings
 from worker.vendors.verdicts import Outcome, Verdict

@@ -18,8 +18,8 @@ from worker.buffer.records import EVENT, PROFILE, Prepared, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replay import Replays
 from worker.delivery.decision import Settle
+from worker.monitoring.locate import Buffered, Delivered, OnItsWay, Trace
 from worker.settings.destination import Destination, Kind
-from worker.trace import Buffered, Delivered, OnItsWay, Trace
 from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 SETTINGS = Destination(
@@ -102,7 +102,7 @@ def test_long_lists_are_searched_where_the_id_belongs(
     desk: Desk, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Among many sorted records one is found in a single look, without reading the others."""
-    monkeypatch.setattr("worker.trace.LOOK", 10)
+    monkeypatch.setattr("worker.monitoring.locate.LOOK", 10)
     monkeypatch.setattr(Trace, "_anywhere", None)  # would fail if it were called
     ids = [record_id for _ in range(20) for record_id in desk.accept(500)]
     for position in (1, 10_000, *rng.choices(range(1, 10_001), k=30)):
@@ -114,7 +114,7 @@ def test_lists_out_of_order_are_searched_whole(
     desk: Desk, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Replays and clocks put ids anywhere: each is found all the same."""
-    monkeypatch.setattr("worker.trace.LOOK", 7)
+    monkeypatch.setattr("worker.monitoring.locate.LOOK", 7)
     ids = desk.accept(300)
     pending = keys.pending("traced", EVENT)
     packed = desk.client.lrange(pending, 0, -1)
@@ -203,7 +203,7 @@ def test_a_journal_of_many_settlements_is_searched_whole(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal is read in stretches, the youngest first, and none is left out."""
-    monkeypatch.setattr("worker.trace.SETTLEMENTS", 3)
+    monkeypatch.setattr("worker.monitoring.locate.SETTLEMENTS", 3)
     ids = desk.accept(100)
     batches = [desk.settle(Settle(DELIVERED)).batch for _ in range(10)]
     for at, record_id in enumerate(ids):

@@ -10,7 +10,7 @@ import yaml
 from support.environment import ROOT
 from support.observing import alerts, dashboard, dashboard_queries
 from worker.cli import COMMANDS
-from worker.metrics.names import METRICS
+from worker.monitoring.metrics.definitions import METRICS
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 NAMES = [rule["alert"] for rule in alerts()]

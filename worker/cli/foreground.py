@@ -13,7 +13,7 @@ from worker.buffer.status import Status
 from worker.errors import BufferError
 from worker.local.log_tail import LogTail
 from worker.local.system import STOP_ORDER, LocalSystem
-from worker.overview import Overview
+from worker.monitoring.overview import Overview
 from worker.producer.producer import Producer
 from worker.sandbox.sample import sample
 

@@ -9,7 +9,7 @@ from functools import partial
 from worker.dead_letters.replay import Kept, Mended, Replays, mended
 from worker.dead_letters.replay_check import verdicts
 from worker.errors import InvalidRecord, UnknownDestination
-from worker.overview import Overview
+from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
 from worker.vendors.verdicts import Outcome
 

@@ -12,7 +12,7 @@ import click
 from .listening import ANY_PORT, HOST, extra, listening
 
 if TYPE_CHECKING:
-    from worker.metrics.page import MetricsPage
+    from worker.monitoring.metrics.page import MetricsPage
 
 _LOOK_EVERY_S = 0.1
 
@@ -31,7 +31,7 @@ def metrics(port: int | None, host: str) -> None:
     bearer token; without, only programs on this machine may read.
     """
     with extra("metrics"):
-        from worker.metrics.page import MetricsPage, scraping_client
+        from worker.monitoring.metrics.page import MetricsPage, scraping_client
     from worker.settings.secrets import secret_of
     from worker.settings.settings import Settings
 
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a reader."""
-        from worker.metrics.page import CONTENT_TYPE
+        from worker.monitoring.metrics.page import CONTENT_TYPE
 
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404)

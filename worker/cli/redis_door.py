@@ -6,7 +6,7 @@ import redis
 
 from worker.connections.clients import bulk_client, operator_client
 from worker.connections.redis_url import redis_url
-from worker.overview import Overview
+from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
 
 

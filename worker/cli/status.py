@@ -13,7 +13,7 @@ from . import options
 
 if TYPE_CHECKING:
     from worker.buffer.status import Status
-    from worker.overview import Overview
+    from worker.monitoring.overview import Overview
 
 _EVERY_S = 1.0
 
@@ -41,7 +41,7 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
 
 
 def _print_once(statuses: Mapping[str, Status], as_json: bool) -> None:
-    from worker.overview import as_json as shape
+    from worker.monitoring.overview import as_json as shape
 
     from .places import shown
     from .terminal import standard_output

@@ -13,7 +13,7 @@ from .dead_letter_options import parsed_id
 from .exits import FAILED
 
 if TYPE_CHECKING:
-    from worker.trace import Whereabouts
+    from worker.monitoring.locate import Whereabouts
 
 _UNKNOWN = (
     "no place holds this record: it was never accepted here, or it was purged, or it was delivered "
@@ -43,7 +43,7 @@ def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: 
 
 
 def _found(record_id: str, destination: str | None) -> Whereabouts | None:
-    from worker.trace import Trace
+    from worker.monitoring.locate import Trace
 
     from .redis_door import overview
 
@@ -73,7 +73,7 @@ def _told(record_id: str, found: Whereabouts | None) -> dict[str, Any]:
 def _place(found: Whereabouts) -> tuple[str, dict[str, Any]]:
     from worker.dead_letters.letters import DeadLetter
     from worker.dead_letters.timestamps import iso
-    from worker.trace import Buffered, OnItsWay
+    from worker.monitoring.locate import Buffered, OnItsWay
 
     if isinstance(found, Buffered):
         return "buffered", {"partition": found.partition, "position": found.position}

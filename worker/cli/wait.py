@@ -13,7 +13,7 @@ from .exits import Failure
 
 if TYPE_CHECKING:
     from worker.buffer.status import Status
-    from worker.overview import Overview
+    from worker.monitoring.overview import Overview
 
 _LOOK_EVERY_S = 0.1
 

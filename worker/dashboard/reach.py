@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import redis
 
 from worker.buffer.buffer import Buffer
-from worker.census import A_PART, Census
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Replays
-from worker.overview import Overview, buffer_of
+from worker.monitoring.discovery import A_PART, Census
+from worker.monitoring.overview import Overview, buffer_of
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from worker.metrics.page import CONTENT_TYPE, MetricsPage, scraping_client
+from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage, scraping_client
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings
 

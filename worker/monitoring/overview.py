@@ -8,13 +8,13 @@ from typing import Any
 
 import redis
 
-from .buffer import keys
-from .buffer.buffer import Buffer
-from .buffer.status import Places, Status
-from .census import Census
-from .errors import UnknownDestination
-from .settings.destination import VENDORS, Destination, Kind
-from .settings.settings import Settings
+from ..buffer import keys
+from ..buffer.buffer import Buffer
+from ..buffer.status import Places, Status
+from ..errors import UnknownDestination
+from ..settings.destination import VENDORS, Destination, Kind
+from ..settings.settings import Settings
+from .discovery import Census
 
 _EVERY_KIND = ("event", "profile", "token")
 

@@ -18,25 +18,25 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from ..buffer import histograms
-from ..buffer.status import STATUSES, Places, Status
-from ..census import A_PART, Census
+from ...buffer import histograms
+from ...buffer.status import STATUSES, Places, Status
+from ...settings.destination import Destination
+from ...settings.settings import Settings
+from ..discovery import A_PART, Census
 from ..overview import Overview
-from ..settings.destination import Destination
-from ..settings.settings import Settings
-from . import names
-from .names import METRICS, PLACES, Metric, Type
-from .ratchet import Ratchet
+from . import definitions
+from .definitions import METRICS, PLACES, Metric, Type
+from .monotonic import Ratchet
 
 _PHASES = ("begun", "waiting")
 _TOTALS: Mapping[str, Metric] = {
-    "accepted": names.ACCEPTED,
-    "delivered": names.DELIVERED,
-    "dead_lettered": names.DEAD_LETTERED,
-    "replayed": names.REPLAYED,
-    "purged": names.PURGED,
-    "ambiguous": names.AMBIGUOUS,
-    "attempts": names.REQUESTS,
+    "accepted": definitions.ACCEPTED,
+    "delivered": definitions.DELIVERED,
+    "dead_lettered": definitions.DEAD_LETTERED,
+    "replayed": definitions.REPLAYED,
+    "purged": definitions.PURGED,
+    "ambiguous": definitions.AMBIGUOUS,
+    "attempts": definitions.REQUESTS,
 }
 
 
@@ -97,58 +97,58 @@ class StatusCollector(Collector):
     def collect(self) -> Iterable[Family]:
         """All metrics at this moment."""
         sheet = Sheet(self._ratchet)
-        sheet.put(names.TICK_INTERVAL, self._settings.drain_interval_s)
+        sheet.put(definitions.TICK_INTERVAL, self._settings.drain_interval_s)
         try:
             overview = Overview.of(self._settings, self._client, census=self._census)
             statuses = overview.statuses()
             memory = {name: each.memory_used() for name, each in overview.buffers.items()}
         except RedisError:
-            sheet.put(names.REDIS_UP, 0)
+            sheet.put(definitions.REDIS_UP, 0)
             return sheet.families()
-        sheet.put(names.REDIS_UP, 1)
+        sheet.put(definitions.REDIS_UP, 1)
         for name, status in statuses.items():
             self._put_destination(sheet, overview.buffers[name].destination, status)
-            sheet.put(names.MEMORY_USED, memory[name], name)
+            sheet.put(definitions.MEMORY_USED, memory[name], name)
         return sheet.families()
 
     def _put_destination(self, sheet: Sheet, destination: Destination, status: Status) -> None:
         name = destination.name
         for answer, count in status.answers.items():
-            sheet.put(names.ANSWERS, count, name, answer)
+            sheet.put(definitions.ANSWERS, count, name, answer)
         for phase in _PHASES:
-            sheet.put(names.LEASES_EXPIRED, status.expired.get(phase, 0), name, phase)
-        sheet.put(names.LEASES, status.in_use, name)
-        sheet.put(names.MEMORY_FULL, status.memory_full, name)
+            sheet.put(definitions.LEASES_EXPIRED, status.expired.get(phase, 0), name, phase)
+        sheet.put(definitions.LEASES, status.in_use, name)
+        sheet.put(definitions.MEMORY_FULL, status.memory_full, name)
         if configured := self._settings.destinations.get(name):
-            sheet.put(names.BUFFER_LIMIT, destination.max_buffered, name)
-            sheet.put(names.CONCURRENCY, status.concurrency, name)
-            sheet.put(names.CONCURRENCY_LIMIT, destination.concurrency_limit, name)
+            sheet.put(definitions.BUFFER_LIMIT, destination.max_buffered, name)
+            sheet.put(definitions.CONCURRENCY, status.concurrency, name)
+            sheet.put(definitions.CONCURRENCY_LIMIT, destination.concurrency_limit, name)
         # Nobody compares or ticks a destination that was turned off, or resumes it: only records
         # that wait in it make that a fault.
         if destination.enabled:
-            sheet.put(names.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
-            sheet.put(names.MISSING, status.missing, name)
+            sheet.put(definitions.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
+            sheet.put(definitions.MISSING, status.missing, name)
         if destination.enabled or any(places.open for places in status.kinds.values()):
             for state in STATUSES:
-                sheet.put(names.STATE, state == status.state, name, state)
-            sheet.put(names.LAST_TICK, (status.last_tick_ms or 0) / 1000, name)
-            sheet.put(names.TICKS, status.ticks, name)
+                sheet.put(definitions.STATE, state == status.state, name, state)
+            sheet.put(definitions.LAST_TICK, (status.last_tick_ms or 0) / 1000, name)
+            sheet.put(definitions.TICKS, status.ticks, name)
         for kind, places in status.kinds.items():
             _put_kind(sheet, places, name, kind)
             for code, count in status.codes[kind].items():
-                sheet.put(names.DEAD_LETTERS, count, name, kind, code)
+                sheet.put(definitions.DEAD_LETTERS, count, name, kind, code)
             if configured and (limits := configured.kinds.get(kind)):
-                sheet.put(names.BATCH_LIMIT, limits.batch_records, name, kind)
+                sheet.put(definitions.BATCH_LIMIT, limits.batch_records, name, kind)
 
 
 def _put_kind(sheet: Sheet, places: Places, *labels: str) -> None:
     for place in PLACES:
-        sheet.put(names.RECORDS, getattr(places, place), *labels, place)
-    sheet.put(names.OLDEST, places.oldest_wait_s, *labels)
+        sheet.put(definitions.RECORDS, getattr(places, place), *labels, place)
+    sheet.put(definitions.OLDEST, places.oldest_wait_s, *labels)
     for total, metric in _TOTALS.items():
         sheet.put(metric, places.totals[total], *labels)
     requests = places.requests
     took = histograms.cumulative(requests.took, histograms.REQUEST_S)
-    sheet.put_histogram(names.DURATION, took, requests.took_ms / 1000, *labels)
+    sheet.put_histogram(definitions.DURATION, took, requests.took_ms / 1000, *labels)
     sizes = histograms.cumulative(requests.sizes, histograms.BATCH_RECORDS)
-    sheet.put_histogram(names.BATCH, sizes, requests.records, *labels)
+    sheet.put_histogram(definitions.BATCH, sizes, requests.records, *labels)

@@ -14,11 +14,11 @@ from typing import Any
 
 import redis
 
-from .buffer import keys
-from .buffer.records import accepted_at_ms
-from .buffer.scripts import script
-from .dead_letters.letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
-from .settings.destination import Destination
+from ..buffer import keys
+from ..buffer.records import accepted_at_ms
+from ..buffer.scripts import script
+from ..dead_letters.letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
+from ..settings.destination import Destination
 
 LOOK = 2000  # records in one look at a list: about a millisecond of Redis' time
 SETTLEMENTS = 20  # settlements in one look at the journal: up to 5000 ids each

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from .buffer import keys
+from ..buffer import keys
 
 _STEP_KEYS = 1000
 # For pages and scrapes: 20,000 keys, some ten milliseconds, and all there are nearly everywhere.

@@ -17,10 +17,10 @@ import redis
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from ..connections.clients import worker_client
-from ..connections.redis_url import redis_url
-from ..settings.converters import Secret
-from ..settings.settings import Settings
+from ...connections.clients import worker_client
+from ...connections.redis_url import redis_url
+from ...settings.converters import Secret
+from ...settings.settings import Settings
 from .collector import StatusCollector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

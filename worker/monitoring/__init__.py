@@ -1,0 +1,1 @@
+"""What operators see: the overview, the place of one record, and the metrics."""
