@@ -12,7 +12,7 @@ from support.processes import Process, Processes
 from support.services import RabbitMQ
 from support.vendor import LoopbackVendor
 from worker import Producer
-from worker.beat import MOST_WAITING, waiting
+from worker.app.scheduler import MOST_WAITING, waiting
 
 EVENTS = 3000
 

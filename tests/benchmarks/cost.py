@@ -19,7 +19,7 @@ from benchmarks.program_options import Options
 from benchmarks.results import Contender, Results, in_turn
 from benchmarks.stage import Stage, Theatre
 from support.polling import poll_until
-from worker.bootstrap import Line, Runtime
+from worker.app.runtime import Line, Runtime
 from worker.buffer import keys
 from worker.buffer.records import EVENT
 from worker.delivery.drain import Ask

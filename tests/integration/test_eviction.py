@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from support.vendor import LoopbackVendor
-from worker.bootstrap import Runtime
+from worker.app.runtime import Runtime
 from worker.delivery.drain import Ask
 from worker.settings.settings import Settings
 

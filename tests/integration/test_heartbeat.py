@@ -10,8 +10,8 @@ import pytest
 from celery import Celery
 
 from support.polling import poll_until
-from worker import watchdog as module
-from worker.watchdog import Watchdog
+from worker.app import watchdog as module
+from worker.app.watchdog import Watchdog
 
 
 @pytest.fixture

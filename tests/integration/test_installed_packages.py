@@ -107,7 +107,7 @@ def test_the_image_has_all_that_its_processes_import() -> None:
     ("extras", "modules"),
     [
         ((), ["worker.producer.producer"]),
-        (("worker",), ["worker.app", "worker.tasks", "worker.cli", *LATER]),
+        (("worker",), ["worker.app", "worker.app.tasks", "worker.cli", *LATER]),
         (("gateway",), ["worker.gateway.app", "worker.dashboard.routes"]),
         (("worker", "metrics"), ["worker.cli.metrics", "worker.monitoring.metrics.page"]),
         (("worker", "sandbox"), ["worker.cli.sandbox"]),

@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from support.vendor import LoopbackVendor
-from worker import Producer, tasks
-from worker.bootstrap import Line, Runtime
+from worker import Producer
+from worker.app import tasks
+from worker.app.runtime import Line, Runtime
 from worker.delivery.drain import Ask
 from worker.settings.settings import Settings
 

@@ -12,8 +12,8 @@ from kombu.exceptions import OperationalError
 from support.clocks import Clock
 from support.polling import poll_until
 from support.ports import find_free_port
-from worker import watchdog as module
-from worker.watchdog import EXIT_STUCK, STUCK_AFTER_S, Watchdog
+from worker.app import watchdog as module
+from worker.app.watchdog import EXIT_STUCK, STUCK_AFTER_S, Watchdog
 
 
 class Watched:

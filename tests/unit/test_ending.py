@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from support.polling import poll_until
-from worker.ending import Ending
+from worker.app.shutdown import Ending
 
 
 def test_it_ends_what_waits_once_it_was_told() -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from support.environment import ROOT, is_ours
 from support.processes import procfile
-from worker.ending import CLOSE_WITHIN_S, END_WITHIN_S
+from worker.app.shutdown import CLOSE_WITHIN_S, END_WITHIN_S
 from worker.gateway.__main__ import STOP_WITHIN_S
 from worker.gateway.health import Alive, Ready
 from worker.gateway.metrics import Metrics

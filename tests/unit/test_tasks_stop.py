@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker import tasks
-from worker.ending import Ending
+from worker.app import tasks
+from worker.app.shutdown import Ending
 
 
 class _Parts:

@@ -102,7 +102,7 @@ def refusal(verdict: Verdict) -> Mapping[str, Sequence[str]]:
 @contextmanager
 def asking(destination: Destination) -> Iterator[Ask]:
     """The vendor's own opinion, as long as the block runs; SettingsError without its secrets."""
-    from worker.bootstrap import dry_run
+    from worker.app.runtime import dry_run
 
     if not destination.enabled:
         raise SettingsError(f"{destination.name}: not enabled, so the vendor cannot be asked")

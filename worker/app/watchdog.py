@@ -21,11 +21,11 @@ from typing import Any
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from .beat import waiting
-from .connections.clients import TRANSIENT
-from .connections.cluster import UNSETTLED
-from .settings.celery_processes import ProcessSettings
-from .telemetry.logs import get_logger
+from ..connections.clients import TRANSIENT
+from ..connections.cluster import UNSETTLED
+from ..settings.celery_processes import ProcessSettings
+from ..telemetry.logs import get_logger
+from .scheduler import waiting
 
 log = get_logger(__name__)
 

@@ -14,14 +14,14 @@ from celery import Celery, signals
 from celery.schedules import crontab
 from kombu.connection import Connection
 
-from .connections.addresses import SharedAddress, shared_address
-from .connections.redis_url import redis_url
-from .errors import SettingsError
-from .flower_door import checked
-from .settings.celery_processes import ProcessSettings
-from .settings.settings import Settings
-from .telemetry.error_reports import report_errors
-from .telemetry.logs import configure
+from ..connections.addresses import SharedAddress, shared_address
+from ..connections.redis_url import redis_url
+from ..errors import SettingsError
+from ..settings.celery_processes import ProcessSettings
+from ..settings.settings import Settings
+from ..telemetry.error_reports import report_errors
+from ..telemetry.logs import configure
+from .flower import checked
 
 QUEUE = "ingest"
 # The schemes of one server: redis-py's word for each, and kombu's.
@@ -40,7 +40,7 @@ _SENTINEL_OPTIONS = {"socket_timeout": 1, "socket_connect_timeout": 1}
 # A message is a wake-up that the next tick replaces, so RabbitMQ need not write it to disk. The
 # queue is durable and classic: while the node that has it is down, workers drain by themselves.
 _AMQP_SETTINGS = {"broker_heartbeat": 30, "task_default_delivery_mode": "transient"}
-app = Celery("worker", include=["worker.tasks"], set_as_current=True)
+app = Celery("worker", include=["worker.app.tasks"], set_as_current=True)
 
 
 def _broker(settings: Settings) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "worker_pool": "threads",
-        "worker_consumer": "worker.consumer:Consumer",
+        "worker_consumer": "worker.app.consumer:Consumer",
         "worker_concurrency": process.threads or _threads(settings),
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
@@ -151,7 +151,7 @@ def _configuration() -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "enable_utc": True,
-        "beat_scheduler": "worker.beat:Scheduler",
+        "beat_scheduler": "worker.app.scheduler:Scheduler",
         "beat_schedule_filename": process.beat_schedule,
         "beat_max_loop_interval": min(5.0, settings.drain_interval_s),
         "beat_schedule": _schedule(settings),

@@ -8,7 +8,7 @@ from typing import Any
 from celery.beat import PersistentScheduler, ScheduleEntry
 from kombu.connection import Connection
 
-from .telemetry.logs import get_logger
+from ..telemetry.logs import get_logger
 
 log = get_logger(__name__)
 

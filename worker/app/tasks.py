@@ -12,20 +12,20 @@ from typing import Any
 
 from celery import signals
 
-from .app import app
-from .bootstrap import Line, Runtime
-from .buffer.claims import Claim
-from .delivery.drain import Ask
-from .ending import Ending
-from .errors import Stopped, VendorError
-from .readback.export_file import Target, export_to_file
-from .readback.formats import format_of
-from .readback.queries import LARGEST_BATCH, ExportQuery, day_number
-from .readback.reader import reading
-from .readback.reconcile import Reconciler
-from .settings.destination import Destination
-from .settings.settings import Settings
-from .telemetry.logs import get_logger
+from ..buffer.claims import Claim
+from ..delivery.drain import Ask
+from ..errors import Stopped, VendorError
+from ..readback.export_file import Target, export_to_file
+from ..readback.formats import format_of
+from ..readback.queries import LARGEST_BATCH, ExportQuery, day_number
+from ..readback.reader import reading
+from ..readback.reconcile import Reconciler
+from ..settings.destination import Destination
+from ..settings.settings import Settings
+from ..telemetry.logs import get_logger
+from . import app
+from .runtime import Line, Runtime
+from .shutdown import Ending
 from .watchdog import AWAY, Watchdog
 
 log = get_logger(__name__)

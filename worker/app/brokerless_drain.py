@@ -13,12 +13,12 @@ from copy import copy
 
 from redis.exceptions import RedisError
 
-from .bootstrap import Line, Runtime
-from .buffer.buffer import Buffer
-from .connections.clients import operator_client
-from .connections.redis_url import redis_url
-from .settings.settings import Settings
-from .telemetry.logs import get_logger
+from ..buffer.buffer import Buffer
+from ..connections.clients import operator_client
+from ..connections.redis_url import redis_url
+from ..settings.settings import Settings
+from ..telemetry.logs import get_logger
+from .runtime import Line, Runtime
 
 log = get_logger(__name__)
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .telemetry.logs import get_logger
+from ..telemetry.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -8,9 +8,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from redis.exceptions import OutOfMemoryError
 
-from .app import AMQP
-from .relief import Relief, redis_is_full
-from .settings.settings import Settings
+from ..settings.settings import Settings
+from . import AMQP
+from .brokerless_drain import Relief, redis_is_full
 from .tasks import runtime, watchdog
 
 

@@ -10,8 +10,8 @@ import os
 
 import click
 
-from .errors import SettingsError
-from .settings.third_party import check_flower_port
+from ..errors import SettingsError
+from ..settings.third_party import check_flower_port
 
 
 def checked() -> click.Option:

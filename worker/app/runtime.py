@@ -13,22 +13,22 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from .buffer.buffer import Buffer
-from .buffer.records import body_of
-from .connections.clients import worker_client
-from .connections.redis_url import redis_url
-from .delivery.deliverer import Deliverer
-from .delivery.drain import Ask, Drain
-from .delivery.dry_run import DryRun
-from .errors import InvalidRecord
-from .settings.destination import Destination
-from .settings.settings import Settings
-from .telemetry.logs import get_logger
-from .telemetry.tracing import spans
-from .vendors.registry import vendor_for
-from .vendors.responses import json_object
-from .vendors.schemas import schema_for
-from .vendors.transport import Transport
+from ..buffer.buffer import Buffer
+from ..buffer.records import body_of
+from ..connections.clients import worker_client
+from ..connections.redis_url import redis_url
+from ..delivery.deliverer import Deliverer
+from ..delivery.drain import Ask, Drain
+from ..delivery.dry_run import DryRun
+from ..errors import InvalidRecord
+from ..settings.destination import Destination
+from ..settings.settings import Settings
+from ..telemetry.logs import get_logger
+from ..telemetry.tracing import spans
+from ..vendors.registry import vendor_for
+from ..vendors.responses import json_object
+from ..vendors.schemas import schema_for
+from ..vendors.transport import Transport
 
 log = get_logger(__name__)
 
