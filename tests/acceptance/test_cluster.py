@@ -29,7 +29,7 @@ from worker.connections.clients import worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.errors import BufferUnavailable
-from worker.gateway.producer_keys import KeyTable
+from worker.gateway.auth.api_keys import KeyTable
 from worker.settings.settings import Settings
 
 DESTINATIONS = [f"shop-{number}" for number in range(6)]

@@ -38,7 +38,7 @@ from support.ports import find_free_port, listens  # noqa: E402
 from worker import AsyncProducer  # noqa: E402
 from worker.connections.clients import operator_client  # noqa: E402
 from worker.connections.embedded.server import EmbeddedRedis  # noqa: E402
-from worker.gateway.producer_keys import KeyTable  # noqa: E402
+from worker.gateway.auth.api_keys import KeyTable  # noqa: E402
 
 RECORD = (
     b'{"d":[{"identity":"61026032","type":"event","evtName":"Product viewed","ts":1700000000,'

@@ -18,7 +18,7 @@ from worker.buffer import keys
 from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
 from worker.dashboard.throttle import TRIES
-from worker.gateway.parts import parts_of
+from worker.gateway.components import parts_of
 from worker.settings.converters import Secret
 
 PAGES = ("/", "/destinations/clevertap", "/dead-letters", "/audit")

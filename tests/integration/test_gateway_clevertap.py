@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from support.gateway import Answer, Door, DoorFactory, ask, event, gathered, profile
 from worker.buffer import keys
-from worker.gateway.producer_keys import KeyTable
+from worker.gateway.auth.api_keys import KeyTable
 
 TOKEN = {
     "type": "token",

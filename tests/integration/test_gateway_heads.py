@@ -14,7 +14,7 @@ import redis
 
 from support.gateway import Served, ServedFactory, buffered, event
 from support.polling import poll_until
-from worker.gateway.producer_keys import KeyTable
+from worker.gateway.auth.api_keys import KeyTable
 
 BODY = orjson.dumps({"d": [event()]})
 LENGTH = f"Content-Length: {len(BODY)}"

@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from support.gateway import Answer, Door, DoorFactory, end, event, gathered, tracked
+from worker.gateway.api.enqueue_request import ANSWERS_KEPT_MS
 from worker.gateway.app import create_app
-from worker.gateway.orders import ANSWERS_KEPT_MS
-from worker.gateway.producer_keys import KeyTable
+from worker.gateway.auth.api_keys import KeyTable
 
 BAD = event(evtName="")
 

@@ -12,7 +12,7 @@ import redis
 
 from support.environment import ROOT
 from support.gateway import ServedFactory, buffered, event, profile
-from worker.gateway.producer_keys import KeyTable
+from worker.gateway.auth.api_keys import KeyTable
 
 BATCH = 100  # what the client puts into one call
 BAD: dict[int, tuple[dict[str, Any], int]] = {

@@ -26,7 +26,7 @@ from support.polling import poll_until
 from support.processes import procfile
 from support.redis_servers import RedisFactory
 from worker.connections.clients import worker_client
-from worker.gateway.producer_keys import KeyTable
+from worker.gateway.auth.api_keys import KeyTable
 
 IDENTITY = "jane.doe@example.com"
 

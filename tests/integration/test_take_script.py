@@ -11,7 +11,14 @@ from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.records import EVENT, PROFILE, new_id, pack
 from worker.buffer.scripts import script
-from worker.gateway.orders import FULL, MEMORY_FULL, OTHER_REQUEST, Once, Order, arguments
+from worker.gateway.api.enqueue_request import (
+    FULL,
+    MEMORY_FULL,
+    OTHER_REQUEST,
+    Once,
+    Order,
+    arguments,
+)
 from worker.producer.encoder import Call
 from worker.settings.destination import Destination, Kind
 

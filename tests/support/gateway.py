@@ -21,8 +21,8 @@ from support.processes import Process, Processes
 from worker.buffer import keys
 from worker.buffer.records import unpack
 from worker.gateway.app import create_app
-from worker.gateway.front import Front
-from worker.gateway.producer_keys import KeyTable
+from worker.gateway.auth.api_keys import KeyTable
+from worker.gateway.server.middleware import Front
 
 T = TypeVar("T")
 PROJECT = "/track/v2/projects/bloomreach"

@@ -15,18 +15,18 @@ from starlette.types import Receive, Scope, Send
 from support.environment import ROOT
 from support.gateway import ask
 from worker.errors import SettingsError
-from worker.gateway import credentials
+from worker.gateway.api.request_handler import named
 from worker.gateway.app import operations, vendors
-from worker.gateway.bodies import MOST_CONTAINERS, MOST_VALUES, BodyReader
-from worker.gateway.credentials import Shown
-from worker.gateway.exchange import Seen, parameter
-from worker.gateway.front import Front
-from worker.gateway.openapi import document
-from worker.gateway.parts import parts_of
-from worker.gateway.producer_keys import digest, find, read_table
-from worker.gateway.rate import Rates
-from worker.gateway.reception import named
-from worker.gateway.refusals import Refused
+from worker.gateway.auth import credentials
+from worker.gateway.auth.api_keys import digest, find, read_table
+from worker.gateway.auth.credentials import Shown
+from worker.gateway.auth.rate_limit import Rates
+from worker.gateway.components import parts_of
+from worker.gateway.operations.openapi import document
+from worker.gateway.server.endpoint import Seen, parameter
+from worker.gateway.server.errors import Refused
+from worker.gateway.server.middleware import Front
+from worker.gateway.server.request_body import MOST_CONTAINERS, MOST_VALUES, BodyReader
 from worker.gateway.settings import GatewaySettings, variable
 from worker.settings.destination import Destination, Kind
 

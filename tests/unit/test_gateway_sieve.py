@@ -10,7 +10,7 @@ import pytest
 
 from worker.buffer.records import Prepared
 from worker.errors import InvalidRecord
-from worker.gateway.sieve import FEW, TURN_S, Sieve
+from worker.gateway.api.validation import FEW, TURN_S, Sieve
 from worker.settings.destination import Destination, Kind
 
 MAIN = Destination("main", "clevertap", {"event": Kind(1000), "profile": Kind(100)})

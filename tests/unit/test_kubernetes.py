@@ -15,8 +15,8 @@ from support.environment import ROOT, is_ours
 from support.processes import procfile
 from worker.app.shutdown import CLOSE_WITHIN_S, END_WITHIN_S
 from worker.gateway.__main__ import STOP_WITHIN_S
-from worker.gateway.health import Alive, Ready
-from worker.gateway.metrics import Metrics
+from worker.gateway.operations.health import Alive, Ready
+from worker.gateway.operations.metrics import Metrics
 from worker.gateway.settings import MOST_REDIS_TIMEOUT_S
 
 FOLDER = ROOT / "deploy" / "kubernetes"

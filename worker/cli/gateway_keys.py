@@ -10,7 +10,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from worker.gateway.producer_keys import KeyTable
+    from worker.gateway.auth.api_keys import KeyTable
 
 
 @click.group("gateway-key")
@@ -62,7 +62,7 @@ def revoke(name: str) -> None:
 
 
 def _table(*destinations: str) -> KeyTable:
-    from worker.gateway.producer_keys import KeyTable
+    from worker.gateway.auth.api_keys import KeyTable
     from worker.settings.settings import Settings
 
     from .redis_door import operator

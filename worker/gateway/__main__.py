@@ -21,9 +21,9 @@ from worker.telemetry.error_reports import report_errors
 from worker.telemetry.logs import configure
 
 from .app import create_app
-from .front import Front
-from .heads import BoundedHeads
-from .parts import parts_of
+from .components import parts_of
+from .server.connection_limits import BoundedHeads
+from .server.middleware import Front
 from .settings import GatewaySettings
 
 # Requests under way when told to stop get so long, and five times as long as Redis is waited for:

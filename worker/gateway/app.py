@@ -20,15 +20,15 @@ from starlette.types import ASGIApp
 
 from worker.dashboard.routes import routes as dashboard_routes
 
-from .access_log import access_log
-from .bloomreach import CUSTOMERS, EVENTS, Batch, Single, SystemTime
-from .clevertap import Upload
-from .exchange import Door
-from .front import Front, Observer
-from .health import Alive, Ready
-from .idempotency import HEADER
-from .openapi import OpenApi
-from .parts import Parts, parts_of
+from .api.bloomreach import CUSTOMERS, EVENTS, Batch, Single, SystemTime
+from .api.clevertap import Upload
+from .api.idempotency import HEADER
+from .components import Parts, parts_of
+from .operations.health import Alive, Ready
+from .operations.openapi import OpenApi
+from .server.access_log import access_log
+from .server.endpoint import Door
+from .server.middleware import Front, Observer
 
 Router = Callable[[Parts], Sequence[BaseRoute]]
 
@@ -65,7 +65,7 @@ def metrics(parts: Parts) -> Sequence[BaseRoute]:
     """What Prometheus asks, where the extra `metrics` is installed."""
     if find_spec("prometheus_client") is None:
         return []
-    from .metrics import Metrics
+    from .operations.metrics import Metrics
 
     return _routes(Metrics(parts.settings, parts.metrics_token))
 

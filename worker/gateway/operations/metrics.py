@@ -8,8 +8,8 @@ from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage, scraping_c
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings
 
-from .exchange import Door, Reply, Request
-from .refusals import Refused
+from ..server.endpoint import Door, Reply, Request
+from ..server.errors import Refused
 
 _TEXTS = {401: "Needs the token", 403: "Set INGEST_METRICS_TOKEN to read this from elsewhere"}
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from .bodies import HungUp
-from .refusals import Refused
+from .errors import Refused
+from .request_body import HungUp
 
 SEEN = "gateway.seen"
 Headers = Sequence[tuple[bytes, bytes]]

@@ -14,12 +14,12 @@ from worker.producer.encoder import Rejected
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 
-from . import credentials
-from .bodies import written
-from .credentials import Shown
-from .exchange import Door, Headers, Reply, Request, parameter
-from .reception import Reception, Visit, named
-from .refusals import Refused
+from ..auth import credentials
+from ..auth.credentials import Shown
+from ..server.endpoint import Door, Headers, Reply, Request, parameter
+from ..server.errors import Refused
+from ..server.request_body import written
+from .request_handler import Reception, Visit, named
 
 MOST_RECORDS = 1000  # vendor page "Upload Events API"
 MALFORMED = "Malformed request"  # the vendor's words for HTTP 400

@@ -14,8 +14,8 @@ from typing import cast
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from .producer_keys import TABLE, ProducerKey, find, read_table
-from .refusals import Refused
+from ..server.errors import Refused
+from .api_keys import TABLE, ProducerKey, find, read_table
 
 FRESH_S = 2.0
 # Unknown keys have the table read again, for they may be new; a flood of them, no more than this.

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from worker.telemetry.logs import get_logger
 
-from .exchange import Seen
-from .front import Observer
+from .endpoint import Seen
+from .middleware import Observer
 
 log = get_logger(__name__)
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.telemetry.logs import get_logger
 
-from .exchange import SEEN, Reply, Seen
+from .endpoint import SEEN, Reply, Seen
 
 log = get_logger(__name__)
 # A page that needs more (the dashboard) sends its own, and keeps it.

@@ -17,9 +17,9 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from .exchange import Headers
-from .orders import Once
-from .refusals import Refused
+from ..server.endpoint import Headers
+from ..server.errors import Refused
+from .enqueue_request import Once
 
 HEADER = b"idempotency-key"
 REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)

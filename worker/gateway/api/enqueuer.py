@@ -25,7 +25,7 @@ from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.settings.destination import Destination
 from worker.telemetry.logs import get_logger
 
-from .orders import ACCEPTED, OTHER_REQUEST, Order, arguments
+from .enqueue_request import ACCEPTED, OTHER_REQUEST, Order, arguments
 
 # Redis is held for a millisecond by a thousand records; their bytes have to be copied as well.
 MOST_RECORDS_A_CALL = 1000

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from . import bloomreach, clevertap
-from .exchange import Door, Reply, Request
-from .settings import GatewaySettings
+from ..api import bloomreach, clevertap
+from ..server.endpoint import Door, Reply, Request
+from ..settings import GatewaySettings
 
 Schema = dict[str, Any]
 

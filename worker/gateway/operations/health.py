@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from worker.buffer import keys
 from worker.buffer.scripts import script
 
-from .exchange import Door, Reply, Request
+from ..server.endpoint import Door, Reply, Request
 
 
 class Alive(Door):

@@ -12,18 +12,18 @@ from worker.errors import BufferFull, BufferUnavailable
 from worker.producer.encoder import Call, Desk
 from worker.settings.destination import Destination
 
-from . import credentials
-from .bodies import BodyReader
-from .credentials import Shown
-from .exchange import Headers, Request
+from ..auth import credentials
+from ..auth.api_keys import ProducerKey
+from ..auth.credentials import Shown
+from ..auth.key_cache import KeyRing
+from ..auth.rate_limit import Rates
+from ..server.endpoint import Headers, Request
+from ..server.errors import Refused
+from ..server.request_body import BodyReader
+from .enqueue_request import Once, Order
+from .enqueuer import Intake, KeyReused
 from .idempotency import REPLAYED, asked_once
-from .intake import Intake, KeyReused
-from .key_ring import KeyRing
-from .orders import Once, Order
-from .producer_keys import ProducerKey
-from .rate import Rates
-from .refusals import Refused
-from .sieve import Sieve
+from .validation import Sieve
 
 FULL_RETRY_S = 5.0  # a buffer is emptied a batch at a time
 AWAY_RETRY_S = 1.0

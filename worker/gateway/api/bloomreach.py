@@ -19,11 +19,11 @@ from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID
 
-from . import credentials
-from .bodies import written
-from .exchange import Door, Headers, Reply, Request
-from .reception import Reception, Visit, named
-from .refusals import Refused
+from ..auth import credentials
+from ..server.endpoint import Door, Headers, Reply, Request
+from ..server.errors import Refused
+from ..server.request_body import written
+from .request_handler import Reception, Visit, named
 
 PROJECT = "/track/v2/projects/{token}"
 EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"

@@ -13,8 +13,8 @@ from starlette.types import Receive
 
 from worker.buffer.records import exact
 
-from .refusals import Refused
-from .settings import GatewaySettings
+from ..settings import GatewaySettings
+from .errors import Refused
 
 _GZIP = 16 + zlib.MAX_WBITS
 # Unfolding a megabyte takes some milliseconds: more than that is not done in the event loop.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .refusals import Refused
+from ..server.errors import Refused
 
 _MOST_BUCKETS = 10_000  # keys that come and go must not grow the table for ever
 

@@ -15,11 +15,11 @@ from worker.settings.converters import Secret
 from worker.settings.secrets import secret_of
 from worker.settings.settings import Settings
 
-from .bodies import BodyReader
-from .intake import Intake
-from .key_ring import KeyRing
-from .rate import Rates
-from .reception import Reception
+from .api.enqueuer import Intake
+from .api.request_handler import Reception
+from .auth.key_cache import KeyRing
+from .auth.rate_limit import Rates
+from .server.request_body import BodyReader
 from .settings import GatewaySettings
 
 

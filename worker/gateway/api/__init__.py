@@ -1,0 +1,1 @@
+"""The vendors' upload APIs, as the gateway serves them."""

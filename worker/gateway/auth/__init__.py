@@ -1,0 +1,1 @@
+"""Who may enqueue through the gateway: API keys, vendor credentials and rate limits."""

@@ -1,0 +1,1 @@
+"""The gateway's HTTP server: endpoints, middleware, limits and errors."""
