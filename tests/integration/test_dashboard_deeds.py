@@ -17,8 +17,8 @@ from support.pipeline import stored_profile
 from support.polling import poll_until
 from worker.buffer import keys
 from worker.buffer.records import PROFILE
-from worker.dashboard.audit import Audit, Entry
-from worker.dashboard.letter_groups import Exactly
+from worker.dashboard.audit_log import Audit, Entry
+from worker.dashboard.grouping import Exactly
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Replays
 from worker.settings.destination import Destination, Kind

@@ -15,9 +15,9 @@ from support.pages import PASSWORD, Visitor, VisitorFactory
 from support.pipeline import PipelineFactory
 from support.vendor import LoopbackVendor
 from worker.buffer import keys
+from worker.dashboard.login_throttle import TRIES
 from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
-from worker.dashboard.throttle import TRIES
 from worker.gateway.components import parts_of
 from worker.settings.converters import Secret
 

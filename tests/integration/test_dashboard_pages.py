@@ -26,7 +26,7 @@ from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.records import PROFILE, pack
 from worker.connections.clients import operator_client
-from worker.dashboard.audit import KEPT, Audit, Entry
+from worker.dashboard.audit_log import KEPT, Audit, Entry
 from worker.dead_letters.groups import text_of
 from worker.dead_letters.letters import DeadLetters
 from worker.settings.destination import Destination, Kind
@@ -395,7 +395,7 @@ def test_a_silent_vendor_is_waited_for_as_long_as_a_person_waits(
 ) -> None:
     """Deliveries may take half a minute for each try; a page may not."""
     kill(["a"])
-    monkeypatch.setattr("worker.dashboard.vendor_opinion.PATIENCE_S", 0.1, raising=False)
+    monkeypatch.setattr("worker.dashboard.vendor_check.PATIENCE_S", 0.1, raising=False)
     monkeypatch.setattr("worker.delivery.dry_run.WAIT_S", 0.01)
     vendor.usual = lambda exchange: exchange.silence()
     began = time.monotonic()
@@ -508,7 +508,7 @@ def test_a_destination_with_too_many_dead_letters_for_a_page_says_so(
     operator: Visitor, kill: Kill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not counted is told, and not touched; no page takes longer for it."""
-    monkeypatch.setattr("worker.dashboard.letter_groups.MOST_LOOKED_AT", 4)
+    monkeypatch.setattr("worker.dashboard.grouping.MOST_LOOKED_AT", 4)
     pipeline = kill([f"n{at}" for at in range(6)])
     words = readable(operator.get("/dead-letters").text)
     assert "516 4" in words
@@ -806,7 +806,7 @@ def test_a_form_that_does_not_come_is_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch, visitor: Visitor
 ) -> None:
     """A stranger holds nothing of ours by sending half of one."""
-    monkeypatch.setattr("worker.dashboard.exchange.MOST_FORM_S", 0.1)
+    monkeypatch.setattr("worker.dashboard.endpoint.MOST_FORM_S", 0.1)
 
     async def half() -> AsyncIterator[bytes]:
         yield b"user="

@@ -14,17 +14,17 @@ from worker.connections.clients import operator_client
 from worker.connections.redis_url import redis_url
 from worker.settings.settings import Settings
 
-from .audit import Audit
-from .causes import Causes
-from .entrance import LEAVE, Entrance, off
-from .exchange import HEADERS, Answer, Asked, Known, endpoint, nobody, page
-from .flow import Flow, frame, missing
-from .one_cause import OneCause
-from .one_record import OneRecord
-from .reach import Reach
+from .audit_log import Audit
+from .context import Reach
+from .dead_letter import OneRecord
+from .endpoint import HEADERS, Answer, Asked, Known, endpoint, nobody, page
+from .group import OneCause
+from .groups import Causes
+from .login import LEAVE, Entrance, off
+from .login_throttle import LoginThrottle
+from .overview import Flow, frame, missing
 from .sessions import Sessions
 from .settings import DashboardSettings
-from .throttle import LoginThrottle
 
 # Redis' next word is waited for so long, and once more: a person sits before an empty page.
 _PATIENCE_S = 2.0

@@ -16,10 +16,10 @@ from worker.dead_letters.replay_check import Opinion, opinion
 from worker.errors import IngestError
 from worker.settings.destination import Destination
 
-from .audit import Entry
-from .exchange import Asked, page, see
-from .flow import frame, missing
-from .letter_groups import (
+from .audit_log import Entry
+from .context import Reach
+from .endpoint import Asked, page, see
+from .grouping import (
     MANY,
     MOST_CHECKED,
     MOST_LOOKED_AT,
@@ -30,9 +30,9 @@ from .letter_groups import (
     cause_href,
     together,
 )
-from .meanings import field_of, meaning
-from .reach import Reach
-from .vendor_opinion import ask_vendor, askable
+from .overview import frame, missing
+from .reason_texts import field_of, meaning
+from .vendor_check import ask_vendor, askable
 
 _MOST_KEPT_SHOWN = 50
 _MOST_PARTS = 10

@@ -16,7 +16,7 @@ from worker.monitoring.overview import Overview, buffer_of
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 
-from .audit import Audit
+from .audit_log import Audit
 
 
 @dataclass(frozen=True, slots=True)

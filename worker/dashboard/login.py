@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from worker.telemetry.logs import get_logger
 
-from .audit import Audit, Entry
-from .exchange import Answer, Asked, local, page, see
+from .audit_log import Audit, Entry
+from .endpoint import Answer, Asked, local, page, see
+from .login_throttle import LoginThrottle
 from .sessions import Session, Sessions
-from .throttle import LoginThrottle
 
 log = get_logger(__name__)
 _SESSION, _VISIT = "ingest_session", "ingest_visit"

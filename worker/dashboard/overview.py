@@ -14,10 +14,10 @@ from worker.buffer.history import History, Sample
 from worker.buffer.status import Places, Status
 
 from . import charts
-from .audit import Begun, Entry
+from .audit_log import Begun, Entry
 from .charts import Chart
-from .exchange import Asked, page, see
-from .reach import Reach
+from .context import Reach
+from .endpoint import Asked, page, see
 
 # A tick is a second; a drain that is silent for so long is worth a word.
 _SILENT_S = 30.0

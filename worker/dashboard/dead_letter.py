@@ -16,15 +16,15 @@ from worker.errors import IngestError
 from worker.settings.destination import Destination
 from worker.vendors.verdicts import Outcome
 
-from .audit import Entry
-from .edited import Edited, typed_record
-from .exchange import Asked, page, see
-from .flow import frame, missing
-from .letter_groups import Exactly, cause_href
-from .meanings import field_of, meaning
-from .reach import Reach
-from .record_text import Line, lines, masked, pretty
-from .vendor_opinion import ask_vendor, askable
+from .audit_log import Entry
+from .context import Reach
+from .edited_record import Edited, typed_record
+from .endpoint import Asked, page, see
+from .grouping import Exactly, cause_href
+from .overview import frame, missing
+from .reason_texts import field_of, meaning
+from .record_view import Line, lines, masked, pretty
+from .vendor_check import ask_vendor, askable
 
 
 @dataclass(frozen=True, slots=True)

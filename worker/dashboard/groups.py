@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from worker.dead_letters.groups import Group
 
-from .exchange import Asked, page
-from .flow import frame, missing
-from .letter_groups import MOST_LOOKED_AT, cause_href, groups_of
-from .meanings import meaning
-from .reach import Reach
+from .context import Reach
+from .endpoint import Asked, page
+from .grouping import MOST_LOOKED_AT, cause_href, groups_of
+from .overview import frame, missing
+from .reason_texts import meaning
 from .rendering import plural
 
 _DONE = {
