@@ -109,8 +109,8 @@ def test_the_image_has_all_that_its_processes_import() -> None:
         ((), ["worker.producer.producer"]),
         (("worker",), ["worker.app", "worker.app.tasks", "worker.cli", *LATER]),
         (("gateway",), ["worker.gateway.app", "worker.dashboard.routes"]),
-        (("worker", "metrics"), ["worker.cli.metrics", "worker.monitoring.metrics.page"]),
-        (("worker", "sandbox"), ["worker.cli.sandbox"]),
+        (("worker", "metrics"), ["worker.cli.commands.metrics", "worker.monitoring.metrics.page"]),
+        (("worker", "sandbox"), ["worker.cli.commands.sandbox"]),
     ],
     ids=str,
 )

@@ -31,7 +31,7 @@ from support.reading import (
     says,
 )
 from support.vendor import Exchange, LoopbackVendor
-from worker.cli.export_bar import Bar
+from worker.cli.console.export_progress import Bar
 from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
 from worker.readback.export import export_events
 from worker.readback.export_file import Progress, Target, export_to_file

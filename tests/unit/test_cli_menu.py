@@ -10,7 +10,8 @@ import click
 import pytest
 
 from support.environment import environment
-from worker.cli import COMMANDS, Menu, exits, ingest
+from worker.cli import COMMANDS, Menu, ingest
+from worker.cli import exit_codes as exits
 
 HEAVY = ("celery", "httpx", "marshmallow", "redis", "rich", "starlette")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from worker.buffer.status import TOTALS, Places, Status
-from worker.cli.conservation import balance
-from worker.cli.places import shown
+from worker.cli.commands.balance import balance
+from worker.cli.commands.status_table import shown
 
 NOW_MS = 1_800_000_000_000
 

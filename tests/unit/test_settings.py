@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from worker.cli.settings import of_processes
+from worker.cli.commands.settings import of_processes
 from worker.errors import SettingsError, UnknownDestination
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings

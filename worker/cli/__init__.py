@@ -1,7 +1,7 @@
 """The command `ingest`: a table of commands, each loaded when it is called.
 
 `ingest --help` loads none of them, and none of them loads a library before it needs it, so help and
-shell completion answer at once. A command is a module of this package; one that is not installed
+shell completion answer at once. A command is a module of `commands`; one that is not installed
 does not appear.
 """
 
@@ -20,7 +20,7 @@ import click
 
 from worker.errors import IngestError, UnknownDestination
 
-from .exits import Failure, Misuse
+from .exit_codes import Failure, Misuse
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -36,7 +36,7 @@ class Entry:
     @property
     def path(self) -> str:
         """The module's full name."""
-        return f"{__name__}.{self.module}"
+        return f"{__name__}.commands.{self.module}"
 
 
 COMMANDS: Mapping[str, Entry] = {
@@ -48,8 +48,8 @@ COMMANDS: Mapping[str, Entry] = {
     "dlq": Entry("dlq", "dlq", "Look at, replay, purge and export dead letters."),
     "trace": Entry("trace", "trace", "Tell where one record is, and what became of it."),
     "metrics": Entry("metrics", "metrics", "Print Prometheus' metrics, or serve them."),
-    "pause": Entry("steer", "pause", "Stop a destination's deliveries."),
-    "resume": Entry("steer", "resume", "Start a destination's deliveries again."),
+    "pause": Entry("pause_resume", "pause", "Stop a destination's deliveries."),
+    "resume": Entry("pause_resume", "resume", "Start a destination's deliveries again."),
     "export": Entry("export", "export", "Download a vendor's events as JSON Lines."),
     "count": Entry("count", "count", "Ask the vendor for an event's count."),
     "reconcile": Entry(
@@ -138,7 +138,7 @@ def tell_redis_error(error: Exception) -> None:
     from redis.exceptions import RedisError
 
     if isinstance(error, RedisError):
-        from .redis_words import in_words
+        from .redis_errors import in_words
 
         raise Failure(f"Redis: {in_words(error)}") from error
 

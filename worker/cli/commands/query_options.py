@@ -9,8 +9,8 @@ import click
 
 from worker.errors import InvalidQuery
 
-from . import options
-from .exits import Misuse
+from .. import options
+from ..exit_codes import Misuse
 
 DAY = "YYYYMMDD"
 

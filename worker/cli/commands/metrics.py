@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .listening import ANY_PORT, HOST, extra, listening
+from ..console.listening import ANY_PORT, HOST, extra, listening
 
 if TYPE_CHECKING:
     from worker.monitoring.metrics.page import MetricsPage
@@ -45,7 +45,7 @@ def metrics(port: int | None, host: str) -> None:
 
 def _serve(page: MetricsPage, host: str, port: int) -> None:
     """Until told to stop."""
-    from .stop_signals import StopSignals
+    from ..console.signals import StopSignals
 
     class Handler(_Handler):
         shown = page

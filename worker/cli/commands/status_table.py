@@ -10,7 +10,7 @@ from rich.text import Text
 
 from worker.buffer.status import Places, Status
 
-from .terminal import plain_table
+from ..console.terminal import plain_table
 
 # The drain ticks every second, and the watchdog in its place when no beat does.
 _SILENT_AFTER_S = 30.0

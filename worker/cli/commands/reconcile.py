@@ -10,10 +10,10 @@ import click
 
 from worker.errors import InvalidQuery
 
-from . import options
-from .exits import DIFFERENT, OK
-from .outgoing import emit, refuse_closed_output
-from .questions import DAY, say, told_like_an_option
+from .. import options
+from ..console.stdout import emit, refuse_closed_output
+from ..exit_codes import DIFFERENT, OK
+from .query_options import DAY, say, told_like_an_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,7 +81,7 @@ def _reconciled(
     from worker.readback.reader import reading
     from worker.readback.reconcile import Reconciler
 
-    from .redis_door import operator
+    from ..clients import operator
 
     with reading(destination) as reader:
         return Reconciler(reader, operator(settings)).run(day, days)
@@ -115,7 +115,7 @@ def _line_as_json(line: Line) -> Mapping[str, Any]:
 
 
 def _print(found: Sequence[Reconciliation]) -> None:
-    from .terminal import standard_output
+    from ..console.terminal import standard_output
 
     lines = [_summary(each) for each in found]
     table = _table(found)
@@ -128,7 +128,7 @@ def _print(found: Sequence[Reconciliation]) -> None:
 
 
 def _table(found: Sequence[Reconciliation]) -> Table:
-    from .terminal import plain_table
+    from ..console.terminal import plain_table
 
     table = plain_table()
     for heading in ("destination", "day", "event"):

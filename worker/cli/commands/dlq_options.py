@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from . import options
+from .. import options
 
 if TYPE_CHECKING:
     from worker.dead_letters.letters import Filter, Selection
@@ -55,7 +55,7 @@ def chosen(destination: str | None, where: Filter) -> list[Selection]:
     """What is meant, of each destination or one, as it is now; UnknownDestination."""
     from worker.dead_letters.letters import DeadLetters
 
-    from .redis_door import overview
+    from ..clients import overview
 
     buffers = overview(destination).buffers.values()
     return [DeadLetters(each.client, each.destination).select(where) for each in buffers]

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from worker.buffer.status import Status
 
-from .places import shown
-from .terminal import standard_output
+from ..console.terminal import standard_output
+from .status_table import shown
 
 # Without a terminal, somebody reads a log: a line a second would drown the rest.
 _LINE_EVERY_S = 2.0

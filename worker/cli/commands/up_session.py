@@ -17,11 +17,11 @@ from worker.monitoring.overview import Overview
 from worker.producer.producer import Producer
 from worker.sandbox.sample import sample
 
-from .conservation import balance
-from .exits import Failure
-from .redis_door import bulk, operator
-from .screen import Screen
-from .stop_signals import StopSignals
+from ..clients import bulk, operator
+from ..console.signals import StopSignals
+from ..exit_codes import Failure
+from .balance import balance
+from .live_status import Screen
 from .wait import open_records
 
 _LOOK_EVERY_S = 0.25

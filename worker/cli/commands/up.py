@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from . import options
-from .exits import FAILED
+from .. import options
+from ..exit_codes import FAILED
 
 # Trying it out must end by itself, also when something is wrong with this machine.
 _SAMPLE_DEADLINE_S = 170.0
@@ -68,7 +68,7 @@ def up(
     """
     from worker.local.system import LocalSystem
 
-    from .foreground import Foreground, Wishes
+    from .up_session import Foreground, Wishes
 
     wishes = Wishes(
         sample=sample,

@@ -13,9 +13,9 @@ from worker.producer.encoder import Desk
 from worker.producer.producer import Producer
 from worker.settings.destination import Destination
 
-from .exits import Failure
-from .json_lines import Account, Chunk, Line, Rejection
-from .line_numbers import LineNumbers
+from ..console.json_lines import Account, Chunk, Line, Rejection
+from ..console.line_numbers import LineNumbers
+from ..exit_codes import Failure
 
 # A buffer is freed a batch at a time; a Redis that restarts takes seconds.
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.1, 2.0
@@ -130,7 +130,7 @@ def _why(error: BufferError) -> str:
     """The error, and what Redis said, if it was Redis."""
     from redis.exceptions import RedisError
 
-    from .redis_words import in_words
+    from ..redis_errors import in_words
 
     cause = error.__cause__
     return f"{error}: {in_words(cause)}" if isinstance(cause, RedisError) else str(error)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from .exits import Misuse
+from ..exit_codes import Misuse
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 

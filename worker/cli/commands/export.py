@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .exits import Failure
-from .outgoing import output
-from .questions import from_and_to, say, told_like_an_option, which_account
+from ..console.stdout import output
+from ..exit_codes import Failure
+from .query_options import from_and_to, say, told_like_an_option, which_account
 
 if TYPE_CHECKING:
     from worker.readback.export_file import Progress, Target
@@ -89,7 +89,7 @@ def _to_standard_output(reader: Reader, query: ExportQuery, target: Target) -> N
 def _to_file(reader: Reader, query: ExportQuery, target: Target, *, restart: bool) -> None:
     from worker.readback.export_file import export_to_file
 
-    from .export_bar import export_bar
+    from ..console.export_progress import export_bar
 
     with export_bar(reader, query) as bar:
         try:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import click
 
-from . import options
-from .outgoing import emit, refuse_closed_output
-from .questions import from_and_to, say, told_like_an_option, which_account
+from .. import options
+from ..console.stdout import emit, refuse_closed_output
+from .query_options import from_and_to, say, told_like_an_option, which_account
 
 
 @click.command

@@ -10,11 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from . import options
-from .dead_letter_options import chosen, which
-from .dlq_moves import purge, replay
-from .exits import Failure
-from .outgoing import output
+from .. import options
+from ..console.stdout import output
+from ..exit_codes import Failure
+from .dlq_options import chosen, which
+from .dlq_replay_purge import purge, replay
 
 if TYPE_CHECKING:
     from worker.dead_letters.letters import Filter, Selection
@@ -45,8 +45,8 @@ def list_(destination: str | None, where: Filter, as_json: bool, limit: int | No
             for letter in several(selections, limit):
                 stream.write(_line(letter.to_json()))
         return
-    from .dead_letter_tables import letters_table
-    from .terminal import standard_output
+    from ..console.terminal import standard_output
+    from .dlq_tables import letters_table
 
     limit = limit or _SHOWN
     letters = list(several(selections, limit + 1))
@@ -74,8 +74,8 @@ def summary(destination: str | None, where: Filter, as_json: bool) -> None:
     if not groups:
         click.echo("No dead letters.")
         return
-    from .dead_letter_tables import groups_table
-    from .terminal import standard_output
+    from ..console.terminal import standard_output
+    from .dlq_tables import groups_table
 
     standard_output().print(groups_table(groups))
 
@@ -92,7 +92,7 @@ def show(destination: str | None, where: Filter, wanted: str | None, as_json: bo
 
     from worker.dead_letters.letters import several
 
-    from .dead_letter_options import parsed_id
+    from .dlq_options import parsed_id
 
     if wanted is not None:
         where = replace(where, id=parsed_id(wanted))
@@ -118,7 +118,7 @@ def show(destination: str | None, where: Filter, wanted: str | None, as_json: bo
 def export(destination: str | None, where: Filter, as_json: bool, out: Path | None) -> None:
     """Write dead letters as JSON Lines, to be mended and given to `dlq replay --from`."""
     del as_json
-    from .terminal import counted
+    from ..console.terminal import counted
 
     selections = chosen(destination, where)
     if out is None:

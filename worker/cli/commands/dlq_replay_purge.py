@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from . import options
-from .confirming import (
+from .. import options
+from ..console.confirmation import (
     confirm,
     confirm_letters,
     has_person,
@@ -17,8 +17,8 @@ from .confirming import (
     so_many_letters,
     yes_option,
 )
-from .dead_letter_options import chosen, which
-from .exits import REJECTED, Misuse
+from ..exit_codes import REJECTED, Misuse
+from .dlq_options import chosen, which
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -95,7 +95,7 @@ def replay(
 def purge(*, destination: str | None, where: Filter, yes: bool, as_json: bool) -> None:
     """Throw dead letters away for good; prints {"purged": n}, which the totals count too."""
     del as_json
-    from .terminal import counted
+    from ..console.terminal import counted
 
     must_be_able_to_ask(yes)
     selections = chosen(destination, where)
@@ -129,7 +129,7 @@ class _Told:
 def _replay_one(selection: Selection, without: AbstractSet[str], tell: _Told) -> int:
     from worker.dead_letters.replay import Replays
 
-    from .terminal import counted
+    from ..console.terminal import counted
 
     letters = selection.letters
     with counted(f"replaying {letters.destination.name}", None) as advance:
@@ -153,7 +153,7 @@ def _said(selections: Iterable[Selection]) -> Opinion:
     """Ask the vendors, and tell a person what they say."""
     from worker.dead_letters.replay_check import Opinion, opinion
 
-    from .checking import asking
+    from .check_records import asking
 
     said = Opinion()
     for each in selections:
@@ -176,8 +176,8 @@ def _replay_from(
     check: bool,
 ) -> None:
     """Replay or check a file's lines, each under the id and at the destination that it names."""
-    from .json_lines import chunks
-    from .mended_lines import MendedLines
+    from ..console.json_lines import chunks
+    from .dlq_replay_file import MendedLines
 
     if (where.kind, where.code, where.id) != (None, None, None):
         raise Misuse("--from names its records itself: --destination alone narrows it down")

@@ -10,7 +10,7 @@ from worker.producer.encoder import Desk
 from worker.settings.destination import Destination
 from worker.vendors.verdicts import Outcome, Verdict
 
-from .json_lines import Account, Chunk, Line, Rejection
+from ..console.json_lines import Account, Chunk, Line, Rejection
 
 Ask = Callable[[str, Sequence[bytes]], list[Verdict]]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from . import options
-from .exits import REJECTED, Failure
-from .line_numbers import LineNumbers, LineNumbersType
+from .. import options
+from ..console.line_numbers import LineNumbers, LineNumbersType
+from ..exit_codes import REJECTED, Failure
 
 if TYPE_CHECKING:
-    from .checking import Checking
-    from .sending import Sending
+    from .check_records import Checking
+    from .send_records import Sending
 
 _FILE = click.argument("file", type=click.File("rb"), default="-")
 _DESTINATION = options.destination("Where to; the default one without it.")
@@ -48,8 +48,8 @@ def send(
     from worker.producer.producer import Producer
     from worker.settings.settings import Settings
 
-    from .redis_door import bulk
-    from .sending import Sending
+    from ..clients import bulk
+    from .send_records import Sending
 
     settings = Settings.from_env()
     producer = Producer(settings, bulk(settings))
@@ -76,7 +76,7 @@ def check(
     from worker.producer.encoder import Desk
     from worker.settings.settings import Settings
 
-    from .checking import Checking, asking
+    from .check_records import Checking, asking
 
     settings = Settings.from_env()
     target = settings.destination(destination)
@@ -98,8 +98,8 @@ def _totals(ctx: click.Context, work: Sending | Checking) -> Iterator[None]:
 
 
 def _run(work: Sending | Checking, file: BinaryIO, lines: LineNumbers, what: str) -> None:
-    from .json_lines import chunks
-    from .terminal import bytes_read
+    from ..console.json_lines import chunks
+    from ..console.terminal import bytes_read
 
     last, taken = 0, False
     try:

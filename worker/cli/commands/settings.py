@@ -21,7 +21,7 @@ from worker.settings.environment import DEFAULT, Source, lookup
 from worker.settings.settings import Settings
 from worker.settings.third_party import check_foreign
 
-from . import options
+from .. import options
 
 _Variable = Callable[[str], str]
 
@@ -119,7 +119,7 @@ def _declared() -> Iterator[tuple[str, str, bool]]:
 
 
 def _print_table(sources: tuple[Source, ...]) -> None:
-    from .terminal import plain_table, standard_output
+    from ..console.terminal import plain_table, standard_output
 
     table = plain_table()
     for heading in ("Setting", "Value", "From"):

@@ -12,7 +12,7 @@ from worker.dead_letters.groups import Group
 from worker.dead_letters.letters import DeadLetter
 from worker.dead_letters.timestamps import iso
 
-from .terminal import plain_table
+from ..console.terminal import plain_table
 
 
 def letters_table(letters: Iterable[DeadLetter]) -> Table:

@@ -13,9 +13,9 @@ from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
 from worker.vendors.verdicts import Outcome
 
-from .checking import asking, refusal
-from .json_lines import Chunk
-from .redis_door import operator
+from ..clients import operator
+from ..console.json_lines import Chunk
+from .check_records import asking, refusal
 
 
 class MendedLines:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import options
+from .. import options
 
 if TYPE_CHECKING:
     from worker.buffer.status import Status
@@ -28,7 +28,7 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
     Always: accepted = buffered + in flight + retrying + delivered + dead + purged. Shown are the
     destinations that are delivered to, and those that still hold records.
     """
-    from .redis_door import overview
+    from ..clients import overview
 
     shown = overview(destination)
     if not watch:
@@ -43,8 +43,8 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
 def _print_once(statuses: Mapping[str, Status], as_json: bool) -> None:
     from worker.monitoring.overview import as_json as shape
 
-    from .places import shown
-    from .terminal import standard_output
+    from ..console.terminal import standard_output
+    from .status_table import shown
 
     if as_json:
         click.echo(json.dumps(shape(statuses)))
@@ -55,9 +55,9 @@ def _print_once(statuses: Mapping[str, Status], as_json: bool) -> None:
 
 def _watch(overview: Overview, as_json: bool) -> None:
     """Show it every second: in place on a terminal, else one after the other."""
-    from .places import shown
-    from .questions import say
-    from .terminal import standard_output
+    from ..console.terminal import standard_output
+    from .query_options import say
+    from .status_table import shown
 
     console = standard_output()
     statuses: Mapping[str, Status] = overview.statuses()
@@ -79,7 +79,7 @@ def _next(overview: Overview, say: Callable[[str], object]) -> Mapping[str, Stat
     watch; it is told once, and so is its return."""
     from redis.exceptions import RedisError
 
-    from .redis_words import in_words
+    from ..redis_errors import in_words
 
     away = False
     while True:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from .exits import Failure
+from ..exit_codes import Failure
 
 ANY_PORT = click.IntRange(0, 65535)  # 0 stands for a free one
 HOST = "127.0.0.1"

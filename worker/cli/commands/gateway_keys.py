@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import options
+from .. import options
 
 if TYPE_CHECKING:
     from worker.gateway.auth.api_keys import KeyTable
@@ -65,7 +65,7 @@ def _table(*destinations: str) -> KeyTable:
     from worker.gateway.auth.api_keys import KeyTable
     from worker.settings.settings import Settings
 
-    from .redis_door import operator
+    from ..clients import operator
 
     settings = Settings.from_env()
     for each in destinations:

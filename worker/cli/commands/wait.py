@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import options
-from .exits import Failure
+from .. import options
+from ..exit_codes import Failure
 
 if TYPE_CHECKING:
     from worker.buffer.status import Status
@@ -29,7 +29,7 @@ _LOOK_EVERY_S = 0.1
 @options.destination("Wait for this one alone.")
 def wait(timeout_s: float | None, destination: str | None) -> None:
     """Wait until nothing is buffered, in flight or retrying. Dead letters are not waited for."""
-    from .redis_door import overview
+    from ..clients import overview
 
     shown = overview(destination)
     deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s

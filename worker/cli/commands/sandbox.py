@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .exits import Failure
-from .listening import ANY_PORT, HOST, extra, listening
+from ..console.listening import ANY_PORT, HOST, extra, listening
+from ..exit_codes import Failure
 
 
 @click.command

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from .exits import Failure
+from ..exit_codes import Failure
 
 _BUFFER = 64 * 1024
 

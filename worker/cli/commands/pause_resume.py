@@ -33,6 +33,6 @@ def resume(destination: str) -> None:
 
 
 def _buffer(destination: str) -> Buffer:
-    from .redis_door import overview
+    from ..clients import overview
 
     return overview(destination).buffers[destination]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
-from .dead_letter_options import parsed_id
-from .exits import FAILED
+from .. import options
+from ..exit_codes import FAILED
+from .dlq_options import parsed_id
 
 if TYPE_CHECKING:
     from worker.monitoring.locate import Whereabouts
@@ -45,7 +45,7 @@ def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: 
 def _found(record_id: str, destination: str | None) -> Whereabouts | None:
     from worker.monitoring.locate import Trace
 
-    from .redis_door import overview
+    from ..clients import overview
 
     for each in overview(destination).buffers.values():
         if found := Trace(each.client, each.destination).find(record_id):
