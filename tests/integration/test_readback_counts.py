@@ -18,9 +18,9 @@ from support.environment import environment
 from support.reading import DAY, NAME, account, environment_of, fill, paths, says
 from support.vendor import Exchange, LoopbackVendor
 from worker.errors import CredentialsRefused, InvalidQuery, VendorError
+from worker.readback.client import CONCURRENCY, reading
 from worker.readback.counts import ASKED_ANEW, POLLS, count, count_all, count_one
 from worker.readback.queries import CountQuery, Filter
-from worker.readback.reader import CONCURRENCY, reading
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
 

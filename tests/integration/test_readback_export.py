@@ -33,10 +33,10 @@ from support.reading import (
 from support.vendor import Exchange, LoopbackVendor
 from worker.cli.console.export_progress import Bar
 from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
+from worker.readback.client import reading
 from worker.readback.export import export_events
 from worker.readback.export_file import Progress, Target, export_to_file
 from worker.readback.queries import ExportQuery
-from worker.readback.reader import reading
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
 from worker.vendors.transport import Transport

@@ -24,9 +24,9 @@ from worker.dead_letters.replay import Replays
 from worker.delivery.deliverer import Deliverer
 from worker.errors import VendorError
 from worker.producer.producer import Producer
-from worker.readback.reader import reading
+from worker.readback.client import reading
+from worker.readback.delivered_counts import Tallies
 from worker.readback.reconcile import KEPT_S, Line, Reconciler, Reconciliation, kept
-from worker.readback.tallies import Tallies
 from worker.sandbox.server import Running, running
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings

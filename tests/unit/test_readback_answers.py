@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.clocks import Clock
 from worker.errors import CredentialsRefused, VendorError
-from worker.readback.patience import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Patience
+from worker.readback.retries import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Patience
 from worker.vendors.clevertap.reads import (
     ClevertapReads,
     Reply,

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from worker.errors import InvalidQuery
 from worker.readback import formats
 from worker.readback.checkpoint import Checkpoint
+from worker.readback.delivered_counts import Delivered, merged
 from worker.readback.formats import COLUMNS, Csv, JsonLines, encoder_of, format_of, to_parquet
 from worker.readback.queries import NOT_EXPORTABLE, CountQuery, ExportQuery, Filter, day_number
-from worker.readback.tallies import Delivered, merged
 
 EVENT = {
     "profile": {"identity": "42", "objectId": "a8ff", "platform": "Web", "profileData": {"c": "b"}},

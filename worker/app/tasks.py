@@ -15,10 +15,10 @@ from celery import signals
 from ..buffer.claims import Claim
 from ..delivery.drain import Ask
 from ..errors import Stopped, VendorError
+from ..readback.client import reading
 from ..readback.export_file import Target, export_to_file
 from ..readback.formats import format_of
 from ..readback.queries import LARGEST_BATCH, ExportQuery, day_number
-from ..readback.reader import reading
 from ..readback.reconcile import Reconciler
 from ..settings.destination import Destination
 from ..settings.settings import Settings

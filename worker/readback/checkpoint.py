@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import InvalidQuery
 from ..vendors.clevertap.reads import cursor_in
-from .trail import Trail
+from .cursor_loop import Trail
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..vendors.clevertap.reads import Reply, Word, whole_number
 from ..vendors.verdicts import Request
-from .patience import FAILURES
+from .client import CONCURRENCY, Reader, reading
 from .queries import CountQuery, Filter, day_number
-from .reader import CONCURRENCY, Reader, reading
+from .retries import FAILURES
 
 #: Half an hour at the vendor's 30 s between polls; its page names no bound.
 POLLS: Final = 60

@@ -16,9 +16,9 @@ from ..errors import CursorExpired, VendorError
 from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..vendors.clevertap.reads import Word, cursor_in
+from .client import Reader, reading, refuse_unreadable
+from .cursor_loop import Trail
 from .queries import LARGEST_BATCH, ExportQuery, day_number
-from .reader import Reader, reading, refuse_unreadable
-from .trail import Trail
 
 #: So often an export begins again because its cursor was lost; more often, it would never end.
 RESTARTS: Final = 3

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from ..errors import InvalidQuery, Stopped, VendorError
 from .checkpoint import Checkpoint, sync_folder
+from .client import Reader
 from .export import RESTARTS, CursorLost, pages, start
 from .formats import Encoder, encoder_of, to_parquet
-from .held_file import HeldFile, held, refuse_irregular
+from .locked_file import HeldFile, held, refuse_irregular
 from .queries import ExportQuery
-from .reader import Reader
 
 _AGAIN: Final = "beginning again from the start, and writing the file anew"
 

@@ -21,10 +21,10 @@ from ..buffer.records import EVENT
 from ..errors import VendorError
 from ..vendors.clevertap.property_rules import plain_name
 from ..vendors.verdicts import UNCONFIRMED
+from .client import Reader
 from .counts import count_all
+from .delivered_counts import Delivered, Tallies
 from .queries import CountQuery
-from .reader import Reader
-from .tallies import Delivered, Tallies
 
 #: Without a day given, the days that were delivered to so lately are compared: a week, so that a
 #: night that failed, and a vendor that counted late, are made good.

@@ -38,9 +38,9 @@ def count(
     Operators are the vendor's: its page shows contains; equals, not_equals, greater_than and
     less_than are its dashboard's. A list is written as JSON: City:in:["Praha","Brno"].
     """
+    from worker.readback.client import reading
     from worker.readback.counts import count_one
     from worker.readback.queries import CountQuery, Filter, day_number
-    from worker.readback.reader import reading
     from worker.settings.settings import Settings
 
     refuse_closed_output()

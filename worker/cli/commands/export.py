@@ -13,9 +13,9 @@ from ..exit_codes import Failure
 from .query_options import from_and_to, say, told_like_an_option, which_account
 
 if TYPE_CHECKING:
+    from worker.readback.client import Reader
     from worker.readback.export_file import Progress, Target
     from worker.readback.queries import ExportQuery
-    from worker.readback.reader import Reader
 
 
 @click.command
@@ -56,10 +56,10 @@ def export(
     With --out, an export that was interrupted goes on when the same command is given again; a
     finished FILE is written anew.
     """
+    from worker.readback.client import reading
     from worker.readback.export_file import Target
     from worker.readback.formats import format_of
     from worker.readback.queries import ExportQuery, day_number
-    from worker.readback.reader import reading
     from worker.settings.settings import Settings
 
     path = None if out in (None, "-") else Path(str(out))

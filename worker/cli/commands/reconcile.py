@@ -57,7 +57,7 @@ def reconcile(*, day: str | None, days: int, as_json: bool, destination: str | N
 
 def _readable(settings: Settings, only: str | None) -> list[Destination]:
     """The accounts to compare; those that cannot be read are named, or refused if asked for."""
-    from worker.readback.reader import refuse_unreadable
+    from worker.readback.client import refuse_unreadable
 
     if only is not None:
         refuse_unreadable(settings.destination(only))
@@ -78,7 +78,7 @@ def _readable(settings: Settings, only: str | None) -> list[Destination]:
 def _reconciled(
     settings: Settings, destination: Destination, day: str | None, days: int
 ) -> Reconciliation:
-    from worker.readback.reader import reading
+    from worker.readback.client import reading
     from worker.readback.reconcile import Reconciler
 
     from ..clients import operator

@@ -18,16 +18,16 @@ from rich.progress import (
 )
 
 from worker.errors import VendorError
+from worker.readback.client import reading
 from worker.readback.counts import Counting
 from worker.readback.queries import CountQuery
-from worker.readback.reader import reading
 
 from .terminal import standard_error
 
 if TYPE_CHECKING:
+    from worker.readback.client import Reader
     from worker.readback.export_file import Progress as Exported
     from worker.readback.queries import ExportQuery
-    from worker.readback.reader import Reader
 
 #: Seconds an export may stand still for the bar's question.
 _COUNT_WITHIN_S = 2.0

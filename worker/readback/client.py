@@ -15,7 +15,7 @@ from ..vendors.registry import clevertap_for
 from ..vendors.secret_headers import hidden
 from ..vendors.transport import Transport
 from ..vendors.verdicts import Answer, Request, Response
-from .patience import FAILURES, Patience
+from .retries import FAILURES, Patience
 
 #: Reads under way for an account at a time: the vendor's page "API Request Limit".
 CONCURRENCY: Final = 3
