@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from support.environment import ROOT, environment
-from worker.sandbox.sample import expected_refusals, sample
+from worker.sandbox.sample_traffic import expected_refusals, sample
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.sandbox.bloomreach import CUSTOMERS, EVENTS, Commands, Taken
+from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, Commands, Taken
 
 COMMANDS = Commands(["internal_audit"], ["internal_score"])
 

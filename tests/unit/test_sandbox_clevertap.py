@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from worker.sandbox import uploads
-from worker.sandbox.clevertap import Judge
-from worker.sandbox.refusals import TOO_MANY, Refusal, of
+from worker.sandbox import clevertap_upload as uploads
+from worker.sandbox.clevertap_json import spaced
+from worker.sandbox.clevertap_rules import Judge
+from worker.sandbox.clevertap_upload import Malformed
+from worker.sandbox.error_codes import TOO_MANY, Refusal, of
 from worker.sandbox.settings import SandboxSettings
-from worker.sandbox.spaced_json import spaced
-from worker.sandbox.stand import Stand
-from worker.sandbox.uploads import Malformed
+from worker.sandbox.state import Stand
 
 JUDGE = Judge(
     restricted=["Web Page Viewed"],

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from worker.sandbox.fault_rules import BadRule, read_rule
 from worker.sandbox.faults import Faults
-from worker.sandbox.gates import Concurrency, Rate
-from worker.sandbox.rules import BadRule, read_rule
+from worker.sandbox.limiters import Concurrency, Rate
 from worker.sandbox.settings import SandboxSettings
 
 

@@ -11,8 +11,8 @@ from support.clocks import Clock
 from worker.sandbox.account_time import AccountTime
 from worker.sandbox.counts import Counts
 from worker.sandbox.exports import Exports, Shape, page_size
-from worker.sandbox.filters import BadFilter, read_filters
 from worker.sandbox.ledger import Entry, Ledger, Row
+from worker.sandbox.property_filters import BadFilter, read_filters
 from worker.sandbox.queries import Refused, read_query
 from worker.sandbox.settings import SandboxSettings
 

@@ -7,8 +7,8 @@ import itertools
 import orjson
 import pytest
 
-from worker.sandbox.clevertap import Judge
-from worker.sandbox.sample import expected_refusals, sample
+from worker.sandbox.clevertap_rules import Judge
+from worker.sandbox.sample_traffic import expected_refusals, sample
 from worker.sandbox.server import create_app
 from worker.vendors.clevertap.schema import CleverTapSchema
 

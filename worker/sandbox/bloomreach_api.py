@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox.bloomreach import CUSTOMERS, EVENTS, MOST_COMMANDS, TIME, Errors, Taken
-from worker.sandbox.door import Answer, Call
+from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, MOST_COMMANDS, TIME, Errors, Taken
+from worker.sandbox.endpoint import Answer, Call
 from worker.sandbox.ledger import Row
-from worker.sandbox.stand import Stand
+from worker.sandbox.state import Stand
 
 _ERRORS = {
     429: "Too many requests",

@@ -8,15 +8,16 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox import refusals, uploads
-from worker.sandbox.door import Answer, Call
+from worker.sandbox import clevertap_upload as uploads
+from worker.sandbox import error_codes as refusals
+from worker.sandbox.clevertap_json import spaced
+from worker.sandbox.clevertap_upload import Malformed, Upload
+from worker.sandbox.endpoint import Answer, Call
+from worker.sandbox.error_codes import Refusal
 from worker.sandbox.exports import Shape, page_size
 from worker.sandbox.ledger import Row
 from worker.sandbox.queries import NOT_EXPORTABLE, Refused, read_query
-from worker.sandbox.refusals import Refusal
-from worker.sandbox.spaced_json import spaced
-from worker.sandbox.stand import Stand
-from worker.sandbox.uploads import Malformed, Upload
+from worker.sandbox.state import Stand
 
 
 class CleverTapApi:

@@ -1,4 +1,4 @@
-"""The faults in force: which rule strikes which request. `worker.sandbox.rules` tells of rules."""
+"""The faults in force: which rule strikes which request. `worker.sandbox.fault_rules` tells of rules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worker.sandbox.rules import Rule, read_rule
+from worker.sandbox.fault_rules import Rule, read_rule
 
 
 @dataclass(frozen=True, slots=True)

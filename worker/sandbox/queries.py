@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox.clevertap import folded
-from worker.sandbox.filters import BadFilter, Filter, read_filters
+from worker.sandbox.clevertap_rules import folded
 from worker.sandbox.ledger import Ledger, Row
+from worker.sandbox.property_filters import BadFilter, Filter, read_filters
 
 VENDOR = "clevertap"
 # The seed page lists them: the export API answers "not allowed" for each.

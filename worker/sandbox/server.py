@@ -15,13 +15,13 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from worker.sandbox.admin_api import Control
 from worker.sandbox.bloomreach_api import BloomreachApi
 from worker.sandbox.clevertap_api import CleverTapApi
-from worker.sandbox.control import Control
-from worker.sandbox.door import TRANSPORT, Door
-from worker.sandbox.page import Page
+from worker.sandbox.endpoint import TRANSPORT, Door
 from worker.sandbox.settings import SandboxSettings
-from worker.sandbox.stand import Stand
+from worker.sandbox.state import Stand
+from worker.sandbox.web_page import Page
 
 HOST, PORT = "127.0.0.1", 8090
 _LOOPBACK = ("127.", "localhost", "::1")

@@ -15,7 +15,7 @@ from worker.local.log_tail import LogTail
 from worker.local.system import STOP_ORDER, LocalSystem
 from worker.monitoring.overview import Overview
 from worker.producer.producer import Producer
-from worker.sandbox.sample import sample
+from worker.sandbox.sample_traffic import sample
 
 from ..clients import bulk, operator
 from ..console.signals import StopSignals

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.sandbox.account_time import AccountTime
-from worker.sandbox.bloomreach import Commands
-from worker.sandbox.clevertap import Judge
+from worker.sandbox.bloomreach_rules import Commands
+from worker.sandbox.clevertap_rules import Judge
 from worker.sandbox.counts import Counts
 from worker.sandbox.exports import Exports
 from worker.sandbox.faults import Faults
-from worker.sandbox.gates import Concurrency, Rate
 from worker.sandbox.ledger import Ledger
+from worker.sandbox.limiters import Concurrency, Rate
 from worker.sandbox.settings import SandboxSettings
 
 

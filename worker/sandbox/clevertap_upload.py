@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox import refusals
+from worker.sandbox import error_codes as refusals
 from worker.sandbox.calling_codes import is_phone
-from worker.sandbox.refusals import Refusal
-from worker.sandbox.spaced_json import spaced
+from worker.sandbox.clevertap_json import spaced
+from worker.sandbox.error_codes import Refusal
 
 MALFORMED = "Malformed request"
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from worker.sandbox import refusals
+from worker.sandbox import error_codes as refusals
 from worker.sandbox.calling_codes import is_phone
-from worker.sandbox.refusals import Refusal
+from worker.sandbox.error_codes import Refusal
 
 # The vendor's published system events ("Platform considerations"), beside the setting's own.
 SYSTEM_EVENTS = (

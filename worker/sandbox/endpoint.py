@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from worker.sandbox.faults import Plan
-from worker.sandbox.stand import Seen, Stand
+from worker.sandbox.state import Seen, Stand
 
 TRANSPORT = "sandbox.transport"
 _BODILESS = (204, 304)  # a body behind one of these would be read as the next answer
@@ -50,7 +50,7 @@ class Answer:
 
 
 class Gate(Protocol):
-    """See `worker.sandbox.gates`."""
+    """See `worker.sandbox.limiters`."""
 
     def entered(self) -> AbstractContextManager[bool]:
         """Whether the request is let in; it is inside until the block ends."""

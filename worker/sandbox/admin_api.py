@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from worker.sandbox.clevertap import folded
+from worker.sandbox.clevertap_rules import folded
+from worker.sandbox.fault_rules import BadRule
 from worker.sandbox.ledger import Ledger, Row
-from worker.sandbox.rules import BadRule
 from worker.sandbox.settings import SandboxSettings
-from worker.sandbox.stand import Stand
+from worker.sandbox.state import Stand
 
 _SECRETS = ("passcode", "api_secret", "public_token")
 

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from worker.sandbox.control import summary
+from worker.sandbox.admin_api import summary
 from worker.sandbox.ledger import Row
-from worker.sandbox.stand import Seen, Stand
+from worker.sandbox.state import Seen, Stand
 
 REFRESH_S = 2
 _SHOWN_REQUESTS, _SHOWN_RECORDS, _SHOWN_EVENTS, _SHOWN_BODY = 15, 10, 20, 400
