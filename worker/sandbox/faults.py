@@ -1,4 +1,4 @@
-"""The faults in force: which rule strikes which request. `worker.sandbox.fault_rules` tells of rules."""
+"""The faults in force: which rule strikes which request. Rules: `fault_rules`."""
 
 from __future__ import annotations
 

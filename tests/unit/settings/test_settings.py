@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from support.environment import ROOT
 from worker.cli.commands.settings import of_processes
 from worker.errors import SettingsError, UnknownDestination
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings
 
-ROOT = Path(__file__).parents[2]
 SECRETS = {
     "CLEVERTAP_ACCOUNT_ID": "ACC",
     "CLEVERTAP_PASSCODE": "PASS-1",

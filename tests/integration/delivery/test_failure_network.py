@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from support import plays
+from support.environment import ROOT
 from support.pipeline import PASSCODE, Pipeline, PipelineFactory, elapsed_s, identities
 from support.vendor import LoopbackVendor, Play
 
-SELF_SIGNED = (
-    Path(__file__).parents[1] / "data" / "self_signed.pem"
-)  # for 127.0.0.1; guards nothing
+SELF_SIGNED = ROOT / "tests" / "data" / "self_signed.pem"  # for 127.0.0.1; guards nothing
 LARGE = "x" * 16_000  # half of a thousand of these fits into no socket's buffer
 # What the vendors below would take without a deadline is more than twice as long.
 SOON_S = 20.0

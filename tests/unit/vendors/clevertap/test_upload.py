@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.environment import ROOT
 from worker.errors import SettingsError
 from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap, base_url
@@ -17,7 +17,7 @@ from worker.vendors.responses import MAX_ERROR_CHARS, retry_after_s, told
 from worker.vendors.verdicts import Answer, Meaning, Outcome, Response
 
 VENDOR = CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode")
-ANSWERS = json.loads((Path(__file__).parents[1] / "data" / "clevertap_answers.json").read_text())
+ANSWERS = json.loads((ROOT / "tests" / "data" / "clevertap_answers.json").read_text())
 UNCONFIRMED = ("retry", "unconfirmed", None)
 TAKEN = ("delivered", "", None)
 

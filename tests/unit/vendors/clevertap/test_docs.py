@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from support.environment import ROOT
 from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.vendors.clevertap import rules
 from worker.vendors.clevertap.upload import PERMANENT_CODES, SERVER_ERROR_CODE
 from worker.vendors.validation import Rule
 
-PAGE = (Path(__file__).parents[2] / "docs" / "destinations" / "clevertap.md").read_text()
+PAGE = (ROOT / "docs" / "destinations" / "clevertap.md").read_text()
 
 
 def codes_in(section: str) -> set[int]:

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from support.commands import CREDENTIALS, Cli
+from support.environment import ROOT
 from support.eventful import NAME
 from support.gateway import Answer, Door, DoorFactory, ask
 from support.pipeline import Pipeline, PipelineFactory, identities
@@ -201,7 +202,7 @@ def test_a_destination_that_was_turned_off_raises_no_alarm(
         assert told.labels(f"ingest_{name}") == [], name
 
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "tests" / "data"
 
 
 def test_a_scrape_looks_through_a_part_of_redis(
@@ -275,7 +276,7 @@ def test_the_docs_tell_every_metric() -> None:
     """The table in docs/metrics.md is the declaration, line by line."""
     rows = [
         line
-        for line in (DATA.parents[1] / "docs" / "metrics.md").read_text().splitlines()
+        for line in (ROOT / "docs" / "metrics.md").read_text().splitlines()
         if line.startswith("| `ingest_")
     ]
     assert rows == [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 
+from support.environment import ROOT
 from worker.sandbox.fault_rules import KINDS
 from worker.sandbox.server import create_app
 from worker.sandbox.settings import SandboxSettings
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 
 
 def test_every_setting_is_documented() -> None:
