@@ -21,9 +21,9 @@ from benchmarks.stage import Stage, Theatre
 from support.polling import poll_until
 from worker.app.runtime import Line, Runtime
 from worker.buffer import keys
-from worker.buffer.records import EVENT
 from worker.delivery.drain import Ask
 from worker.settings.settings import Settings
+from worker.vendors.protocol import Kind
 
 SECTION = "cost"
 JSON_BYTES = "JSON of a buffered record"
@@ -54,7 +54,7 @@ def fill(stage: Stage, results: Results, size: int) -> None:
     before = int(stage.client.info("memory")["used_memory"])
     samples.fill_events(stage.buffer, size)
     used = int(stage.client.info("memory")["used_memory"]) - before
-    key = keys.pending(stage.destination.name, EVENT)
+    key = keys.pending(stage.destination.name, Kind.EVENT)
     if stage.client.llen(key) != size:
         raise AssertionError(f"{key} does not hold what was accepted")
     results.add(SECTION, JSON_BYTES, "bytes", len(samples.body(0)))

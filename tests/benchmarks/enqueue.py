@@ -18,10 +18,10 @@ from benchmarks.memory_sdk import MemorySdk
 from benchmarks.program_options import Options
 from benchmarks.results import Results, in_turn
 from benchmarks.stage import Stage, Theatre
-from worker.buffer.records import EVENT
 from worker.connections.clients import async_producer_client, producer_client
 from worker.producer.producer import AsyncProducer, Producer
 from worker.vendors.clevertap.schema import CleverTapSchema
+from worker.vendors.protocol import Kind
 
 SECTION = "enqueue"
 CALLERS = 100
@@ -147,7 +147,7 @@ class Calls:
 
     def load(self) -> None:
         """The schema that both producers use, and nothing else."""
-        schema = CleverTapSchema().schemas[EVENT]
+        schema = CleverTapSchema().schemas[Kind.EVENT]
         records = [samples.event(number) for number in range(self.size)]
         began = time.perf_counter()
         for record in records:

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from worker.buffer.buffer import Buffer
-from worker.buffer.records import EVENT, PROFILE, new_id, pack
+from worker.buffer.records import new_id, pack
+from worker.vendors.protocol import Kind
 
 NAME = "Product viewed"
 TS = int(time.time())
@@ -36,7 +37,7 @@ def event(number: int, sent_ms: int = 0) -> dict[str, Any]:
     """The vendor-shaped event of this number."""
     return {
         "identity": identity(number),
-        "type": EVENT,
+        "type": Kind.EVENT,
         "evtName": NAME,
         "ts": TS,
         "evtData": properties(sent_ms),
@@ -46,7 +47,7 @@ def event(number: int, sent_ms: int = 0) -> dict[str, Any]:
 def profile(number: int) -> dict[str, Any]:
     """The vendor-shaped profile update of this number."""
     data = {"Name": "Jack Montana", "Email": "jack@example.com", "Customer Type": "Platinum"}
-    return {"identity": identity(number), "type": PROFILE, "ts": TS, "profileData": data}
+    return {"identity": identity(number), "type": Kind.PROFILE, "ts": TS, "profileData": data}
 
 
 def body(number: int) -> bytes:
@@ -61,14 +62,14 @@ def _chunks(size: int) -> Iterator[range]:
 def fill_events(buffer: Buffer, size: int) -> None:
     """Buffer so many events, as a producer's `accept` does."""
     for numbers in _chunks(size):
-        buffer.accept(EVENT, [], [pack(new_id(), DAY, NAME, body(each)) for each in numbers])
+        buffer.accept(Kind.EVENT, [], [pack(new_id(), DAY, NAME, body(each)) for each in numbers])
 
 
 def fill_profiles(buffer: Buffer, size: int) -> None:
     """Buffer so many profile updates, of as many people."""
     for numbers in _chunks(size):
         stored = [pack(new_id(), "", "", orjson.dumps(profile(each))) for each in numbers]
-        buffer.accept(PROFILE, [identity(each).encode() for each in numbers], stored)
+        buffer.accept(Kind.PROFILE, [identity(each).encode() for each in numbers], stored)
 
 
 def bodies(size: int) -> Iterator[Sequence[bytes]]:

@@ -13,7 +13,7 @@ from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters, Filter
 from worker.dead_letters.replay import Replays
 from worker.delivery.decision import Settle
-from worker.vendors.verdicts import Outcome, Verdict
+from worker.vendors.protocol import Outcome, Verdict
 
 NAME = "clevertap"  # as the shipped file calls it, so that every process finds it
 

@@ -15,12 +15,13 @@ from support.polling import PATIENCE_S, poll_until
 from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.records import EVENT, PROFILE, body_of, new_id, pack
+from worker.buffer.records import body_of, new_id, pack
 from worker.buffer.status import Places, Status
 from worker.delivery.deliverer import Deliverer, Delivery
 from worker.delivery.drain import Ask, Drain
-from worker.settings.destination import Destination, Kind
+from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.protocol import Kind
 from worker.vendors.transport import Transport
 
 PASSCODE = "s3cret-passcode"
@@ -29,7 +30,7 @@ ACCOUNT = "TEST-ACC-OUNT"
 QUICK = Destination(
     name="main",
     vendor="clevertap",
-    kinds={EVENT: Kind(1000), PROFILE: Kind(100, partitions=8)},
+    kinds={Kind.EVENT: KindSettings(1000), Kind.PROFILE: KindSettings(100, partitions=8)},
     max_wait_s=0.0,
     request_timeout_s=20.0,
     lease_s=60.0,
@@ -85,12 +86,12 @@ class Pipeline:
     def accept(self, names: Sequence[str], filler: str = "") -> None:
         """Take an event of each identity into the buffer."""
         stored = [stored_event(name, filler) for name in names]
-        self.buffer.accept(EVENT, [name.encode() for name in names], stored)
+        self.buffer.accept(Kind.EVENT, [name.encode() for name in names], stored)
 
     def accept_profiles(self, names: Sequence[str]) -> None:
         """Take a profile update of each identity into the buffer, numbered in their order."""
         stored = [stored_profile(name, number) for number, name in enumerate(names)]
-        self.buffer.accept(PROFILE, [name.encode() for name in names], stored)
+        self.buffer.accept(Kind.PROFILE, [name.encode() for name in names], stored)
 
     def step(self) -> Delivery | None:
         """Deliver one batch, if one may be claimed now."""
@@ -127,9 +128,9 @@ class Pipeline:
     @property
     def events(self) -> Places:
         """Where the events are."""
-        return self.status().kinds[EVENT]
+        return self.status().kinds[Kind.EVENT]
 
-    def dead(self, kind: str = EVENT) -> list[dict[str, str]]:
+    def dead(self, kind: str = Kind.EVENT) -> list[dict[str, str]]:
         """The dead letters, with the identity of each record."""
         found = self._stream(keys.dead(self.destination.name, kind))
         for fields in found:

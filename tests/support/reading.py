@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 
 from support.vendor import Exchange, LoopbackVendor, Play
-from worker.buffer.records import EVENT
 from worker.sandbox.ledger import Row
 from worker.sandbox.server import Running
 from worker.sandbox.settings import SandboxSettings
 from worker.settings.converters import Secret
-from worker.settings.destination import Destination, Kind
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import Kind
 
 # One moment for all: a test that begins before midnight and ends after it has one day all the same.
 NOW = int(time.time())
@@ -28,7 +28,7 @@ def account(base_url: str, **changed: Any) -> Destination:
     quick: dict[str, Any] = {
         "name": "main",
         "vendor": "clevertap",
-        "kinds": {EVENT: Kind(1000)},
+        "kinds": {Kind.EVENT: KindSettings(1000)},
         "enabled": True,
         "base_url": base_url,
         "account_id": SANDBOX.account_id,

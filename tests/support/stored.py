@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from worker.buffer.records import Prepared, new_id, packed
+from worker.buffer.records import new_id, packed
 from worker.settings.destination import Destination
+from worker.vendors.protocol import Prepared
 
 
 def stored(prepared: Prepared, destination: Destination) -> bytes:

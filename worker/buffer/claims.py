@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..delivery.decision import Settle, Signal
 from ..settings.destination import Destination
-from ..vendors.verdicts import Outcome, Verdict
+from ..vendors.protocol import Outcome, Verdict
 from . import histograms, slices
 
 

@@ -8,41 +8,21 @@ deliveries by. Nothing after the line feed is ever parsed on the way to the vend
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
 import uuid_utils
 
+from ..vendors.protocol import Prepared
+
 ID_LENGTH = 32
-# The least number beyond 64 bits has 19 digits; few texts have so many in a row. Looked for like
-# this they cost a tenth of the parsing, with a regular expression as much as it.
-_LONG_NUMBER = b"0" * 19
-_ALL_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 # No vendor bounds an event's name: remembered, some thousand long ones would fill the memory of who
 # accepts them (605 MB with 3000 of 100 kB).
 _USUAL_NAME = 500
-EVENT, PROFILE, TOKEN = "event", "profile", "token"
-
-
-class Prepared(NamedTuple):
-    """A record that passed its schema, serialised once.
-
-    ``identity`` is what order is kept by (``b"identity:42"``), ``ts`` the record's own time in
-    epoch seconds, ``name`` the event's name (empty for other kinds), ``body`` the JSON to send.
-    One is made for each record, and a frozen dataclass takes three times as long to make.
-    """
-
-    kind: str
-    body: bytes
-    identity: bytes
-    ts: int
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +38,6 @@ class StoredRecord:
     def accepted_at_ms(self) -> int:
         """The time of acceptance in epoch milliseconds, as the id carries it."""
         return accepted_at_ms(self.id)
-
-
-def exact(text: bytes) -> Any:
-    """The JSON value of a text, every integer as it was written; orjson.JSONDecodeError if none.
-
-    orjson makes floats of integers beyond 64 bits without a word, so that the vendor would get
-    another number; as the integers they are, the schemas refuse them.
-    """
-    value = orjson.loads(text)
-    if _LONG_NUMBER not in text.translate(_ALL_ZEROS):
-        return value
-    try:
-        return json.loads(text)
-    except RecursionError:  # nested so deeply that the schemas refuse it anyway
-        return value
 
 
 def new_id() -> str:

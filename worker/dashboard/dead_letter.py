@@ -14,7 +14,7 @@ from worker.dead_letters.letters import DeadLetter
 from worker.dead_letters.replay import Kept, Mended
 from worker.errors import IngestError
 from worker.settings.destination import Destination
-from worker.vendors.verdicts import Outcome
+from worker.vendors.protocol import Outcome
 
 from .audit_log import Entry
 from .context import Reach

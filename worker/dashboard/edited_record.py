@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from worker.buffer.records import Prepared
 from worker.dead_letters.letters import DeadLetter
 from worker.errors import InvalidRecord
 from worker.settings.destination import Destination
+from worker.vendors.protocol import Prepared
 from worker.vendors.schemas import schema_for
 
 

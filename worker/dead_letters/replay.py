@@ -18,10 +18,11 @@ import redis
 
 from ..buffer import keys
 from ..buffer.accept import identity_hash
-from ..buffer.records import Prepared, packed
+from ..buffer.records import packed
 from ..buffer.scripts import script
 from ..errors import InvalidRecord
 from ..settings.destination import Destination
+from ..vendors.protocol import Prepared
 from ..vendors.schemas import schema_for
 from .letters import DeadLetter, DeadLetters, Selection
 from .timestamps import epoch_ms

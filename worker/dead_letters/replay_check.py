@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from ..settings.destination import Destination
-from ..vendors.verdicts import Outcome, Verdict
+from ..vendors.protocol import Outcome, Verdict
 from .groups import text_of
 from .letters import Selection
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..settings.destination import Destination
-from ..vendors.verdicts import DELIVERED, UNCONFIRMED, Answer, Meaning, Outcome, Verdict
+from ..vendors.protocol import DELIVERED, UNCONFIRMED, Answer, Meaning, Outcome, Verdict
 
 Signal = Literal["success", "throttled", "failure"]
 

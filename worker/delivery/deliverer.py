@@ -16,8 +16,7 @@ from ..buffer.buffer import Buffer
 from ..buffer.claims import Claim, Lesson, Settled, Turn
 from ..settings.destination import Destination
 from ..telemetry.logs import get_logger
-from ..vendors.protocol import Vendor
-from ..vendors.verdicts import Answer, Meaning, Outcome, Request, Response, Verdict
+from ..vendors.protocol import Answer, Meaning, Outcome, Request, Response, Vendor, Verdict
 from .decision import Attempt, Decision, Settle, Split, decide
 from .identity_order import keep_order
 

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import VendorError
-from ..vendors.protocol import Vendor
-from ..vendors.verdicts import Answer, Meaning, Outcome, Verdict
+from ..vendors.protocol import Answer, Meaning, Outcome, Vendor, Verdict
 from .deliverer import Sender
 
 # A person waits for the answer: a vendor that is busy is asked again for some seconds, not hours.

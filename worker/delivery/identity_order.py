@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..vendors.verdicts import Outcome, Verdict
+from ..vendors.protocol import Outcome, Verdict
 from .decision import Settle
 
 OVERTAKEN = Verdict(

@@ -12,7 +12,7 @@ from ..buffer import keys
 from ..buffer.buffer import Buffer
 from ..buffer.status import Places, Status
 from ..errors import UnknownDestination
-from ..settings.destination import VENDORS, Destination, Kind
+from ..settings.destination import VENDORS, Destination, KindSettings
 from ..settings.settings import Settings
 from .discovery import Census
 
@@ -83,13 +83,13 @@ def _whole(client: redis.Redis, destination: Destination) -> Destination:
         return destination
     fields = [f"{kind}:accepted" for kind in left_out]
     totals: Any = client.hmget(keys.counters(destination.name), fields)
-    found = {kind: Kind(0) for kind, total in zip(left_out, totals, strict=True) if total}
+    found = {kind: KindSettings(0) for kind, total in zip(left_out, totals, strict=True) if total}
     return replace(destination, kinds={**destination.kinds, **found})
 
 
 def _stranger(name: str) -> Destination:
     """A destination that is in Redis and not in the configuration."""
-    return Destination(name=name, vendor="", kinds={kind: Kind(1) for kind in _EVERY_KIND})
+    return Destination(name=name, vendor="", kinds={kind: KindSettings(1) for kind in _EVERY_KIND})
 
 
 def as_json(statuses: Mapping[str, Status]) -> dict[str, Any]:

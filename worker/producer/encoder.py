@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 
 import uuid_utils
 
-from ..buffer.records import Prepared, packed
+from ..buffer.records import packed
 from ..errors import BufferFull, BufferUnavailable, InvalidRecord
 from ..settings.destination import Destination
 from ..settings.settings import Settings
-from ..vendors.schemas import Schema, schema_for
+from ..vendors.protocol import Prepared, Schema
+from ..vendors.schemas import schema_for
 
 # One call of `accept` holds Redis for about a millisecond per thousand records.
 MOST_PER_CALL = 1000

@@ -11,10 +11,10 @@ from typing import Final, Protocol
 from ..errors import InvalidQuery, SettingsError
 from ..settings.destination import Destination
 from ..vendors.clevertap.reads import ClevertapReads, Reply, Word, heard
+from ..vendors.protocol import Answer, Request, Response
 from ..vendors.registry import clevertap_for
 from ..vendors.secret_headers import hidden
 from ..vendors.transport import Transport
-from ..vendors.verdicts import Answer, Request, Response
 from .retries import FAILURES, Patience
 
 #: Reads under way for an account at a time: the vendor's page "API Request Limit".

@@ -12,7 +12,7 @@ from ..errors import CredentialsRefused, VendorError
 from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..vendors.clevertap.reads import Reply, Word, whole_number
-from ..vendors.verdicts import Request
+from ..vendors.protocol import Request
 from .client import CONCURRENCY, Reader, reading
 from .queries import CountQuery, Filter, day_number
 from .retries import FAILURES

@@ -17,10 +17,9 @@ import redis
 
 from ..buffer import keys
 from ..buffer.buffer import Buffer
-from ..buffer.records import EVENT
 from ..errors import VendorError
 from ..vendors.clevertap.property_rules import plain_name
-from ..vendors.verdicts import UNCONFIRMED
+from ..vendors.protocol import UNCONFIRMED, Kind
 from .client import Reader
 from .counts import count_all
 from .delivered_counts import Delivered, Tallies
@@ -127,10 +126,10 @@ class Reconciler:
         today = datetime.fromtimestamp(self._now(), self._destination.timezone)
         young = frozenset((today - timedelta(days=ago)).strftime("%Y%m%d") for ago in (0, 1))
         status = Buffer(self._client, self._destination).status()
-        places = status.kinds.get(EVENT)
+        places = status.kinds.get(Kind.EVENT)
         if places is None:
             return _Doubt(young)
-        unsure = sum(status.codes[EVENT].get(reason, 0) for reason in _UNSURE)
+        unsure = sum(status.codes[Kind.EVENT].get(reason, 0) for reason in _UNSURE)
         on_their_way = places.in_flight + places.retrying
         return _Doubt(young, places.totals["ambiguous"], unsure, on_their_way)
 

@@ -43,7 +43,7 @@ _ABOVE_0 = (
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class KindSettings:
     """How records of one kind are batched; ``partitions`` above 0 keep the order per identity.
 
     Without ``batch_records`` it was taken out of the configuration: nobody claims such records.
@@ -70,7 +70,7 @@ class Destination:
 
     name: str
     vendor: str
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, KindSettings]
     enabled: bool = False
     region: str = ""
     base_url: str = ""
@@ -158,6 +158,6 @@ def _check_address(destination: Destination, named: Callable[[str], str]) -> Non
         )
 
 
-def _check_kind(where: str, kind: Kind, most: int) -> None:
+def _check_kind(where: str, kind: KindSettings, most: int) -> None:
     if not 1 <= kind.batch_records <= most or not 0 <= kind.partitions <= MOST_PARTITIONS:
         raise SettingsError(f"{where}: batch_records is 1-{most}, partitions 0-{MOST_PARTITIONS}")

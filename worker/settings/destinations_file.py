@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 from ..buffer import keys
 from ..errors import SettingsError
 from .converters import CONVERTERS, Secret
-from .destination import VENDORS, Destination, Kind, check
+from .destination import VENDORS, Destination, KindSettings, check
 from .environment import DEFAULT, Environment, lookup
 
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
@@ -91,7 +91,7 @@ class _Table:
                 usual = str(getattr(destination, each.name))
                 self._environment.note(f"{self._where}.{each.name}", usual, DEFAULT)
 
-    def _kinds(self, vendor: str, tables: Any) -> dict[str, Kind]:
+    def _kinds(self, vendor: str, tables: Any) -> dict[str, KindSettings]:
         _, allowed = VENDORS[vendor]
         if not isinstance(tables, dict) or not tables:
             raise SettingsError(f"{self._where}.kinds: needs at least one of {', '.join(allowed)}")
@@ -102,14 +102,14 @@ class _Table:
                 )
         return {kind: self._kind(f"kinds.{kind}", table) for kind, table in tables.items()}
 
-    def _kind(self, place: str, table: Any) -> Kind:
+    def _kind(self, place: str, table: Any) -> KindSettings:
         known = isinstance(table, dict) and not set(table) - {"batch_records", "partitions"}
         if not known or "batch_records" not in table:
             raise SettingsError(
                 f"{self._named(place)}: needs batch_records, and may have partitions"
             )
         values = {key: self._value(f"{place}.{key}", int, raw) for key, raw in table.items()}
-        return Kind(**values)
+        return KindSettings(**values)
 
     def _value(self, key: str, hint: Any, raw: Any) -> Any:
         origin = "destinations file"

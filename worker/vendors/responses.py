@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from worker.vendors.verdicts import Meaning
+from worker.vendors.protocol import Meaning
 
 MAX_ERROR_CHARS: Final = 300
 MAX_RETRY_AFTER_S: Final = 86_400.0  # a wish beyond a day is no wish, and not the vendor's

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from worker.errors import SettingsError
-from worker.vendors.verdicts import DELIVERED, Answer, Verdict
+from worker.vendors.protocol import DELIVERED, Answer, Verdict
 
 #: What is shorter is found in too many words; no vendor gives out such a credential.
 _SHORTEST: Final = 6

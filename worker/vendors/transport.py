@@ -21,8 +21,8 @@ import httpcore
 import httpx
 
 from ..errors import SettingsError
+from .protocol import Answer, Meaning, Request, Response
 from .secret_headers import hidden
-from .verdicts import Answer, Meaning, Request, Response
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # 5000 exported events a page, or 1000 echoed records
 #: Everything httpcore may raise; a test holds this to its list.

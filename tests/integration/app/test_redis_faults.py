@@ -24,13 +24,13 @@ from worker.connections.clients import operator_client, worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.delivery.decision import Settle
-from worker.settings.destination import Destination, Kind
-from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import DELIVERED, Outcome, Verdict
 
 SETTINGS = Destination(
     name="clevertap",
     vendor="clevertap",
-    kinds={"event": Kind(10), "profile": Kind(10, partitions=4)},
+    kinds={"event": KindSettings(10), "profile": KindSettings(10, partitions=4)},
     max_wait_s=0.0,
     lease_s=31.0,
     concurrency=15,

@@ -30,20 +30,20 @@ from worker.buffer import keys
 from worker.buffer.accept import identity_hash
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim
-from worker.buffer.records import EVENT, PROFILE, body_of, new_id, pack
+from worker.buffer.records import body_of, new_id, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
 from worker.dead_letters.replay import Mended, Replays
 from worker.delivery.decision import Settle
 from worker.monitoring.locate import Buffered, Delivered, OnItsWay, Trace
-from worker.settings.destination import Destination, Kind
-from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import DELIVERED, Kind, Outcome, Verdict
 
 NAME = "machine"
 # Small batches, so that a few records make several; no flood breaker, which has its own tests.
 SETTINGS = Destination(
     name=NAME,
     vendor="clevertap",
-    kinds={EVENT: Kind(5), PROFILE: Kind(4, partitions=3)},
+    kinds={Kind.EVENT: KindSettings(5), Kind.PROFILE: KindSettings(4, partitions=3)},
     max_wait_s=0.0,
     concurrency=6,
     concurrency_limit=6,
@@ -62,7 +62,7 @@ PICK = st.integers(min_value=0, max_value=10**6)
 
 def record_of(kind: str, who: str, number: int) -> dict[str, Any]:
     """A record in the vendor's shape, unlike every other."""
-    if kind == EVENT:
+    if kind == Kind.EVENT:
         data = {"evtName": "Viewed", "evtData": {"Number": number}}
     else:
         data = {"profileData": {"Number": number}}
@@ -84,12 +84,12 @@ class Model:
     def enter(self, kind: str, who: str, record_id: str) -> None:
         """The record stands at the end of its identity's line."""
         self.who[record_id] = who
-        if kind == PROFILE:
+        if kind == Kind.PROFILE:
             self.lines.setdefault(who, []).append(record_id)
 
     def leave(self, kind: str, record_id: str) -> None:
         """The record stands in line no more: it was delivered, or it died."""
-        if kind == PROFILE:
+        if kind == Kind.PROFILE:
             self.lines[self.who[record_id]].remove(record_id)
 
 
@@ -116,14 +116,17 @@ class BufferMachine(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(kind=st.sampled_from([EVENT, PROFILE]), people=st.lists(WHO, min_size=1, max_size=9))
+    @rule(
+        kind=st.sampled_from([Kind.EVENT, Kind.PROFILE]),
+        people=st.lists(WHO, min_size=1, max_size=9),
+    )
     def accept(self, kind: str, people: list[str]) -> None:
         """A producer sends records."""
         stored = []
         for who in people:
             record_id = new_id()
             body = orjson.dumps(record_of(kind, who, next(self.numbers)))
-            stored.append(pack(record_id, "20231114", "Viewed" if kind == EVENT else "", body))
+            stored.append(pack(record_id, "20231114", "Viewed" if kind == Kind.EVENT else "", body))
             self.model.accepted[record_id], self.model.bodies[record_id] = kind, body
             self.model.enter(kind, who, record_id)
         self.buffer.accept(kind, [f"identity:{who}".encode() for who in people], stored)
@@ -131,7 +134,7 @@ class BufferMachine(RuleBasedStateMachine):
     @initialize(people=st.lists(WHO, min_size=8, max_size=20))
     def begin_with_updates(self, people: list[str]) -> None:
         """Something is there from the beginning: an empty buffer has little to get wrong."""
-        self.accept(PROFILE, people)
+        self.accept(Kind.PROFILE, people)
 
     @rule(begun=st.booleans(), hasty=HASTE)
     def claim(self, begun: bool, hasty: bool) -> None:
@@ -195,7 +198,7 @@ class BufferMachine(RuleBasedStateMachine):
         """Every lease runs out; the drain that comes next, or a worker, finds it so."""
         self.client.zunionstore(keys.leases(NAME), {keys.leases(NAME): 0})
 
-    @rule(kind=st.sampled_from([None, EVENT, PROFILE]), keep=st.sampled_from([0, 0, 1]))
+    @rule(kind=st.sampled_from([None, Kind.EVENT, Kind.PROFILE]), keep=st.sampled_from([0, 0, 1]))
     def replay(self, kind: str | None, keep: int) -> None:
         """An operator replays dead letters, but for a few."""
         selection = self.letters.select(Filter(kind=kind))
@@ -218,7 +221,7 @@ class BufferMachine(RuleBasedStateMachine):
             self.model.who[letter.id] = whom
             self.note_replayed([letter])
 
-    @rule(kind=st.sampled_from([EVENT, PROFILE]), odd=st.booleans())
+    @rule(kind=st.sampled_from([Kind.EVENT, Kind.PROFILE]), odd=st.booleans())
     def purge(self, kind: str, odd: bool) -> None:
         """An operator throws dead letters away."""
         selection = self.letters.select(Filter(kind=kind, code="515" if odd else None))
@@ -229,14 +232,14 @@ class BufferMachine(RuleBasedStateMachine):
     @rule(partitions=st.integers(1, 5))
     def repartition(self, partitions: int) -> None:
         """The number of partitions is changed, and the workers start again."""
-        kinds = {**SETTINGS.kinds, PROFILE: Kind(4, partitions=partitions)}
+        kinds = {**SETTINGS.kinds, Kind.PROFILE: KindSettings(4, partitions=partitions)}
         self.configure(replace(SETTINGS, kinds=kinds))
         self.buffer.repartition()
 
     def disorder(self) -> None:
         """The kind's order is given up by its settings: what was promised before is no more."""
         self.promises_order = False
-        self.configure(replace(SETTINGS, kinds={**SETTINGS.kinds, PROFILE: Kind(4)}))
+        self.configure(replace(SETTINGS, kinds={**SETTINGS.kinds, Kind.PROFILE: KindSettings(4)}))
         self.buffer.repartition()
 
     @precondition(lambda self: self.claims)
@@ -370,7 +373,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.claims.append(claim)
         if claim.begun_ms:
             assert len(claim.records) == claim.size
-            if claim.kind == PROFILE and self.promises_order:
+            if claim.kind == Kind.PROFILE and self.promises_order:
                 self.assert_in_line([each[:32].decode() for each in claim.records])
 
     def assert_in_line(self, ids: list[str]) -> None:
@@ -440,7 +443,7 @@ def test_a_long_life(every_redis: redis.Redis, rng: random.Random, disorder: int
     life = BufferMachine(every_redis)
     operations: Mapping[Callable[[], None], int] = {
         life.disorder: disorder,
-        lambda: life.accept(rng.choice([EVENT, PROFILE]), rng.choices(PEOPLE, k=4)): 4,
+        lambda: life.accept(rng.choice([Kind.EVENT, Kind.PROFILE]), rng.choices(PEOPLE, k=4)): 4,
         lambda: life.claim(rng.random() < 0.5, rng.random() < 0.2): 5,
         lambda: life.begin(rng.randrange(99), rng.random() < 0.2): 5,
         lambda: life.settle(rng.randrange(99), rng.choices(OUTCOMES, k=4)): 6,
@@ -449,9 +452,9 @@ def test_a_long_life(every_redis: redis.Redis, rng: random.Random, disorder: int
         life.time_passes: 2,
         lambda: life.split(rng.randrange(99)): 3,
         lambda: life.recover(rng.random() < 0.2): 3,
-        lambda: life.replay(rng.choice([None, EVENT, PROFILE]), rng.randrange(2)): 2,
+        lambda: life.replay(rng.choice([None, Kind.EVENT, Kind.PROFILE]), rng.randrange(2)): 2,
         lambda: life.mend(rng.choice(PEOPLE), rng.randrange(99)): 2,
-        lambda: life.purge(rng.choice([EVENT, PROFILE]), rng.random() < 0.5): 1,
+        lambda: life.purge(rng.choice([Kind.EVENT, Kind.PROFILE]), rng.random() < 0.5): 1,
         lambda: life.repartition(rng.randrange(1, 6)): 2,
         lambda: life.pause(rng.randrange(99)): 1,
         lambda: life.trace(rng.randrange(10**6)): 2,
@@ -472,5 +475,5 @@ def test_the_model_and_the_schema_agree_on_identities(who: str) -> None:
     """The machine's records belong to the partition that their schema's identity chooses."""
     from worker.vendors.schemas import schema_for
 
-    prepared = schema_for(SETTINGS).prepare(record_of(PROFILE, who, 1), now_s=1)
+    prepared = schema_for(SETTINGS).prepare(record_of(Kind.PROFILE, who, 1), now_s=1)
     assert identity_hash(prepared.identity) == identity_hash(f"identity:{who}".encode())

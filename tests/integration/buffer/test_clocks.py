@@ -12,7 +12,7 @@ from support.pipeline import Pipeline, PipelineFactory, identities, stored_event
 from support.polling import poll_until
 from worker.buffer import keys
 from worker.buffer.claims import Claim
-from worker.buffer.records import EVENT
+from worker.vendors.protocol import Kind
 
 HOUR_MS = 3_600_000
 
@@ -27,7 +27,7 @@ def accepted_by_a_clock(skew_ms: int) -> bytes:
 def test_a_lone_record_waits_for_no_wrong_clock(pipeline_of: PipelineFactory, skew_ms: int) -> None:
     """A record of a producer an hour behind or ahead is not held back."""
     pipeline = pipeline_of(max_wait_s=5.0)
-    pipeline.buffer.accept(EVENT, [b"jack"], [accepted_by_a_clock(skew_ms)])
+    pipeline.buffer.accept(Kind.EVENT, [b"jack"], [accepted_by_a_clock(skew_ms)])
     assert pipeline.step() is not None
     assert pipeline.vendor.taken["jack"] == 1
 
@@ -35,7 +35,7 @@ def test_a_lone_record_waits_for_no_wrong_clock(pipeline_of: PipelineFactory, sk
 def test_a_clock_that_is_a_little_ahead_costs_a_little(pipeline_of: PipelineFactory) -> None:
     """Within `max_wait` records still wait for company, and no longer than twice as long."""
     pipeline = pipeline_of(max_wait_s=600.0)
-    pipeline.buffer.accept(EVENT, [b"jack"], [accepted_by_a_clock(300)])
+    pipeline.buffer.accept(Kind.EVENT, [b"jack"], [accepted_by_a_clock(300)])
     assert pipeline.step() is None
     poll_until(pipeline_of(max_wait_s=0.4).step, what="the record is claimed")
 

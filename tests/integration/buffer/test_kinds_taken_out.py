@@ -13,14 +13,14 @@ from support.pipeline import Pipeline, PipelineFactory
 from support.scrape import Scrape
 from support.vendor import LoopbackVendor
 from worker.buffer.buffer import Buffer
-from worker.buffer.records import EVENT, PROFILE
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Kept, Replays
 from worker.monitoring.metrics.page import MetricsPage, scraping_client
 from worker.monitoring.overview import Overview
 from worker.settings.converters import Secret
-from worker.settings.destination import Kind
+from worker.settings.destination import KindSettings
 from worker.settings.settings import Settings
+from worker.vendors.protocol import Kind
 
 EVENTS_ALONE = """
 [destinations.main]
@@ -58,12 +58,12 @@ def test_a_batch_on_its_way_is_delivered(
     before.accept_profiles(["ann", "bob", "ann"])
     vendor.script(plays.status(503))
     before.step()
-    after = pipeline_of(kinds={EVENT: Kind(1000)})
+    after = pipeline_of(kinds={Kind.EVENT: KindSettings(1000)})
     after.buffer.resume()
     vendor.prescribe("ann", 555)
     after.step()
     before.deliver()
-    places = before.status().kinds[PROFILE]
+    places = before.status().kinds[Kind.PROFILE]
     assert (places.totals["delivered"], places.dead) == (3, 0)
     assert vendor.taken == {"ann": 3, "bob": 1}  # the younger of hers went behind the older again
     assert places.totals["ambiguous"] == 1
@@ -73,15 +73,15 @@ def test_its_records_are_not_lost_to_sight(
     pipeline: Pipeline, seen: Callable[[], Buffer], settings: Settings
 ) -> None:
     """Status and metrics tell where they are, and no limit of a batch that nobody makes."""
-    assert PROFILE not in seen().status().kinds
+    assert Kind.PROFILE not in seen().status().kinds
     pipeline.accept_profiles(["ann", "bob"])
-    places = seen().status().kinds[PROFILE]
+    places = seen().status().kinds[Kind.PROFILE]
     assert (places.buffered, places.adds_up) == (2, True)
     page = MetricsPage(settings, scraping_client(settings), Secret(""))
     told = Scrape.of(page.text().decode())
-    assert told.value("ingest_records", kind=PROFILE, place="buffered") == 2
+    assert told.value("ingest_records", kind=Kind.PROFILE, place="buffered") == 2
     limits = {each["kind"] for each in told.labels("ingest_batch_limit_records")}
-    assert limits == {EVENT}
+    assert limits == {Kind.EVENT}
 
 
 def test_its_dead_letters_may_be_purged_and_not_replayed(
@@ -98,4 +98,4 @@ def test_its_dead_letters_may_be_purged_and_not_replayed(
     assert replays.replay(letters.select(), kept.append) == 0
     assert [list(each.errors) for each in kept] == [["kind"], ["kind"]]
     assert letters.select().purge() == 2
-    assert seen().status().kinds[PROFILE].totals["purged"] == 2
+    assert seen().status().kinds[Kind.PROFILE].totals["purged"] == 2

@@ -13,7 +13,7 @@ from support.polling import poll_until
 from support.vendor import LoopbackVendor
 from worker.buffer.claims import Claim, Recovered
 from worker.delivery.decision import Settle
-from worker.vendors.verdicts import DELIVERED
+from worker.vendors.protocol import DELIVERED
 
 LEASE_S = 0.05
 

@@ -15,23 +15,22 @@ from support.polling import poll_until
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim
-from worker.buffer.records import EVENT
 from worker.delivery.decision import Settle
-from worker.settings.destination import Kind
-from worker.vendors.verdicts import Outcome, Verdict
+from worker.settings.destination import KindSettings
+from worker.vendors.protocol import Kind, Outcome, Verdict
 
 
 def buffer_of(client: redis.Redis, requests_per_s: int, records: int) -> Buffer:
     """A buffer with so many records, each a batch of its own."""
     settings = replace(
         QUICK,
-        kinds={EVENT: Kind(1)},
+        kinds={Kind.EVENT: KindSettings(1)},
         requests_per_s=requests_per_s,
         concurrency=1000,
         concurrency_limit=1000,
     )
     buffer = Buffer(client, settings)
-    buffer.accept(EVENT, [b"i"] * records, [stored_event("i") for _ in range(records)])
+    buffer.accept(Kind.EVENT, [b"i"] * records, [stored_event("i") for _ in range(records)])
     return buffer
 
 

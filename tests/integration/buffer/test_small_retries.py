@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from support import plays
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import MISCELLANEOUS, LoopbackVendor, Record
-from worker.settings.destination import Kind
+from worker.settings.destination import KindSettings
 
-HUNDREDS = {"event": Kind(100)}
+HUNDREDS = {"event": KindSettings(100)}
 # Nothing is due before a test says so, however busy the machine is.
 LATER = {"backoff_base_s": 600.0, "backoff_cap_s": 600.0}
 
@@ -105,7 +105,7 @@ def test_a_merged_request_keeps_to_the_bytes(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
     """Remainders are not joined beyond what the vendor takes at once."""
-    pipeline = pipeline_of(kinds={"event": Kind(10)}, batch_max_bytes=10_000, **LATER)
+    pipeline = pipeline_of(kinds={"event": KindSettings(10)}, batch_max_bytes=10_000, **LATER)
     pipeline.deliverer.random = lambda: 0.99
     for prefix in "abcdefghij":
         names = [prefix, f"{prefix}-fine"]

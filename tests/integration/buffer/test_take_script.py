@@ -9,7 +9,7 @@ import redis
 
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.records import EVENT, PROFILE, new_id, pack
+from worker.buffer.records import new_id, pack
 from worker.buffer.scripts import script
 from worker.gateway.api.enqueue_request import (
     FULL,
@@ -20,12 +20,13 @@ from worker.gateway.api.enqueue_request import (
     arguments,
 )
 from worker.producer.encoder import Call
-from worker.settings.destination import Destination, Kind
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import Kind
 
 MAIN = Destination(
     name="main",
     vendor="clevertap",
-    kinds={EVENT: Kind(1000), PROFILE: Kind(100, partitions=4)},
+    kinds={Kind.EVENT: KindSettings(1000), Kind.PROFILE: KindSettings(100, partitions=4)},
     max_buffered=10,
 )
 
@@ -62,53 +63,55 @@ def test_each_request_is_taken_whole_or_not_at_all(every_redis: redis.Redis) -> 
     """One that does not fit takes nothing and keeps no smaller one behind it out."""
     answers = take(
         every_redis,
-        Order([call(EVENT, *"abcdef"), call(PROFILE, "a")]),
-        Order([call(EVENT, "g"), call(PROFILE, *"bcd")]),
-        Order([call(PROFILE, *"bcd")]),
-        Order([call(EVENT, "z")]),
+        Order([call(Kind.EVENT, *"abcdef"), call(Kind.PROFILE, "a")]),
+        Order([call(Kind.EVENT, "g"), call(Kind.PROFILE, *"bcd")]),
+        Order([call(Kind.PROFILE, *"bcd")]),
+        Order([call(Kind.EVENT, "z")]),
     )
     assert answers == [1, FULL, 1, FULL]
-    assert buffered(every_redis) == {EVENT: 6, PROFILE: 4}
+    assert buffered(every_redis) == {Kind.EVENT: 6, Kind.PROFILE: 4}
 
 
 def test_ordered_records_lie_where_accept_puts_them(every_redis: redis.Redis) -> None:
     """Both scripts put an identity's records into one partition, in order."""
     buffer = Buffer(every_redis, MAIN)
-    first, second = call(PROFILE, *"abcd"), call(PROFILE, *"dcba")
-    buffer.accept(PROFILE, first.identities, first.stored)
+    first, second = call(Kind.PROFILE, *"abcd"), call(Kind.PROFILE, *"dcba")
+    buffer.accept(Kind.PROFILE, first.identities, first.stored)
     take(every_redis, Order([second]))
     for partition in range(4):
-        stored: list[bytes] = every_redis.lrange(keys.pending("main", PROFILE, partition), 0, -1)  # type: ignore[assignment] # a blocking client
+        stored: list[bytes] = every_redis.lrange(
+            keys.pending("main", Kind.PROFILE, partition), 0, -1
+        )  # type: ignore[assignment] # a blocking client
         names = [each[-1:] for each in stored]
         half = len(names) // 2
         assert names[:half] == names[half:][::-1]
-    assert buffered(every_redis) == {EVENT: 0, PROFILE: 8}
+    assert buffered(every_redis) == {Kind.EVENT: 0, Kind.PROFILE: 8}
 
 
 def test_a_call_that_is_repeated_changes_nothing(every_redis: redis.Redis) -> None:
     """Whoever lost the answer asks again with the same token and is told the same."""
     orders = (
-        Order([call(EVENT, *"abcdefgh")]),
-        Order([call(EVENT, *"xyz")], once("k"), b"kept"),
-        Order([call(EVENT, "i")], once("l"), b"kept"),
-        Order([call(EVENT, "i")], once("l"), b"other"),
+        Order([call(Kind.EVENT, *"abcdefgh")]),
+        Order([call(Kind.EVENT, *"xyz")], once("k"), b"kept"),
+        Order([call(Kind.EVENT, "i")], once("l"), b"kept"),
+        Order([call(Kind.EVENT, "i")], once("l"), b"other"),
     )
     first = take(every_redis, *orders, token="t")
     assert first == [1, FULL, 1, b"kept"]
     assert take(every_redis, *orders, token="t") == first
-    assert buffered(every_redis) == {EVENT: 9, PROFILE: 0}
+    assert buffered(every_redis) == {Kind.EVENT: 9, Kind.PROFILE: 0}
 
 
 def test_a_key_is_answered_once_and_for_all(every_redis: redis.Redis) -> None:
     """A second request with the key gets the kept answer; with another fingerprint, a refusal."""
-    assert take(every_redis, Order([call(EVENT, "a")], once("k"), b"[1]")) == [1]
+    assert take(every_redis, Order([call(Kind.EVENT, "a")], once("k"), b"[1]")) == [1]
     again = take(
         every_redis,
-        Order([call(EVENT, "a")], once("k"), b"[2]"),
-        Order([call(EVENT, "b")], once("k", "g"), b"[3]"),
+        Order([call(Kind.EVENT, "a")], once("k"), b"[2]"),
+        Order([call(Kind.EVENT, "b")], once("k", "g"), b"[3]"),
     )
     assert again == [b"[1]", OTHER_REQUEST]
-    assert buffered(every_redis) == {EVENT: 1, PROFILE: 0}
+    assert buffered(every_redis) == {Kind.EVENT: 1, Kind.PROFILE: 0}
 
 
 def test_a_key_without_valid_records_is_kept_too(every_redis: redis.Redis) -> None:
@@ -128,15 +131,15 @@ def watched(client: redis.Redis, memory_full: int) -> None:
 
 def test_the_memory_watch_refuses_but_repeats_are_answered(every_redis: redis.Redis) -> None:
     """With memory nearly full nothing is taken, and what a key was answered is still told."""
-    take(every_redis, Order([call(EVENT, "a")], once("k"), b"[1]"))
+    take(every_redis, Order([call(Kind.EVENT, "a")], once("k"), b"[1]"))
     watched(every_redis, memory_full=1)
     answers = take(
         every_redis,
-        Order([call(EVENT, "b")]),
-        Order([call(EVENT, "a")], once("k"), b"[2]"),
+        Order([call(Kind.EVENT, "b")]),
+        Order([call(Kind.EVENT, "a")], once("k"), b"[2]"),
     )
     assert answers == [MEMORY_FULL, b"[1]"]
-    assert buffered(every_redis) == {EVENT: 1, PROFILE: 0}
+    assert buffered(every_redis) == {Kind.EVENT: 1, Kind.PROFILE: 0}
 
 
 def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
@@ -144,9 +147,11 @@ def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
     watched(every_redis, memory_full=0)
     every_redis.config_set("maxmemory", "1")
     with pytest.raises(redis.RedisError, match=r"OOM|memory"):
-        take(every_redis, Order([call(PROFILE, "a"), call(EVENT, "a")], once("k"), b"[1]"))
+        take(
+            every_redis, Order([call(Kind.PROFILE, "a"), call(Kind.EVENT, "a")], once("k"), b"[1]")
+        )
     every_redis.config_set("maxmemory", "1gb")
-    assert buffered(every_redis) == {EVENT: 0, PROFILE: 0}
+    assert buffered(every_redis) == {Kind.EVENT: 0, Kind.PROFILE: 0}
     assert every_redis.keys("ingest:{main}:*") == [keys.state("main").encode()]
     assert every_redis.hlen(keys.state("main")) == 2
 
@@ -154,8 +159,8 @@ def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
 def test_thousands_of_records_go_in_with_one_call(every_redis: redis.Redis) -> None:
     """More records than Lua's stack holds arguments are pushed in parts, in order."""
     names = [str(number) for number in range(9000)]
-    many = Destination("main", "clevertap", {EVENT: Kind(1000)}, max_buffered=10_000)
-    args = arguments(many, new_id(), [Order([call(EVENT, *names)])])
+    many = Destination("main", "clevertap", {Kind.EVENT: KindSettings(1000)}, max_buffered=10_000)
+    args = arguments(many, new_id(), [Order([call(Kind.EVENT, *names)])])
     assert script("take").run(every_redis, keys.base("main"), *args) == [1]
-    stored: list[bytes] = every_redis.lrange(keys.pending("main", EVENT), 0, -1)  # type: ignore[assignment] # a blocking client
+    stored: list[bytes] = every_redis.lrange(keys.pending("main", Kind.EVENT), 0, -1)  # type: ignore[assignment] # a blocking client
     assert [each.partition(b"\n")[2].decode() for each in stored] == names

@@ -24,7 +24,7 @@ from worker.cli import ingest
 from worker.delivery.decision import Settle
 from worker.producer.producer import Producer
 from worker.settings.settings import Settings
-from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
+from worker.vendors.protocol import DELIVERED, Outcome, Verdict
 
 FIELDS = [
     "id",

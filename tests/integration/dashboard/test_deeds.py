@@ -16,15 +16,17 @@ from support.pages import PASSWORD, Visitor, VisitorFactory, field, links
 from support.pipeline import stored_profile
 from support.polling import poll_until
 from worker.buffer import keys
-from worker.buffer.records import PROFILE
 from worker.dashboard.audit_log import Audit, Entry
 from worker.dashboard.grouping import Exactly
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Replays
-from worker.settings.destination import Destination, Kind
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import Kind
 
-PROFILES = Destination(name="clevertap", vendor="clevertap", kinds={PROFILE: Kind(100, 8)})
-DEAD = keys.dead("clevertap", PROFILE)
+PROFILES = Destination(
+    name="clevertap", vendor="clevertap", kinds={Kind.PROFILE: KindSettings(100, 8)}
+)
+DEAD = keys.dead("clevertap", Kind.PROFILE)
 COUNTERS = keys.counters("clevertap")
 
 
@@ -208,7 +210,7 @@ def profile(name: str) -> dict[str, Any]:
 
 def waiting(client: redis.Redis) -> int:
     """How many were put back."""
-    return sum(client.llen(keys.pending("clevertap", PROFILE, at)) for at in range(8))
+    return sum(client.llen(keys.pending("clevertap", Kind.PROFILE, at)) for at in range(8))
 
 
 def open_cause(served: Served) -> tuple[httpx.Client, str, Mapping[str, str]]:

@@ -24,13 +24,14 @@ from support.redis_groups import RedisCluster
 from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker.buffer import keys
-from worker.buffer.records import PROFILE, pack
+from worker.buffer.records import pack
 from worker.connections.clients import operator_client
 from worker.dashboard.audit_log import KEPT, Audit, Entry
 from worker.dead_letters.groups import text_of
 from worker.dead_letters.letters import DeadLetters
-from worker.settings.destination import Destination, Kind
+from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.rules import BAD_AGE, BAD_PHONE
+from worker.vendors.protocol import Kind
 
 Kill = Callable[..., Pipeline]
 HOSTILE = "<script>alert('x')</script>\"onload='y'"
@@ -46,7 +47,7 @@ def kill(pipeline_of: PipelineFactory, vendor: LoopbackVendor) -> Kill:
             vendor.prescribe(name, code)
         pipeline.accept_profiles(names)
         pipeline.deliver()
-        assert pipeline.status().kinds[PROFILE].dead >= len(names)
+        assert pipeline.status().kinds[Kind.PROFILE].dead >= len(names)
         return pipeline
 
     return make
@@ -186,7 +187,7 @@ def test_a_broken_rule_is_told_at_its_line_and_nothing_is_replayed(
             f'"Age": "x" {BAD_AGE}',
         ]
         assert json.dumps(edited) in unescape(page)
-    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 1
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_a_text_that_is_no_such_record_is_told(operator: Visitor, kill: Kill, te
     page = operator.send(where, action="replay", record=text)
     assert page.status_code == 200
     assert "is broken" in readable(page.text) or "are broken" in readable(page.text)
-    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 1
 
 
 def test_an_edited_record_goes_back_under_its_id(
@@ -228,7 +229,7 @@ def test_an_edited_record_goes_back_under_its_id(
     assert "1 dead letter replayed" in readable(operator.get(answer.headers["location"]).text)
     pipeline.deliver()
     assert vendor.taken == {"b": 1}
-    places = pipeline.status().kinds[PROFILE]
+    places = pipeline.status().kinds[Kind.PROFILE]
     assert (places.dead, places.totals["replayed"], places.totals["delivered"]) == (0, 1, 1)
     assert deeds(redis_client)[0] == ("operator", "replayed, edited", 1)
 
@@ -239,7 +240,7 @@ def test_the_text_of_a_shown_record_goes_back_to_the_byte(
     """Showing and replaying changes nothing in it, also where JSON could be written otherwise."""
     kill(["a"])
     body = b'{"type":"profile","identity":"a","profileData":{"N":1.0,"T":"a\\r\\nb \\u00fc"}}'
-    dead = keys.dead("clevertap", PROFILE)
+    dead = keys.dead("clevertap", Kind.PROFILE)
     stored = pack(f"{1:032x}", "", "", body)
     redis_client.delete(dead)
     redis_client.xadd(
@@ -254,7 +255,7 @@ def test_the_text_of_a_shown_record_goes_back_to_the_byte(
     found = [
         stored
         for partition in range(8)
-        for stored in redis_client.lrange(keys.pending("clevertap", PROFILE, partition), 0, -1)
+        for stored in redis_client.lrange(keys.pending("clevertap", Kind.PROFILE, partition), 0, -1)
     ]
     assert found == [stored]
 
@@ -307,11 +308,11 @@ def test_what_died_after_the_page_was_made_is_not_purged_with_the_others(
     until = int(field(page, "until"))
     late = pack(f"{2:032x}", "", "", b'{"type":"profile","identity":"z","profileData":{}}')
     told: Any = {"record": late, "reason": "refused", "code": 516, "error": "No.", "attempts": 1}
-    redis_client.xadd(keys.dead("clevertap", PROFILE), told, id=f"{until + 1}-0")
+    redis_client.xadd(keys.dead("clevertap", Kind.PROFILE), told, id=f"{until + 1}-0")
     redis_client.hincrby(keys.counters("clevertap"), "profile:accepted", 1)
     form = {"action": "purge", "until": str(until), "token": field(page, "token")}
     assert operator.post(cause, form).headers["location"] == "/dead-letters?done=purged&n=2"
-    places = pipeline.status().kinds[PROFILE]
+    places = pipeline.status().kinds[Kind.PROFILE]
     assert (places.dead, places.totals["purged"]) == (1, 2)
     assert deeds(redis_client)[0] == ("operator", "purged", 2)
 
@@ -322,7 +323,7 @@ def test_what_died_by_a_clock_ahead_of_ours_is_shown_and_can_be_purged(
     """Deaths are timed by Redis, whose clock may be another machine's."""
     ahead_ms = int(time.time() * 1000) + 300_000
     told: Any = {"record": stored_profile("a"), "reason": "refused", "code": 516, "error": "No."}
-    dead = keys.dead("clevertap", PROFILE)
+    dead = keys.dead("clevertap", Kind.PROFILE)
     redis_client.xadd(dead, {**told, "attempts": 1}, id=f"{ahead_ms}-0")
     assert operator.send(the_cause(operator), action="purge").headers["location"].endswith("n=1")
 
@@ -334,7 +335,7 @@ def test_one_record_is_purged_alone(
     pipeline = kill(["a", "b"])
     where = records(operator)[0]
     assert operator.send(where, action="purge").status_code == 303
-    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 1
     assert operator.get(where).status_code == 404
     assert deeds(redis_client)[0] == ("operator", "purged", 1)
 
@@ -351,7 +352,7 @@ def test_the_vendor_is_asked_before_a_replay_and_names_what_to_mend(
     (refused,) = links(page.partition("To be mended")[2].partition("</ul>")[0], "/records/")
     assert '"b"' in unescape(operator.send(refused, action="show").text)
     assert vendor.taken == {}
-    assert pipeline.status().kinds[PROFILE].dead == 3
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 3
     assert ("operator", "checked with the vendor", 3) in deeds(redis_client)
     asked = operator.send(
         refused, action="vendor", record='{"identity":"a","type":"profile","profileData":{}}'
@@ -374,7 +375,7 @@ def test_what_would_pass_is_replayed_without_the_others(
     assert answer.headers["location"] == "/dead-letters?done=replayed&n=2"
     pipeline.deliver()
     assert set(vendor.taken) == {"a", "c"}
-    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 1
     assert deeds(redis_client)[0] == ("operator", "replayed", 2)
 
 
@@ -387,7 +388,7 @@ def test_a_vendor_that_does_not_answer_is_told_and_nothing_is_moved(
     page = readable(operator.send(the_cause(operator), action="check").text)
     assert "That did not work." in page
     assert "HTTP 401" in page
-    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 1
 
 
 def test_a_silent_vendor_is_waited_for_as_long_as_a_person_waits(
@@ -443,9 +444,9 @@ def test_dead_letters_of_a_destination_nobody_configures_are_shown_and_may_be_pu
     assert "not configured" in operator.send(cause, action="replay").text
     (where,) = records(operator)
     assert "not configured" in operator.send(where, action="replay").text
-    assert pipeline.status().kinds[PROFILE].dead == 1
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 1
     assert operator.send(cause, action="purge").status_code == 303
-    assert pipeline.status().kinds[PROFILE].dead == 0
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 0
 
 
 def test_a_replay_that_the_schema_forbids_is_told_and_the_others_go(
@@ -455,12 +456,12 @@ def test_a_replay_that_the_schema_forbids_is_told_and_the_others_go(
     pipeline = kill(["a"])
     wrong = pack(f"{1:032x}", "", "", b'{"type":"profile","profileData":{}}')
     told: Any = {"record": wrong, "reason": "refused", "code": 516, "error": "No.", "attempts": 1}
-    redis_client.xadd(keys.dead("clevertap", PROFILE), told)
+    redis_client.xadd(keys.dead("clevertap", Kind.PROFILE), told)
     redis_client.hincrby(keys.counters("clevertap"), "profile:accepted", 1)
     page = operator.send(the_cause(operator), action="replay")
     assert "Not replayed" in page.text
     assert "identity" in page.text
-    assert (pipeline.status().kinds[PROFILE].dead, pipeline.open) == (1, 1)
+    assert (pipeline.status().kinds[Kind.PROFILE].dead, pipeline.open) == (1, 1)
 
 
 def test_of_many_that_the_schema_forbids_the_first_are_shown_and_the_others_counted(
@@ -470,7 +471,7 @@ def test_of_many_that_the_schema_forbids_the_first_are_shown_and_the_others_coun
     for at in range(53):
         wrong = pack(f"{at + 1:032x}", "", "", b'{"type":"profile","profileData":{}}')
         told: Any = {"record": wrong, "reason": "refused", "code": 516, "error": "No."}
-        redis_client.xadd(keys.dead("clevertap", PROFILE), {**told, "attempts": 1})
+        redis_client.xadd(keys.dead("clevertap", Kind.PROFILE), {**told, "attempts": 1})
     page = operator.send(the_cause(operator), action="replay").text
     shown = page.partition("Not replayed")[2].partition("</div>")[0]
     assert len(links(shown, "/records/")) == 50
@@ -516,7 +517,7 @@ def test_a_destination_with_too_many_dead_letters_for_a_page_says_so(
     cause = the_cause(operator)
     assert "2 more were not looked at" in operator.get(cause).text
     assert operator.send(cause, action="purge").headers["location"].endswith("n=4")
-    assert pipeline.status().kinds[PROFILE].dead == 2
+    assert pipeline.status().kinds[Kind.PROFILE].dead == 2
 
 
 def test_of_a_code_with_a_text_for_each_record_there_is_one_line_that_opens(
@@ -529,7 +530,7 @@ def test_of_a_code_with_a_text_for_each_record_there_is_one_line_that_opens(
         told: Any = {"record": pack(f"{at + 1:032x}", "", "", body), "reason": "refused"}
         text = "no person 0" if at < 3 else f"no person {at}"
         told |= {"code": 516, "error": text, "attempts": 1}
-        redis_client.xadd(keys.dead("clevertap", PROFILE), told)
+        redis_client.xadd(keys.dead("clevertap", Kind.PROFILE), told)
     redis_client.hincrby(keys.counters("clevertap"), "profile:accepted", 60)
     page = operator.get("/dead-letters").text
     assert len(links(page, "/dead-letters/")) == 2
@@ -557,7 +558,7 @@ def test_what_the_grouping_itself_put_together_opens_too(
         body = b'{"type":"profile","identity":"a%d","profileData":{}}' % at
         told: Any = {"record": pack(f"{at + 1:032x}", "", "", body), "reason": "refused"}
         told |= {"code": code, "error": f"no {at}", "attempts": 1}
-        redis_client.xadd(keys.dead("clevertap", PROFILE), told)
+        redis_client.xadd(keys.dead("clevertap", Kind.PROFILE), told)
     found = links(operator.get("/dead-letters").text, "/dead-letters/")
     assert sorted(operator.get(each).text.count("/records/") for each in found) == [1, 2]
 
@@ -585,7 +586,7 @@ def test_what_a_vendor_quotes_of_a_record_is_hidden_until_it_is_shown(
         text = f"jack{at}@shop.example or +42077712345{at} is not valid"
         told: Any = {"record": pack(f"{at:032x}", "", "", body), "reason": "refused"}
         told |= {"code": 515, "error": text, "attempts": 1}
-        redis_client.xadd(keys.dead("clevertap", PROFILE), told)
+        redis_client.xadd(keys.dead("clevertap", Kind.PROFILE), told)
     where = records(operator)[0]
     for path in ("/dead-letters", the_cause(operator), where):
         assert "••• or ••• is not valid" in operator.get(path).text
@@ -680,7 +681,7 @@ def test_a_full_redis_can_be_made_room_in(
     client = redis.Redis.from_url(server.url)
     assert visitor.sign_in().status_code == 303
     told: Any = {"record": stored_profile("a"), "reason": "refused", "code": 516, "error": "No."}
-    client.xadd(keys.dead("clevertap", PROFILE), {**told, "attempts": 1})
+    client.xadd(keys.dead("clevertap", Kind.PROFILE), {**told, "attempts": 1})
     client.hincrby(keys.counters("clevertap"), "profile:accepted", 1)
     client.config_set("maxmemory", "1")
     with pytest.raises(redis.exceptions.OutOfMemoryError):
@@ -703,7 +704,7 @@ def test_it_works_on_a_cluster(visitor_of: VisitorFactory, redis_cluster: RedisC
     assert visitor.sign_in().status_code == 303
     with operator_client(redis_cluster.url) as client:
         told: Any = {"record": stored_profile("a"), "reason": "refused", "code": 516, "error": "No"}
-        client.xadd(keys.dead("clevertap", PROFILE), {**told, "attempts": 1})
+        client.xadd(keys.dead("clevertap", Kind.PROFILE), {**told, "attempts": 1})
         client.hincrby(keys.counters("clevertap"), "profile:accepted", 1)
     assert visitor.send("/destinations/clevertap", action="pause").status_code == 303
     assert visitor.send(the_cause(visitor), action="purge").headers["location"].endswith("n=1")
@@ -824,7 +825,9 @@ def test_pages_of_a_cause_hold_each_record_once(operator: Visitor, kill: Kill) -
         for at in (1, 2, 3)
         for link in links(operator.get(f"{cause}?page={at}").text, "/records/")
     ]
-    destination = Destination(name="clevertap", vendor="clevertap", kinds={PROFILE: Kind(100, 8)})
+    destination = Destination(
+        name="clevertap", vendor="clevertap", kinds={Kind.PROFILE: KindSettings(100, 8)}
+    )
     letters = DeadLetters(pipeline.client, destination).select()
     assert shown == [f"/records/clevertap/{letter.id}" for letter in letters]
     assert links(operator.get(f"{cause}?page=2").text, f"{cause}?page=") == [

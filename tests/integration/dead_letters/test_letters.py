@@ -16,7 +16,7 @@ import redis
 from support.stored import stored
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.records import EVENT, PROFILE, accepted_at_ms, unpack
+from worker.buffer.records import accepted_at_ms, unpack
 from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.dead_letters.groups import OTHERS, summary
@@ -25,14 +25,14 @@ from worker.dead_letters.replay import Kept, Mended, Replays
 from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.timestamps import epoch_ms, iso
 from worker.delivery.decision import Settle
-from worker.settings.destination import Destination, Kind
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import DELIVERED, Kind, Outcome, Verdict
 from worker.vendors.schemas import schema_for
-from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
 
 SETTINGS = Destination(
     name="letters",
     vendor="clevertap",
-    kinds={EVENT: Kind(1000), PROFILE: Kind(100, partitions=4)},
+    kinds={Kind.EVENT: KindSettings(1000), Kind.PROFILE: KindSettings(100, partitions=4)},
     max_wait_s=0.0,
     concurrency=15,
     flood_window=10**9,
@@ -215,7 +215,7 @@ def test_a_replayed_update_stands_behind_what_is_buffered(desk: Desk) -> None:
     desk.accept([profile(who, 2) for who in people])
     assert desk.replay() == 3
     desk.accept([profile(who, 3) for who in people])
-    sent = desk.sent(PROFILE)
+    sent = desk.sent(Kind.PROFILE)
     for who in people:
         numbers = [each["profileData"]["Number"] for each in sent if each["identity"] == who]
         assert numbers == [2, 1, 3]
@@ -227,16 +227,16 @@ def test_replayed_updates_keep_their_order(desk: Desk) -> None:
     for number in range(30):
         desk.kill([profile("ann", number)])
     assert desk.replay() == 30
-    assert [each["profileData"]["Number"] for each in desk.sent(PROFILE)] == list(range(30))
+    assert [each["profileData"]["Number"] for each in desk.sent(Kind.PROFILE)] == list(range(30))
 
 
 def test_a_replay_changes_no_byte(desk: Desk) -> None:
     """What is sent again is what was sent: the same id, header and body."""
     ids = desk.accept([event("ann", number, "Vu à Zürich \U0001f600") for number in range(3)])
-    before = desk.client.lrange(keys.pending("letters", EVENT), 0, -1)
+    before = desk.client.lrange(keys.pending("letters", Kind.EVENT), 0, -1)
     desk.settle(Settle(REFUSED))
     assert desk.replay() == 3
-    assert desk.client.lrange(keys.pending("letters", EVENT), 0, -1) == before
+    assert desk.client.lrange(keys.pending("letters", Kind.EVENT), 0, -1) == before
     assert [each[:32].decode() for each in before] == ids
 
 
@@ -247,13 +247,16 @@ def test_ten_thousand_dead_letters(desk: Desk) -> None:
     assert desk.settle(Settle(REFUSED)) == 13_000
     selection = desk.letters.select()
     assert selection.size == 13_000
-    assert [letter.id for letter in desk.letters.select(Filter(kind=EVENT))] == events
+    assert [letter.id for letter in desk.letters.select(Filter(kind=Kind.EVENT))] == events
     assert desk.replay() == 13_000
     assert list(selection) == []
     places = desk.buffer.status().kinds
-    assert (places[EVENT].buffered, places[PROFILE].buffered) == (10_000, 3_000)
-    assert (places[EVENT].totals["replayed"], places[PROFILE].totals["replayed"]) == (10_000, 3_000)
-    sent = [each["profileData"]["Number"] for each in desk.sent(PROFILE)]
+    assert (places[Kind.EVENT].buffered, places[Kind.PROFILE].buffered) == (10_000, 3_000)
+    assert (places[Kind.EVENT].totals["replayed"], places[Kind.PROFILE].totals["replayed"]) == (
+        10_000,
+        3_000,
+    )
+    sent = [each["profileData"]["Number"] for each in desk.sent(Kind.PROFILE)]
     for who in range(97):
         numbers = [number for number in sent if number % 97 == who]
         assert numbers == sorted(numbers)
@@ -271,7 +274,7 @@ def test_what_dies_again_is_not_replayed_again(desk: Desk, monkeypatch: pytest.M
     )
     assert replayed == 5
     assert desk.letters.select().count() == 5
-    assert desk.buffer.status().kinds[EVENT].totals["dead_lettered"] == 10
+    assert desk.buffer.status().kinds[Kind.EVENT].totals["dead_lettered"] == 10
     desk.adds_up()
 
 
@@ -296,12 +299,12 @@ def test_a_purge_is_counted(desk: Desk) -> None:
     desk.kill([event("ann", number) for number in range(1200)])
     desk.kill([profile("ann")])
     told: list[int] = []
-    assert desk.letters.select(Filter(kind=EVENT)).purge(told.append) == 1200
+    assert desk.letters.select(Filter(kind=Kind.EVENT)).purge(told.append) == 1200
     assert sum(told) == 1200
     places = desk.buffer.status().kinds
-    assert (places[EVENT].dead, places[EVENT].totals["purged"]) == (0, 1200)
-    assert (places[PROFILE].dead, places[PROFILE].totals["purged"]) == (1, 0)
-    assert desk.letters.select(Filter(kind=EVENT)).purge() == 0
+    assert (places[Kind.EVENT].dead, places[Kind.EVENT].totals["purged"]) == (0, 1200)
+    assert (places[Kind.PROFILE].dead, places[Kind.PROFILE].totals["purged"]) == (1, 0)
+    assert desk.letters.select(Filter(kind=Kind.EVENT)).purge() == 0
     desk.adds_up()
 
 
@@ -311,7 +314,7 @@ def test_a_mended_record_takes_the_dead_ones_place(desk: Desk) -> None:
     letters = {letter.id: letter for letter in desk.letters.select()}
     better = {**event("ann", 7, "Bought"), "ts": 1_700_086_400}
     assert desk.mend(Mended(1, first, better, letters[first].failed_at_ms)) == 1
-    (packed,) = desk.client.lrange(keys.pending("letters", EVENT), 0, -1)
+    (packed,) = desk.client.lrange(keys.pending("letters", Kind.EVENT), 0, -1)
     told = unpack(packed)
     assert (told.id, told.day, told.name) == (first, "20231115", "Bought")
     assert orjson.loads(told.body) == better
@@ -324,14 +327,14 @@ def test_a_mended_update_moves_to_its_new_identitys_line(desk: Desk) -> None:
     (died,) = desk.kill([profile("nobody", 1)])
     desk.accept([profile("ann", number) for number in range(2, 12)])
     assert desk.mend(Mended(1, died, profile("ann", 1))) == 1
-    sent = [each["profileData"]["Number"] for each in desk.sent(PROFILE)]
+    sent = [each["profileData"]["Number"] for each in desk.sent(Kind.PROFILE)]
     assert sent == [*range(2, 12), 1]
 
 
 def test_an_untouched_record_of_a_file_changes_no_byte(desk: Desk) -> None:
     """A number that JSON has several spellings for is sent as it was, when nobody mended it."""
     desk.accept([event("ann")])
-    list_key = keys.pending("letters", EVENT)
+    list_key = keys.pending("letters", Kind.EVENT)
     before = desk.client.lindex(list_key, 0).replace(b'"Number":0', b'"Number":1e1')
     desk.client.lset(list_key, 0, before)
     desk.settle(Settle(REFUSED))
@@ -359,14 +362,14 @@ def test_a_mended_record_is_held_against_the_schema(desk: Desk) -> None:
     ]
     assert "required" in desk.kept[0].errors["evtName"][0]
     assert [letter.id for letter in desk.letters.select()] == [first, second]
-    assert [each["evtData"]["Number"] for each in desk.sent(EVENT)] == [4]
+    assert [each["evtData"]["Number"] for each in desk.sent(Kind.EVENT)] == [4]
 
 
 def test_an_ordered_record_that_the_schema_refuses_today_stays(desk: Desk) -> None:
     """Without the schema nobody knows whose it is, so it is left where it is, and told."""
     desk.accept([profile("ann"), profile("bob")])
     for partition in range(4):
-        list_key = keys.pending("letters", PROFILE, partition)
+        list_key = keys.pending("letters", Kind.PROFILE, partition)
         for at, packed in enumerate(desk.client.lrange(list_key, 0, -1)):
             desk.client.lset(list_key, at, packed.replace(b'"identity":"ann"', b'"identity":null'))
     desk.settle(Settle(REFUSED))
@@ -386,7 +389,7 @@ def test_letters_are_found_by_id_wherever_they_are(desk: Desk, rng: random.Rando
     assert desk.letters.find("0" * 32) is None
     ahead = f"{accepted_at_ms(ids[-1]) + 86_400_000:012x}" + ids[0][12:]
     desk.client.xadd(
-        keys.dead("letters", EVENT),
+        keys.dead("letters", Kind.EVENT),
         {
             "record": f"{ahead} 20231114 Viewed\n{{}}",
             "reason": "",
@@ -464,11 +467,11 @@ def test_processes_at_once_move_each_letter_once(
         one, other = (pool.submit(each, redis_server.url) for each in (replay_all, others))
         assert one.result(60) + other.result(60) == 4_000
     desk.adds_up()
-    places = desk.buffer.status().kinds[PROFILE]
+    places = desk.buffer.status().kinds[Kind.PROFILE]
     assert places.dead == 0
     assert places.totals["replayed"] == places.buffered
     assert places.totals["replayed"] + places.totals["purged"] == 4_000
-    sent = [each["profileData"]["Number"] for each in desk.sent(PROFILE)]
+    sent = [each["profileData"]["Number"] for each in desk.sent(Kind.PROFILE)]
     for who in range(7):
         numbers = [number for number in sent if number % 7 == who]
         assert numbers == sorted(set(numbers))

@@ -22,10 +22,10 @@ from support.pipeline import Pipeline, PipelineFactory, elapsed_s, identities
 from support.plays import status
 from support.polling import poll_until
 from support.vendor import LoopbackVendor, Received, usual
-from worker.settings.destination import Kind
+from worker.settings.destination import KindSettings
 
 SHORT_S, LONG_S = 0.1, 2.0  # what an answer takes, at least and at most
-SMALL = {"event": Kind(10)}  # it is the number of requests that counts here, not their size
+SMALL = {"event": KindSettings(10)}  # it is the number of requests that counts here, not their size
 USED = 0.75
 REFUSED = 0.01
 CONVERGED_WITHIN, WINDOW, STEADY = 200, 10, 120  # times of an answer

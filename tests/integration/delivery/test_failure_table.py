@@ -17,7 +17,7 @@ from support.vendor import (
     Record,
     failure,
 )
-from worker.buffer.records import PROFILE
+from worker.vendors.protocol import Kind
 
 NOBODY_KNOWS = 799
 
@@ -159,10 +159,10 @@ def test_money_is_not_sent_twice_for_the_sake_of_order(
     vendor.prescribe("ann", 555)
     pipeline.deliver()
     assert vendor.taken == {"ann": 1, "bob": 1}
-    (dead,) = pipeline.dead(PROFILE)
+    (dead,) = pipeline.dead(Kind.PROFILE)
     assert (dead["reason"], dead["code"]) == ("overtaken", "555")
     assert pipeline.status().state == "running"
-    assert pipeline.status().kinds[PROFILE].totals["ambiguous"] == 0
+    assert pipeline.status().kinds[Kind.PROFILE].totals["ambiguous"] == 0
 
 
 def test_one_poison_record_among_a_thousand_dies_alone(

@@ -16,7 +16,8 @@ import orjson
 import worker
 from support.pipeline import Pipeline, PipelineFactory
 from support.vendor import Exchange, LoopbackVendor
-from worker.buffer.records import EVENT, new_id, pack
+from worker.buffer.records import new_id, pack
+from worker.vendors.protocol import Kind
 from worker.vendors.responses import json_object
 
 OURS = str(Path(worker.__file__).parent)
@@ -73,7 +74,7 @@ def _is_ours(file: str) -> bool:
 def buffered(pipeline: Pipeline, bodies: Sequence[bytes]) -> None:
     """Put these bodies into the buffer as records."""
     pipeline.buffer.accept(
-        EVENT, [], [pack(new_id(), "20261121", 'Say "hi"', body) for body in bodies]
+        Kind.EVENT, [], [pack(new_id(), "20261121", 'Say "hi"', body) for body in bodies]
     )
 
 

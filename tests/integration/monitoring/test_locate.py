@@ -14,18 +14,18 @@ from support.stored import stored
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim
-from worker.buffer.records import EVENT, PROFILE, Prepared, pack
+from worker.buffer.records import pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replay import Replays
 from worker.delivery.decision import Settle
 from worker.monitoring.locate import Buffered, Delivered, OnItsWay, Trace
-from worker.settings.destination import Destination, Kind
-from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import DELIVERED, Kind, Outcome, Prepared, Verdict
 
 SETTINGS = Destination(
     name="traced",
     vendor="clevertap",
-    kinds={EVENT: Kind(10), PROFILE: Kind(10, partitions=4)},
+    kinds={Kind.EVENT: KindSettings(10), Kind.PROFILE: KindSettings(10, partitions=4)},
     max_wait_s=0.0,
     flood_window=10**9,
 )
@@ -41,12 +41,12 @@ class Desk:
         self.buffer = Buffer(client, SETTINGS)
         self.tracer = Trace(client, SETTINGS)
 
-    def accept(self, number: int, kind: str = EVENT) -> list[str]:
+    def accept(self, number: int, kind: str = Kind.EVENT) -> list[str]:
         """Take so many records; returns their ids."""
         packed, identities = [], []
         for at in range(number):
             identities.append(f"identity:i{at}".encode())
-            name = "Viewed" if kind == EVENT else ""
+            name = "Viewed" if kind == Kind.EVENT else ""
             body = b'{"identity":"i%d","type":"%s"}' % (at, kind.encode())
             packed.append(
                 stored(Prepared(kind, body, identities[-1], 1_700_000_000, name), SETTINGS)
@@ -77,23 +77,23 @@ def test_a_buffered_record_has_a_position(desk: Desk) -> None:
     """The position is what lies before it in its partition, the next to be claimed being 1."""
     ids = desk.accept(100)
     for at, record_id in enumerate(ids, 1):
-        assert desk.tracer.find(record_id) == Buffered("traced", EVENT, 0, at)
+        assert desk.tracer.find(record_id) == Buffered("traced", Kind.EVENT, 0, at)
     desk.claim()
-    assert desk.tracer.find(ids[10]) == Buffered("traced", EVENT, 0, 1)
+    assert desk.tracer.find(ids[10]) == Buffered("traced", Kind.EVENT, 0, 1)
 
 
 def test_an_updates_partition_is_told(desk: Desk) -> None:
     """Of an ordered kind, each partition is looked at; those of an older layout too."""
-    before = desk.accept(20, PROFILE)
-    kinds = {**SETTINGS.kinds, PROFILE: Kind(10, partitions=2)}
+    before = desk.accept(20, Kind.PROFILE)
+    kinds = {**SETTINGS.kinds, Kind.PROFILE: KindSettings(10, partitions=2)}
     Buffer(desk.client, replace(SETTINGS, kinds=kinds)).repartition()
-    after = desk.accept(20, PROFILE)
+    after = desk.accept(20, Kind.PROFILE)
     for ids, partitions in ((before, range(4)), (after, range(4, 6))):
         for record_id in ids:
             found = desk.tracer.find(record_id)
             assert isinstance(found, Buffered)
             assert found.partition in partitions
-            pending = keys.pending("traced", PROFILE, found.partition)
+            pending = keys.pending("traced", Kind.PROFILE, found.partition)
             there = desk.client.lindex(pending, found.position - 1)
             assert there.startswith(record_id.encode())
 
@@ -107,7 +107,7 @@ def test_long_lists_are_searched_where_the_id_belongs(
     ids = [record_id for _ in range(20) for record_id in desk.accept(500)]
     for position in (1, 10_000, *rng.choices(range(1, 10_001), k=30)):
         found = desk.tracer.find(ids[position - 1])
-        assert found == Buffered("traced", EVENT, 0, position)
+        assert found == Buffered("traced", Kind.EVENT, 0, position)
 
 
 def test_lists_out_of_order_are_searched_whole(
@@ -116,7 +116,7 @@ def test_lists_out_of_order_are_searched_whole(
     """Replays and clocks put ids anywhere: each is found all the same."""
     monkeypatch.setattr("worker.monitoring.locate.LOOK", 7)
     ids = desk.accept(300)
-    pending = keys.pending("traced", EVENT)
+    pending = keys.pending("traced", Kind.EVENT)
     packed = desk.client.lrange(pending, 0, -1)
     rng.shuffle(packed)
     desk.client.delete(pending)
@@ -154,7 +154,7 @@ def test_the_dead_and_the_delivered(desk: Desk) -> None:
     assert (dead.code, dead.error, dead.attempts) == (513, REFUSED.error, 1)
     delivered = desk.tracer.find(ids[3])
     assert isinstance(delivered, Delivered)
-    assert (delivered.batch, delivered.kind, delivered.answer) == (claim.batch, EVENT, "200")
+    assert (delivered.batch, delivered.kind, delivered.answer) == (claim.batch, Kind.EVENT, "200")
     assert abs(delivered.at_ms - time.time() * 1000) < 60_000
 
 
@@ -165,7 +165,7 @@ def test_a_replayed_record_is_found_at_the_end(desk: Desk) -> None:
     desk.accept(5_000)
     selection = DeadLetters(desk.client, SETTINGS).select()
     assert Replays(desk.client, SETTINGS).replay(selection, lambda _: None) == 1
-    assert desk.tracer.find(old) == Buffered("traced", EVENT, 0, 5_001)
+    assert desk.tracer.find(old) == Buffered("traced", Kind.EVENT, 0, 5_001)
 
 
 def test_what_is_gone_is_unknown(desk: Desk) -> None:
@@ -194,7 +194,7 @@ def test_ids_that_only_look_alike_are_told_apart(desk: Desk) -> None:
 def test_a_delivery_before_acceptance_is_found(desk: Desk) -> None:
     """A producer whose clock is a day ahead makes ids that lie after their delivery."""
     ahead = f"{int(time.time() * 1000) + 86_400_000:012x}70008000000000000000"
-    desk.buffer.accept(EVENT, [b"identity:i"], [pack(ahead, "20231114", "Viewed", b"{}")])
+    desk.buffer.accept(Kind.EVENT, [b"identity:i"], [pack(ahead, "20231114", "Viewed", b"{}")])
     desk.settle(Settle(DELIVERED))
     assert isinstance(desk.tracer.find(ahead), Delivered)
 

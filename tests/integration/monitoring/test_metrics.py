@@ -27,7 +27,7 @@ from worker.monitoring.metrics.monotonic import Ratchet
 from worker.monitoring.metrics.page import MetricsPage, scraping_client
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings
-from worker.vendors.verdicts import Outcome, Verdict
+from worker.vendors.protocol import Outcome, Verdict
 
 TOKEN = "m3trics-token"
 # What is 0 in a healthy system, and is shown all the same.

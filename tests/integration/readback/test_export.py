@@ -39,8 +39,8 @@ from worker.readback.export_file import Progress, Target, export_to_file
 from worker.readback.queries import ExportQuery
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
+from worker.vendors.protocol import Request
 from worker.vendors.transport import Transport
-from worker.vendors.verdicts import Request
 
 CURSOR = "AfljfgIJBgBnamF5Kz8NegcBAwxhbCe%2Fbmhhe04BBAVlYjT4YG5reQEATQQrai57K2oue04FAUhnd38%3D"
 OK = {"status": "success"}

@@ -18,8 +18,8 @@ from support.vendor import Exchange, LoopbackVendor, Play, rendered
 from worker.errors import SettingsError
 from worker.vendors import transport
 from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.protocol import Answer, Meaning, Request, Response
 from worker.vendors.transport import Transport
-from worker.vendors.verdicts import Answer, Meaning, Request, Response
 
 RAISED = [
     error

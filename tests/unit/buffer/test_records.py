@@ -17,11 +17,11 @@ from worker.buffer.records import (
     body_of,
     canonical_id,
     day_of,
-    exact,
     new_id,
     pack,
     unpack,
 )
+from worker.vendors.serialization import exact
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 

@@ -18,10 +18,10 @@ from worker.delivery.decision import (
     decide,
     wait_by_age_ms,
 )
-from worker.settings.destination import Destination, Kind
-from worker.vendors.verdicts import DELIVERED, Answer, Meaning, Outcome, Verdict
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import DELIVERED, Answer, Meaning, Outcome, Verdict
 
-SETTINGS = Destination(name="main", vendor="clevertap", kinds={"event": Kind(1000)})
+SETTINGS = Destination(name="main", vendor="clevertap", kinds={"event": KindSettings(1000)})
 NOW_MS = 1_700_000_000_000
 FRESH = Attempt(size=3, attempt=0, first_claim_ms=NOW_MS, now_ms=NOW_MS)
 DAY_MS = 86_400_000

@@ -9,7 +9,7 @@ import pytest
 from worker.delivery.dry_run import TRIES, DryRun
 from worker.errors import VendorError
 from worker.vendors.clevertap.upload import CleverTap
-from worker.vendors.verdicts import Answer, Meaning, Outcome, Request, Response
+from worker.vendors.protocol import Answer, Meaning, Outcome, Request, Response
 
 OK = b'{"status": "success", "processed": %d, "unprocessed": []}'
 

@@ -8,7 +8,7 @@ import pytest
 
 from worker.delivery.decision import Settle
 from worker.delivery.identity_order import OVERTAKEN, keep_order
-from worker.vendors.verdicts import DELIVERED, Outcome, Verdict
+from worker.vendors.protocol import DELIVERED, Outcome, Verdict
 
 AGAIN = Verdict(Outcome.RETRY, "server_error", 555, "again")
 DEAD = Verdict(Outcome.DEAD, "refused", 513, "no")

@@ -28,10 +28,10 @@ from worker.gateway.server.errors import Refused
 from worker.gateway.server.middleware import Front
 from worker.gateway.server.request_body import MOST_CONTAINERS, MOST_VALUES, BodyReader
 from worker.gateway.settings import GatewaySettings, variable
-from worker.settings.destination import Destination, Kind
+from worker.settings.destination import Destination, KindSettings
 
 REDIS = {"REDIS_URL": "redis://127.0.0.1:1/0"}
-KINDS = {"event": Kind(1000)}
+KINDS = {"event": KindSettings(1000)}
 
 
 def destination(name: str, account_id: str = "") -> Destination:

@@ -15,8 +15,8 @@ from worker.readback.counts import count
 from worker.settings.converters import Secret
 from worker.vendors.bloomreach.upload import Bloomreach
 from worker.vendors.clevertap.upload import CleverTap
+from worker.vendors.protocol import DELIVERED, Answer, Response
 from worker.vendors.transport import Transport
-from worker.vendors.verdicts import DELIVERED, Answer, Response
 
 PASSCODE, KEY, API_SECRET = "ABC-DEF-GHIJ", "k3y-of-the-project", "s3cret-of-the-project"
 BASIC = b64encode(f"{KEY}:{API_SECRET}".encode()).decode()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from worker.errors import InvalidRecord, SettingsError
 from worker.producer.encoder import Desk
 from worker.settings.destination import Destination
-from worker.vendors.verdicts import Outcome, Verdict
+from worker.vendors.protocol import Outcome, Verdict
 
 from ..console.json_lines import Account, Chunk, Line, Rejection
 

@@ -11,7 +11,7 @@ from worker.dead_letters.replay_check import verdicts
 from worker.errors import InvalidRecord, UnknownDestination
 from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
-from worker.vendors.verdicts import Outcome
+from worker.vendors.protocol import Outcome
 
 from ..clients import operator
 from ..console.json_lines import Chunk

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
-from worker.buffer.records import exact
+from worker.vendors.serialization import exact
 
 # As many records as one call of the producer takes, and no more bytes than hold Redis up briefly.
 CHUNK_LINES = 1000

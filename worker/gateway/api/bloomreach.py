@@ -12,12 +12,12 @@ from typing import Any
 
 import orjson
 
-from worker.buffer.records import EVENT, PROFILE, Prepared
 from worker.errors import InvalidRecord
 from worker.producer.encoder import Call
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID
+from worker.vendors.protocol import Kind, Prepared
 
 from ..auth import credentials
 from ..server.endpoint import Door, Headers, Reply, Request
@@ -28,7 +28,7 @@ from .request_handler import Reception, Visit, named
 PROJECT = "/track/v2/projects/{token}"
 EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
 MOST_COMMANDS = 50  # vendor page "Batch commands"
-_KINDS = {EVENTS: EVENT, CUSTOMERS: PROFILE}
+_KINDS = {EVENTS: Kind.EVENT, CUSTOMERS: Kind.PROFILE}
 _INVALID = "Invalid JSON"
 # The vendor's own words where it documents them; ours, which name the field, come after them.
 _DOCUMENTED = {
@@ -172,9 +172,9 @@ def _check_kind(name: Any, data: Any) -> None:
         raise InvalidRecord({"name": [f"must be {EVENTS}, {CUSTOMERS} or {TIME}"]})
     if not isinstance(data, dict):
         raise InvalidRecord({"data": ["is required: an object"]})
-    if kind == EVENT and "event_type" not in data:
+    if kind == Kind.EVENT and "event_type" not in data:
         raise InvalidRecord({"event_type": ["is required"]})
-    if kind == PROFILE and "event_type" in data:
+    if kind == Kind.PROFILE and "event_type" in data:
         raise InvalidRecord({"event_type": [f"belongs to {EVENTS}"]})
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from worker.buffer.records import TOKEN
 from worker.errors import InvalidRecord
 from worker.producer.encoder import Rejected
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
+from worker.vendors.protocol import Kind
 
 from ..auth import credentials
 from ..auth.credentials import Shown
@@ -130,7 +130,7 @@ def _verdict(record: Any, rejected: Rejected) -> Verdict:
     position, error = rejected.position + 1, rejected.error
     code = error.code
     if code is None:
-        is_token = isinstance(record, dict) and record.get("type") == TOKEN
+        is_token = isinstance(record, dict) and record.get("type") == Kind.TOKEN
         code = _TOKEN_STRUCTURE if is_token else _STRUCTURE
     words = _RECORDED.get(code, "") + _words(error)
     return position, code, f"{words}. Skipped record number : {position}"

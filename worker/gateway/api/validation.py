@@ -13,10 +13,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
-from worker.buffer.records import Prepared
 from worker.errors import InvalidRecord
 from worker.producer.encoder import Call, Rejected, add
 from worker.settings.destination import Destination
+from worker.vendors.protocol import Prepared
 
 T = TypeVar("T")
 TURN_S = 0.005

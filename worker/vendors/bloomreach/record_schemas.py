@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import orjson
 
-from worker.buffer.records import EVENT, PROFILE
 from worker.vendors.bloomreach import rules
 from worker.vendors.bloomreach.rules import NOBODY, Limits
 from worker.vendors.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
+from worker.vendors.protocol import Kind
 from worker.vendors.validation import (
     MAX_ERRORS,
     MAX_TS_S,
@@ -144,7 +144,7 @@ class RecordSchema(RuleSchema):
 class EventSchema(RecordSchema):
     """One event, as in the body of "Add event"; the newer page has ``properties`` optional."""
 
-    kind, time_key = EVENT, "timestamp"
+    kind, time_key = Kind.EVENT, "timestamp"
     event_type = EventType(rules.NO_EVENT_TYPE, required=True)
     properties = Properties(rules.NO_PROPERTIES)
     timestamp = Timestamp(rules.BAD_TS, allow_none=True)
@@ -153,7 +153,7 @@ class EventSchema(RecordSchema):
 class CustomerSchema(RecordSchema):
     """One update of a customer, as in the body of "Update customer properties"."""
 
-    kind, time_key = PROFILE, "update_timestamp"
+    kind, time_key = Kind.PROFILE, "update_timestamp"
     properties = Properties(rules.NO_PROPERTIES, required=True)
     update_timestamp = Timestamp(rules.BAD_TS, allow_none=True)
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from worker.buffer.records import EVENT, PROFILE, Prepared
 from worker.errors import InvalidRecord
 from worker.vendors.bloomreach import rules
 from worker.vendors.bloomreach.record_schemas import (
@@ -24,7 +23,8 @@ from worker.vendors.bloomreach.record_schemas import (
 from worker.vendors.bloomreach.rules import Limits
 from worker.vendors.dates import dated
 from worker.vendors.dates import epoch_s as date_epoch_s
-from worker.vendors.serialization import body_of, plain
+from worker.vendors.protocol import Kind, Prepared
+from worker.vendors.serialization import plain, serialize
 from worker.vendors.validation import MAX_ERRORS, Rule, check, join
 
 __all__ = ["BloomreachSchema", "Limits"]
@@ -51,7 +51,10 @@ class BloomreachSchema:
         self._event = EventSchema(limits)
         self._customer = CustomerSchema(limits)
         #: The marshmallow schema of each kind.
-        self.schemas: Mapping[str, RecordSchema] = {EVENT: self._event, PROFILE: self._customer}
+        self.schemas: Mapping[str, RecordSchema] = {
+            Kind.EVENT: self._event,
+            Kind.PROFILE: self._customer,
+        }
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
         """The record as it will be sent; ``now_s`` (epoch seconds) is its time if it has none.
@@ -73,14 +76,14 @@ class BloomreachSchema:
         if given is None:
             given = round(now_s, _MICROSECONDS)
             record = {**record, schema.time_key: given}
-        if schema.kind == EVENT and "properties" not in record:
+        if schema.kind == Kind.EVENT and "properties" not in record:
             record = {**record, "properties": {}}  # the older page requires them
-        body = body_of(record)
+        body = serialize(record)
         if len(body) >= self._message_bytes:
             raise InvalidRecord({"record": [self._too_large]})
         seconds = epoch_s(given)
         ts = 0 if isinstance(seconds, Rule) else int(seconds)
-        name = str.__str__(record["event_type"]) if schema.kind == EVENT else ""
+        name = str.__str__(record["event_type"]) if schema.kind == Kind.EVENT else ""
         return Prepared(schema.kind, body, self._identity(record["customer_ids"]), ts, name)
 
     def _identity(self, ids: Mapping[str, Any]) -> bytes:

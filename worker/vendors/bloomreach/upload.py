@@ -15,11 +15,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from worker.buffer.records import EVENT
 from worker.errors import SettingsError, VendorError
+from worker.vendors.protocol import (
+    DELIVERED,
+    Answer,
+    Kind,
+    Meaning,
+    Outcome,
+    Request,
+    Response,
+    Verdict,
+)
 from worker.vendors.responses import MAX_ERROR_CHARS, json_object, meaning_of, retry_after_s, told
 from worker.vendors.secret_headers import SecretHeaders, credential
-from worker.vendors.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
 
 #: The address of projects that were given none of their own (page "Authentication").
 BASE_URL: Final = "https://api.exponea.com"
@@ -68,7 +76,7 @@ class Bloomreach:
         """
         if dry_run:
             raise VendorError("Bloomreach has no dry run: it cannot be asked without storing")
-        name = "customers/events" if kind == EVENT else "customers"
+        name = "customers/events" if kind == Kind.EVENT else "customers"
         if len(bodies) == 1:
             return Request("POST", f"{self._project}/{name}", self._headers, bodies[0])
         commands = b",".join(
@@ -85,7 +93,7 @@ class Bloomreach:
 
     def read_probe(self, response: Response) -> Answer:
         """The project is open again when the meaning is ANSWERED."""
-        answer = self.read(EVENT, 1, response)
+        answer = self.read(Kind.EVENT, 1, response)
         if answer.meaning is Meaning.ANSWERED and answer.verdicts[0] is not DELIVERED:
             return Answer(Meaning.DENIED, (), response.status, answer.verdicts[0].error)
         return answer

@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 
 import orjson
 
+from ..protocol import Answer, Meaning, Request, Response
 from ..responses import exact_object, meaning_of, retry_after_s, words
-from ..verdicts import Answer, Meaning, Request, Response
 from .upload import CleverTap
 
 _EVENTS: Final = "/1/events.json"

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from worker.buffer.records import EVENT, PROFILE, TOKEN
 from worker.vendors.clevertap import rules
 from worker.vendors.clevertap.profile_rules import ProfileRules
 from worker.vendors.clevertap.property_rules import PropertyRules, plain_name
 from worker.vendors.clevertap.rules import IDENTITY_KEYS, NOBODY, Limits
 from worker.vendors.json_values import json_errors
+from worker.vendors.protocol import Kind
 from worker.vendors.validation import MAX_TS_S, Errors, Rule, RuleField, RuleSchema
 
 _RESERVED = frozenset(plain_name(name) for name in rules.RESERVED_EVENTS)
@@ -151,7 +151,7 @@ class RecordSchema(RuleSchema):
 class EventSchema(RecordSchema):
     """One event, as in the upload API's ``d``."""
 
-    kind = EVENT
+    kind = Kind.EVENT
     evtName = EventName(rules.NO_NAME, required=True)  # noqa: N815 - the vendor's key
     evtData = EventData(rules.NO_DATA, required=True)  # noqa: N815
 
@@ -159,14 +159,14 @@ class EventSchema(RecordSchema):
 class ProfileSchema(RecordSchema):
     """One profile update, as in the upload API's ``d``."""
 
-    kind = PROFILE
+    kind = Kind.PROFILE
     profileData = ProfileData(rules.NO_PROFILE_DATA, required=True)  # noqa: N815
 
 
 class TokenSchema(RecordSchema):
     """One device token, as in the upload API's ``d``: it belongs to a device's objectId."""
 
-    kind = TOKEN
+    kind = Kind.TOKEN
     tokenData = TokenData(rules.NO_TOKEN_DATA, required=True)  # noqa: N815
     nobody = ("objectId", rules.NO_TOKEN_OBJECT_ID)
     identities = frozenset(("objectId",))

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from worker.buffer.records import EVENT, PROFILE, TOKEN, Prepared
 from worker.errors import InvalidRecord
 from worker.vendors.clevertap.record_schemas import (
     EventSchema,
@@ -20,7 +19,8 @@ from worker.vendors.clevertap.record_schemas import (
 )
 from worker.vendors.clevertap.rules import IDENTITY_KEYS, NO_TYPE, Limits
 from worker.vendors.dates import dated, epoch_s
-from worker.vendors.serialization import body_of, plain
+from worker.vendors.protocol import Kind, Prepared
+from worker.vendors.serialization import plain, serialize
 from worker.vendors.validation import Rule, check
 
 __all__ = ["CleverTapSchema", "Limits"]
@@ -45,9 +45,9 @@ class CleverTapSchema:
     def __init__(self, limits: Limits | None = None) -> None:
         limits = limits or Limits()
         self.schemas: Mapping[str, RecordSchema] = {
-            EVENT: EventSchema(limits),
-            PROFILE: ProfileSchema(limits),
-            TOKEN: TokenSchema(limits),
+            Kind.EVENT: EventSchema(limits),
+            Kind.PROFILE: ProfileSchema(limits),
+            Kind.TOKEN: TokenSchema(limits),
         }
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
@@ -80,7 +80,12 @@ class CleverTapSchema:
         vendor's ``$D_<epoch seconds>`` (a naive one is local time, as everywhere in Python), a
         date the start of that day in UTC. InvalidRecord for an unknown keyword in ``ids``.
         """
-        record = {**_ids(ids), "type": EVENT, "evtName": name, "evtData": dated(properties, _date)}
+        record = {
+            **_ids(ids),
+            "type": "event",
+            "evtName": name,
+            "evtData": dated(properties, _date),
+        }
         return _timed(record, ts)
 
     def profile(
@@ -91,17 +96,17 @@ class CleverTapSchema:
         ts: int | datetime | None = None,
     ) -> dict[str, Any]:
         """A profile update as the upload API wants it; see `event`."""
-        return _timed({**_ids(ids), "type": PROFILE, "profileData": dated(properties, _date)}, ts)
+        return _timed({**_ids(ids), "type": "profile", "profileData": dated(properties, _date)}, ts)
 
 
 def _prepared(kind: str, record: Mapping[str, Any], now_s: float) -> Prepared:
     ts = record.get("ts")
     if ts is None:
         ts = int(now_s)  # the vendor takes whole seconds
-        if kind != TOKEN:
+        if kind != Kind.TOKEN:
             record = {**record, "ts": ts}
-    body = body_of(record)
-    name = str.__str__(record["evtName"]) if kind == EVENT else ""
+    body = serialize(record)
+    name = str.__str__(record["evtName"]) if kind == Kind.EVENT else ""
     for key in IDENTITY_KEYS:
         value = record.get(key)
         if value is not None and value != "":

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from worker.errors import SettingsError
 from worker.settings.destination import CLEVERTAP_REGIONS
+from worker.vendors.protocol import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
 from worker.vendors.responses import json_object, meaning_of, retry_after_s, told, words
 from worker.vendors.secret_headers import SecretHeaders, credential
-from worker.vendors.verdicts import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
 
 #: Codes of the page "Errors" that another attempt cannot change; 528 until someone allows the
 #: event again. The vendor calls none of them permanent or passing: that is our reading.

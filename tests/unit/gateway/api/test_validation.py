@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import pytest
 
-from worker.buffer.records import Prepared
 from worker.errors import InvalidRecord
 from worker.gateway.api.validation import FEW, TURN_S, Sieve
-from worker.settings.destination import Destination, Kind
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.protocol import Prepared
 
-MAIN = Destination("main", "clevertap", {"event": Kind(1000), "profile": Kind(100)})
+MAIN = Destination("main", "clevertap", {"event": KindSettings(1000), "profile": KindSettings(100)})
 
 
 class Clock:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.buffer.records import Prepared
 from worker.errors import InvalidRecord
 from worker.vendors.bloomreach.schema import BloomreachSchema, Limits
+from worker.vendors.protocol import Prepared
 
 NOW_S = 1_700_000_000.25
 SCHEMA = BloomreachSchema()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from worker.errors import SettingsError, VendorError
 from worker.vendors.bloomreach.upload import Bloomreach
+from worker.vendors.protocol import Answer, Meaning, Outcome, Response
 from worker.vendors.responses import MAX_ERROR_CHARS
-from worker.vendors.verdicts import Answer, Meaning, Outcome, Response
 
 VENDOR = Bloomreach("https://api.exponea.com/", "project", "key", "s3cret")
 PROJECT = "/track/v2/projects/project"

@@ -21,7 +21,7 @@ from worker.vendors.clevertap.reads import (
     whole_number,
 )
 from worker.vendors.clevertap.upload import CleverTap
-from worker.vendors.verdicts import Answer, Meaning, Response
+from worker.vendors.protocol import Answer, Meaning, Response
 
 READS = ClevertapReads(CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode"))
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from worker.buffer.records import Prepared
 from worker.errors import InvalidRecord
 from worker.settings.settings import Settings
 from worker.vendors.clevertap.rules import RESERVED_EVENTS, TOKEN_TYPES
 from worker.vendors.clevertap.schema import CleverTapSchema, Limits
+from worker.vendors.protocol import Prepared
 from worker.vendors.schemas import schema_for
 
 NOW_S = 1_700_000_000

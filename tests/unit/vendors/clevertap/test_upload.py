@@ -13,8 +13,8 @@ from support.environment import ROOT
 from worker.errors import SettingsError
 from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap, base_url
+from worker.vendors.protocol import Answer, Meaning, Outcome, Response
 from worker.vendors.responses import MAX_ERROR_CHARS, retry_after_s, told
-from worker.vendors.verdicts import Answer, Meaning, Outcome, Response
 
 VENDOR = CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode")
 ANSWERS = json.loads((ROOT / "tests" / "data" / "clevertap_answers.json").read_text())
