@@ -19,7 +19,7 @@ from worker import Producer
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.records import unpack
-from worker.buffer.status import Status
+from worker.buffer.status import DestinationStatus
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
 from worker.settings.settings import Settings
@@ -58,7 +58,7 @@ def start(processes: Processes, env: Mapping[str, str]) -> None:
     processes.start("beat", env=env)
 
 
-def status(client: redis.Redis, env: Mapping[str, str], name: str) -> Status:
+def status(client: redis.Redis, env: Mapping[str, str], name: str) -> DestinationStatus:
     """Where the records of a destination are; that they add up is asserted each time."""
     found = Buffer(client, Settings.from_env(env).destination(name)).status()
     for kind, places in found.kinds.items():

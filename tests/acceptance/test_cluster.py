@@ -24,7 +24,7 @@ from support.vendor import PASSCODE, LoopbackVendor
 from worker import AsyncProducer, Producer
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.status import Status
+from worker.buffer.status import DestinationStatus
 from worker.connections.clients import worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
@@ -97,7 +97,7 @@ def start(processes: Processes, env: dict[str, str]) -> None:
     worker.wait_for("ready")
 
 
-def statuses(env: dict[str, str], client: redis.Redis) -> Iterator[Status]:
+def statuses(env: dict[str, str], client: redis.Redis) -> Iterator[DestinationStatus]:
     """Where the records of each destination are; that they add up is asserted."""
     for each in Settings.from_env(env).enabled():
         status = Buffer(client, each).status()
@@ -177,7 +177,7 @@ def test_a_destination_rests_while_its_slot_moves_and_loses_nothing(
     assert not refused.value.sent
     with worker_client(cluster.url) as client:
         buffer = Buffer(client, Settings.from_env(env).destination(name))
-        told: list[Status] = []
+        told: list[DestinationStatus] = []
         asking = threading.Thread(target=lambda: told.append(buffer.status()))
         asking.start()
         move(found[1:])

@@ -15,7 +15,7 @@ from support.processes import Process, Processes
 from support.vendor import PASSCODE, LoopbackVendor, usual
 from worker import Producer
 from worker.buffer.buffer import Buffer
-from worker.buffer.status import Status
+from worker.buffer.status import DestinationStatus
 from worker.connections.clients import operator_client
 from worker.settings.settings import Settings
 
@@ -81,7 +81,7 @@ class System:
         ]
         Producer.from_env(self.env).send_many(records, destination=destination)
 
-    def status(self, destination: str) -> Status:
+    def status(self, destination: str) -> DestinationStatus:
         """Where the records are; that they add up is asserted each time."""
         settings = Settings.from_env(self.env).destination(destination)
         with operator_client(self.redis_url) as client:

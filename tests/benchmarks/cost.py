@@ -19,7 +19,7 @@ from benchmarks.program_options import Options
 from benchmarks.results import Contender, Results, in_turn
 from benchmarks.stage import Stage, Theatre
 from support.polling import poll_until
-from worker.app.runtime import Line, Runtime
+from worker.app.runtime import DestinationRuntime, Runtime
 from worker.buffer import keys
 from worker.delivery.drain import Ask
 from worker.settings.settings import Settings
@@ -94,7 +94,7 @@ def _memory_until(stage: Stage, process: psutil.Process, records: int) -> float:
     return median(looks)
 
 
-def _turn_over(stage: Stage, line: Line, backlog: int, results: Results) -> None:
+def _turn_over(stage: Stage, line: DestinationRuntime, backlog: int, results: Results) -> None:
     """Deliver some batches off a backlog, and accept as many records again.
 
     The price is the CPU of this thread and of Redis.

@@ -12,7 +12,7 @@ import redis
 
 from worker.buffer import keys
 from worker.buffer.records import body_of
-from worker.buffer.status import Status
+from worker.buffer.status import DestinationStatus
 from worker.settings.destination import Destination
 
 from .ledger import Ledger, key_of
@@ -39,7 +39,7 @@ class Result:
     told: Told
     ledger: Ledger
     dead: Mapping[str, str]
-    status: Status
+    status: DestinationStatus
 
     def total(self, name: str) -> int:
         """One of our totals, of all kinds together."""

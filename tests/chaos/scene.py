@@ -19,7 +19,7 @@ from support.environment import ROOT, environment
 from support.polling import poll_until
 from support.processes import procfile
 from worker.buffer.buffer import Buffer
-from worker.buffer.status import Status
+from worker.buffer.status import DestinationStatus
 from worker.connections.clients import operator_client, worker_client
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.settings.settings import Settings
@@ -175,7 +175,7 @@ class Scene:
             told.refusals.update(account["refusals"])
         return told
 
-    def status(self) -> Status:
+    def status(self) -> DestinationStatus:
         """Where the records are; waits while Redis is away."""
         with worker_client(self.redis.url) as client:
             return Buffer(client, self.destination).status()

@@ -10,9 +10,9 @@ from support import plays
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import MISCELLANEOUS, RESTRICTED_EVENT, LoopbackVendor
 from worker.buffer.buffer import Buffer
+from worker.buffer.claims import Settle
 from worker.dead_letters.letters import DeadLetters, Filter
 from worker.dead_letters.replay import Replays
-from worker.delivery.decision import Settle
 from worker.vendors.protocol import Outcome, Verdict
 
 NAME = "clevertap"  # as the shipped file calls it, so that every process finds it

@@ -22,7 +22,7 @@ from worker.buffer import keys
 from worker.buffer.records import unpack
 from worker.gateway.app import create_app
 from worker.gateway.auth.api_keys import KeyTable
-from worker.gateway.server.middleware import Front
+from worker.gateway.server.middleware import Middleware
 
 T = TypeVar("T")
 PROJECT = "/track/v2/projects/bloomreach"
@@ -120,7 +120,7 @@ class Door:
         self.key = key
         self.client = client
         self.environ = {"REDIS_URL": url, **PATIENT, **environ}
-        self.app: Front
+        self.app: Middleware
 
     def run(self, talk: Callable[[Door], Awaitable[T]]) -> T:
         """Run a conversation with an application of its own."""
@@ -158,7 +158,7 @@ class Door:
         return buffered(self.client, kind, destination)
 
 
-async def end(app: Front) -> None:
+async def end(app: Middleware) -> None:
     """Let the application close what it holds, as a server does at its end."""
     messages: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
 

@@ -16,7 +16,7 @@ from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.records import body_of, new_id, pack
-from worker.buffer.status import Places, Status
+from worker.buffer.status import DestinationStatus, KindCounts
 from worker.delivery.deliverer import Deliverer, Delivery
 from worker.delivery.drain import Ask, Drain
 from worker.settings.destination import Destination, KindSettings
@@ -113,7 +113,7 @@ class Pipeline:
 
         poll_until(done, deadline_s, "everything is delivered", every_s=0.005)
 
-    def status(self) -> Status:
+    def status(self) -> DestinationStatus:
         """Where the records are; that they add up is asserted each time."""
         status = self.buffer.status()
         for kind, places in status.kinds.items():
@@ -126,7 +126,7 @@ class Pipeline:
         return sum(places.open for places in self.status().kinds.values())
 
     @property
-    def events(self) -> Places:
+    def events(self) -> KindCounts:
         """Where the events are."""
         return self.status().kinds[Kind.EVENT]
 

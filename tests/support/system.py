@@ -13,7 +13,7 @@ from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker import Producer
 from worker.buffer.buffer import Buffer
-from worker.buffer.status import Status
+from worker.buffer.status import DestinationStatus
 from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.settings.settings import Settings
@@ -82,7 +82,7 @@ class System:
         assert producer.send_many(records).accepted == events
         producer.close()
 
-    def status(self) -> Status:
+    def status(self) -> DestinationStatus:
         """Where the records are; that they add up is asserted each time."""
         with worker_client(self.redis.url) as client:
             status = self._buffer(client).status()

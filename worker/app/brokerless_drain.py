@@ -18,13 +18,13 @@ from ..connections.clients import operator_client
 from ..connections.redis_url import redis_url
 from ..settings.settings import Settings
 from ..telemetry.logs import get_logger
-from .runtime import Line, Runtime
+from .runtime import DestinationRuntime, Runtime
 
 log = get_logger(__name__)
 
 # Of Redis' memory. Producers are refused above 90 %: so it gets here only when somebody else fills
 # it, or its limit was lowered; and what is left is room enough for Celery.
-BRIM = 0.95
+MEMORY_HIGH_WATERMARK = 0.95
 LOOK_EVERY_S = 0.5
 
 
@@ -32,12 +32,15 @@ def redis_is_full(settings: Settings) -> bool:
     """Whether Redis has no room for the broker; no, when it does not answer."""
     try:
         with operator_client(redis_url(settings)) as client:
-            return any(Buffer(client, each).memory_used() > BRIM for each in settings.enabled())
+            return any(
+                Buffer(client, each).memory_used() > MEMORY_HIGH_WATERMARK
+                for each in settings.enabled()
+            )
     except RedisError:
         return False  # whoever needs it waits for it, and is told
 
 
-class Relief:
+class BrokerlessDrain:
     """As many threads for each destination as it may have requests under way, and one that ticks.
 
     ``progress`` is called again and again, for those who watch that something happens.
@@ -76,7 +79,9 @@ class Relief:
     def _ended(self) -> bool:
         return self._over.is_set() or self._runtime.stopping
 
-    def _repeat(self, work: Callable[[Line], object], line: Line) -> None:
+    def _repeat(
+        self, work: Callable[[DestinationRuntime], object], line: DestinationRuntime
+    ) -> None:
         while not self._ended():
             try:
                 work(line)
@@ -84,12 +89,12 @@ class Relief:
                 log.exception("could not deliver", destination=line.destination.name)
             self._over.wait(LOOK_EVERY_S)
 
-    def _deliver(self, line: Line) -> None:
+    def _deliver(self, line: DestinationRuntime) -> None:
         deliverer = copy(line.deliverer)
         deliverer.spread = lambda: None  # it would ask by messages, which nobody takes yet
         deliverer.run_ready(until=self._ended)
 
 
-def _tick(line: Line) -> None:
+def _tick(line: DestinationRuntime) -> None:
     if line.drain.look():
         line.deliverer.probe()

@@ -10,7 +10,7 @@ from redis.exceptions import OutOfMemoryError
 
 from ..settings.settings import Settings
 from . import AMQP
-from .brokerless_drain import Relief, redis_is_full
+from .brokerless_drain import BrokerlessDrain, redis_is_full
 from .tasks import runtime, watchdog
 
 
@@ -29,6 +29,6 @@ class Consumer(CeleryConsumer):
         watchdog.start()
         shared = not str(self.app.conf.broker_url).startswith(AMQP)
         if shared and redis_is_full(Settings.from_env()):
-            Relief(runtime(), watchdog.progress).run()
+            BrokerlessDrain(runtime(), watchdog.progress).run()
             maybe_shutdown()
         return super().connect()

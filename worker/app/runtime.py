@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +18,6 @@ from ..connections.clients import worker_client
 from ..connections.redis_url import redis_url
 from ..delivery.deliverer import Deliverer
 from ..delivery.drain import Ask, Drain
-from ..delivery.dry_run import DryRun
 from ..errors import InvalidRecord
 from ..settings.destination import Destination
 from ..settings.settings import Settings
@@ -37,20 +35,6 @@ log = get_logger(__name__)
 STOP_WITHIN_S = 20.0
 
 
-@contextmanager
-def dry_run(destination: Destination, timeout_s: float) -> Iterator[DryRun]:
-    """The vendor's own opinion of records, as long as the block runs; for an enabled destination.
-
-    ``timeout_s`` bounds each question.
-    """
-    vendor = vendor_for(destination)
-    transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
-    try:
-        yield DryRun(vendor, transport)
-    finally:
-        transport.close()
-
-
 def _identity_of(destination: Destination) -> Callable[[bytes], bytes]:
     """Whose a stored record is, as its schema told when it was accepted."""
     schema = schema_for(destination)
@@ -65,7 +49,7 @@ def _identity_of(destination: Destination) -> Callable[[bytes], bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DestinationRuntime:
     """One destination's parts."""
 
     destination: Destination
@@ -83,11 +67,11 @@ class Runtime:
         self.client: redis.Redis = worker_client(redis_url(settings))
         self._stopping = threading.Event()
         self._spans = spans()
-        self.lines: Mapping[str, Line] = {
+        self.lines: Mapping[str, DestinationRuntime] = {
             each.name: self._line(each, ask) for each in settings.enabled()
         }
 
-    def _line(self, destination: Destination, ask: Ask) -> Line:
+    def _line(self, destination: Destination, ask: Ask) -> DestinationRuntime:
         buffer = Buffer(self.client, destination)
         buffer.repartition()
         if buffer.evicts():
@@ -114,7 +98,7 @@ class Runtime:
             identity=_identity_of(destination),
             traced=partial(self._spans.attempt, destination.name) if self._spans else None,
         )
-        return Line(destination, buffer, drain, deliverer, transport)
+        return DestinationRuntime(destination, buffer, drain, deliverer, transport)
 
     @property
     def stopping(self) -> bool:

@@ -24,7 +24,7 @@ END_WITHIN_S = 35.0
 CLOSE_WITHIN_S = 3.0
 
 
-class Ending:
+class ShutdownDeadline:
     """Waits on a thread of its own for `begin`; ``within_s`` later the process is over.
 
     ``close`` gives back what can be given back without asking anybody who may be silent. A process

@@ -24,8 +24,8 @@ from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..telemetry.logs import get_logger
 from . import app
-from .runtime import Line, Runtime
-from .shutdown import Ending
+from .runtime import DestinationRuntime, Runtime
+from .shutdown import ShutdownDeadline
 from .watchdog import AWAY, Watchdog
 
 log = get_logger(__name__)
@@ -201,7 +201,7 @@ def _stand_in() -> None:
             log.exception("could not drain", destination=name)
 
 
-def _stand_in_for(line: Line) -> None:
+def _stand_in_for(line: DestinationRuntime) -> None:
     patience_s = max(STAND_IN_AFTER_S, 3 * runtime().settings.drain_interval_s)
     if runtime().stopping or line.buffer.unticked_s() < patience_s:
         return
@@ -218,7 +218,7 @@ def _abandon() -> None:
 
 
 watchdog = Watchdog(app, stand_in=_stand_in)
-ending = Ending(_abandon)
+ending = ShutdownDeadline(_abandon)
 
 
 @signals.worker_init.connect

@@ -14,24 +14,24 @@ from typing import Any
 
 import redis
 
-from ..delivery.decision import Settle
 from ..settings.destination import Destination
 from . import keys
 from .accept import accept_arguments, accepted
 from .claims import (
-    Adapted,
     Claim,
-    Lesson,
-    Recovered,
+    ConcurrencyUpdate,
+    ExpiredLeases,
+    Feedback,
+    Settle,
+    SettleAndClaim,
     Settled,
     Tick,
-    Turn,
     measures,
     settle_arguments,
 )
 from .records import new_id
 from .scripts import run_together, script
-from .status import Status
+from .status import DestinationStatus
 
 # Between a refusal (429) and the next try above what it taught: with 120 successes between,
 # refusals stay under one in a hundred; five seconds bound how long new capacity goes unnoticed
@@ -112,7 +112,9 @@ class Buffer:
             records = self.client.lrange(key, 0, -1)
         return answers, Claim.of(claimed, records, send_by_s)
 
-    def turn(self, claim: Claim, settle: Settle, label: str, took_s: float, lesson: Lesson) -> Turn:
+    def turn(
+        self, claim: Claim, settle: Settle, label: str, took_s: float, lesson: Feedback
+    ) -> SettleAndClaim:
         """Learn from an answer, settle its batch, and claim the next one, in one round trip."""
         batch_id = new_id()
         calls = [
@@ -121,7 +123,7 @@ class Buffer:
             ("claim", self._claim_arguments(batch_id, begun=True)),
         ]
         (adapted, settled), following = self._together(calls, batch_id)
-        return Turn(Settled.of(settled), Adapted.of(adapted).wider, following)
+        return SettleAndClaim(Settled.of(settled), ConcurrencyUpdate.of(adapted).wider, following)
 
     def settle(
         self, claim: Claim, settle: Settle, label: str, took_s: float | None = None
@@ -152,15 +154,15 @@ class Buffer:
         args = (claim.batch, claim.token, new_id(), error, deaths, label, lower_to)
         return self._run("split", *args, *measures(claim, took_s)) is not None
 
-    def recover(self, *, unbegun: bool = False) -> Recovered:
+    def recover(self, *, unbegun: bool = False) -> ExpiredLeases:
         """Let batches whose lease ran out wait again; with ``unbegun``, those not begun too."""
-        return Recovered(*self._run("recover", int(unbegun)))
+        return ExpiredLeases(*self._run("recover", int(unbegun)))
 
-    def adapt(self, begun_ms: int, lesson: Lesson) -> Adapted:
+    def adapt(self, begun_ms: int, lesson: Feedback) -> ConcurrencyUpdate:
         """Teach the destination an answer to what was begun then."""
-        return Adapted.of(self._run("adapt", *self._adapt_arguments(begun_ms, lesson)))
+        return ConcurrencyUpdate.of(self._run("adapt", *self._adapt_arguments(begun_ms, lesson)))
 
-    def _adapt_arguments(self, begun_ms: int, lesson: Lesson) -> Sequence[Any]:
+    def _adapt_arguments(self, begun_ms: int, lesson: Feedback) -> Sequence[Any]:
         settings = self.destination
         return (
             lesson.signal,
@@ -220,6 +222,6 @@ class Buffer:
         found: list[str | int] = ["reconciled_at", at_ms, "missing", missing]
         self.client.hset(keys.state(self.destination.name), items=found)
 
-    def status(self) -> Status:
+    def status(self) -> DestinationStatus:
         """Where every record is, at one moment."""
-        return Status.of(self.destination, self._run("status", *self.destination.kinds))
+        return DestinationStatus.of(self.destination, self._run("status", *self.destination.kinds))

@@ -5,14 +5,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from ..delivery.decision import Settle, Signal
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, Verdict
 from . import histograms, slices
+
+Signal = Literal["success", "throttled", "failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Each record goes where its verdict says: ``usual``, or what ``named`` has for its position.
+
+    ``delay_ms`` is how long the records to be retried wait; ``ambiguous`` is how many of them the
+    vendor may already have taken.
+    """
+
+    usual: Verdict
+    named: Sequence[tuple[int, Verdict]] = field(default_factory=tuple)
+    counts_attempt: bool = True
+    delay_ms: int = 0
+    ambiguous: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
+class ExpiredLeases:
     """What ran out of its lease: batches nobody had begun; batches whose worker died, and their
     records."""
 
@@ -99,7 +115,7 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
-class Adapted:
+class ConcurrencyUpdate:
     """What a destination learned: requests it may have under way, ms until the next claim, and
     whether more may be claimed than before."""
 
@@ -114,7 +130,7 @@ class Adapted:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class Feedback:
     """What an answer teaches the destination: its signal, a random number in [0, 1) for the
     back-off, and the wait that the vendor asked for."""
 
@@ -124,7 +140,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class SettleAndClaim:
     """What closing an attempt moved (None: the lease was ours no more), whether more may be
     claimed than before, and the batch that was claimed in the same breath."""
 

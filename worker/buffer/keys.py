@@ -5,11 +5,7 @@ All keys of a destination share one hash tag, so they live in one slot of a Redi
 
 from __future__ import annotations
 
-import re
-
 PREFIX = "ingest:"
-# What a destination may be called: no character that means something in a key or an address.
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 def base(destination: str) -> str:

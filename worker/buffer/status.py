@@ -28,7 +28,7 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class KindCounts:
     """Where the records of one kind are, and the totals since the beginning."""
 
     buffered: int
@@ -52,7 +52,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class DestinationStatus:
     """A destination at one moment; ``answers`` counts the vendor's answers by status.
 
     ``expired`` counts leases that ran out: `begun` (a worker died) and `waiting` (none began).
@@ -65,7 +65,7 @@ class Status:
     since_ms: int | None
     concurrency: int
     in_use: int
-    kinds: Mapping[str, Places]
+    kinds: Mapping[str, KindCounts]
     codes: Mapping[str, Mapping[str, int]]
     answers: Mapping[str, int]
     last_tick_ms: int | None
@@ -79,7 +79,7 @@ class Status:
     def of(cls, destination: Destination, answer: Sequence[Any]) -> Self:
         """What the script `status` answered, in words."""
         state, counters = _texts(answer[0]), _texts(answer[-1])
-        kinds: dict[str, Places] = {}
+        kinds: dict[str, KindCounts] = {}
         codes: dict[str, dict[str, int]] = {}
         for kind, (buffered, in_flight, retrying, dead, oldest) in zip(
             destination.kinds, answer[3:-1], strict=True
@@ -88,7 +88,9 @@ class Status:
             totals = {name: int(counters.get(f"{kind}:{name}", 0)) for name in TOTALS}
             waited_s = max(0, waited_ms) / 1000
             requests = _requests(counters, kind)
-            kinds[kind] = Places(buffered, in_flight, retrying, dead, waited_s, totals, requests)
+            kinds[kind] = KindCounts(
+                buffered, in_flight, retrying, dead, waited_s, totals, requests
+            )
             codes[kind] = _prefixed(counters, f"{kind}:code:")
         return cls(
             state=state.get("status", "running"),

@@ -35,7 +35,7 @@ from redis.sentinel import MasterNotFoundError
 from ..errors import SettingsError
 from .addresses import shared_address
 from .cluster import UNSETTLED, AsyncCluster, Cluster
-from .low_latency import Prompt
+from .low_latency import LowLatencyClient
 from .sentinel import async_master_client, master_client
 
 PRODUCER_TIMEOUT_S = 0.25
@@ -83,12 +83,12 @@ def producer_client(url: str) -> redis.Redis:
     A call on a connection there is has one: its round trip. A new connection adds its own: TCP,
     and TLS, AUTH and SELECT where the address asks for them. Looking up a name has no bound here.
     """
-    return _client(url, Retry(NoBackoff(), 0), _prompt(PRODUCER_TIMEOUT_S), Prompt)
+    return _client(url, Retry(NoBackoff(), 0), _prompt(PRODUCER_TIMEOUT_S), LowLatencyClient)
 
 
 def bulk_client(url: str) -> redis.Redis:
     """A producer's client for large chunks: it never repeats a call, but waits for longer."""
-    return _client(url, Retry(NoBackoff(), 0), _prompt(WORKER_TIMEOUT_S), Prompt)
+    return _client(url, Retry(NoBackoff(), 0), _prompt(WORKER_TIMEOUT_S), LowLatencyClient)
 
 
 def async_producer_client(url: str) -> redis.asyncio.Redis:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 _TEXT = (bytes, str)
 
 
-class Prompt(redis.Redis):
+class LowLatencyClient(redis.Redis):
     """A client that runs a script once, by the shortest way that redis-py has.
 
     Its own way records each call for repeating and measuring it, and each loan of a connection: a

@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed(Entry):
+class AuditEntry(Entry):
     """A line as it is read; ``at_ms`` by Redis' clock."""
 
     at_ms: int = 0
@@ -59,14 +59,14 @@ class Audit:
         """Write down what is about to be done; ``action`` is one word, as in ``replay``."""
         return Begun(self, entry, self.note(replace(entry, action=f"began to {entry.action}")))
 
-    def last(self, number: int = KEPT) -> Iterator[Deed]:
+    def last(self, number: int = KEPT) -> Iterator[AuditEntry]:
         """The last so many, the newest first."""
         entries: Any = self._client.xrevrange(KEY, count=number)
         for entry, fields in entries:
             at_ms = int(entry.partition(b"-")[0])
             user, action, destination, what = (_told(fields, name) for name in _TEXTS)
             count = int(fields[b"count"])
-            yield Deed(user, action, destination, what, count, at_ms=at_ms)
+            yield AuditEntry(user, action, destination, what, count, at_ms=at_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import redis
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Replays
-from worker.monitoring.discovery import A_PART, Census
+from worker.monitoring.discovery import SCAN_BUDGET, DestinationDiscovery
 from worker.monitoring.overview import Overview, buffer_of
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
@@ -20,17 +20,17 @@ from .audit_log import Audit
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Context:
     """One for all pages of a process; ``now`` is in epoch seconds."""
 
     settings: Settings
     client: redis.Redis
     audit: Audit
     now: Callable[[], float] = time.time
-    _census: Census = field(init=False, repr=False)
+    _census: DestinationDiscovery = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_census", Census(self.client, A_PART))
+        object.__setattr__(self, "_census", DestinationDiscovery(self.client, SCAN_BUDGET))
 
     def buffers(self) -> Mapping[str, Buffer]:
         """The destinations that are shown, by name."""

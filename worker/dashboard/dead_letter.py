@@ -17,7 +17,7 @@ from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome
 
 from .audit_log import Entry
-from .context import Reach
+from .context import Context
 from .edited_record import Edited, typed_record
 from .endpoint import Asked, page, see
 from .grouping import Exactly, cause_href
@@ -45,7 +45,7 @@ class Shown:
 class OneRecord:
     """The page of one record, and what a person may do there."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Context) -> None:
         self._reach = reach
 
     def show(self, asked: Asked) -> Response:

@@ -17,7 +17,7 @@ from worker.errors import IngestError
 from worker.settings.destination import Destination
 
 from .audit_log import Entry
-from .context import Reach
+from .context import Context
 from .endpoint import Asked, page, see
 from .grouping import (
     MANY,
@@ -65,7 +65,7 @@ class Shown:
 class OneCause:
     """Shows a cause, and replays, checks or purges all of its records."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Context) -> None:
         self._reach = reach
 
     def show(self, asked: Asked) -> Response:

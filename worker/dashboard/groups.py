@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from worker.dead_letters.groups import Group
 
-from .context import Reach
+from .context import Context
 from .endpoint import Asked, page
 from .grouping import MOST_LOOKED_AT, cause_href, groups_of
 from .overview import frame, missing
@@ -33,7 +33,7 @@ class Row:
 class Causes:
     """The page that lists them."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Context) -> None:
         self._reach = reach
 
     def show(self, asked: Asked) -> Response:

@@ -11,12 +11,12 @@ from starlette.responses import Response
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.history import History, Sample
-from worker.buffer.status import Places, Status
+from worker.buffer.status import DestinationStatus, KindCounts
 
 from . import charts
 from .audit_log import Begun, Entry
 from .charts import Chart
-from .context import Reach
+from .context import Context
 from .endpoint import Asked, page, see
 
 # A tick is a second; a drain that is silent for so long is worth a word.
@@ -54,7 +54,7 @@ class Shown:
     """What is shown of a destination; ``silent_s`` is above 0 when nobody drains it."""
 
     name: str
-    status: Status
+    status: DestinationStatus
     total: Numbers
     kinds: Sequence[Numbers]
     configured: bool
@@ -69,7 +69,7 @@ class Shown:
 class Flow:
     """Reads one moment of every destination; steers one."""
 
-    def __init__(self, reach: Reach, refresh_s: float) -> None:
+    def __init__(self, reach: Context, refresh_s: float) -> None:
         self._reach = reach
         self._refresh_s = refresh_s
 
@@ -179,7 +179,7 @@ def trouble(asked: Asked, status: int, title: str, text: str) -> Response:
     return page(status, "trouble.html", title=title, text=text, **frame(asked, ""))
 
 
-def _sample(status: Status, now_s: float) -> Sample:
+def _sample(status: DestinationStatus, now_s: float) -> Sample:
     """What history would note at this moment."""
     total = _numbers("all", list(status.kinds.values()))
     died = sum(places.totals["dead_lettered"] for places in status.kinds.values())
@@ -194,7 +194,7 @@ def _sample(status: Status, now_s: float) -> Sample:
     )
 
 
-def _numbers(name: str, several: Sequence[Places]) -> Numbers:
+def _numbers(name: str, several: Sequence[KindCounts]) -> Numbers:
     def total(field: str) -> int:
         return sum(places.totals[field] for places in several)
 

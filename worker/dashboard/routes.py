@@ -15,7 +15,7 @@ from worker.connections.redis_url import redis_url
 from worker.settings.settings import Settings
 
 from .audit_log import Audit
-from .context import Reach
+from .context import Context
 from .dead_letter import OneRecord
 from .endpoint import HEADERS, Answer, Asked, Known, endpoint, nobody, page
 from .group import OneCause
@@ -49,7 +49,7 @@ def routes(
     if not dashboard.on:
         return [*_route("/", get=off), *_assets()]
     client = operator_client(redis_url(settings), _PATIENCE_S)
-    reach = Reach(settings, client, Audit(client), now)
+    reach = Context(settings, client, Audit(client), now)
     sessions = Sessions(client, dashboard, now=now)
     entrance = Entrance(sessions, LoginThrottle(client), reach.audit)
     flow, causes = Flow(reach, dashboard.refresh_s), Causes(reach)

@@ -25,7 +25,7 @@ def ask_vendor(destination: Destination) -> Iterator[Ask]:
     The vendor's side is imported when it is first asked: a gateway that only takes records in
     needs no HTTP client.
     """
-    from worker.app.runtime import dry_run
+    from worker.delivery.dry_run import dry_run
 
     if not destination.enabled:
         raise SettingsError(

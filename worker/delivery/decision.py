@@ -17,13 +17,11 @@ Rows of the table, by the meaning of the vendor's answer:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
+from ..buffer.claims import Settle, Signal
 from ..settings.destination import Destination
-from ..vendors.protocol import DELIVERED, UNCONFIRMED, Answer, Meaning, Outcome, Verdict
-
-Signal = Literal["success", "throttled", "failure"]
+from ..vendors.protocol import DELIVERED, UNCONFIRMED, Outcome, ResponseClass, UploadResult, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +41,6 @@ class Attempt:
     def age_ms(self) -> int:
         """The time since the batch was first claimed; none when the clock went back."""
         return max(0, self.now_ms - self.first_claim_ms)
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """Each record goes where its verdict says: ``usual``, or what ``named`` has for its position.
-
-    ``delay_ms`` is how long the records to be retried wait; ``ambiguous`` is how many of them the
-    vendor may already have taken.
-    """
-
-    usual: Verdict
-    named: Sequence[tuple[int, Verdict]] = field(default_factory=tuple)
-    counts_attempt: bool = True
-    delay_ms: int = 0
-    ambiguous: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,30 +85,32 @@ def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) ->
     return int(1000 * random * ceiling_s)
 
 
-def decide(answer: Answer, attempt: Attempt, destination: Destination, random: float) -> Decision:
+def decide(
+    answer: UploadResult, attempt: Attempt, destination: Destination, random: float
+) -> Decision:
     """The decision for one answer; total over every meaning, and pure."""
     match answer.meaning:
-        case Meaning.ANSWERED:
+        case ResponseClass.ANSWERED:
             return Decision(_by_verdicts(answer.verdicts, attempt, destination, random), "success")
-        case Meaning.GARBLED:
+        case ResponseClass.GARBLED:
             unknown = Verdict(Outcome.RETRY, UNCONFIRMED, None, answer.error)
             settle = _by_verdicts([unknown] * attempt.size, attempt, destination, random)
             return Decision(settle, "failure")
-        case Meaning.REFUSED | Meaning.TOO_LARGE:
+        case ResponseClass.REFUSED | ResponseClass.TOO_LARGE:
             return Decision(_isolate(answer, attempt), "success")
-        case Meaning.DENIED:
+        case ResponseClass.DENIED:
             settle = Settle(_again(answer), counts_attempt=False)
             return Decision(settle, park=_parking(answer, destination))
-        case Meaning.THROTTLED:
+        case ResponseClass.THROTTLED:
             return _throttled(answer, destination, random)
-        case Meaning.UNAVAILABLE | Meaning.UNREACHABLE | Meaning.AMBIGUOUS:
+        case ResponseClass.UNAVAILABLE | ResponseClass.UNREACHABLE | ResponseClass.AMBIGUOUS:
             wait_ms = int(1000 * (answer.retry_after_s or 0))
             return Decision(
                 _failed(answer, attempt, destination, random), "failure", wait_ms=wait_ms
             )
 
 
-def _parking(answer: Answer, destination: Destination) -> str:
+def _parking(answer: UploadResult, destination: Destination) -> str:
     """Why the destination is parked, and what to do: an operator reads it in the status."""
     return (
         f"{answer.status}: {answer.error}; check its credentials and address: "
@@ -133,7 +118,7 @@ def _parking(answer: Answer, destination: Destination) -> str:
     )
 
 
-def _again(answer: Answer) -> Verdict:
+def _again(answer: UploadResult) -> Verdict:
     return Verdict(Outcome.RETRY, answer.meaning.value, answer.status, answer.error)
 
 
@@ -165,14 +150,14 @@ def _by_verdicts(
     return Settle(usual, named, delay_ms=delay_ms, ambiguous=0 if last or once else unconfirmed)
 
 
-def _isolate(answer: Answer, attempt: Attempt) -> Settle | Split:
+def _isolate(answer: UploadResult, attempt: Attempt) -> Settle | Split:
     if attempt.size > 1:
-        return Split(f"{answer.status}: {answer.error}", answer.meaning is Meaning.TOO_LARGE)
-    reason = "too_large" if answer.meaning is Meaning.TOO_LARGE else "refused"
+        return Split(f"{answer.status}: {answer.error}", answer.meaning is ResponseClass.TOO_LARGE)
+    reason = "too_large" if answer.meaning is ResponseClass.TOO_LARGE else "refused"
     return Settle(Verdict(Outcome.DEAD, reason, answer.status, answer.error))
 
 
-def _throttled(answer: Answer, destination: Destination, random: float) -> Decision:
+def _throttled(answer: UploadResult, destination: Destination, random: float) -> Decision:
     wait_ms = int(1000 * (answer.retry_after_s or 0))
     delay_ms = wait_ms or backoff_ms(
         0, destination.backoff_base_s, destination.backoff_cap_s, random
@@ -181,20 +166,20 @@ def _throttled(answer: Answer, destination: Destination, random: float) -> Decis
     return Decision(settle, "throttled", wait_ms=wait_ms)
 
 
-def _spoilt(answer: Answer, attempt: Attempt, destination: Destination) -> bool:
+def _spoilt(answer: UploadResult, attempt: Attempt, destination: Destination) -> bool:
     """Whether a record of the batch seems to make the vendor fail: the vendor takes others, and
     has failed on this batch for a while (an hour, of the day that it may be tried for)."""
     alone_ms = destination.retry_horizon_s * 1000 / 24
-    failed = answer.meaning is Meaning.UNAVAILABLE
+    failed = answer.meaning is ResponseClass.UNAVAILABLE
     return failed and attempt.alone and attempt.size > 1 and attempt.age_ms >= alone_ms
 
 
 def _failed(
-    answer: Answer, attempt: Attempt, destination: Destination, random: float
+    answer: UploadResult, attempt: Attempt, destination: Destination, random: float
 ) -> Settle | Split:
     if _spoilt(answer, attempt, destination):
         return Split(f"{answer.status}: {answer.error}")
-    ambiguous = answer.meaning is Meaning.AMBIGUOUS
+    ambiguous = answer.meaning is ResponseClass.AMBIGUOUS
     if ambiguous and destination.sends_once:
         return Settle(Verdict(Outcome.DEAD, "ambiguous", None, answer.error), counts_attempt=False)
     if attempt.age_ms >= destination.retry_horizon_s * 1000:

@@ -13,12 +13,20 @@ from random import random
 from typing import Protocol
 
 from ..buffer.buffer import Buffer
-from ..buffer.claims import Claim, Lesson, Settled, Turn
+from ..buffer.claims import Claim, Feedback, Settle, SettleAndClaim, Settled
 from ..settings.destination import Destination
 from ..telemetry.logs import get_logger
-from ..vendors.protocol import Answer, Meaning, Outcome, Request, Response, Vendor, Verdict
-from .decision import Attempt, Decision, Settle, Split, decide
-from .identity_order import keep_order
+from ..vendors.protocol import (
+    Outcome,
+    Request,
+    Response,
+    ResponseClass,
+    UploadResult,
+    Vendor,
+    Verdict,
+)
+from .decision import Attempt, Decision, Split, decide
+from .identity_order import requeue_overtaken
 
 log = get_logger(__name__)
 
@@ -26,12 +34,12 @@ log = get_logger(__name__)
 class Sender(Protocol):
     """What carries a request out: the transport."""
 
-    def send(self, request: Request) -> Response | Answer:
+    def send(self, request: Request) -> Response | UploadResult:
         """The vendor's response, or what its absence means."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class RequestTiming:
     """One request that was made: when (epoch ns), how long it took, and its answer's label."""
 
     began_ns: int
@@ -40,7 +48,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BatchResult:
     """What became of one batch, the label of its answer, and the batch that was claimed next."""
 
     settled: Settled
@@ -61,7 +69,7 @@ class Delivery:
     retry: int = 0
     answer: str = ""
 
-    def plus(self, claim: Claim, step: Step) -> Delivery:
+    def plus(self, claim: Claim, step: BatchResult) -> Delivery:
         """The sum with one more batch."""
         settled = step.settled
         kind = claim.kind if self.kind in ("", claim.kind) else "mixed"
@@ -99,7 +107,7 @@ class Deliverer:
         wait: Callable[[float], object] = time.sleep,
         spread: Callable[[], object] = lambda: None,
         identity: Callable[[bytes], bytes] = lambda _: b"",
-        traced: Callable[[Claim, Tried], object] | None = None,
+        traced: Callable[[Claim, RequestTiming], object] | None = None,
         random: Callable[[], float] = random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -136,18 +144,18 @@ class Deliverer:
             claim = step.following
         return done
 
-    def deliver(self, claim: Claim, *, onward: Callable[[], bool] = lambda: False) -> Step:
+    def deliver(self, claim: Claim, *, onward: Callable[[], bool] = lambda: False) -> BatchResult:
         """One attempt: send the batch and settle it; and claim the next if ``onward`` then says so.
 
         With an answer all three are one round trip to Redis.
         """
         if claim.deaths and self.destination.sends_once:
-            return Step(self._bury_doubtful(claim), following=self._claim(onward()))
+            return BatchResult(self._bury_doubtful(claim), following=self._claim(onward()))
         if claim.deaths >= self.destination.max_deaths:
-            return Step(self._isolate_poison(claim), following=self._claim(onward()))
+            return BatchResult(self._isolate_poison(claim), following=self._claim(onward()))
         if self._too_late(claim):
             self._hand_back(claim)
-            return Step(_nothing_moved(claim), following=self._claim(onward()))
+            return BatchResult(_nothing_moved(claim), following=self._claim(onward()))
         answer, tried = self._try(claim)
         # Both times by Redis' clock: this machine's may be wrong.
         attempt = Attempt(
@@ -156,7 +164,7 @@ class Deliverer:
         decision = decide(answer, attempt, self.destination, self.random())
         if isinstance(decision.action, Settle) and self._ordered(claim.kind):
             once = self.destination.sends_once
-            kept = keep_order(decision.action, claim.records, self.identity, once=once)
+            kept = requeue_overtaken(decision.action, claim.records, self.identity, once=once)
             decision = replace(decision, action=kept)
         turn = self._carry_out(claim, decision, tried, onward=onward())
         settled = turn.settled or _nothing_moved(claim)
@@ -172,7 +180,7 @@ class Deliverer:
             dead=settled.dead,
             retry=settled.retrying,
         )
-        return Step(settled, tried.label, turn.following)
+        return BatchResult(settled, tried.label, turn.following)
 
     def _too_late(self, claim: Claim) -> bool:
         """Whether the lease may end before the request does: another would send the batch, too.
@@ -196,24 +204,26 @@ class Deliverer:
     def _claim(self, onward: bool) -> Claim | None:
         return self.buffer.claim(begun=True) if onward else None
 
-    def _try(self, claim: Claim) -> tuple[Answer, Tried]:
+    def _try(self, claim: Claim) -> tuple[UploadResult, RequestTiming]:
         """Send, and take the time of it."""
         began_ns, began_s = time.time_ns(), time.perf_counter()
         answer = self._send(claim)
         label = str(answer.status or answer.meaning.value)
-        tried = Tried(began_ns, time.perf_counter() - began_s, label)
+        tried = RequestTiming(began_ns, time.perf_counter() - began_s, label)
         if self.traced:
             self.traced(claim, tried)
         return answer, tried
 
-    def _send(self, claim: Claim) -> Answer:
+    def _send(self, claim: Claim) -> UploadResult:
         request = self.vendor.upload(claim.kind, claim.bodies)
         response = self.sender.send(request)
-        if isinstance(response, Answer):
+        if isinstance(response, UploadResult):
             return response
         return self.vendor.read(claim.kind, claim.size, response)
 
-    def _carry_out(self, claim: Claim, decision: Decision, tried: Tried, *, onward: bool) -> Turn:
+    def _carry_out(
+        self, claim: Claim, decision: Decision, tried: RequestTiming, *, onward: bool
+    ) -> SettleAndClaim:
         """Teach the destination while the lease is ours, then move the records; and tell."""
         if decision.park and self.buffer.park(decision.park):
             log.error(
@@ -250,17 +260,19 @@ class Deliverer:
                 error=type(error).__name__,
             )
 
-    def _turn(self, claim: Claim, decision: Decision, tried: Tried, *, onward: bool) -> Turn:
+    def _turn(
+        self, claim: Claim, decision: Decision, tried: RequestTiming, *, onward: bool
+    ) -> SettleAndClaim:
         action, lesson = decision.action, None
         if decision.signal:
-            lesson = Lesson(decision.signal, self.random(), decision.wait_ms)
+            lesson = Feedback(decision.signal, self.random(), decision.wait_ms)
         if onward and lesson and isinstance(action, Settle):
             return self.buffer.turn(claim, action, tried.label, tried.took_s, lesson)
         wider = lesson is not None and self.buffer.adapt(claim.begun_ms, lesson).wider
         settled = self._move(claim, action, tried)
-        return Turn(settled, wider, self._claim(onward))
+        return SettleAndClaim(settled, wider, self._claim(onward))
 
-    def _move(self, claim: Claim, action: Settle | Split, tried: Tried) -> Settled | None:
+    def _move(self, claim: Claim, action: Settle | Split, tried: RequestTiming) -> Settled | None:
         if isinstance(action, Settle):
             return self.buffer.settle(claim, action, tried.label, tried.took_s)
         most = sum(map(len, claim.bodies)) // 2 if action.lower_bytes else 0
@@ -292,8 +304,10 @@ class Deliverer:
     def probe(self) -> bool:
         """Ask a vendor that had refused us whether it takes us again; if so, deliveries start."""
         response = self.sender.send(self.vendor.probe())
-        answer = response if isinstance(response, Answer) else self.vendor.read_probe(response)
-        if answer.meaning is Meaning.ANSWERED and self.buffer.unpark():
+        answer = (
+            response if isinstance(response, UploadResult) else self.vendor.read_probe(response)
+        )
+        if answer.meaning is ResponseClass.ANSWERED and self.buffer.unpark():
             log.info(
                 "destination taken up again: a probe passed", destination=self.destination.name
             )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ..errors import VendorError
-from ..vendors.protocol import Answer, Meaning, Outcome, Vendor, Verdict
+from ..settings.destination import Destination
+from ..vendors.protocol import Outcome, ResponseClass, UploadResult, Vendor, Verdict
+from ..vendors.registry import vendor_for
+from ..vendors.transport import Transport
 from .deliverer import Sender
 
 # A person waits for the answer: a vendor that is busy is asked again for some seconds, not hours.
@@ -14,11 +18,11 @@ TRIES = 4
 WAIT_S = 1.0
 MOST_WAIT_S = 10.0
 _PASSING = (
-    Meaning.THROTTLED,
-    Meaning.UNAVAILABLE,
-    Meaning.UNREACHABLE,
-    Meaning.AMBIGUOUS,
-    Meaning.GARBLED,
+    ResponseClass.THROTTLED,
+    ResponseClass.UNAVAILABLE,
+    ResponseClass.UNREACHABLE,
+    ResponseClass.AMBIGUOUS,
+    ResponseClass.GARBLED,
 )
 
 
@@ -38,14 +42,14 @@ class DryRun:
         ``bodies`` are one batch at most. VendorError when the vendor answers no such question now.
         """
         answer = self._asked(kind, bodies)
-        if answer.meaning is Meaning.ANSWERED:
+        if answer.meaning is ResponseClass.ANSWERED:
             return list(answer.verdicts)
         if len(bodies) == 1:
             return [Verdict(Outcome.DEAD, answer.meaning.value, answer.status, answer.error)]
         middle = len(bodies) // 2
         return self.verdicts(kind, bodies[:middle]) + self.verdicts(kind, bodies[middle:])
 
-    def _asked(self, kind: str, bodies: Sequence[bytes]) -> Answer:
+    def _asked(self, kind: str, bodies: Sequence[bytes]) -> UploadResult:
         """An answer that says something of the records: verdicts, or a refusal of the whole."""
         answer = self._once(kind, bodies)
         for wait_s in _waits():
@@ -53,13 +57,13 @@ class DryRun:
                 break
             self._sleep(min(answer.retry_after_s or wait_s, MOST_WAIT_S))
             answer = self._once(kind, bodies)
-        if answer.meaning in (*_PASSING, Meaning.DENIED):
+        if answer.meaning in (*_PASSING, ResponseClass.DENIED):
             raise VendorError(f"the vendor does not check records now: {_words(answer)}")
         return answer
 
-    def _once(self, kind: str, bodies: Sequence[bytes]) -> Answer:
+    def _once(self, kind: str, bodies: Sequence[bytes]) -> UploadResult:
         response = self._sender.send(self._vendor.upload(kind, bodies, dry_run=True))
-        if isinstance(response, Answer):
+        if isinstance(response, UploadResult):
             return response
         return self._vendor.read(kind, len(bodies), response)
 
@@ -69,6 +73,20 @@ def _waits() -> Iterator[float]:
     return (WAIT_S * 2**retry for retry in range(TRIES - 1))
 
 
-def _words(answer: Answer) -> str:
+def _words(answer: UploadResult) -> str:
     status = f" (HTTP {answer.status})" if answer.status else ""
     return f"{answer.meaning.value.replace('_', ' ')}{status}: {answer.error}"
+
+
+@contextmanager
+def dry_run(destination: Destination, timeout_s: float) -> Iterator[DryRun]:
+    """The vendor's own opinion of records, as long as the block runs; for an enabled destination.
+
+    ``timeout_s`` bounds each question.
+    """
+    vendor = vendor_for(destination)
+    transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
+    try:
+        yield DryRun(vendor, transport)
+    finally:
+        transport.close()

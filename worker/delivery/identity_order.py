@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ..buffer.claims import Settle
 from ..vendors.protocol import Outcome, Verdict
-from .decision import Settle
 
 OVERTAKEN = Verdict(
     Outcome.RETRY, "overtaken", None, "an older update of the same identity goes again"
 )
 
 
-def keep_order(
+def requeue_overtaken(
     settle: Settle,
     records: Sequence[bytes],
     identity: Callable[[bytes], bytes],

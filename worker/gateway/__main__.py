@@ -23,7 +23,7 @@ from worker.telemetry.logs import configure
 from .app import create_app
 from .components import parts_of
 from .server.connection_limits import BoundedHeads
-from .server.middleware import Front
+from .server.middleware import Middleware
 from .settings import GatewaySettings
 
 # Requests under way when told to stop get so long, and five times as long as Redis is waited for:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def application() -> Front:
+def application() -> Middleware:
     """The application, in whichever process serves it: each has to set its own log up."""
     _log_here()
     report_errors()

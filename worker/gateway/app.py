@@ -23,17 +23,17 @@ from worker.dashboard.routes import routes as dashboard_routes
 from .api.bloomreach import CUSTOMERS, EVENTS, Batch, Single, SystemTime
 from .api.clevertap import Upload
 from .api.idempotency import HEADER
-from .components import Parts, parts_of
+from .components import Components, parts_of
 from .operations.health import Alive, Ready
 from .operations.openapi import OpenApi
 from .server.access_log import access_log
 from .server.endpoint import Door
-from .server.middleware import Front, Observer
+from .server.middleware import Middleware, Observer
 
-Router = Callable[[Parts], Sequence[BaseRoute]]
+Router = Callable[[Components], Sequence[BaseRoute]]
 
 
-def vendors(parts: Parts) -> Sequence[BaseRoute]:
+def vendors(parts: Components) -> Sequence[BaseRoute]:
     """The vendors' calls; CleverTap's first, for routes are tried in order."""
     reception, settings = parts.reception, parts.settings
     return _routes(
@@ -45,7 +45,7 @@ def vendors(parts: Parts) -> Sequence[BaseRoute]:
     )
 
 
-def operations(parts: Parts) -> Sequence[BaseRoute]:
+def operations(parts: Components) -> Sequence[BaseRoute]:
     """What load balancers and developers ask."""
     tick_s, apart_s = parts.gateway.ready_tick_s, parts.settings.drain_interval_s
     return _routes(
@@ -56,12 +56,12 @@ def operations(parts: Parts) -> Sequence[BaseRoute]:
     )
 
 
-def dashboard(parts: Parts) -> Sequence[BaseRoute]:
+def dashboard(parts: Components) -> Sequence[BaseRoute]:
     """The operators' pages; only one that says so when they have no password."""
     return dashboard_routes(parts.settings, parts.dashboard)
 
 
-def metrics(parts: Parts) -> Sequence[BaseRoute]:
+def metrics(parts: Components) -> Sequence[BaseRoute]:
     """What Prometheus asks, where the extra `metrics` is installed."""
     if find_spec("prometheus_client") is None:
         return []
@@ -78,7 +78,7 @@ def create_app(
     *,
     routers: Sequence[Router] = ROUTERS,
     observers: Sequence[Observer] = (),
-) -> Front:
+) -> Middleware:
     """The application for an environment, the process's own by default.
 
     SettingsError when the environment is wrong. ``observers`` are told of every request that was
@@ -100,7 +100,7 @@ def create_app(
     # and away from TLS: what stands before the gateway adds that.
     app.router.redirect_slashes = False
     watching = access_log(parts.gateway.access_log)
-    return Front(
+    return Middleware(
         _with_cors(app, parts.gateway.cors_origins),
         [*([watching] if watching else []), *observers],
     )

@@ -10,47 +10,47 @@ import redis.asyncio
 from worker.connections.clients import gateway_client
 from worker.connections.redis_url import redis_url
 from worker.dashboard.settings import DashboardSettings
-from worker.producer.encoder import Desk
+from worker.producer.encoder import RecordEncoder
 from worker.settings.converters import Secret
-from worker.settings.secrets import secret_of
+from worker.settings.environment import secret_of
 from worker.settings.settings import Settings
 
-from .api.enqueuer import Intake
-from .api.request_handler import Reception
-from .auth.key_cache import KeyRing
+from .api.enqueuer import Enqueuer
+from .api.request_handler import RequestHandler
+from .auth.key_cache import KeyCache
 from .auth.rate_limit import Rates
 from .server.request_body import BodyReader
 from .settings import GatewaySettings
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """What routers are made of."""
 
     settings: Settings
     gateway: GatewaySettings
     dashboard: DashboardSettings
     client: redis.asyncio.Redis
-    reception: Reception
+    reception: RequestHandler
     metrics_token: Secret
 
 
-def parts_of(environ: Mapping[str, str] | None = None) -> Parts:
+def parts_of(environ: Mapping[str, str] | None = None) -> Components:
     """The parts for an environment; SettingsError when it is wrong."""
     settings, gateway = Settings.from_env(environ), GatewaySettings.from_env(environ)
     dashboard = DashboardSettings.from_env(environ)
     client = gateway_client(redis_url(settings), gateway.redis_timeout_s)
     intakes = {
-        name: Intake(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
+        name: Enqueuer(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
         for name, each in settings.destinations.items()
     }
-    reception = Reception(
-        Desk(settings),
-        KeyRing(client),
+    reception = RequestHandler(
+        RecordEncoder(settings),
+        KeyCache(client),
         Rates(gateway.rate_records_per_s, gateway.rate_burst_records),
         BodyReader(gateway),
         intakes,
         accept_vendor_credentials=gateway.accept_vendor_credentials,
     )
     token = secret_of("INGEST_METRICS_TOKEN", environ)
-    return Parts(settings, gateway, dashboard, client, reception, token)
+    return Components(settings, gateway, dashboard, client, reception, token)

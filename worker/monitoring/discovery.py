@@ -15,13 +15,14 @@ from typing import Any
 import redis
 
 from ..buffer import keys
+from ..settings.destination import NAME
 
 _STEP_KEYS = 1000
 # For pages and scrapes: 20,000 keys, some ten milliseconds, and all there are nearly everywhere.
-A_PART = 20
+SCAN_BUDGET = 20
 
 
-class Census:
+class DestinationDiscovery:
     """Names destinations; thread-safe. What is named once is named until a whole look missed it.
 
     ``most_steps`` bounds what one call looks through, a thousand keys each; without it, all.
@@ -65,7 +66,7 @@ def _steps(client: Any) -> Iterator[set[str]]:
         while True:
             told, found = client.scan(cursor, f"{before}*{after}", _STEP_KEYS, **where)
             inner = (name.decode("utf-8", "replace")[len(before) : -len(after)] for name in found)
-            yield {name for name in inner if keys.NAME.fullmatch(name)}
+            yield {name for name in inner if NAME.fullmatch(name)}
             # A Cluster tells the cursor under its node's name.
             cursor = next(iter(told.values()), 0) if isinstance(told, dict) else told
             if not cursor:

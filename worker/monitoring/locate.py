@@ -39,7 +39,7 @@ class Buffered:
 
 
 @dataclass(frozen=True, slots=True)
-class OnItsWay:
+class InFlight:
     """In a batch: in flight until the lease ends, or waiting until it is due (epoch ms).
 
     ``attempts`` are those counted so far, ``deaths`` workers lost over it, ``error`` the last
@@ -67,10 +67,10 @@ class Delivered:
     answer: str
 
 
-Whereabouts = Buffered | OnItsWay | DeadLetter | Delivered
+Location = Buffered | InFlight | DeadLetter | Delivered
 
 
-class Trace:
+class RecordLocator:
     """Looks for records of one destination."""
 
     def __init__(self, client: redis.Redis, destination: Destination) -> None:
@@ -78,7 +78,7 @@ class Trace:
         self.destination = destination
         self._base = keys.base(destination.name)
 
-    def find(self, record_id: str) -> Whereabouts | None:
+    def find(self, record_id: str) -> Location | None:
         """Where the record (32 hex digits) is; None when no trace of it is left.
 
         Places are looked at in the order in which a record passes through them.
@@ -125,7 +125,7 @@ class Trace:
         found = script("find_listed").run(self.client, self._base, name, record_id, LOOK, looked)
         return found[0], found[1] == b"1"
 
-    def _on_its_way(self, record_id: str) -> OnItsWay | None:
+    def _on_its_way(self, record_id: str) -> InFlight | None:
         batches: Any = self.client.hkeys(keys.batches(self.destination.name))
         for raw in batches:
             batch = raw.decode()
@@ -133,7 +133,7 @@ class Trace:
                 return found
         return None
 
-    def _batch(self, batch_id: str) -> OnItsWay | None:
+    def _batch(self, batch_id: str) -> InFlight | None:
         """What is known of a batch; None when it was settled in the meantime."""
         name = self.destination.name
         # No transaction: a full Redis would refuse even to read in one.
@@ -144,7 +144,7 @@ class Trace:
         if raw is None:
             return None
         batch: dict[str, Any] = json.loads(raw)
-        return OnItsWay(
+        return InFlight(
             destination=name,
             kind=batch["kind"],
             in_flight=leased_until is not None,

@@ -10,11 +10,11 @@ import redis
 
 from ..buffer import keys
 from ..buffer.buffer import Buffer
-from ..buffer.status import Places, Status
+from ..buffer.status import DestinationStatus, KindCounts
 from ..errors import UnknownDestination
 from ..settings.destination import VENDORS, Destination, KindSettings
 from ..settings.settings import Settings
-from .discovery import Census
+from .discovery import DestinationDiscovery
 
 _EVERY_KIND = ("event", "profile", "token")
 
@@ -31,7 +31,7 @@ class Overview:
         settings: Settings,
         client: redis.Redis,
         only: str | None = None,
-        census: Census | None = None,
+        census: DestinationDiscovery | None = None,
     ) -> Overview:
         """Look which destinations there are: ``only`` one, or all that are enabled or hold data.
 
@@ -44,7 +44,7 @@ class Overview:
             return cls({only: Buffer(client, _one(settings, client, only))})
         unused = [each.name for each in settings.destinations.values() if not each.enabled]
         found = {name for name in unused if _holds_totals(client, name)}
-        found |= (census or Census(client)).names()
+        found |= (census or DestinationDiscovery(client)).names()
         shown = {
             each.name: _whole(client, each)
             for each in settings.destinations.values()
@@ -53,7 +53,7 @@ class Overview:
         shown |= {name: _stranger(name) for name in sorted(found - settings.destinations.keys())}
         return cls({name: Buffer(client, each) for name, each in shown.items()})
 
-    def statuses(self) -> dict[str, Status]:
+    def statuses(self) -> dict[str, DestinationStatus]:
         """Where every record is now, by destination."""
         return {name: buffer.status() for name, buffer in self.buffers.items()}
 
@@ -92,7 +92,7 @@ def _stranger(name: str) -> Destination:
     return Destination(name=name, vendor="", kinds={kind: KindSettings(1) for kind in _EVERY_KIND})
 
 
-def as_json(statuses: Mapping[str, Status]) -> dict[str, Any]:
+def as_json(statuses: Mapping[str, DestinationStatus]) -> dict[str, Any]:
     """The places and totals in the shape that programs rely on; ages in seconds."""
     return {
         "destinations": {
@@ -107,7 +107,7 @@ def as_json(statuses: Mapping[str, Status]) -> dict[str, Any]:
     }
 
 
-def _kind(places: Places) -> dict[str, Any]:
+def _kind(places: KindCounts) -> dict[str, Any]:
     return {
         "buffered": places.buffered,
         "in_flight": places.in_flight,

@@ -50,7 +50,7 @@ class SendResult:
 
 
 @dataclass(slots=True)
-class Call:
+class EnqueueBatch:
     """The records of one kind that go in together."""
 
     kind: str
@@ -59,7 +59,7 @@ class Call:
     stored: list[bytes] = field(default_factory=list)
 
 
-class Desk:
+class RecordEncoder:
     """What both producers share: everything but the socket."""
 
     def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
@@ -94,7 +94,7 @@ class Desk:
         properties: Mapping[str, Any] | None,
         ids: Mapping[str, str],
         ts: int | datetime | None,
-    ) -> Call:
+    ) -> EnqueueBatch:
         """The call that enqueues one event, put into the vendor's shape."""
         shape = self.schema(destination).event
         return self.single(destination, shape(name, properties or {}, ids=ids, ts=_seconds(ts)))
@@ -105,15 +105,15 @@ class Desk:
         properties: Mapping[str, Any],
         ids: Mapping[str, str],
         ts: int | datetime | None,
-    ) -> Call:
+    ) -> EnqueueBatch:
         """The call that enqueues one profile update, put into the vendor's shape."""
         shape = self.schema(destination).profile
         return self.single(destination, shape(properties, ids=ids, ts=_seconds(ts)))
 
-    def single(self, destination: Destination, record: Mapping[str, Any]) -> Call:
+    def single(self, destination: Destination, record: Mapping[str, Any]) -> EnqueueBatch:
         """The call that enqueues one record."""
         prepared = self.prepare(destination, record)
-        call = Call(prepared.kind)
+        call = EnqueueBatch(prepared.kind)
         add(call, prepared, destination.timezone)
         return call
 
@@ -122,9 +122,9 @@ class Desk:
         destination: Destination,
         records: Iterable[Mapping[str, Any]],
         refusals: list[Rejected],
-    ) -> Iterator[Call]:
+    ) -> Iterator[EnqueueBatch]:
         """Group valid records into calls, kind by kind, in order; note the others as refusals."""
-        open_calls: dict[str, Call] = {}
+        open_calls: dict[str, EnqueueBatch] = {}
         for position, record in enumerate(records):
             try:
                 prepared = self.prepare(destination, record)
@@ -133,14 +133,14 @@ class Desk:
                 continue
             call = open_calls.get(prepared.kind)
             if call is None:
-                call = open_calls[prepared.kind] = Call(prepared.kind)
+                call = open_calls[prepared.kind] = EnqueueBatch(prepared.kind)
             add(call, prepared, destination.timezone)
             if len(call.stored) >= MOST_PER_CALL:
                 yield open_calls.pop(prepared.kind)
         yield from open_calls.values()
 
 
-def add(call: Call, prepared: Prepared, timezone: ZoneInfo) -> str:
+def add(call: EnqueueBatch, prepared: Prepared, timezone: ZoneInfo) -> str:
     """Give a prepared record its id and its header, and put it into the call; returns the id."""
     record_id = uuid_utils.uuid7()
     call.ids.append(str(record_id))

@@ -14,16 +14,16 @@ from typing import Any
 
 from ..errors import InvalidRecord
 from ..settings.destination import Destination
-from .encoder import Call, Desk, accepted_ids, named_ids
+from .encoder import EnqueueBatch, RecordEncoder, accepted_ids, named_ids
 
 Record = Mapping[str, Any]
-Calls = list[tuple[Destination, Call]]
+Calls = list[tuple[Destination, EnqueueBatch]]
 
 
 class _Checked:
     """What both fan-outs share: everything but the socket. Each method makes all the calls."""
 
-    def __init__(self, desk: Desk, destinations: Sequence[Destination]) -> None:
+    def __init__(self, desk: RecordEncoder, destinations: Sequence[Destination]) -> None:
         self._desk = desk
         self._destinations = destinations
 
@@ -36,7 +36,7 @@ class _Checked:
     def record(self, record: Record) -> Calls:
         return self._calls(lambda to: self._desk.single(to, record))
 
-    def _calls(self, call_for: Callable[[Destination], Call]) -> Calls:
+    def _calls(self, call_for: Callable[[Destination], EnqueueBatch]) -> Calls:
         """A call for each destination; InvalidRecord with the errors of all that refuse."""
         calls: Calls = []
         errors: dict[str, list[str]] = {}
@@ -66,9 +66,9 @@ class Fanout:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: RecordEncoder,
         destinations: Sequence[Destination],
-        accept: Callable[[Destination, Call], None],
+        accept: Callable[[Destination, EnqueueBatch], None],
     ) -> None:
         self._checked = _Checked(desk, destinations)
         self._accept = accept
@@ -119,9 +119,9 @@ class AsyncFanout:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: RecordEncoder,
         destinations: Sequence[Destination],
-        accept: Callable[[Destination, Call], Awaitable[None]],
+        accept: Callable[[Destination, EnqueueBatch], Awaitable[None]],
     ) -> None:
         self._checked = _Checked(desk, destinations)
         self._accept = accept

@@ -28,7 +28,7 @@ from ..connections.redis_url import redis_url
 from ..errors import BufferFull, BufferUnavailable
 from ..settings.destination import Destination
 from ..settings.settings import Settings
-from .encoder import Call, Desk, Rejected, SendResult, accepted_ids, named_ids
+from .encoder import EnqueueBatch, RecordEncoder, Rejected, SendResult, accepted_ids, named_ids
 from .fanout import AsyncFanout, Fanout
 
 __all__ = ["AsyncProducer", "Producer", "Rejected", "SendResult"]
@@ -63,7 +63,7 @@ class Producer:
     """
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
-        self._desk = Desk(settings)
+        self._desk = RecordEncoder(settings)
         self._client = client
 
     @classmethod
@@ -136,11 +136,11 @@ class Producer:
         """
         return Fanout(self._desk, self._desk.destinations(destination, *others), self._accept)
 
-    def _put(self, destination: Destination, call: Call) -> str:
+    def _put(self, destination: Destination, call: EnqueueBatch) -> str:
         self._accept(destination, call)
         return call.ids[0]
 
-    def _accept(self, destination: Destination, call: Call) -> None:
+    def _accept(self, destination: Destination, call: EnqueueBatch) -> None:
         args = accept_arguments(destination, call.kind, call.identities, call.stored)
         try:
             answer = script("accept").run(self._client, keys.base(destination.name), *args)
@@ -167,7 +167,7 @@ class AsyncProducer:
         *,
         patience_s: float = PRODUCER_TIMEOUT_S,
     ) -> None:
-        self._desk = Desk(settings)
+        self._desk = RecordEncoder(settings)
         self._client = client
         self._patience_s = patience_s
         # A Cluster's client has a pool for each node, and no bound of its own.
@@ -238,11 +238,11 @@ class AsyncProducer:
         """Several destinations for each record; see Producer.to."""
         return AsyncFanout(self._desk, self._desk.destinations(destination, *others), self._accept)
 
-    async def _put(self, destination: Destination, call: Call) -> str:
+    async def _put(self, destination: Destination, call: EnqueueBatch) -> str:
         await self._accept(destination, call)
         return call.ids[0]
 
-    async def _accept(self, destination: Destination, call: Call) -> None:
+    async def _accept(self, destination: Destination, call: EnqueueBatch) -> None:
         args = accept_arguments(destination, call.kind, call.identities, call.stored)
         await self._wait_for_turn(destination)
         try:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from ..errors import InvalidQuery, SettingsError
 from ..settings.destination import Destination
 from ..vendors.clevertap.reads import ClevertapReads, Reply, Word, heard
-from ..vendors.protocol import Answer, Request, Response
+from ..vendors.protocol import Request, Response, UploadResult
 from ..vendors.registry import clevertap_for
 from ..vendors.secret_headers import hidden
 from ..vendors.transport import Transport
@@ -26,7 +26,7 @@ TOLD_WAIT_S: Final = 5.0
 class Sender(Protocol):
     """What carries a request out: the transport."""
 
-    def send(self, request: Request) -> Response | Answer:
+    def send(self, request: Request) -> Response | UploadResult:
         """The vendor's response, or what its absence means."""
 
     def stop_by(self, seconds: float) -> None:

@@ -77,7 +77,7 @@ class Reconciliation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Doubt:
+class PossibleMismatch:
     """What may explain a difference: days that are young, and the destination's own numbers."""
 
     young: frozenset[str]
@@ -122,16 +122,16 @@ class Reconciler:
             )
         return found
 
-    def _doubt(self) -> _Doubt:
+    def _doubt(self) -> PossibleMismatch:
         today = datetime.fromtimestamp(self._now(), self._destination.timezone)
         young = frozenset((today - timedelta(days=ago)).strftime("%Y%m%d") for ago in (0, 1))
         status = Buffer(self._client, self._destination).status()
         places = status.kinds.get(Kind.EVENT)
         if places is None:
-            return _Doubt(young)
+            return PossibleMismatch(young)
         unsure = sum(status.codes[Kind.EVENT].get(reason, 0) for reason in _UNSURE)
         on_their_way = places.in_flight + places.retrying
-        return _Doubt(young, places.totals["ambiguous"], unsure, on_their_way)
+        return PossibleMismatch(young, places.totals["ambiguous"], unsure, on_their_way)
 
     def _keep(self, found: Reconciliation) -> None:
         for day in sorted({line.day for line in found.lines}):
@@ -162,7 +162,7 @@ def _line(
     before: Delivered,
     after: dict[str, Delivered],
     counted: int | VendorError,
-    doubt: _Doubt,
+    doubt: PossibleMismatch,
 ) -> Line:
     event, spellings = before.names[0], before.names
     if isinstance(counted, VendorError):
@@ -174,7 +174,7 @@ def _line(
     return line if line.agrees else replace(line, note=_note(line, doubt))
 
 
-def _note(line: Line, doubt: _Doubt) -> str:
+def _note(line: Line, doubt: PossibleMismatch) -> str:
     if line.difference < 0:
         if line.day in doubt.young:
             return "a young day: the vendor may not have counted all of it yet"

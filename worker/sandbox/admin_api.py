@@ -19,7 +19,7 @@ from worker.sandbox.clevertap_rules import folded
 from worker.sandbox.fault_rules import BadRule
 from worker.sandbox.ledger import Ledger, Row
 from worker.sandbox.settings import SandboxSettings
-from worker.sandbox.state import Stand
+from worker.sandbox.state import SandboxState
 
 _SECRETS = ("passcode", "api_secret", "public_token")
 
@@ -27,7 +27,7 @@ _SECRETS = ("passcode", "api_secret", "public_token")
 class Control:
     """The routes under ``/sandbox``, and ``/healthz``."""
 
-    def __init__(self, stand: Stand) -> None:
+    def __init__(self, stand: SandboxState) -> None:
         self._stand = stand
 
     def routes(self) -> list[Route]:
@@ -119,7 +119,7 @@ class Control:
             raise HTTPException(400, str(error)) from None
 
 
-def summary(stand: Stand) -> dict[str, Any]:
+def summary(stand: SandboxState) -> dict[str, Any]:
     """What was received, by vendor; every number is exact, save duplicates (of those kept)."""
     ledger = stand.ledger
     vendors = {}

@@ -11,7 +11,7 @@ import orjson
 from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, MOST_COMMANDS, TIME, Errors, Taken
 from worker.sandbox.endpoint import Answer, Call
 from worker.sandbox.ledger import Row
-from worker.sandbox.state import Stand
+from worker.sandbox.state import SandboxState
 
 _ERRORS = {
     429: "Too many requests",
@@ -26,7 +26,7 @@ class BloomreachApi:
     vendor = "bloomreach"
     content_type = "application/json"
 
-    def __init__(self, stand: Stand) -> None:
+    def __init__(self, stand: SandboxState) -> None:
         self._stand = stand
 
     def event(self, call: Call) -> Answer:

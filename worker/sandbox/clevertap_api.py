@@ -17,7 +17,7 @@ from worker.sandbox.error_codes import Refusal
 from worker.sandbox.exports import Shape, page_size
 from worker.sandbox.ledger import Row
 from worker.sandbox.queries import NOT_EXPORTABLE, Refused, read_query
-from worker.sandbox.state import Stand
+from worker.sandbox.state import SandboxState
 
 
 class CleverTapApi:
@@ -26,7 +26,7 @@ class CleverTapApi:
     vendor = "clevertap"
     content_type = "application/json;charset=utf-8"
 
-    def __init__(self, stand: Stand) -> None:
+    def __init__(self, stand: SandboxState) -> None:
         self._stand = stand
         self._headers = [("connection", "Close")] if stand.settings.close_connections else []
 

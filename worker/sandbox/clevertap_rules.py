@@ -49,7 +49,7 @@ def folded(name: str) -> str:
     return "".join(name.split()).casefold()
 
 
-class Judge:
+class Validator:
     """The rules of one account. ``judge`` is pure: the same record always draws the same answer."""
 
     def __init__(

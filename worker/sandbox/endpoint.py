@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from worker.sandbox.faults import Plan
-from worker.sandbox.state import Seen, Stand
+from worker.sandbox.state import SandboxState, Seen
 
 TRANSPORT = "sandbox.transport"
 _BODILESS = (204, 304)  # a body behind one of these would be read as the next answer
@@ -77,7 +77,7 @@ class Door:
 
     def __init__(
         self,
-        stand: Stand,
+        stand: SandboxState,
         api: Api,
         answer: Callable[[Call], Answer],
         gate: Gate,

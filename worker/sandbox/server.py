@@ -20,7 +20,7 @@ from worker.sandbox.bloomreach_api import BloomreachApi
 from worker.sandbox.clevertap_api import CleverTapApi
 from worker.sandbox.endpoint import TRANSPORT, Door
 from worker.sandbox.settings import SandboxSettings
-from worker.sandbox.state import Stand
+from worker.sandbox.state import SandboxState
 from worker.sandbox.web_page import Page
 
 HOST, PORT = "127.0.0.1", 8090
@@ -31,7 +31,7 @@ _JOIN_S = 10.0
 class SandboxApp:
     """The ASGI application; ``stand`` is its state, for a test in the same process to look at."""
 
-    def __init__(self, stand: Stand) -> None:
+    def __init__(self, stand: SandboxState) -> None:
         self.stand = stand
         self._app = Starlette(routes=_routes(stand))
 
@@ -49,7 +49,7 @@ class SandboxApp:
 
 def create_app(settings: SandboxSettings | None = None) -> SandboxApp:
     """A sandbox of its own, with nothing received yet."""
-    return SandboxApp(Stand(settings or SandboxSettings()))
+    return SandboxApp(SandboxState(settings or SandboxSettings()))
 
 
 def serve(host: str = HOST, port: int = PORT) -> None:
@@ -77,7 +77,7 @@ class Running:
     """A sandbox at work in a thread of this process."""
 
     url: str
-    stand: Stand
+    stand: SandboxState
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def _server(app: SandboxApp) -> uvicorn.Server:
     )
 
 
-def _routes(stand: Stand) -> list[BaseRoute]:
+def _routes(stand: SandboxState) -> list[BaseRoute]:
     clevertap, bloomreach = CleverTapApi(stand), BloomreachApi(stand)
     latency_ms = stand.settings.latency_ms
     tracking = "/track/v2/projects/{token}"

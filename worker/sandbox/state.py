@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from worker.sandbox.account_time import AccountTime
 from worker.sandbox.bloomreach_rules import Commands
-from worker.sandbox.clevertap_rules import Judge
+from worker.sandbox.clevertap_rules import Validator
 from worker.sandbox.counts import Counts
 from worker.sandbox.exports import Exports
 from worker.sandbox.faults import Faults
@@ -34,7 +34,7 @@ class Seen:
     fault: str
 
 
-class Stand:
+class SandboxState:
     """``clock`` gives epoch seconds: it stamps records that carry no time of their own."""
 
     def __init__(self, settings: SandboxSettings, clock: Callable[[], float] = time.time) -> None:
@@ -45,7 +45,7 @@ class Stand:
         self.ledger = Ledger(settings.keep_records, self.time.day_of)
         self.faults = Faults()
         self.seen: deque[Seen] = deque(maxlen=settings.keep_requests)
-        self.judge = Judge(
+        self.judge = Validator(
             settings.restricted_events,
             settings.discarded_events,
             settings.refused_email_domains,

@@ -14,7 +14,7 @@ from starlette.templating import Jinja2Templates
 
 from worker.sandbox.admin_api import summary
 from worker.sandbox.ledger import Row
-from worker.sandbox.state import Seen, Stand
+from worker.sandbox.state import SandboxState, Seen
 
 REFRESH_S = 2
 _SHOWN_REQUESTS, _SHOWN_RECORDS, _SHOWN_EVENTS, _SHOWN_BODY = 15, 10, 20, 400
@@ -42,9 +42,9 @@ _POLICY = (
 
 
 class Page:
-    """Renders `Stand` with Jinja's escaping on: record content is somebody else's text."""
+    """Renders `SandboxState` with Jinja's escaping on: record content is somebody else's text."""
 
-    def __init__(self, stand: Stand) -> None:
+    def __init__(self, stand: SandboxState) -> None:
         self._stand = stand
         self._templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 

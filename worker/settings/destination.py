@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from ..errors import SettingsError
 from .converters import Ambiguous, Secret
 
+# What a destination may be called: no character that means something in a key or an address.
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # What a vendor needs before it can be delivered to, and the kinds of records it takes.
 VENDORS = {
     "clevertap": (("account_id", "passcode"), ("event", "profile", "token")),

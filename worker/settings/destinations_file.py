@@ -13,10 +13,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ..buffer import keys
 from ..errors import SettingsError
 from .converters import CONVERTERS, Secret
-from .destination import VENDORS, Destination, KindSettings, check
+from .destination import NAME, VENDORS, Destination, KindSettings, check
 from .environment import DEFAULT, Environment, lookup
 
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
@@ -58,7 +57,7 @@ class _Table:
 
     def destination(self, table: Any) -> Destination:
         where = self._where
-        if not keys.NAME.fullmatch(self._name):
+        if not NAME.fullmatch(self._name):
             raise SettingsError(
                 f"{where}: a name is of a-z, 0-9, - and _, and begins with a letter or digit"
             )

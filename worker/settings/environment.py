@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SettingsError
-from .converters import mask_url
+from .converters import Secret, mask_url
 
 DEFAULT = "default"
 
@@ -42,6 +43,17 @@ def lookup(environ: Mapping[str, str], name: str) -> tuple[str | None, str]:
     if not value:
         raise SettingsError(f"{name}_FILE: the file is empty")
     return value, f"file named by {name}_FILE"
+
+
+def secret_of(name: str, environ: Mapping[str, str] | None = None) -> Secret:
+    """A variable's value, or what is in the file that NAME_FILE names; empty when there is neither.
+
+    SettingsError when the file cannot be read, or holds nothing.
+    """
+    value, origin = lookup(os.environ if environ is None else environ, name)
+    if not value and value is not None:
+        raise SettingsError(f"{origin.removeprefix('file named by ')}: the file is empty")
+    return Secret(value or "")
 
 
 class Environment:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ..settings.secrets import secret_of
+from ..settings.environment import secret_of
 from .logs import get_logger
 
 if TYPE_CHECKING:

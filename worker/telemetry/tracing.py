@@ -13,9 +13,9 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from ..buffer.claims import Claim
-from ..delivery.deliverer import Tried
+from ..delivery.deliverer import RequestTiming
 from ..errors import SettingsError
-from ..settings.secrets import secret_of
+from ..settings.environment import secret_of
 from ..settings.third_party import TRACE_ENDPOINTS, check_traces
 from .logs import get_logger
 
@@ -36,7 +36,7 @@ class Spans:
         self._provider = provider
         self._tracer = provider.get_tracer("worker")
 
-    def attempt(self, destination: str, claim: Claim, tried: Tried) -> None:
+    def attempt(self, destination: str, claim: Claim, tried: RequestTiming) -> None:
         """Tell of one request that was made."""
         from opentelemetry.trace import SpanKind, StatusCode
 

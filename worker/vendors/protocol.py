@@ -81,7 +81,7 @@ DELIVERED = Verdict(Outcome.DELIVERED)
 UNCONFIRMED = "unconfirmed"
 
 
-class Meaning(StrEnum):
+class ResponseClass(StrEnum):
     """What an answer, or the lack of one, says of the request as a whole."""
 
     ANSWERED = "answered"  # a verdict for each record
@@ -96,7 +96,7 @@ class Meaning(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class UploadResult:
     """The meaning of one request's answer.
 
     ``verdicts`` holds one verdict per record, in the order sent, when ``meaning`` is ANSWERED,
@@ -104,7 +104,7 @@ class Answer:
     ``retry_after_s`` is the vendor's own wish, in seconds.
     """
 
-    meaning: Meaning
+    meaning: ResponseClass
     verdicts: Sequence[Verdict] = field(default_factory=tuple)
     status: int | None = None
     error: str = ""
@@ -141,7 +141,7 @@ class Vendor(Protocol):
     def upload(self, kind: str, bodies: Sequence[bytes], *, dry_run: bool = False) -> Request:
         """The request for one batch; ``bodies`` are joined as they are."""
 
-    def read(self, kind: str, size: int, response: Response) -> Answer:
+    def read(self, kind: str, size: int, response: Response) -> UploadResult:
         """What the response says of the ``size`` records sent: a verdict for each, or one for all.
 
         Total: no response, however odd, raises.
@@ -150,5 +150,5 @@ class Vendor(Protocol):
     def probe(self) -> Request:
         """A harmless request that tells whether our credentials and address are taken."""
 
-    def read_probe(self, response: Response) -> Answer:
+    def read_probe(self, response: Response) -> UploadResult:
         """What the probe's response says; ANSWERED means that deliveries may go on."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from worker.vendors.protocol import Meaning
+from worker.vendors.protocol import ResponseClass
 
 MAX_ERROR_CHARS: Final = 300
 MAX_RETRY_AFTER_S: Final = 86_400.0  # a wish beyond a day is no wish, and not the vendor's
@@ -65,23 +65,23 @@ def _finite(text: str) -> float | None:
     return value if isfinite(value) else None
 
 
-def meaning_of(status: int) -> Meaning:
+def meaning_of(status: int) -> ResponseClass:
     """What an HTTP status says of the whole request.
 
     A status that the vendor does not list blames no record: a redirect or an unknown 4xx parks
     the destination, 408, 409 and 425 ask for another attempt, 422 is a 400.
     """
     if 200 <= status <= 299:
-        return Meaning.ANSWERED
+        return ResponseClass.ANSWERED
     if status in (400, 422):
-        return Meaning.REFUSED
+        return ResponseClass.REFUSED
     if status == 413:
-        return Meaning.TOO_LARGE
+        return ResponseClass.TOO_LARGE
     if status == 429:
-        return Meaning.THROTTLED
+        return ResponseClass.THROTTLED
     if 300 <= status <= 499 and status not in (408, 409, 425):
-        return Meaning.DENIED
-    return Meaning.UNAVAILABLE
+        return ResponseClass.DENIED
+    return ResponseClass.UNAVAILABLE
 
 
 def told(text: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from worker.errors import SettingsError
-from worker.vendors.protocol import DELIVERED, Answer, Verdict
+from worker.vendors.protocol import DELIVERED, UploadResult, Verdict
 
 #: What is shorter is found in too many words; no vendor gives out such a credential.
 _SHORTEST: Final = 6
@@ -41,7 +41,7 @@ class SecretHeaders(dict[str, str]):
                     return f"{kept[:-length]}***..."
         return text
 
-    def hidden_in(self, answer: Answer) -> Answer:
+    def hidden_in(self, answer: UploadResult) -> UploadResult:
         """The answer with the vendor's texts so treated; the same one where it has none."""
         taken = answer.verdicts.count(DELIVERED)  # the usual answer costs no look at each record
         if not answer.error and taken == len(answer.verdicts):

@@ -21,7 +21,7 @@ import httpcore
 import httpx
 
 from ..errors import SettingsError
-from .protocol import Answer, Meaning, Request, Response
+from .protocol import Request, Response, ResponseClass, UploadResult
 from .secret_headers import hidden
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # 5000 exported events a page, or 1000 echoed records
@@ -66,7 +66,7 @@ class Transport:
             transport=_PoolTransport(pool, self._deadlines), trust_env=False
         )
 
-    def send(self, request: Request) -> Response | Answer:
+    def send(self, request: Request) -> Response | UploadResult:
         """The vendor's response; or what it means that there is none (unreachable, ambiguous)."""
         outgoing = httpx.Request(
             request.method,
@@ -82,8 +82,8 @@ class Transport:
             except FAILURES as error:
                 whole = progress.whole
                 text = _text("no whole answer" if whole else "request not sent", error)
-                return Answer(
-                    Meaning.AMBIGUOUS if whole else Meaning.UNREACHABLE,
+                return UploadResult(
+                    ResponseClass.AMBIGUOUS if whole else ResponseClass.UNREACHABLE,
                     error=hidden(request.headers, text),
                 )
         return Response(

@@ -18,12 +18,11 @@ from support.redis_servers import RedisFactory
 from worker import BufferFull, BufferUnavailable, Producer
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.claims import Claim, Lesson
+from worker.buffer.claims import Claim, Feedback, Settle
 from worker.buffer.scripts import script
 from worker.connections.clients import operator_client, worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
-from worker.delivery.decision import Settle
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import DELIVERED, Outcome, Verdict
 
@@ -143,7 +142,7 @@ def test_a_worker_outlasts_a_restart(
 
 
 TAKEN = Settle(DELIVERED)
-LEARNED = Lesson("success", 0.0)
+LEARNED = Feedback("success", 0.0)
 
 
 @pytest.mark.parametrize("known", [(), ("adapt",), ("settle", "claim")])
@@ -256,10 +255,10 @@ def test_a_full_redis_refuses_the_producer_and_goes_on_draining(
         assert buffer.settle(refused, Settle(AGAIN), "200") is not None
         assert buffer.settle(buried, Settle(DELIVERED, [(1, DEAD), (3, AGAIN)]), "200") is not None
         assert buffer.split(split, "400: no", "400", lower_to=1_000_000)
-        buffer.adapt(1, Lesson("failure", 0.0))
+        buffer.adapt(1, Feedback("failure", 0.0))
         assert buffer.pause("a person's word")
         assert buffer.resume()
-        buffer.adapt(1, Lesson("success", 0.0))
+        buffer.adapt(1, Feedback("success", 0.0))
         assert buffer.settle(taken_back, Settle(AGAIN), "200") is not None
         begun = buffer.claim(begun=False)
         assert begun is not None

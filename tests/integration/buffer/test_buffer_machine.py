@@ -29,12 +29,11 @@ from hypothesis.stateful import (
 from worker.buffer import keys
 from worker.buffer.accept import identity_hash
 from worker.buffer.buffer import Buffer
-from worker.buffer.claims import Claim
+from worker.buffer.claims import Claim, Settle
 from worker.buffer.records import body_of, new_id, pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
 from worker.dead_letters.replay import Mended, Replays
-from worker.delivery.decision import Settle
-from worker.monitoring.locate import Buffered, Delivered, OnItsWay, Trace
+from worker.monitoring.locate import Buffered, Delivered, InFlight, RecordLocator
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Verdict
 
@@ -258,10 +257,10 @@ class BufferMachine(RuleBasedStateMachine):
         """An operator asks where a record is."""
         ids = list(self.model.accepted)
         record_id = ids[pick % len(ids)]
-        found = Trace(self.client, self.destination).find(record_id)
+        found = RecordLocator(self.client, self.destination).find(record_id)
         expected: type[Any] = {
             "pending": Buffered,
-            "batch": OnItsWay,
+            "batch": InFlight,
             "dead": DeadLetter,
             "delivered": Delivered,
             "purged": type(None),

@@ -11,8 +11,7 @@ from support import plays
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
-from worker.buffer.claims import Claim, Recovered
-from worker.delivery.decision import Settle
+from worker.buffer.claims import Claim, ExpiredLeases, Settle
 from worker.vendors.protocol import DELIVERED
 
 LEASE_S = 0.05
@@ -31,10 +30,10 @@ def claimed(pipeline: Pipeline, *, begun: bool) -> Claim:
     return claim
 
 
-def recovered(pipeline: Pipeline) -> Recovered:
+def recovered(pipeline: Pipeline) -> ExpiredLeases:
     """What ran out, once something has."""
 
-    def found() -> Recovered | None:
+    def found() -> ExpiredLeases | None:
         recovered = pipeline.buffer.recover()
         return recovered if recovered.unbegun or recovered.died else None
 
@@ -48,7 +47,7 @@ def test_a_lease_that_nobody_began_costs_nothing(hasty: Pipeline) -> None:
     hasty.accept(identities(10))
     for _ in range(5):
         claimed(hasty, begun=False)
-        assert recovered(hasty) == Recovered(unbegun=1, died=0, records=0)
+        assert recovered(hasty) == ExpiredLeases(unbegun=1, died=0, records=0)
     (batch,) = hasty.batches()
     assert (batch["attempt"], batch["deaths"], batch["size"]) == (0, 0, 10)
     assert hasty.events.retrying == 10
@@ -60,7 +59,7 @@ def test_a_lease_that_was_begun_is_a_death(hasty: Pipeline) -> None:
     hasty.accept(identities(10, "first"))
     claim = claimed(hasty, begun=True)
     hasty.accept(identities(10, "later"))
-    assert recovered(hasty) == Recovered(unbegun=0, died=1, records=10)
+    assert recovered(hasty) == ExpiredLeases(unbegun=0, died=1, records=10)
     assert hasty.events.totals["ambiguous"] == 10
     again = claimed(hasty, begun=True)
     assert (again.batch, again.records, again.deaths) == (claim.batch, claim.records, 1)

@@ -14,8 +14,7 @@ from support.pipeline import QUICK, stored_event
 from support.polling import poll_until
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.claims import Claim
-from worker.delivery.decision import Settle
+from worker.buffer.claims import Claim, Settle
 from worker.settings.destination import KindSettings
 from worker.vendors.protocol import Kind, Outcome, Verdict
 

@@ -15,11 +15,11 @@ from worker.gateway.api.enqueue_request import (
     FULL,
     MEMORY_FULL,
     OTHER_REQUEST,
-    Once,
-    Order,
+    EnqueueRequest,
+    IdempotencyKey,
     arguments,
 )
-from worker.producer.encoder import Call
+from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import Kind
 
@@ -31,25 +31,25 @@ MAIN = Destination(
 )
 
 
-def call(kind: str, *names: str) -> Call:
+def call(kind: str, *names: str) -> EnqueueBatch:
     """The records of one kind, one for each name."""
-    made = Call(kind)
+    made = EnqueueBatch(kind)
     for name in names:
         made.identities.append(name.encode())
         made.stored.append(pack(new_id(), "", "", name.encode()))
     return made
 
 
-def take(client: redis.Redis, *orders: Order, token: str | None = None) -> list[Any]:
+def take(client: redis.Redis, *orders: EnqueueRequest, token: str | None = None) -> list[Any]:
     """Run the script."""
     args = arguments(MAIN, token or new_id(), orders)
     answer: list[Any] = script("take").run(client, keys.base("main"), *args)
     return answer
 
 
-def once(key: str, fingerprint: str = "f") -> Once:
+def once(key: str, fingerprint: str = "f") -> IdempotencyKey:
     """An idempotency key."""
-    return Once(key, fingerprint.ljust(32, "0"))
+    return IdempotencyKey(key, fingerprint.ljust(32, "0"))
 
 
 def buffered(client: redis.Redis) -> dict[str, int]:
@@ -63,10 +63,10 @@ def test_each_request_is_taken_whole_or_not_at_all(every_redis: redis.Redis) -> 
     """One that does not fit takes nothing and keeps no smaller one behind it out."""
     answers = take(
         every_redis,
-        Order([call(Kind.EVENT, *"abcdef"), call(Kind.PROFILE, "a")]),
-        Order([call(Kind.EVENT, "g"), call(Kind.PROFILE, *"bcd")]),
-        Order([call(Kind.PROFILE, *"bcd")]),
-        Order([call(Kind.EVENT, "z")]),
+        EnqueueRequest([call(Kind.EVENT, *"abcdef"), call(Kind.PROFILE, "a")]),
+        EnqueueRequest([call(Kind.EVENT, "g"), call(Kind.PROFILE, *"bcd")]),
+        EnqueueRequest([call(Kind.PROFILE, *"bcd")]),
+        EnqueueRequest([call(Kind.EVENT, "z")]),
     )
     assert answers == [1, FULL, 1, FULL]
     assert buffered(every_redis) == {Kind.EVENT: 6, Kind.PROFILE: 4}
@@ -77,7 +77,7 @@ def test_ordered_records_lie_where_accept_puts_them(every_redis: redis.Redis) ->
     buffer = Buffer(every_redis, MAIN)
     first, second = call(Kind.PROFILE, *"abcd"), call(Kind.PROFILE, *"dcba")
     buffer.accept(Kind.PROFILE, first.identities, first.stored)
-    take(every_redis, Order([second]))
+    take(every_redis, EnqueueRequest([second]))
     for partition in range(4):
         stored: list[bytes] = every_redis.lrange(
             keys.pending("main", Kind.PROFILE, partition), 0, -1
@@ -91,10 +91,10 @@ def test_ordered_records_lie_where_accept_puts_them(every_redis: redis.Redis) ->
 def test_a_call_that_is_repeated_changes_nothing(every_redis: redis.Redis) -> None:
     """Whoever lost the answer asks again with the same token and is told the same."""
     orders = (
-        Order([call(Kind.EVENT, *"abcdefgh")]),
-        Order([call(Kind.EVENT, *"xyz")], once("k"), b"kept"),
-        Order([call(Kind.EVENT, "i")], once("l"), b"kept"),
-        Order([call(Kind.EVENT, "i")], once("l"), b"other"),
+        EnqueueRequest([call(Kind.EVENT, *"abcdefgh")]),
+        EnqueueRequest([call(Kind.EVENT, *"xyz")], once("k"), b"kept"),
+        EnqueueRequest([call(Kind.EVENT, "i")], once("l"), b"kept"),
+        EnqueueRequest([call(Kind.EVENT, "i")], once("l"), b"other"),
     )
     first = take(every_redis, *orders, token="t")
     assert first == [1, FULL, 1, b"kept"]
@@ -104,11 +104,11 @@ def test_a_call_that_is_repeated_changes_nothing(every_redis: redis.Redis) -> No
 
 def test_a_key_is_answered_once_and_for_all(every_redis: redis.Redis) -> None:
     """A second request with the key gets the kept answer; with another fingerprint, a refusal."""
-    assert take(every_redis, Order([call(Kind.EVENT, "a")], once("k"), b"[1]")) == [1]
+    assert take(every_redis, EnqueueRequest([call(Kind.EVENT, "a")], once("k"), b"[1]")) == [1]
     again = take(
         every_redis,
-        Order([call(Kind.EVENT, "a")], once("k"), b"[2]"),
-        Order([call(Kind.EVENT, "b")], once("k", "g"), b"[3]"),
+        EnqueueRequest([call(Kind.EVENT, "a")], once("k"), b"[2]"),
+        EnqueueRequest([call(Kind.EVENT, "b")], once("k", "g"), b"[3]"),
     )
     assert again == [b"[1]", OTHER_REQUEST]
     assert buffered(every_redis) == {Kind.EVENT: 1, Kind.PROFILE: 0}
@@ -116,8 +116,8 @@ def test_a_key_is_answered_once_and_for_all(every_redis: redis.Redis) -> None:
 
 def test_a_key_without_valid_records_is_kept_too(every_redis: redis.Redis) -> None:
     """A request whose records were all refused is answered the same when repeated."""
-    assert take(every_redis, Order([], once("k"), b"[1]")) == [1]
-    assert take(every_redis, Order([], once("k"), b"[2]")) == [b"[1]"]
+    assert take(every_redis, EnqueueRequest([], once("k"), b"[1]")) == [1]
+    assert take(every_redis, EnqueueRequest([], once("k"), b"[2]")) == [b"[1]"]
 
 
 def watched(client: redis.Redis, memory_full: int) -> None:
@@ -131,12 +131,12 @@ def watched(client: redis.Redis, memory_full: int) -> None:
 
 def test_the_memory_watch_refuses_but_repeats_are_answered(every_redis: redis.Redis) -> None:
     """With memory nearly full nothing is taken, and what a key was answered is still told."""
-    take(every_redis, Order([call(Kind.EVENT, "a")], once("k"), b"[1]"))
+    take(every_redis, EnqueueRequest([call(Kind.EVENT, "a")], once("k"), b"[1]"))
     watched(every_redis, memory_full=1)
     answers = take(
         every_redis,
-        Order([call(Kind.EVENT, "b")]),
-        Order([call(Kind.EVENT, "a")], once("k"), b"[2]"),
+        EnqueueRequest([call(Kind.EVENT, "b")]),
+        EnqueueRequest([call(Kind.EVENT, "a")], once("k"), b"[2]"),
     )
     assert answers == [MEMORY_FULL, b"[1]"]
     assert buffered(every_redis) == {Kind.EVENT: 1, Kind.PROFILE: 0}
@@ -148,7 +148,8 @@ def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
     every_redis.config_set("maxmemory", "1")
     with pytest.raises(redis.RedisError, match=r"OOM|memory"):
         take(
-            every_redis, Order([call(Kind.PROFILE, "a"), call(Kind.EVENT, "a")], once("k"), b"[1]")
+            every_redis,
+            EnqueueRequest([call(Kind.PROFILE, "a"), call(Kind.EVENT, "a")], once("k"), b"[1]"),
         )
     every_redis.config_set("maxmemory", "1gb")
     assert buffered(every_redis) == {Kind.EVENT: 0, Kind.PROFILE: 0}
@@ -160,7 +161,7 @@ def test_thousands_of_records_go_in_with_one_call(every_redis: redis.Redis) -> N
     """More records than Lua's stack holds arguments are pushed in parts, in order."""
     names = [str(number) for number in range(9000)]
     many = Destination("main", "clevertap", {Kind.EVENT: KindSettings(1000)}, max_buffered=10_000)
-    args = arguments(many, new_id(), [Order([call(Kind.EVENT, *names)])])
+    args = arguments(many, new_id(), [EnqueueRequest([call(Kind.EVENT, *names)])])
     assert script("take").run(every_redis, keys.base("main"), *args) == [1]
     stored: list[bytes] = every_redis.lrange(keys.pending("main", Kind.EVENT), 0, -1)  # type: ignore[assignment] # a blocking client
     assert [each.partition(b"\n")[2].decode() for each in stored] == names

@@ -20,8 +20,8 @@ from click.testing import CliRunner, Result
 from support.environment import environment
 from support.vendor import RESTRICTED_EVENT, LoopbackVendor
 from worker.buffer.buffer import Buffer
+from worker.buffer.claims import Settle
 from worker.cli import ingest
-from worker.delivery.decision import Settle
 from worker.producer.producer import Producer
 from worker.settings.settings import Settings
 from worker.vendors.protocol import DELIVERED, Outcome, Verdict

@@ -27,7 +27,7 @@ from worker.errors import EmbeddedRedisError
 OWNER = """
 import signal, sys
 from pathlib import Path
-from worker.embedded_redis.server import EmbeddedRedis
+from worker.connections.embedded.server import EmbeddedRedis
 with EmbeddedRedis(Path(sys.argv[1]), appendfsync="always") as server:
     print("started", server.pid, flush=True)
     try:

@@ -16,6 +16,7 @@ import redis
 from support.stored import stored
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
+from worker.buffer.claims import Settle
 from worker.buffer.records import accepted_at_ms, unpack
 from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
@@ -24,7 +25,6 @@ from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, several
 from worker.dead_letters.replay import Kept, Mended, Replays
 from worker.dead_letters.replay_check import Opinion, opinion
 from worker.dead_letters.timestamps import epoch_ms, iso
-from worker.delivery.decision import Settle
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Verdict
 from worker.vendors.schemas import schema_for

@@ -13,12 +13,11 @@ import redis
 from support.stored import stored
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.claims import Claim
+from worker.buffer.claims import Claim, Settle
 from worker.buffer.records import pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replay import Replays
-from worker.delivery.decision import Settle
-from worker.monitoring.locate import Buffered, Delivered, OnItsWay, Trace
+from worker.monitoring.locate import Buffered, Delivered, InFlight, RecordLocator
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Prepared, Verdict
 
@@ -39,7 +38,7 @@ class Desk:
     def __init__(self, client: redis.Redis) -> None:
         self.client: Any = client
         self.buffer = Buffer(client, SETTINGS)
-        self.tracer = Trace(client, SETTINGS)
+        self.tracer = RecordLocator(client, SETTINGS)
 
     def accept(self, number: int, kind: str = Kind.EVENT) -> list[str]:
         """Take so many records; returns their ids."""
@@ -103,7 +102,7 @@ def test_long_lists_are_searched_where_the_id_belongs(
 ) -> None:
     """Among many sorted records one is found in a single look, without reading the others."""
     monkeypatch.setattr("worker.monitoring.locate.LOOK", 10)
-    monkeypatch.setattr(Trace, "_anywhere", None)  # would fail if it were called
+    monkeypatch.setattr(RecordLocator, "_anywhere", None)  # would fail if it were called
     ids = [record_id for _ in range(20) for record_id in desk.accept(500)]
     for position in (1, 10_000, *rng.choices(range(1, 10_001), k=30)):
         found = desk.tracer.find(ids[position - 1])
@@ -133,13 +132,13 @@ def test_a_batch_in_flight_and_one_that_waits(desk: Desk) -> None:
     claim = desk.claim()
     now_ms = int(time.time() * 1000)
     found = desk.tracer.find(ids[9])
-    assert isinstance(found, OnItsWay)
+    assert isinstance(found, InFlight)
     assert (found.in_flight, found.batch, found.attempts, found.error) == (True, claim.batch, 0, "")
     assert now_ms < found.due_ms <= now_ms + 91_000
     waiting = desk.settle(Settle(BUSY, delay_ms=60_000))
     later_ms = int(time.time() * 1000)
     found = desk.tracer.find(ids[10])
-    assert isinstance(found, OnItsWay)
+    assert isinstance(found, InFlight)
     assert (found.in_flight, found.batch, found.attempts) == (False, waiting.batch, 1)
     assert found.error == "HTTP 503"
     assert now_ms + 50_000 < found.due_ms <= later_ms + 61_000
@@ -219,15 +218,15 @@ def test_a_record_that_moves_behind_the_search_is_found_in_the_next_round(
     (moving,) = desk.accept(1)
     desk.settle(Settle(REFUSED))
     selection = DeadLetters(desk.client, SETTINGS).select()
-    look = Trace._on_its_way
+    look = RecordLocator._on_its_way
     moved: list[int] = []
 
-    def late(self: Trace, record_id: str) -> OnItsWay | None:
+    def late(self: RecordLocator, record_id: str) -> InFlight | None:
         if not moved:
             moved.append(Replays(desk.client, SETTINGS).replay(selection, lambda _: None))
         return look(self, record_id)
 
-    monkeypatch.setattr(Trace, "_on_its_way", late)
+    monkeypatch.setattr(RecordLocator, "_on_its_way", late)
     assert isinstance(desk.tracer.find(moving), Buffered)
     assert moved == [1]
 
@@ -238,6 +237,6 @@ def test_a_record_is_found_in_a_full_redis(desk: Desk, redis_client: redis.Redis
     desk.claim()
     redis_client.config_set("maxmemory", 1)
     try:
-        assert isinstance(desk.tracer.find(record_id), OnItsWay)
+        assert isinstance(desk.tracer.find(record_id), InFlight)
     finally:
         redis_client.config_set("maxmemory", 0)

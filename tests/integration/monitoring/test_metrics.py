@@ -19,9 +19,9 @@ from support.ports import find_free_port
 from support.redis_servers import RedisFactory
 from support.scrape import Scrape
 from worker.buffer import keys
+from worker.buffer.claims import Settle
 from worker.buffer.status import TOTALS
-from worker.delivery.decision import Settle
-from worker.monitoring.metrics.collector import Sheet, StatusCollector
+from worker.monitoring.metrics.collector import ScrapeResult, StatusCollector
 from worker.monitoring.metrics.definitions import METRICS, PLACES, RECORDS, TICKS, Metric, Type
 from worker.monitoring.metrics.monotonic import Ratchet
 from worker.monitoring.metrics.page import MetricsPage, scraping_client
@@ -252,7 +252,7 @@ def test_many_readers_are_one_for_redis(eventful: Pipeline, redis_url: str) -> N
 
 def test_nothing_undeclared_can_be_told() -> None:
     """A metric that is not in the table, or has other labels, is refused where it is made."""
-    sheet = Sheet(Ratchet())
+    sheet = ScrapeResult(Ratchet())
     with pytest.raises(KeyError):
         sheet.put(Metric("ingest_other", Type.GAUGE, "Not declared."), 1)
     with pytest.raises(ValueError, match="ingest_records"):

@@ -12,7 +12,7 @@ import redis
 from support.vendor import LoopbackVendor
 from worker import Producer
 from worker.app import tasks
-from worker.app.runtime import Line, Runtime
+from worker.app.runtime import DestinationRuntime, Runtime
 from worker.delivery.drain import Ask
 from worker.settings.settings import Settings
 
@@ -31,7 +31,7 @@ def line(
     redis_url: str,
     vendor: LoopbackVendor,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Line]:
+) -> Iterator[DestinationRuntime]:
     """The parts of a worker whose broker is silent, with two batches to deliver."""
     environ = {"REDIS_URL": redis_url, "INGEST_MAX_WAIT_S": "0", **vendor.environment}
     producer = Producer.from_env(environ)
@@ -46,7 +46,7 @@ def line(
 
 
 def test_a_silent_broker_takes_no_time_from_the_deliveries(
-    line: Line, vendor: LoopbackVendor
+    line: DestinationRuntime, vendor: LoopbackVendor
 ) -> None:
     """However long it was waited for, batch after batch is delivered then, and not one alone."""
     tasks._stand_in_for(line)

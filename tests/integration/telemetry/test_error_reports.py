@@ -21,8 +21,8 @@ PERSON = "jane.doe@example.com"
 FAILING = """
 import logging, sys, threading
 from worker.errors import BufferFull, InvalidRecord, VendorError
-from worker.error_reports import report_errors
-from worker.telemetry import configure, get_logger
+from worker.telemetry.error_reports import report_errors
+from worker.telemetry.logs import configure, get_logger
 configure()
 assert report_errors()
 log = get_logger("worker.delivery.deliverer")

@@ -100,7 +100,7 @@ def test_no_span_is_made_where_nobody_wants_one(environ: dict[str, str]) -> None
 def test_an_address_that_is_none_is_told_and_costs_only_the_spans() -> None:
     """The log names the variable, and not what is in it; records go on."""
     done = subprocess.run(
-        [sys.executable, "-c", "from worker import tracing; assert tracing.spans() is None"],
+        [sys.executable, "-c", "from worker.telemetry import tracing; assert tracing.spans() is None"],
         env=environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://:hunter2@h:99999"}),
         capture_output=True,
         text=True,
@@ -118,7 +118,9 @@ def test_a_worker_loads_neither_without_their_variables() -> None:
     code = (
         "import sys, redis\n"
         "before = set(sys.modules)\n"
-        "from worker import bootstrap, app, error_reports, tracing\n"
+        "from worker import app\n"
+        "from worker.app import runtime\n"
+        "from worker.telemetry import error_reports, tracing\n"
         "assert tracing.spans() is None\n"
         "assert not error_reports.report_errors()\n"
         "loaded = set(sys.modules) - before\n"
@@ -138,8 +140,8 @@ def test_a_worker_loads_neither_without_their_variables() -> None:
 AWAY = """
 import sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from worker.telemetry import configure
-from worker.tracing import spans
+from worker.telemetry.logs import configure
+from worker.telemetry.tracing import spans
 class Collector(BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))

@@ -18,7 +18,7 @@ from support.vendor import Exchange, LoopbackVendor, Play, rendered
 from worker.errors import SettingsError
 from worker.vendors import transport
 from worker.vendors.clevertap.upload import CleverTap
-from worker.vendors.protocol import Answer, Meaning, Request, Response
+from worker.vendors.protocol import Request, Response, ResponseClass, UploadResult
 from worker.vendors.transport import Transport
 
 RAISED = [
@@ -34,7 +34,7 @@ def request(url: str) -> Request:
     return CleverTap(url, ACCOUNT, PASSCODE).upload("event", [b'{"identity":"jack"}'])
 
 
-def send(vendor: LoopbackVendor, play: Play, timeout_s: float = 5.0) -> Response | Answer:
+def send(vendor: LoopbackVendor, play: Play, timeout_s: float = 5.0) -> Response | UploadResult:
     """What the transport makes of a request that meets this play."""
     vendor.script(play)
     sender = Transport(vendor.base_url, timeout_s=timeout_s)
@@ -63,8 +63,8 @@ def test_every_error_of_the_library_below_is_mapped(
 
     monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", fail)
     answer = sender.send(request("http://127.0.0.1:1"))
-    assert isinstance(answer, Answer)
-    assert answer.meaning is (Meaning.AMBIGUOUS if sent else Meaning.UNREACHABLE)
+    assert isinstance(answer, UploadResult)
+    assert answer.meaning is (ResponseClass.AMBIGUOUS if sent else ResponseClass.UNREACHABLE)
     assert error.__name__ in answer.error
     assert transport.FAILURES
 
@@ -76,8 +76,8 @@ def test_a_local_protocol_error_is_not_quoted() -> None:
         broken = Request("POST", "/1/upload", {"X-CleverTap-Passcode": f"{SECRET}\n"}, b"{}")
         answer = sender.send(broken)
         sender.close()
-    assert isinstance(answer, Answer)
-    assert answer.meaning is Meaning.UNREACHABLE
+    assert isinstance(answer, UploadResult)
+    assert answer.meaning is ResponseClass.UNREACHABLE
     assert SECRET not in answer.error
     assert vendor.requests == []
 
@@ -97,8 +97,8 @@ def test_a_name_nobody_knows_is_unreachable() -> None:
         sender = Transport(f"http://{host}", timeout_s=5.0)
         answer = sender.send(request(f"http://{host}"))
         sender.close()
-        assert isinstance(answer, Answer)
-        assert answer.meaning is Meaning.UNREACHABLE
+        assert isinstance(answer, UploadResult)
+        assert answer.meaning is ResponseClass.UNREACHABLE
 
 
 def test_every_address_of_a_name_gets_its_turn(
@@ -133,8 +133,8 @@ def test_a_port_nobody_listens_on_is_unreachable() -> None:
     url = f"http://127.0.0.1:{find_free_port()}"
     sender = Transport(url, timeout_s=2.0)
     answer = sender.send(request(url))
-    assert isinstance(answer, Answer)
-    assert answer.meaning is Meaning.UNREACHABLE
+    assert isinstance(answer, UploadResult)
+    assert answer.meaning is ResponseClass.UNREACHABLE
 
 
 def compressed(status: int) -> Play:
@@ -164,8 +164,8 @@ def test_what_is_no_http_is_ambiguous(vendor: LoopbackVendor) -> None:
         exchange.hang_up()
 
     answer = send(vendor, play)
-    assert isinstance(answer, Answer)
-    assert answer.meaning is Meaning.AMBIGUOUS
+    assert isinstance(answer, UploadResult)
+    assert answer.meaning is ResponseClass.AMBIGUOUS
 
 
 def test_a_stop_reaches_requests_under_way(vendor: LoopbackVendor) -> None:
@@ -181,8 +181,8 @@ def test_a_stop_reaches_requests_under_way(vendor: LoopbackVendor) -> None:
     began_s = time.monotonic()
     answer = sender.send(request(vendor.base_url))
     assert time.monotonic() - began_s < 20
-    assert isinstance(answer, Answer)
-    assert answer.meaning is Meaning.AMBIGUOUS
+    assert isinstance(answer, UploadResult)
+    assert answer.meaning is ResponseClass.AMBIGUOUS
 
 
 def folded(content: bytes) -> Play:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from worker.app import tasks
-from worker.app.shutdown import Ending
+from worker.app.shutdown import ShutdownDeadline
 
 
 class _Parts:
@@ -27,7 +27,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process whose parts are not made yet, and are interrupted when they are."""
     monkeypatch.setattr(tasks, "Runtime", _Parts)
     monkeypatch.setattr(tasks, "_stop_asked", threading.Event())
-    monkeypatch.setattr(tasks, "ending", Ending(lambda: None))
+    monkeypatch.setattr(tasks, "ending", ShutdownDeadline(lambda: None))
     tasks._made.cache_clear()
     yield
     tasks._made.cache_clear()

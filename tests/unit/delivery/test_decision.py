@@ -9,17 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.delivery.decision import (
-    Attempt,
-    Decision,
-    Settle,
-    Split,
-    backoff_ms,
-    decide,
-    wait_by_age_ms,
-)
+from worker.buffer.claims import Settle
+from worker.delivery.decision import Attempt, Decision, Split, backoff_ms, decide, wait_by_age_ms
 from worker.settings.destination import Destination, KindSettings
-from worker.vendors.protocol import DELIVERED, Answer, Meaning, Outcome, Verdict
+from worker.vendors.protocol import DELIVERED, Outcome, ResponseClass, UploadResult, Verdict
 
 SETTINGS = Destination(name="main", vendor="clevertap", kinds={"event": KindSettings(1000)})
 NOW_MS = 1_700_000_000_000
@@ -43,7 +36,7 @@ class Row:
     """
 
     what: str
-    answer: Answer
+    answer: UploadResult
     fates: list[tuple[Fate, str]] | Literal["split"]
     attempt: Attempt = FRESH
     settings: dict[str, Any] = field(default_factory=dict)
@@ -53,14 +46,16 @@ class Row:
     parks: bool = False
 
 
-def answered(*verdicts: Verdict) -> Answer:
+def answered(*verdicts: Verdict) -> UploadResult:
     """An answer with these verdicts."""
-    return Answer(Meaning.ANSWERED, verdicts, 200)
+    return UploadResult(ResponseClass.ANSWERED, verdicts, 200)
 
 
-def failed(meaning: Meaning, status: int | None = None, wish_s: float | None = None) -> Answer:
+def failed(
+    meaning: ResponseClass, status: int | None = None, wish_s: float | None = None
+) -> UploadResult:
     """An answer for the whole request."""
-    return Answer(meaning, (), status, "told so", wish_s)
+    return UploadResult(meaning, (), status, "told so", wish_s)
 
 
 ONCE = {"ambiguous": "dead_letter"}
@@ -81,53 +76,55 @@ TABLE = [
     Row("unsure of one, nothing twice", answered(DELIVERED, UNSURE, BUSY),
         [("delivered", ""), ("dead", "unconfirmed"), ("retry", "server_error")],
         settings=ONCE, counts=True, signal="success"),
-    Row("garbled", failed(Meaning.GARBLED, 200), [("retry", "unconfirmed")] * 3,
+    Row("garbled", failed(ResponseClass.GARBLED, 200), [("retry", "unconfirmed")] * 3,
         counts=True, ambiguous=3),
-    Row("garbled once too often", failed(Meaning.GARBLED, 200), [("dead", "unconfirmed")] * 3,
+    Row("garbled once too often", failed(ResponseClass.GARBLED, 200), [("dead", "unconfirmed")] * 3,
         attempt=LAST, counts=True),
-    Row("garbled, nothing twice", failed(Meaning.GARBLED, 200), [("dead", "unconfirmed")] * 3,
+    Row("garbled, nothing twice", failed(ResponseClass.GARBLED, 200), [("dead", "unconfirmed")] * 3,
         settings=ONCE, counts=True),
-    Row("refused", failed(Meaning.REFUSED, 400), "split", signal="success"),
-    Row("refused alone", failed(Meaning.REFUSED, 400), [("dead", "refused")],
+    Row("refused", failed(ResponseClass.REFUSED, 400), "split", signal="success"),
+    Row("refused alone", failed(ResponseClass.REFUSED, 400), [("dead", "refused")],
         attempt=ALONE, counts=True, signal="success"),
-    Row("too large", failed(Meaning.TOO_LARGE, 413), "split", signal="success"),
-    Row("too large alone", failed(Meaning.TOO_LARGE, 413), [("dead", "too_large")],
+    Row("too large", failed(ResponseClass.TOO_LARGE, 413), "split", signal="success"),
+    Row("too large alone", failed(ResponseClass.TOO_LARGE, 413), [("dead", "too_large")],
         attempt=ALONE, counts=True, signal="success"),
-    Row("denied", failed(Meaning.DENIED, 401), [("retry", "denied")] * 3, signal=None, parks=True),
-    Row("denied for a day", failed(Meaning.DENIED, 401), [("retry", "denied")] * 3,
+    Row("denied", failed(ResponseClass.DENIED, 401), [("retry", "denied")] * 3,
+        signal=None, parks=True),
+    Row("denied for a day", failed(ResponseClass.DENIED, 401), [("retry", "denied")] * 3,
         attempt=OLD, signal=None, parks=True),
-    Row("throttled", failed(Meaning.THROTTLED, 429), [("retry", "throttled")] * 3,
+    Row("throttled", failed(ResponseClass.THROTTLED, 429), [("retry", "throttled")] * 3,
         signal="throttled"),
-    Row("throttled for a day", failed(Meaning.THROTTLED, 429), [("retry", "throttled")] * 3,
+    Row("throttled for a day", failed(ResponseClass.THROTTLED, 429), [("retry", "throttled")] * 3,
         attempt=OLD, signal="throttled"),
-    Row("unavailable", failed(Meaning.UNAVAILABLE, 503), [("retry", "unavailable")] * 3),
-    Row("unavailable at the last try", failed(Meaning.UNAVAILABLE, 503),
+    Row("unavailable", failed(ResponseClass.UNAVAILABLE, 503), [("retry", "unavailable")] * 3),
+    Row("unavailable at the last try", failed(ResponseClass.UNAVAILABLE, 503),
         [("retry", "unavailable")] * 3, attempt=LAST),
-    Row("unavailable for a day", failed(Meaning.UNAVAILABLE, 503), [("dead", "expired")] * 3,
+    Row("unavailable for a day", failed(ResponseClass.UNAVAILABLE, 503), [("dead", "expired")] * 3,
         attempt=OLD),
-    Row("unavailable for an hour, alone", failed(Meaning.UNAVAILABLE, 503), "split",
+    Row("unavailable for an hour, alone", failed(ResponseClass.UNAVAILABLE, 503), "split",
         attempt=replace(AN_HOUR, alone=True)),
-    Row("unavailable for a day, alone", failed(Meaning.UNAVAILABLE, 503), "split",
+    Row("unavailable for a day, alone", failed(ResponseClass.UNAVAILABLE, 503), "split",
         attempt=replace(OLD, alone=True)),
-    Row("unavailable for an hour, to all", failed(Meaning.UNAVAILABLE, 503),
+    Row("unavailable for an hour, to all", failed(ResponseClass.UNAVAILABLE, 503),
         [("retry", "unavailable")] * 3, attempt=AN_HOUR),
-    Row("unavailable for less, alone", failed(Meaning.UNAVAILABLE, 503),
+    Row("unavailable for less, alone", failed(ResponseClass.UNAVAILABLE, 503),
         [("retry", "unavailable")] * 3, attempt=replace(FRESH, alone=True)),
-    Row("one record, unavailable for a day", failed(Meaning.UNAVAILABLE, 503),
+    Row("one record, unavailable for a day", failed(ResponseClass.UNAVAILABLE, 503),
         [("dead", "expired")], attempt=replace(OLD, alone=True, size=1)),
-    Row("unreachable for an hour, alone", failed(Meaning.UNREACHABLE),
+    Row("unreachable for an hour, alone", failed(ResponseClass.UNREACHABLE),
         [("retry", "unreachable")] * 3, attempt=replace(AN_HOUR, alone=True)),
-    Row("ambiguous for an hour, alone", failed(Meaning.AMBIGUOUS), [("retry", "ambiguous")] * 3,
-        attempt=replace(AN_HOUR, alone=True), ambiguous=3),
-    Row("unreachable", failed(Meaning.UNREACHABLE), [("retry", "unreachable")] * 3),
-    Row("unreachable, nothing twice", failed(Meaning.UNREACHABLE),
+    Row("ambiguous for an hour, alone", failed(ResponseClass.AMBIGUOUS),
+        [("retry", "ambiguous")] * 3, attempt=replace(AN_HOUR, alone=True), ambiguous=3),
+    Row("unreachable", failed(ResponseClass.UNREACHABLE), [("retry", "unreachable")] * 3),
+    Row("unreachable, nothing twice", failed(ResponseClass.UNREACHABLE),
         [("retry", "unreachable")] * 3, settings=ONCE),
-    Row("unreachable for a day", failed(Meaning.UNREACHABLE), [("dead", "expired")] * 3,
+    Row("unreachable for a day", failed(ResponseClass.UNREACHABLE), [("dead", "expired")] * 3,
         attempt=OLD),
-    Row("ambiguous", failed(Meaning.AMBIGUOUS), [("retry", "ambiguous")] * 3, ambiguous=3),
-    Row("ambiguous, nothing twice", failed(Meaning.AMBIGUOUS), [("dead", "ambiguous")] * 3,
+    Row("ambiguous", failed(ResponseClass.AMBIGUOUS), [("retry", "ambiguous")] * 3, ambiguous=3),
+    Row("ambiguous, nothing twice", failed(ResponseClass.AMBIGUOUS), [("dead", "ambiguous")] * 3,
         settings=ONCE),
-    Row("ambiguous for a day", failed(Meaning.AMBIGUOUS), [("dead", "expired")] * 3, attempt=OLD),
+    Row("ambiguous for a day", failed(ResponseClass.AMBIGUOUS), [("dead", "expired")] * 3,
+        attempt=OLD),
 ]  # fmt: skip
 
 
@@ -155,7 +152,7 @@ def test_each_row_of_the_table(row: Row) -> None:
 
 def test_the_table_has_a_row_for_each_meaning() -> None:
     """No meaning of an answer is left to chance."""
-    assert {row.answer.meaning for row in TABLE} == set(Meaning)
+    assert {row.answer.meaning for row in TABLE} == set(ResponseClass)
 
 
 SITUATIONS = st.builds(
@@ -167,7 +164,7 @@ SITUATIONS = st.builds(
 )
 
 
-@pytest.mark.parametrize("meaning", Meaning)
+@pytest.mark.parametrize("meaning", ResponseClass)
 @given(
     situation=SITUATIONS,
     ambiguous=st.sampled_from(["retry", "dead_letter"]),
@@ -175,7 +172,7 @@ SITUATIONS = st.builds(
     wish_s=st.none() | st.floats(0, 86_400),
 )
 def test_every_answer_is_decided(
-    meaning: Meaning,
+    meaning: ResponseClass,
     situation: Attempt,
     ambiguous: Literal["retry", "dead_letter"],
     random: float,
@@ -183,8 +180,8 @@ def test_every_answer_is_decided(
 ) -> None:
     """Whatever is answered, whenever: no exception, no wait below zero, no excess of doubles."""
     size = situation.size
-    verdicts = [BUSY] * size if meaning is Meaning.ANSWERED else []
-    answer = Answer(meaning, verdicts, 400, "told so", wish_s)
+    verdicts = [BUSY] * size if meaning is ResponseClass.ANSWERED else []
+    answer = UploadResult(meaning, verdicts, 400, "told so", wish_s)
     decision = decide(answer, situation, replace(SETTINGS, ambiguous=ambiguous), random)
     assert decision.wait_ms >= 0
     if isinstance(decision.action, Settle):
@@ -194,15 +191,15 @@ def test_every_answer_is_decided(
         assert size > 1
 
 
-@pytest.mark.parametrize("meaning", [Meaning.THROTTLED, Meaning.UNAVAILABLE])
-def test_the_vendors_wish_reaches_the_destination(meaning: Meaning) -> None:
+@pytest.mark.parametrize("meaning", [ResponseClass.THROTTLED, ResponseClass.UNAVAILABLE])
+def test_the_vendors_wish_reaches_the_destination(meaning: ResponseClass) -> None:
     """Retry-After holds for all that would be sent, not for one batch alone."""
     assert decide(failed(meaning, 429, wish_s=7.5), FRESH, SETTINGS, 0.5).wait_ms == 7500
 
 
 def test_a_reason_to_park_tells_what_to_do() -> None:
     """An operator reads the vendor's words, what to check, and that a probe will end it."""
-    decision = decide(failed(Meaning.DENIED, 401), FRESH, SETTINGS, 0.5)
+    decision = decide(failed(ResponseClass.DENIED, 401), FRESH, SETTINGS, 0.5)
     assert decision.park == (
         "401: told so; check its credentials and address: a probe every 60 s takes it up again"
     )

@@ -9,7 +9,7 @@ import pytest
 from worker.delivery.dry_run import TRIES, DryRun
 from worker.errors import VendorError
 from worker.vendors.clevertap.upload import CleverTap
-from worker.vendors.protocol import Answer, Meaning, Outcome, Request, Response
+from worker.vendors.protocol import Outcome, Request, Response, ResponseClass, UploadResult
 
 OK = b'{"status": "success", "processed": %d, "unprocessed": []}'
 
@@ -17,12 +17,12 @@ OK = b'{"status": "success", "processed": %d, "unprocessed": []}'
 class Vendor:
     """Answers requests by a rule; counts them. Its other side is CleverTap's real adapter."""
 
-    def __init__(self, *first: Response | Answer, poison: bytes = b"\0") -> None:
+    def __init__(self, *first: Response | UploadResult, poison: bytes = b"\0") -> None:
         self.first = list(first)
         self.poison = poison
         self.requests: list[Request] = []
 
-    def send(self, request: Request) -> Response | Answer:
+    def send(self, request: Request) -> Response | UploadResult:
         self.requests.append(request)
         if self.first:
             return self.first.pop(0)
@@ -64,11 +64,11 @@ def test_a_refusal_of_the_whole_is_halved_until_the_offender_stands_alone() -> N
         Response(429, {"retry-after": "600"}, b""),
         Response(503, {}, b""),
         Response(200, {}, b"<html>"),
-        Answer(Meaning.UNREACHABLE),
-        Answer(Meaning.AMBIGUOUS),
+        UploadResult(ResponseClass.UNREACHABLE),
+        UploadResult(ResponseClass.AMBIGUOUS),
     ],
 )
-def test_a_vendor_in_trouble_is_asked_again(passing: Response | Answer) -> None:
+def test_a_vendor_in_trouble_is_asked_again(passing: Response | UploadResult) -> None:
     """What passes is tried again, a bounded number of times, and then told."""
     assert list(asked(Vendor(passing), bodies(2))) == [Outcome.DELIVERED] * 2
     vendor = Vendor(*[passing] * TRIES)

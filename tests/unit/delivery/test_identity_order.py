@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from worker.delivery.decision import Settle
-from worker.delivery.identity_order import OVERTAKEN, keep_order
+from worker.buffer.claims import Settle
+from worker.delivery.identity_order import OVERTAKEN, requeue_overtaken
 from worker.vendors.protocol import DELIVERED, Outcome, Verdict
 
 AGAIN = Verdict(Outcome.RETRY, "server_error", 555, "again")
@@ -36,7 +36,7 @@ def test_what_was_taken_behind_a_retry_goes_again(
 ) -> None:
     """Of the same identity, later in the batch, taken: it goes again, counted; no other does."""
     settle = Settle(DELIVERED, sorted(named.items()), delay_ms=7, ambiguous=2)
-    kept = keep_order(settle, [each.encode() for each in records.split()], whose)
+    kept = requeue_overtaken(settle, [each.encode() for each in records.split()], whose)
     again = {**named, **dict.fromkeys(overtaken, OVERTAKEN)}
     assert dict(kept.named) == again
     assert kept.ambiguous == 2 + len(overtaken)
@@ -58,7 +58,7 @@ def test_where_nothing_is_sent_twice_what_was_overtaken_dies(
 ) -> None:
     """The older update is left to a person, under the vendor's words; what was taken stays so."""
     settle = Settle(DELIVERED, sorted(named.items()))
-    kept = keep_order(settle, [each.encode() for each in records.split()], whose, once=True)
+    kept = requeue_overtaken(settle, [each.encode() for each in records.split()], whose, once=True)
     buried = Verdict(Outcome.DEAD, "overtaken", AGAIN.code, AGAIN.error)
     assert dict(kept.named) == {**named, **dict.fromkeys(dead, buried)}
     assert kept.ambiguous == 0
@@ -68,7 +68,7 @@ def test_where_nothing_is_sent_twice_what_was_overtaken_dies(
 def test_an_answer_alike_for_all_is_left_alone(usual: Verdict) -> None:
     """A batch that goes again as a whole keeps its order by itself; nobody asks whose it is."""
     settle = Settle(usual)
-    assert keep_order(settle, [b"a1", b"a2"], lambda _: pytest.fail("asked")) is settle
+    assert requeue_overtaken(settle, [b"a1", b"a2"], lambda _: pytest.fail("asked")) is settle
 
 
 def test_the_newest_update_has_the_last_word(rng: random.Random) -> None:
@@ -81,6 +81,6 @@ def test_the_newest_update_has_the_last_word(rng: random.Random) -> None:
             refused = {at for at in range(1, len(left) + 1) if rng.random() < 0.3}
             taken.update({whose(r): r for at, r in enumerate(left, 1) if at not in refused})
             settle = Settle(DELIVERED, [(at, AGAIN) for at in sorted(refused)])
-            again = {at for at, _ in keep_order(settle, left, whose).named}
+            again = {at for at, _ in requeue_overtaken(settle, left, whose).named}
             left = [record for at, record in enumerate(left, 1) if at in again]
         assert taken == {whose(record): record for record in records}

@@ -19,13 +19,13 @@ from worker.gateway.api.request_handler import named
 from worker.gateway.app import operations, vendors
 from worker.gateway.auth import credentials
 from worker.gateway.auth.api_keys import digest, find, read_table
-from worker.gateway.auth.credentials import Shown
+from worker.gateway.auth.credentials import Credentials
 from worker.gateway.auth.rate_limit import Rates
 from worker.gateway.components import parts_of
 from worker.gateway.operations.openapi import document
 from worker.gateway.server.endpoint import Seen, parameter
 from worker.gateway.server.errors import Refused
-from worker.gateway.server.middleware import Front
+from worker.gateway.server.middleware import Middleware
 from worker.gateway.server.request_body import MOST_CONTAINERS, MOST_VALUES, BodyReader
 from worker.gateway.settings import GatewaySettings, variable
 from worker.settings.destination import Destination, KindSettings
@@ -70,20 +70,20 @@ def test_an_account_names_a_destination(
 @pytest.mark.parametrize(
     ("header", "shown"),
     [
-        ("Basic aWQ6c2VjcmV0", Shown("id", "secret")),
-        ("basic  aWQ6c2VjcmV0 ", Shown("id", "secret")),
-        ("Basic aWQ6YTpi", Shown("id", "a:b")),
-        ("Basic aWQ6", Shown("", "id")),
+        ("Basic aWQ6c2VjcmV0", Credentials("id", "secret")),
+        ("basic  aWQ6c2VjcmV0 ", Credentials("id", "secret")),
+        ("Basic aWQ6YTpi", Credentials("id", "a:b")),
+        ("Basic aWQ6", Credentials("", "id")),
         ("Basic aWQ=", None),
         ("Basic Og==", None),
         ("Basic a", None),
-        ("Token abc", Shown("", "abc")),
-        ("Bearer abc", Shown("", "abc")),
+        ("Token abc", Credentials("", "abc")),
+        ("Bearer abc", Credentials("", "abc")),
         ("Token ", None),
         ("", None),
     ],
 )
-def test_bloomreachs_header_is_read(header: str, shown: Shown | None) -> None:
+def test_bloomreachs_header_is_read(header: str, shown: Credentials | None) -> None:
     """Each way of the vendor's clients to show a key, and what is none."""
     assert credentials.bloomreach(header) == shown
 
@@ -290,7 +290,7 @@ def test_a_bug_becomes_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture
         del seen, seconds
         told.append((method, status))
 
-    answer = asyncio.run(ask(Front(broken, [observe]), "POST", "/1/upload"))
+    answer = asyncio.run(ask(Middleware(broken, [observe]), "POST", "/1/upload"))
     assert answer.status == 500
     assert answer.json() == {"status": "fail", "error": "Internal error", "code": 500}
     assert told == [("POST", 500)]

@@ -8,13 +8,13 @@ import pytest
 
 from worker.sandbox import clevertap_upload as uploads
 from worker.sandbox.clevertap_json import spaced
-from worker.sandbox.clevertap_rules import Judge
+from worker.sandbox.clevertap_rules import Validator
 from worker.sandbox.clevertap_upload import Malformed
 from worker.sandbox.error_codes import TOO_MANY, Refusal, of
 from worker.sandbox.settings import SandboxSettings
-from worker.sandbox.state import Stand
+from worker.sandbox.state import SandboxState
 
-JUDGE = Judge(
+JUDGE = Validator(
     restricted=["Web Page Viewed"],
     discarded=["Legacy Page View"],
     refused_domains=["undeliverable.example.com"],
@@ -195,7 +195,7 @@ def test_every_code_has_its_reason(record: Any, code: int | None) -> None:
 
 def test_an_account_may_have_been_given_another_limit() -> None:
     """The newer page speaks of 100 properties an event, for accounts that were given no more."""
-    judge = Stand(SandboxSettings(event_properties=100)).judge
+    judge = SandboxState(SandboxSettings(event_properties=100)).judge
     assert judge.judge(event(evtData={f"p{i}": i for i in range(100)})) is None
     assert judge.judge(event(evtData={f"p{i}": i for i in range(101)})) == TOO_MANY
 

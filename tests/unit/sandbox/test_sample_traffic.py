@@ -7,13 +7,13 @@ import itertools
 import orjson
 import pytest
 
-from worker.sandbox.clevertap_rules import Judge
+from worker.sandbox.clevertap_rules import Validator
 from worker.sandbox.sample_traffic import expected_refusals, sample
 from worker.sandbox.server import create_app
 from worker.vendors.clevertap.schema import CleverTapSchema
 
 
-def shipped_judge() -> Judge:
+def shipped_judge() -> Validator:
     """The rules of a sandbox with its settings as shipped."""
     return create_app().stand.judge
 

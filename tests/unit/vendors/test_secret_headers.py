@@ -15,7 +15,7 @@ from worker.readback.counts import count
 from worker.settings.converters import Secret
 from worker.vendors.bloomreach.upload import Bloomreach
 from worker.vendors.clevertap.upload import CleverTap
-from worker.vendors.protocol import DELIVERED, Answer, Response
+from worker.vendors.protocol import DELIVERED, Response, UploadResult
 from worker.vendors.transport import Transport
 
 PASSCODE, KEY, API_SECRET = "ABC-DEF-GHIJ", "k3y-of-the-project", "s3cret-of-the-project"
@@ -92,6 +92,6 @@ def test_an_answer_that_is_no_http_quotes_none(vendor: LoopbackVendor) -> None:
     transport = Transport(vendor.base_url, timeout_s=5)
     for _ in range(2):
         answer = transport.send(CLEVERTAP.probe())
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, UploadResult)
         assert PASSCODE not in answer.error
     transport.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from worker.buffer.status import Places, Status
+from worker.buffer.status import DestinationStatus, KindCounts
 
 
-def balance(statuses: Mapping[str, Status]) -> Iterator[str]:
+def balance(statuses: Mapping[str, DestinationStatus]) -> Iterator[str]:
     """A line for each kind that was used, then one for each code of the vendor's refusals."""
     used = [
         (name, kind, places, status.codes.get(kind, {}))
@@ -28,7 +28,7 @@ def balance(statuses: Mapping[str, Status]) -> Iterator[str]:
         yield f"{name:<12} {kind:<8} {code:>12} {number:>10,}"
 
 
-def _equation(places: Places) -> str:
+def _equation(places: KindCounts) -> str:
     delivered, purged = places.totals["delivered"], places.totals["purged"]
     parts = {"delivered": delivered, "dead": places.dead}
     if purged:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from worker.errors import InvalidRecord, SettingsError
-from worker.producer.encoder import Desk
+from worker.producer.encoder import RecordEncoder
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome, Verdict
 
-from ..console.json_lines import Account, Chunk, Line, Rejection
+from ..console.json_lines import Chunk, Line, Rejection, Tally
 
 Ask = Callable[[str, Sequence[bytes]], list[Verdict]]
 
@@ -21,8 +21,10 @@ class Checking:
     With ``ask``, records that pass are gathered into batches and put to the vendor.
     """
 
-    def __init__(self, desk: Desk, destination: Destination, ask: Ask | None = None) -> None:
-        self.account = Account()
+    def __init__(
+        self, desk: RecordEncoder, destination: Destination, ask: Ask | None = None
+    ) -> None:
+        self.account = Tally()
         self._desk = desk
         self._destination = destination
         self._ask = ask
@@ -102,7 +104,7 @@ def refusal(verdict: Verdict) -> Mapping[str, Sequence[str]]:
 @contextmanager
 def asking(destination: Destination) -> Iterator[Ask]:
     """The vendor's own opinion, as long as the block runs; SettingsError without its secrets."""
-    from worker.app.runtime import dry_run
+    from worker.delivery.dry_run import dry_run
 
     if not destination.enabled:
         raise SettingsError(f"{destination.name}: not enabled, so the vendor cannot be asked")

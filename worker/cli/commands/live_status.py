@@ -11,7 +11,7 @@ from typing import Self
 from rich.live import Live
 from rich.text import Text
 
-from worker.buffer.status import Status
+from worker.buffer.status import DestinationStatus
 
 from ..console.terminal import standard_output
 from .status_table import shown
@@ -50,7 +50,7 @@ class Screen:
         with contextlib.suppress(OSError):
             self._console.print(Text(line, style=style), soft_wrap=True)
 
-    def counts(self, statuses: Mapping[str, Status]) -> None:
+    def counts(self, statuses: Mapping[str, DestinationStatus]) -> None:
         """Show the counts as they are now."""
         if not statuses:
             return
@@ -66,7 +66,7 @@ class Screen:
             self._last_line, self._last_at = line, self._clock()
 
 
-def in_a_line(statuses: Mapping[str, Status]) -> str:
+def in_a_line(statuses: Mapping[str, DestinationStatus]) -> str:
     """The counts of all destinations together."""
     every = [places for status in statuses.values() for places in status.kinds.values()]
     numbers = {

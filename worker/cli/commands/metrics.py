@@ -32,7 +32,7 @@ def metrics(port: int | None, host: str) -> None:
     """
     with extra("metrics"):
         from worker.monitoring.metrics.page import MetricsPage, scraping_client
-    from worker.settings.secrets import secret_of
+    from worker.settings.environment import secret_of
     from worker.settings.settings import Settings
 
     settings = Settings.from_env()

@@ -44,7 +44,7 @@ def send(
     When the buffer is full or Redis is away, it stops with exit code 1 and tells which lines are
     left; with --wait it goes on when it can.
     """
-    from worker.producer.encoder import Desk
+    from worker.producer.encoder import RecordEncoder
     from worker.producer.producer import Producer
     from worker.settings.settings import Settings
 
@@ -54,7 +54,7 @@ def send(
     settings = Settings.from_env()
     producer = Producer(settings, bulk(settings))
     target = settings.destination(destination)
-    sending = Sending(producer, Desk(settings), target, patient=wait)
+    sending = Sending(producer, RecordEncoder(settings), target, patient=wait)
     with _totals(ctx, sending):
         _run(sending, file, lines, "sending")
 
@@ -73,7 +73,7 @@ def check(
     Tells what `send` would, and needs no Redis. --vendor also asks the vendor what it would
     refuse, which needs the account's secrets; nothing is stored there.
     """
-    from worker.producer.encoder import Desk
+    from worker.producer.encoder import RecordEncoder
     from worker.settings.settings import Settings
 
     from .check_records import Checking, asking
@@ -81,7 +81,7 @@ def check(
     settings = Settings.from_env()
     target = settings.destination(destination)
     with asking(target) if vendor else nullcontext() as ask:
-        checking = Checking(Desk(settings), target, ask)
+        checking = Checking(RecordEncoder(settings), target, ask)
         with _totals(ctx, checking):
             _run(checking, file, lines, "checking")
 

@@ -9,11 +9,11 @@ from itertools import islice
 import click
 
 from worker.errors import BufferError, BufferFull, BufferUnavailable, InvalidRecord
-from worker.producer.encoder import Desk
+from worker.producer.encoder import RecordEncoder
 from worker.producer.producer import Producer
 from worker.settings.destination import Destination
 
-from ..console.json_lines import Account, Chunk, Line, Rejection
+from ..console.json_lines import Chunk, Line, Rejection, Tally
 from ..console.line_numbers import LineNumbers
 from ..exit_codes import Failure
 
@@ -27,13 +27,13 @@ class Sending:
     def __init__(
         self,
         producer: Producer,
-        desk: Desk,
+        desk: RecordEncoder,
         destination: Destination,
         *,
         patient: bool,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.account = Account()
+        self.account = Tally()
         self._producer = producer
         self._desk = desk
         self._destination = destination

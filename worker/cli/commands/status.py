@@ -12,7 +12,7 @@ import click
 from .. import options
 
 if TYPE_CHECKING:
-    from worker.buffer.status import Status
+    from worker.buffer.status import DestinationStatus
     from worker.monitoring.overview import Overview
 
 _EVERY_S = 1.0
@@ -40,7 +40,7 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
         click.get_current_context().exit(0)
 
 
-def _print_once(statuses: Mapping[str, Status], as_json: bool) -> None:
+def _print_once(statuses: Mapping[str, DestinationStatus], as_json: bool) -> None:
     from worker.monitoring.overview import as_json as shape
 
     from ..console.terminal import standard_output
@@ -60,7 +60,7 @@ def _watch(overview: Overview, as_json: bool) -> None:
     from .status_table import shown
 
     console = standard_output()
-    statuses: Mapping[str, Status] = overview.statuses()
+    statuses: Mapping[str, DestinationStatus] = overview.statuses()
     if as_json or not console.is_terminal:
         while True:
             _print_once(statuses, as_json)
@@ -74,7 +74,7 @@ def _watch(overview: Overview, as_json: bool) -> None:
             statuses = _next(overview, live.console.print)
 
 
-def _next(overview: Overview, say: Callable[[str], object]) -> Mapping[str, Status]:
+def _next(overview: Overview, say: Callable[[str], object]) -> Mapping[str, DestinationStatus]:
     """What there is a second later. A Redis that went away is waited for: that is when people
     watch; it is told once, and so is its return."""
     from redis.exceptions import RedisError

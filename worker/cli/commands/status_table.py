@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.buffer.status import Places, Status
+from worker.buffer.status import DestinationStatus, KindCounts
 
 from ..console.terminal import plain_table
 
@@ -17,10 +17,12 @@ _SILENT_AFTER_S = 30.0
 _NARROW = 100
 _LEFT_OUT = ("Requests", "Oldest\nwait")
 
-_Column = tuple[str, Callable[[Places], Text]]
+_Column = tuple[str, Callable[[KindCounts], Text]]
 
 
-def shown(statuses: Mapping[str, Status], *, now_ms: int, width: int = 200) -> RenderableType:
+def shown(
+    statuses: Mapping[str, DestinationStatus], *, now_ms: int, width: int = 200
+) -> RenderableType:
     """The table, and remarks below it; ``now_ms`` is the time in epoch milliseconds.
 
     ``width`` is the console's, in columns: what matters less is left out of a narrow one.
@@ -31,7 +33,7 @@ def shown(statuses: Mapping[str, Status], *, now_ms: int, width: int = 200) -> R
     return Group(_table(statuses, narrow=width < _NARROW), *remarks)
 
 
-def _table(statuses: Mapping[str, Status], *, narrow: bool) -> Table:
+def _table(statuses: Mapping[str, DestinationStatus], *, narrow: bool) -> Table:
     columns = _columns([each for status in statuses.values() for each in status.kinds.values()])
     if narrow:
         columns = [each for each in columns if each[0] not in _LEFT_OUT]
@@ -47,7 +49,7 @@ def _table(statuses: Mapping[str, Status], *, narrow: bool) -> Table:
     return table
 
 
-def _columns(shown: Sequence[Places]) -> list[_Column]:
+def _columns(shown: Sequence[KindCounts]) -> list[_Column]:
     """What is shown of each kind; what seldom happens, only when it did."""
     seldom = ("purged", "ambiguous", "replayed")
     happened = [name for name in seldom if any(places.totals[name] for places in shown)]
@@ -64,21 +66,21 @@ def _columns(shown: Sequence[Places]) -> list[_Column]:
     ]
 
 
-def _total(name: str) -> Callable[[Places], Text]:
+def _total(name: str) -> Callable[[KindCounts], Text]:
     return lambda places: _number(places.totals[name])
 
 
-def _wait(places: Places) -> str:
+def _wait(places: KindCounts) -> str:
     return f"{places.oldest_wait_s:,.1f} s" if places.buffered else "-"
 
 
-def _worth_a_row(status: Status) -> Mapping[str, Places]:
+def _worth_a_row(status: DestinationStatus) -> Mapping[str, KindCounts]:
     """The kinds that were ever used; all of them when none was."""
     used = {kind: each for kind, each in status.kinds.items() if each.totals["accepted"]}
     return used or status.kinds
 
 
-def _state(status: Status) -> Text:
+def _state(status: DestinationStatus) -> Text:
     style = "green" if status.state == "running" else "bold red"
     return Text(status.state, style=style)
 
@@ -87,7 +89,7 @@ def _number(number: int, style: str = "") -> Text:
     return Text(f"{number:,}", style=style if number else "dim")
 
 
-def _remarks(statuses: Mapping[str, Status], now_ms: int) -> Iterator[str]:
+def _remarks(statuses: Mapping[str, DestinationStatus], now_ms: int) -> Iterator[str]:
     for name, status in statuses.items():
         if status.state != "running":
             since = _ago(status.since_ms, now_ms)
@@ -99,7 +101,7 @@ def _remarks(statuses: Mapping[str, Status], now_ms: int) -> Iterator[str]:
             yield f"{name}: the places of {', '.join(wrong)} do not add up to what was accepted"
 
 
-def _silence(status: Status, now_ms: int) -> str:
+def _silence(status: DestinationStatus, now_ms: int) -> str:
     """What to say when records wait and nothing looks after them."""
     if not any(places.open for places in status.kinds.values()):
         return ""

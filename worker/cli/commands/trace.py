@@ -13,7 +13,7 @@ from ..exit_codes import FAILED
 from .dlq_options import parsed_id
 
 if TYPE_CHECKING:
-    from worker.monitoring.locate import Whereabouts
+    from worker.monitoring.locate import Location
 
 _UNKNOWN = (
     "no place holds this record: it was never accepted here, or it was purged, or it was delivered "
@@ -42,18 +42,18 @@ def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: 
         ctx.exit(FAILED)
 
 
-def _found(record_id: str, destination: str | None) -> Whereabouts | None:
-    from worker.monitoring.locate import Trace
+def _found(record_id: str, destination: str | None) -> Location | None:
+    from worker.monitoring.locate import RecordLocator
 
     from ..clients import overview
 
     for each in overview(destination).buffers.values():
-        if found := Trace(each.client, each.destination).find(record_id):
+        if found := RecordLocator(each.client, each.destination).find(record_id):
             return found
     return None
 
 
-def _told(record_id: str, found: Whereabouts | None) -> dict[str, Any]:
+def _told(record_id: str, found: Location | None) -> dict[str, Any]:
     """The record's id and times, its place, and what that place knows; times are ISO 8601, UTC."""
     from uuid import UUID
 
@@ -70,14 +70,14 @@ def _told(record_id: str, found: Whereabouts | None) -> dict[str, Any]:
     }
 
 
-def _place(found: Whereabouts) -> tuple[str, dict[str, Any]]:
+def _place(found: Location) -> tuple[str, dict[str, Any]]:
     from worker.dead_letters.letters import DeadLetter
     from worker.dead_letters.timestamps import iso
-    from worker.monitoring.locate import Buffered, OnItsWay
+    from worker.monitoring.locate import Buffered, InFlight
 
     if isinstance(found, Buffered):
         return "buffered", {"partition": found.partition, "position": found.position}
-    if isinstance(found, OnItsWay):
+    if isinstance(found, InFlight):
         due = "lease_ends_at" if found.in_flight else "due_at"
         return ("in_flight" if found.in_flight else "retrying"), {
             "batch": found.batch,
@@ -98,7 +98,7 @@ def _place(found: Whereabouts) -> tuple[str, dict[str, Any]]:
     return "delivered", details
 
 
-def _words(record_id: str, found: Whereabouts | None) -> Iterator[str]:
+def _words(record_id: str, found: Location | None) -> Iterator[str]:
     """The same for people: the place first, then a line for each thing that is known."""
     told = _told(record_id, found)
     if found is None:

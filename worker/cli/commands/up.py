@@ -68,9 +68,9 @@ def up(
     """
     from worker.local.system import LocalSystem
 
-    from .up_session import Foreground, Wishes
+    from .up_session import Foreground, UpOptions
 
-    wishes = Wishes(
+    wishes = UpOptions(
         sample=sample,
         exit_when_drained=exit_when_drained,
         timeout_s=timeout_s,

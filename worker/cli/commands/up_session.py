@@ -9,7 +9,7 @@ from itertools import islice
 
 from redis.exceptions import RedisError
 
-from worker.buffer.status import Status
+from worker.buffer.status import DestinationStatus
 from worker.errors import BufferError
 from worker.local.log_tail import LogTail
 from worker.local.system import STOP_ORDER, LocalSystem
@@ -31,7 +31,7 @@ _CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class UpOptions:
     """The options of the command. Times are in seconds; ``timeout_s`` bounds the draining."""
 
     sample: bool
@@ -49,7 +49,7 @@ class Foreground:
     def __init__(
         self,
         system: LocalSystem,
-        wishes: Wishes,
+        wishes: UpOptions,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -149,14 +149,14 @@ class Foreground:
             if (more := len(lines) - _MOST_LINES_A_LOOK) > 0:
                 self.screen.say(f"{name}: and {more} more like these in its log", "yellow")
 
-    def _statuses(self, overview: Overview) -> dict[str, Status]:
+    def _statuses(self, overview: Overview) -> dict[str, DestinationStatus]:
         try:
             return overview.statuses()
         except RedisError as error:
             self.screen.say(f"Redis does not answer: {type(error).__name__}", "bold yellow")
             return {}
 
-    def _ended(self, statuses: Mapping[str, Status]) -> bool | None:
+    def _ended(self, statuses: Mapping[str, DestinationStatus]) -> bool | None:
         """Whether all is settled (True), never will be (False), or is under way (None)."""
         took_s = self._clock() - self._began
         left = open_records(statuses)

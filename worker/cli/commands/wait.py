@@ -12,7 +12,7 @@ from .. import options
 from ..exit_codes import Failure
 
 if TYPE_CHECKING:
-    from worker.buffer.status import Status
+    from worker.buffer.status import DestinationStatus
     from worker.monitoring.overview import Overview
 
 _LOOK_EVERY_S = 0.1
@@ -56,7 +56,7 @@ def _until_drained(overview: Overview, deadline: float) -> str:
     return ""
 
 
-def open_records(statuses: Mapping[str, Status]) -> str:
+def open_records(statuses: Mapping[str, DestinationStatus]) -> str:
     """What is still on its way, in words; empty when nothing is."""
     parts = []
     for name, status in statuses.items():

@@ -42,7 +42,7 @@ class Rejection:
             return json.dumps({**told, "record": None}, ensure_ascii=False)
 
 
-class Account:
+class Tally:
     """How many lines were accepted and rejected; tells the rejected ones on standard error."""
 
     def __init__(self) -> None:

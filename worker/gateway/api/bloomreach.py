@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from worker.errors import InvalidRecord
-from worker.producer.encoder import Call
+from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID
@@ -23,7 +23,7 @@ from ..auth import credentials
 from ..server.endpoint import Door, Headers, Reply, Request
 from ..server.errors import Refused
 from ..server.request_body import written
-from .request_handler import Reception, Visit, named
+from .request_handler import AuthorizedRequest, RequestHandler, named
 
 PROJECT = "/track/v2/projects/{token}"
 EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
@@ -48,7 +48,7 @@ class Tracking(Door):
     """What all of the project's endpoints share."""
 
     def __init__(
-        self, reception: Reception, settings: Settings, now: Callable[[], float] = time.time
+        self, reception: RequestHandler, settings: Settings, now: Callable[[], float] = time.time
     ) -> None:
         self._reception = reception
         self._now = now
@@ -56,7 +56,7 @@ class Tracking(Door):
             each for each in settings.destinations.values() if each.vendor == "bloomreach"
         ]
 
-    async def _entered(self, request: Request) -> Visit:
+    async def _entered(self, request: Request) -> AuthorizedRequest:
         shown = credentials.bloomreach(request.header(b"authorization"))
         if shown is None:
             raise Refused(401, "Access key not provided")
@@ -80,7 +80,7 @@ class Tracking(Door):
 
     async def _sift(
         self, destination: Destination, commands: Sequence[Command]
-    ) -> tuple[Sequence[Call], Errors]:
+    ) -> tuple[Sequence[EnqueueBatch], Errors]:
         """Check commands: the valid ones as calls, kind by kind, and what is wrong with others."""
 
         def prepare(command: Command) -> Prepared | None:
@@ -105,7 +105,7 @@ class Single(Tracking):
 
     method = "POST"
 
-    def __init__(self, name: str, reception: Reception, settings: Settings) -> None:
+    def __init__(self, name: str, reception: RequestHandler, settings: Settings) -> None:
         super().__init__(reception, settings)
         self._name = name
         self.path = f"{PROJECT}/{name}"

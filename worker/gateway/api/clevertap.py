@@ -15,11 +15,11 @@ from worker.settings.settings import Settings
 from worker.vendors.protocol import Kind
 
 from ..auth import credentials
-from ..auth.credentials import Shown
+from ..auth.credentials import Credentials
 from ..server.endpoint import Door, Headers, Reply, Request, parameter
 from ..server.errors import Refused
 from ..server.request_body import written
-from .request_handler import Reception, Visit, named
+from .request_handler import AuthorizedRequest, RequestHandler, named
 
 MOST_RECORDS = 1000  # vendor page "Upload Events API"
 MALFORMED = "Malformed request"  # the vendor's words for HTTP 400
@@ -50,7 +50,7 @@ class Upload(Door):
     path = "/1/upload"
     method = "POST"
 
-    def __init__(self, reception: Reception, settings: Settings) -> None:
+    def __init__(self, reception: RequestHandler, settings: Settings) -> None:
         self._reception = reception
         self._destinations = [
             each for each in settings.destinations.values() if each.vendor == "clevertap"
@@ -74,7 +74,7 @@ class Upload(Door):
             return _reply(records, verdicts)
         return _reply(records, *await self._reception.enqueue(visit, sifted.calls, verdicts))
 
-    async def _entered(self, request: Request) -> Visit:
+    async def _entered(self, request: Request) -> AuthorizedRequest:
         """Let a request in: the passcode before the account, so that nobody can try accounts."""
         account = request.header(b"x-clevertap-account-id")
         secret = credentials.bearer(request.header(b"authorization"))
@@ -84,7 +84,7 @@ class Upload(Door):
             secret = request.header(b"x-clevertap-passcode")
         producer = None
         if secret:
-            producer = await self._reception.known(Shown(account, secret), self._destinations)
+            producer = await self._reception.known(Credentials(account, secret), self._destinations)
         if producer is None:
             raise Refused(401, "Passcode Invalid")
         destination = self._destination(account)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.buffer.accept import identity_hash
-from worker.producer.encoder import Call
+from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination
 
 ACCEPTED, FULL, MEMORY_FULL, OTHER_REQUEST = 1, -1, -2, -3
@@ -17,7 +17,7 @@ CALLS_KEPT_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
+class IdempotencyKey:
     """An idempotency key: the hash it is kept under, and the fingerprint of its request."""
 
     hash: str
@@ -25,14 +25,14 @@ class Once:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class EnqueueRequest:
     """One request's valid records, kind by kind: Redis takes all of them, or none.
 
     ``answer`` is what a repeat with the same key is told; it is kept when the records are taken.
     """
 
-    calls: Sequence[Call]
-    once: Once | None = None
+    calls: Sequence[EnqueueBatch]
+    once: IdempotencyKey | None = None
     answer: bytes = b""
     size_bytes: int = field(init=False)
     records: int = field(init=False)
@@ -44,7 +44,7 @@ class Order:
         object.__setattr__(self, "records", len(stored))
 
 
-def arguments(destination: Destination, token: str, orders: Sequence[Order]) -> list[Any]:
+def arguments(destination: Destination, token: str, orders: Sequence[EnqueueRequest]) -> list[Any]:
     """The arguments of `take`."""
     args: list[Any] = [
         token,

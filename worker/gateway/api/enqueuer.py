@@ -25,7 +25,7 @@ from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.settings.destination import Destination
 from worker.telemetry.logs import get_logger
 
-from .enqueue_request import ACCEPTED, OTHER_REQUEST, Order, arguments
+from .enqueue_request import ACCEPTED, OTHER_REQUEST, EnqueueRequest, arguments
 
 # Redis is held for a millisecond by a thousand records; their bytes have to be copied as well.
 MOST_RECORDS_A_CALL = 1000
@@ -39,11 +39,11 @@ class KeyReused(Exception):
 
 @dataclass(slots=True)
 class _Waiting:
-    order: Order
+    order: EnqueueRequest
     told: asyncio.Future[bytes | None]
 
 
-class Intake:
+class Enqueuer:
     """The way of one destination's records from this event loop to Redis."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Intake:
         self._waiting_bytes = 0
         self._calls: asyncio.Task[None] | None = None
 
-    async def take(self, order: Order) -> bytes | None:
+    async def take(self, order: EnqueueRequest) -> bytes | None:
         """Have the records taken, and return when they are in Redis.
 
         None when they are now; the first answer when the idempotency key was used before, and
@@ -112,7 +112,7 @@ class Intake:
         while self._waiting:
             _tell_all(self._join(), error)
 
-    async def _call(self, orders: Sequence[Order]) -> list[Any]:
+    async def _call(self, orders: Sequence[EnqueueRequest]) -> list[Any]:
         """One step in Redis; asked for once more, under the same token, if its answer is lost."""
         args = arguments(self._destination, new_id(), orders)
         base = keys.base(self._destination.name)

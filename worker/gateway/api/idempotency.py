@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from ..server.endpoint import Headers
 from ..server.errors import Refused
-from .enqueue_request import Once
+from .enqueue_request import IdempotencyKey
 
 HEADER = b"idempotency-key"
 REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
@@ -28,7 +28,7 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 def asked_once(
     headers: Mapping[bytes, bytes], producer: str, path: str, query: bytes, body: bytes
-) -> Once | None:
+) -> IdempotencyKey | None:
     """The key of a request, if it has one; keys of different producers never meet."""
     key = headers.get(HEADER)
     if key is None:
@@ -36,7 +36,7 @@ def asked_once(
     if not _KEY.fullmatch(key):
         raise Refused(400, "Idempotency-Key: must be 1 to 255 visible ASCII characters")
     request = hashlib.sha256(b"\0".join((path.encode(), query, body)))
-    return Once(
+    return IdempotencyKey(
         hash=hashlib.sha256(producer.encode() + b"\0" + key).hexdigest(),
         fingerprint=request.hexdigest()[:32],
     )

@@ -9,19 +9,19 @@ from typing import Any
 import orjson
 
 from worker.errors import BufferFull, BufferUnavailable
-from worker.producer.encoder import Call, Desk
+from worker.producer.encoder import EnqueueBatch, RecordEncoder
 from worker.settings.destination import Destination
 
 from ..auth import credentials
 from ..auth.api_keys import ProducerKey
-from ..auth.credentials import Shown
-from ..auth.key_cache import KeyRing
+from ..auth.credentials import Credentials
+from ..auth.key_cache import KeyCache
 from ..auth.rate_limit import Rates
 from ..server.endpoint import Headers, Request
 from ..server.errors import Refused
 from ..server.request_body import BodyReader
-from .enqueue_request import Once, Order
-from .enqueuer import Intake, KeyReused
+from .enqueue_request import EnqueueRequest, IdempotencyKey
+from .enqueuer import Enqueuer, KeyReused
 from .idempotency import REPLAYED, asked_once
 from .validation import Sieve
 
@@ -30,25 +30,25 @@ AWAY_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class AuthorizedRequest:
     """A request that was let in, with its body read; ``once`` if it has an idempotency key."""
 
     request: Request
     destination: Destination
     body: bytes
-    once: Once | None
+    once: IdempotencyKey | None
 
 
-class Reception:
+class RequestHandler:
     """One for each event loop."""
 
     def __init__(
         self,
-        desk: Desk,
-        keys: KeyRing,
+        desk: RecordEncoder,
+        keys: KeyCache,
         rates: Rates,
         bodies: BodyReader,
-        intakes: Mapping[str, Intake],
+        intakes: Mapping[str, Enqueuer],
         *,
         accept_vendor_credentials: bool,
     ) -> None:
@@ -60,7 +60,9 @@ class Reception:
         self._intakes = intakes
         self._accept_vendor_credentials = accept_vendor_credentials
 
-    async def known(self, shown: Shown, candidates: Sequence[Destination]) -> ProducerKey | None:
+    async def known(
+        self, shown: Credentials, candidates: Sequence[Destination]
+    ) -> ProducerKey | None:
         """Whose credentials these are: a producer's key, or, where allowed, the vendor's own."""
         key = await self._keys.find(shown.secret)
         if key is not None or not self._accept_vendor_credentials:
@@ -73,7 +75,7 @@ class Reception:
 
     async def let_in(
         self, request: Request, producer: ProducerKey, destination: Destination
-    ) -> Visit:
+    ) -> AuthorizedRequest:
         """Read the body of a request that may enter; Refused for one that may not."""
         request.seen.producer, request.seen.destination = producer.name, destination.name
         if not producer.may_send_to(destination.name):
@@ -81,15 +83,15 @@ class Reception:
         self._rates.let_in(producer.name)
         body = await self.bodies.read(request.headers, request.receive)
         once = asked_once(request.headers, producer.name, request.path, request.query, body)
-        return Visit(request, destination, body, once)
+        return AuthorizedRequest(request, destination, body, once)
 
-    def charge(self, visit: Visit, records: int) -> None:
+    def charge(self, visit: AuthorizedRequest, records: int) -> None:
         """Count the request's records."""
         visit.request.seen.records = records
         self._rates.charge(visit.request.seen.producer, records)
 
     async def enqueue(
-        self, visit: Visit, calls: Sequence[Call], verdicts: Any
+        self, visit: AuthorizedRequest, calls: Sequence[EnqueueBatch], verdicts: Any
     ) -> tuple[Any, Headers]:
         """Put a request's valid records into Redis: all, or none and Refused.
 
@@ -98,11 +100,11 @@ class Reception:
         """
         if not calls and visit.once is None:
             return verdicts, ()
-        order = Order(calls, visit.once, orjson.dumps(verdicts) if visit.once else b"")
+        order = EnqueueRequest(calls, visit.once, orjson.dumps(verdicts) if visit.once else b"")
         kept = await self._taken(visit, order)
         return (verdicts, ()) if kept is None else (orjson.loads(kept), REPLAYED)
 
-    async def _taken(self, visit: Visit, order: Order) -> bytes | None:
+    async def _taken(self, visit: AuthorizedRequest, order: EnqueueRequest) -> bytes | None:
         try:
             return await self._intakes[visit.destination.name].take(order)
         except KeyReused:
@@ -116,7 +118,7 @@ class Reception:
             raise Refused(503, _away(error, visit), retry_after_s=AWAY_RETRY_S) from error
 
 
-def _away(error: BufferUnavailable, visit: Visit) -> str:
+def _away(error: BufferUnavailable, visit: AuthorizedRequest) -> str:
     """The truth about where the records are."""
     if not error.sent:
         return "Redis is away: nothing was accepted"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from worker.errors import InvalidRecord
-from worker.producer.encoder import Call, Rejected, add
+from worker.producer.encoder import EnqueueBatch, Rejected, add
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Prepared
 
@@ -29,7 +29,7 @@ FEW = 100
 class Sifted:
     """What became of a request's records: the valid ones kind by kind, and the others, in order."""
 
-    calls: Sequence[Call]
+    calls: Sequence[EnqueueBatch]
     refusals: Sequence[Rejected]
 
 
@@ -59,7 +59,7 @@ class Sieve:
         records: Sequence[T],
         prepare: Callable[[T], Prepared | None],
     ) -> Sifted:
-        calls: dict[str, Call] = {}
+        calls: dict[str, EnqueueBatch] = {}
         refusals: list[Rejected] = []
         ends = self._clock() + TURN_S
         for position, record in enumerate(records):
@@ -74,6 +74,6 @@ class Sieve:
             if prepared is not None:
                 call = calls.get(prepared.kind)
                 if call is None:
-                    call = calls[prepared.kind] = Call(prepared.kind)
+                    call = calls[prepared.kind] = EnqueueBatch(prepared.kind)
                 add(call, prepared, destination.timezone)
         return Sifted(list(calls.values()), refusals)

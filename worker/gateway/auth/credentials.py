@@ -15,7 +15,7 @@ from worker.settings.destination import Destination
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Credentials:
     """A public part, which may be empty, and a secret one."""
 
     public: str
@@ -28,7 +28,7 @@ def bearer(authorization: str) -> str:
     return value.strip() if scheme.lower() == "bearer" else ""
 
 
-def bloomreach(authorization: str) -> Shown | None:
+def bloomreach(authorization: str) -> Credentials | None:
     """The key of `Basic base64(ID:KEY)`, `Token KEY` or `Bearer KEY`; None when there is none.
 
     Some clients can only be given one word: `Basic base64(KEY:)` is taken too.
@@ -36,7 +36,7 @@ def bloomreach(authorization: str) -> Shown | None:
     scheme, _, value = authorization.partition(" ")
     scheme, value = scheme.lower(), value.strip()
     if scheme in {"token", "bearer"} and value:
-        return Shown("", value)
+        return Credentials("", value)
     if scheme != "basic":
         return None
     try:
@@ -47,20 +47,20 @@ def bloomreach(authorization: str) -> Shown | None:
         return None
     if not secret:
         public, secret = "", public
-    return Shown(public, secret) if secret else None
+    return Credentials(public, secret) if secret else None
 
 
-def are_the_vendors(shown: Shown, destination: Destination) -> bool:
+def are_the_vendors(shown: Credentials, destination: Destination) -> bool:
     """Whether these are the credentials that we ourselves use at the destination's vendor."""
     if destination.vendor == "clevertap":
         return _same(shown, destination.account_id, destination.passcode.reveal())
     if secret := destination.api_secret.reveal():
         return _same(shown, destination.api_key_id, secret)
     # Without a secret the key is a public access token, and is all that is shown.
-    return _same(Shown("", shown.secret), "", destination.api_key_id)
+    return _same(Credentials("", shown.secret), "", destination.api_key_id)
 
 
-def _same(shown: Shown, public: str, secret: str) -> bool:
+def _same(shown: Credentials, public: str, secret: str) -> bool:
     """Compare in constant time; what is not configured is like nothing."""
     publics = hmac.compare_digest(_bytes(shown.public), _bytes(public))
     secrets = hmac.compare_digest(_bytes(shown.secret), _bytes(secret))

@@ -23,7 +23,7 @@ UNKNOWN_FRESH_S = 0.25
 RETRY_S = 1.0
 
 
-class KeyRing:
+class KeyCache:
     """Looks keys up; one for each event loop."""
 
     def __init__(

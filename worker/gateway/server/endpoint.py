@@ -12,7 +12,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from .errors import Refused
-from .request_body import HungUp
+from .request_body import ClientDisconnected
 
 SEEN = "gateway.seen"
 Headers = Sequence[tuple[bytes, bytes]]
@@ -114,7 +114,7 @@ class Door(ABC):
             reply = await self.answer(request)
         except Refused as refused:
             reply = self.refusal(refused)
-        except HungUp:
+        except ClientDisconnected:
             return
         await reply.send(send)
 

@@ -27,7 +27,7 @@ _FAILED = Reply(500, b'{"status":"fail","error":"Internal error","code":500}')
 Observer = Callable[[str, Seen, int, float], None]
 
 
-class Front:
+class Middleware:
     """The outermost application; each observer is told of every request when it is answered."""
 
     def __init__(self, app: ASGIApp, observers: Sequence[Observer] = ()) -> None:

@@ -29,7 +29,7 @@ MOST_CONTAINERS = 200_000
 MOST_VALUES = 500_000
 
 
-class HungUp(Exception):
+class ClientDisconnected(Exception):
     """The client went away before its request was whole; nobody is there to be answered."""
 
 
@@ -129,7 +129,7 @@ class BodyReader:
 
 def _part(message: Any) -> bytes:
     if message["type"] == "http.disconnect":
-        raise HungUp
+        raise ClientDisconnected
     part: bytes = message.get("body", b"")
     return part
 

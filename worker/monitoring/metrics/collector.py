@@ -19,10 +19,10 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from ...buffer import histograms
-from ...buffer.status import STATUSES, Places, Status
+from ...buffer.status import STATUSES, DestinationStatus, KindCounts
 from ...settings.destination import Destination
 from ...settings.settings import Settings
-from ..discovery import A_PART, Census
+from ..discovery import SCAN_BUDGET, DestinationDiscovery
 from ..overview import Overview
 from . import definitions
 from .definitions import METRICS, PLACES, Metric, Type
@@ -40,7 +40,7 @@ _TOTALS: Mapping[str, Metric] = {
 }
 
 
-class Sheet:
+class ScrapeResult:
     """The numbers of one scrape. Only declared metrics have a line on it, with all their labels."""
 
     def __init__(self, ratchet: Ratchet) -> None:
@@ -87,7 +87,7 @@ class StatusCollector(Collector):
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         self._settings = settings
         self._client = client
-        self._census = Census(client, A_PART)
+        self._census = DestinationDiscovery(client, SCAN_BUDGET)
         self._ratchet = Ratchet()
 
     def describe(self) -> Iterable[Family]:
@@ -96,7 +96,7 @@ class StatusCollector(Collector):
 
     def collect(self) -> Iterable[Family]:
         """All metrics at this moment."""
-        sheet = Sheet(self._ratchet)
+        sheet = ScrapeResult(self._ratchet)
         sheet.put(definitions.TICK_INTERVAL, self._settings.drain_interval_s)
         try:
             overview = Overview.of(self._settings, self._client, census=self._census)
@@ -111,7 +111,9 @@ class StatusCollector(Collector):
             sheet.put(definitions.MEMORY_USED, memory[name], name)
         return sheet.families()
 
-    def _put_destination(self, sheet: Sheet, destination: Destination, status: Status) -> None:
+    def _put_destination(
+        self, sheet: ScrapeResult, destination: Destination, status: DestinationStatus
+    ) -> None:
         name = destination.name
         for answer, count in status.answers.items():
             sheet.put(definitions.ANSWERS, count, name, answer)
@@ -141,7 +143,7 @@ class StatusCollector(Collector):
                 sheet.put(definitions.BATCH_LIMIT, limits.batch_records, name, kind)
 
 
-def _put_kind(sheet: Sheet, places: Places, *labels: str) -> None:
+def _put_kind(sheet: ScrapeResult, places: KindCounts, *labels: str) -> None:
     for place in PLACES:
         sheet.put(definitions.RECORDS, getattr(places, place), *labels, place)
     sheet.put(definitions.OLDEST, places.oldest_wait_s, *labels)

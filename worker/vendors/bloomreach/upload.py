@@ -18,12 +18,12 @@ from urllib.parse import quote
 from worker.errors import SettingsError, VendorError
 from worker.vendors.protocol import (
     DELIVERED,
-    Answer,
     Kind,
-    Meaning,
     Outcome,
     Request,
     Response,
+    ResponseClass,
+    UploadResult,
     Verdict,
 )
 from worker.vendors.responses import MAX_ERROR_CHARS, json_object, meaning_of, retry_after_s, told
@@ -91,14 +91,14 @@ class Bloomreach:
         permission, so a lack of one (403) shows again at the next upload, not here."""
         return Request("GET", f"{self._project}/system/time", self._headers)
 
-    def read_probe(self, response: Response) -> Answer:
+    def read_probe(self, response: Response) -> UploadResult:
         """The project is open again when the meaning is ANSWERED."""
         answer = self.read(Kind.EVENT, 1, response)
-        if answer.meaning is Meaning.ANSWERED and answer.verdicts[0] is not DELIVERED:
-            return Answer(Meaning.DENIED, (), response.status, answer.verdicts[0].error)
+        if answer.meaning is ResponseClass.ANSWERED and answer.verdicts[0] is not DELIVERED:
+            return UploadResult(ResponseClass.DENIED, (), response.status, answer.verdicts[0].error)
         return answer
 
-    def read(self, kind: str, size: int, response: Response) -> Answer:
+    def read(self, kind: str, size: int, response: Response) -> UploadResult:
         """What became of the ``size`` records sent: a verdict for each, or one for the request.
 
         Raises nothing, whatever the answer.
@@ -107,18 +107,22 @@ class Bloomreach:
         return self._headers.hidden_in(_read(size, response))
 
 
-def _read(size: int, response: Response) -> Answer:
+def _read(size: int, response: Response) -> UploadResult:
     body = json_object(response.content)
     meaning = meaning_of(response.status)
     error, _ = refusal(body or {})
-    if meaning is Meaning.ANSWERED and body is None:
-        return Answer(Meaning.GARBLED, (), response.status, "success, but no JSON object")
-    is_refused = meaning is Meaning.REFUSED or _is_refused(body or {})
+    if meaning is ResponseClass.ANSWERED and body is None:
+        return UploadResult(
+            ResponseClass.GARBLED, (), response.status, "success, but no JSON object"
+        )
+    is_refused = meaning is ResponseClass.REFUSED or _is_refused(body or {})
     if is_refused and _DENIALS.search(error):
-        meaning = Meaning.DENIED
-    if body is None or meaning is not Meaning.ANSWERED:
+        meaning = ResponseClass.DENIED
+    if body is None or meaning is not ResponseClass.ANSWERED:
         wait_s = retry_after_s(response.headers)
-        return Answer(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
+        return UploadResult(
+            meaning, (), response.status, error or f"HTTP {response.status}", wait_s
+        )
     return _read_one(response, body) if size == 1 else _read_batch(size, response, body)
 
 
@@ -191,33 +195,39 @@ def _verdict(told_of: Any) -> Verdict:
     return Verdict(Outcome.DEAD, "refused", code, error or "refused without a word")
 
 
-def _read_one(response: Response, body: Mapping[str, Any]) -> Answer:
+def _read_one(response: Response, body: Mapping[str, Any]) -> UploadResult:
     """A single call's answer; one with results is read as a batch of one."""
     if "results" in body:
         return _read_batch(1, response, body)
     verdict = _verdict(body)
     if verdict is _UNCONFIRMED:
-        return Answer(Meaning.GARBLED, (), response.status, "success, but not in its own words")
-    return Answer(Meaning.ANSWERED, (verdict,), response.status)
+        return UploadResult(
+            ResponseClass.GARBLED, (), response.status, "success, but not in its own words"
+        )
+    return UploadResult(ResponseClass.ANSWERED, (verdict,), response.status)
 
 
-def _read_batch(size: int, response: Response, body: Mapping[str, Any]) -> Answer:
+def _read_batch(size: int, response: Response, body: Mapping[str, Any]) -> UploadResult:
     """Verdicts by command_id; a command without a result of its own is unconfirmed."""
     if _is_refused(body):
         error, _ = refusal(body)
-        return Answer(Meaning.REFUSED, (), response.status, error or "refused without a word")
+        return UploadResult(
+            ResponseClass.REFUSED, (), response.status, error or "refused without a word"
+        )
     results = body.get("results")
     if not isinstance(results, list):
-        return Answer(Meaning.GARBLED, (), response.status, "success, but `results` is no list")
+        return UploadResult(
+            ResponseClass.GARBLED, (), response.status, "success, but `results` is no list"
+        )
     verdicts = _placed(size, results)
     if body.get("success") is False:
         # The whole and its parts contradict each other: only what was refused is sure.
         verdicts = [_UNCONFIRMED if each is DELIVERED else each for each in verdicts]
     if all(verdict is _UNCONFIRMED for verdict in verdicts):
-        return Answer(
-            Meaning.GARBLED, (), response.status, "success, but no result for any command"
+        return UploadResult(
+            ResponseClass.GARBLED, (), response.status, "success, but no result for any command"
         )
-    return Answer(Meaning.ANSWERED, verdicts, response.status)
+    return UploadResult(ResponseClass.ANSWERED, verdicts, response.status)
 
 
 def _placed(size: int, results: Sequence[Any]) -> list[Verdict]:

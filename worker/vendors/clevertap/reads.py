@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from ..protocol import Answer, Meaning, Request, Response
+from ..protocol import Request, Response, ResponseClass, UploadResult
 from ..responses import exact_object, meaning_of, retry_after_s, words
 from .upload import CleverTap
 
@@ -89,9 +89,9 @@ class ClevertapReads:
         return Request("POST", path, self._headers, orjson.dumps(body))
 
 
-def heard(answer: Response | Answer, now_s: float | None = None) -> Reply:
+def heard(answer: Response | UploadResult, now_s: float | None = None) -> Reply:
     """What an answer, or the lack of one, means. Total: whatever came, it raises nothing."""
-    if isinstance(answer, Answer):
+    if isinstance(answer, UploadResult):
         return Reply(Word.FAILED, error=answer.error)
     if answer.too_large and 200 <= answer.status <= 299:
         return Reply(Word.TOO_LARGE, error=_SMALLER)
@@ -149,13 +149,13 @@ def _word(status: int, body: Mapping[str, Any]) -> Word:
 
 def _of_status(status: int) -> Word:
     match meaning_of(status):
-        case Meaning.ANSWERED:
+        case ResponseClass.ANSWERED:
             return Word.DATA
-        case Meaning.THROTTLED:
+        case ResponseClass.THROTTLED:
             return Word.THROTTLED
-        case Meaning.UNAVAILABLE:
+        case ResponseClass.UNAVAILABLE:
             return Word.FAILED
-        case Meaning.DENIED if status in (401, 402, 403):
+        case ResponseClass.DENIED if status in (401, 402, 403):
             return Word.DENIED
         case _:
             return Word.REFUSED

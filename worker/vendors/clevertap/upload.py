@@ -14,7 +14,15 @@ from typing import Any, Final
 
 from worker.errors import SettingsError
 from worker.settings.destination import CLEVERTAP_REGIONS
-from worker.vendors.protocol import DELIVERED, Answer, Meaning, Outcome, Request, Response, Verdict
+from worker.vendors.protocol import (
+    DELIVERED,
+    Outcome,
+    Request,
+    Response,
+    ResponseClass,
+    UploadResult,
+    Verdict,
+)
 from worker.vendors.responses import json_object, meaning_of, retry_after_s, told, words
 from worker.vendors.secret_headers import SecretHeaders, credential
 
@@ -69,11 +77,11 @@ class CleverTap:
         """A dry run of one harmless record: does the account answer at all?"""
         return self.upload("event", (_PROBE,), dry_run=True)
 
-    def read_probe(self, response: Response) -> Answer:
+    def read_probe(self, response: Response) -> UploadResult:
         """The account works again when the meaning is ANSWERED, whatever became of the record."""
         return self.read("event", 1, response)
 
-    def read(self, kind: str, size: int, response: Response) -> Answer:
+    def read(self, kind: str, size: int, response: Response) -> UploadResult:
         """What became of the ``size`` records sent: a verdict for each, or one for the request.
 
         Raises nothing, whatever the answer.
@@ -82,13 +90,15 @@ class CleverTap:
         return self._headers.hidden_in(_read(size, response))
 
 
-def _read(size: int, response: Response) -> Answer:
+def _read(size: int, response: Response) -> UploadResult:
     body = json_object(response.content)
     meaning = meaning_of(response.status)
-    if meaning is not Meaning.ANSWERED:
+    if meaning is not ResponseClass.ANSWERED:
         return _whole(meaning, response, body)
     if body is None:
-        return Answer(Meaning.GARBLED, (), response.status, "success, but no JSON object")
+        return UploadResult(
+            ResponseClass.GARBLED, (), response.status, "success, but no JSON object"
+        )
     if (code := _whole_request_code(body)) is not None:
         return _whole(meaning_of(code), response, body)
     return _read_success(size, response.status, body)
@@ -103,10 +113,10 @@ def base_url(region: str) -> str:
     return url
 
 
-def _whole(meaning: Meaning, response: Response, body: dict[str, Any] | None) -> Answer:
+def _whole(meaning: ResponseClass, response: Response, body: dict[str, Any] | None) -> UploadResult:
     error = words(body.get("error")) if body else ""
     wait_s = retry_after_s(response.headers)
-    return Answer(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
+    return UploadResult(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
 
 
 def _whole_request_code(body: Mapping[str, Any]) -> int | None:
@@ -117,20 +127,24 @@ def _whole_request_code(body: Mapping[str, Any]) -> int | None:
     return code if code in _WHOLE_REQUEST_CODES else None
 
 
-def _read_success(size: int, status: int, body: Mapping[str, Any]) -> Answer:
+def _read_success(size: int, status: int, body: Mapping[str, Any]) -> UploadResult:
     """Verdicts by position; what neither a position nor the counts make sure is unconfirmed."""
     entries = body.get("unprocessed")
     entries = [] if entries is None else entries
     if not isinstance(entries, list):
-        return Answer(Meaning.GARBLED, (), status, "success, but `unprocessed` is no list")
+        return UploadResult(
+            ResponseClass.GARBLED, (), status, "success, but `unprocessed` is no list"
+        )
     named, unplaced = _placed(size, entries)
     others = _of_the_others(size, body, entries, unplaced)
     if others is _UNCONFIRMED and all(verdict is _UNCONFIRMED for verdict in named.values()):
-        return Answer(Meaning.GARBLED, (), status, "success, but the counts do not add up")
+        return UploadResult(
+            ResponseClass.GARBLED, (), status, "success, but the counts do not add up"
+        )
     verdicts = [others] * size
     for position, verdict in named.items():
         verdicts[position - 1] = verdict
-    return Answer(Meaning.ANSWERED, verdicts, status)
+    return UploadResult(ResponseClass.ANSWERED, verdicts, status)
 
 
 def _placed(size: int, entries: Sequence[Any]) -> tuple[dict[int, Verdict], list[Verdict]]:

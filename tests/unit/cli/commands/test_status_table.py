@@ -6,26 +6,26 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from worker.buffer.status import TOTALS, Places, Status
+from worker.buffer.status import TOTALS, DestinationStatus, KindCounts
 from worker.cli.commands.balance import balance
 from worker.cli.commands.status_table import shown
 
 NOW_MS = 1_800_000_000_000
 
 
-def places(*, buffered: int = 0, dead: int = 0, **totals: int) -> Places:
+def places(*, buffered: int = 0, dead: int = 0, **totals: int) -> KindCounts:
     """Where records are; totals not named are 0."""
-    return Places(buffered, 0, 0, dead, 1.5, {**dict.fromkeys(TOTALS, 0), **totals})
+    return KindCounts(buffered, 0, 0, dead, 1.5, {**dict.fromkeys(TOTALS, 0), **totals})
 
 
 def status(
-    kinds: Mapping[str, Places],
+    kinds: Mapping[str, KindCounts],
     state: str = "running",
     codes: Mapping[str, Mapping[str, int]] | None = None,
     last_tick_ms: int | None = NOW_MS,
-) -> Status:
+) -> DestinationStatus:
     """A destination at NOW_MS."""
-    return Status(
+    return DestinationStatus(
         state=state,
         reason="credentials refused" if state == "parked" else None,
         since_ms=NOW_MS - 180_000,
@@ -38,7 +38,7 @@ def status(
     )
 
 
-def drawn(statuses: Mapping[str, Status], width: int = 120) -> str:
+def drawn(statuses: Mapping[str, DestinationStatus], width: int = 120) -> str:
     """What a person sees."""
     console = Console(width=width, color_system=None)
     with console.capture() as capture:

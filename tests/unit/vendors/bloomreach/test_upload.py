@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from worker.errors import SettingsError, VendorError
 from worker.vendors.bloomreach.upload import Bloomreach
-from worker.vendors.protocol import Answer, Meaning, Outcome, Response
+from worker.vendors.protocol import Outcome, Response, ResponseClass, UploadResult
 from worker.vendors.responses import MAX_ERROR_CHARS
 
 VENDOR = Bloomreach("https://api.exponea.com/", "project", "key", "s3cret")
@@ -27,14 +27,14 @@ def dead(text: str, code: int | None = None) -> tuple[str, str, int | None, str]
     return ("dead", "refused", code, text)
 
 
-def read(size: int, body: Any, status: int = 200, **headers: str) -> Answer:
+def read(size: int, body: Any, status: int = 200, **headers: str) -> UploadResult:
     """What the adapter reads from a body, given as bytes or as a JSON value."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return VENDOR.read("event", size, Response(status, named, content))
 
 
-def outcomes(answer: Answer) -> list[tuple[str, str, int | None, str]]:
+def outcomes(answer: UploadResult) -> list[tuple[str, str, int | None, str]]:
     """An answer's verdicts as plain tuples, in order."""
     return [(str(v.outcome), v.reason, v.code, v.error) for v in answer.verdicts]
 
@@ -130,12 +130,12 @@ def test_the_probe_asks_for_the_time() -> None:
     request = VENDOR.probe()
     assert (request.method, request.path, request.content) == ("GET", f"{PROJECT}/system/time", b"")
     for status, body, meaning in (
-        (200, b'{"errors":[],"success":true,"time":1533663283.8943756}', Meaning.ANSWERED),
-        (200, b'{"success":false,"errors":"Field project_id is required"}', Meaning.DENIED),
-        (400, b'{"success":false,"error":"Could not authenticate"}', Meaning.DENIED),
-        (403, b"", Meaning.DENIED),
-        (200, b"<html>", Meaning.GARBLED),
-        (503, b"", Meaning.UNAVAILABLE),
+        (200, b'{"errors":[],"success":true,"time":1533663283.8943756}', ResponseClass.ANSWERED),
+        (200, b'{"success":false,"errors":"Field project_id is required"}', ResponseClass.DENIED),
+        (400, b'{"success":false,"error":"Could not authenticate"}', ResponseClass.DENIED),
+        (403, b"", ResponseClass.DENIED),
+        (200, b"<html>", ResponseClass.GARBLED),
+        (503, b"", ResponseClass.UNAVAILABLE),
     ):
         assert VENDOR.read_probe(Response(status, {}, body)).meaning is meaning
 
@@ -198,7 +198,7 @@ def test_a_single_success_is_delivered(body: Any) -> None:
 def test_results_are_matched_by_command_id(results: list[Any], expected: list[Any]) -> None:
     """By order only when no result names its command and none is missing."""
     answer = read(3, batch(*results))
-    assert answer.meaning is Meaning.ANSWERED
+    assert answer.meaning is ResponseClass.ANSWERED
     assert outcomes(answer) == expected
 
 
@@ -224,7 +224,11 @@ def test_results_are_matched_by_command_id(results: list[Any], expected: list[An
 def test_an_answer_that_tells_of_no_record_is_garbled(body: Any) -> None:
     """Nothing is called delivered on the strength of HTTP 200 alone."""
     answer = read(3, body)
-    assert (answer.meaning, list(answer.verdicts), answer.status) == (Meaning.GARBLED, [], 200)
+    assert (answer.meaning, list(answer.verdicts), answer.status) == (
+        ResponseClass.GARBLED,
+        [],
+        200,
+    )
 
 
 def test_results_of_a_whole_that_failed_are_trusted_only_where_they_refuse() -> None:
@@ -273,7 +277,7 @@ def test_the_whole_request_is_judged_by_status_and_word(
 def test_a_batch_refused_as_a_whole_with_success_is_split() -> None:
     """HTTP 200 with success false is "similar to HTTP 400": no word on which command."""
     answer = read(2, {"success": False, "errors": "Field project_id is required"})
-    assert (answer.meaning, answer.error) == (Meaning.REFUSED, "Field project_id is required")
+    assert (answer.meaning, answer.error) == (ResponseClass.REFUSED, "Field project_id is required")
 
 
 def test_retry_after_is_heard() -> None:
@@ -319,7 +323,7 @@ _results = st.lists(
 def test_any_answer_is_read(status: int, body: Any, size: int, retry_after: str) -> None:
     """Whatever comes back: a verdict for each record, or none and a meaning for all."""
     answer = read(size, body, status, retry_after=retry_after)
-    assert len(answer.verdicts) == (size if answer.meaning is Meaning.ANSWERED else 0)
+    assert len(answer.verdicts) == (size if answer.meaning is ResponseClass.ANSWERED else 0)
     answer.error.encode()
     for verdict in answer.verdicts:
         verdict.error.encode()

@@ -21,7 +21,7 @@ from worker.vendors.clevertap.reads import (
     whole_number,
 )
 from worker.vendors.clevertap.upload import CleverTap
-from worker.vendors.protocol import Answer, Meaning, Response
+from worker.vendors.protocol import Response, ResponseClass, UploadResult
 
 READS = ClevertapReads(CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode"))
 
@@ -90,7 +90,7 @@ def test_a_refusal_is_told_in_the_vendors_words() -> None:
 
 def test_no_answer_at_all_is_a_failure_to_try_again() -> None:
     """Reading changes nothing at the vendor, so even an ambiguous end is only tried again."""
-    assert heard(Answer(Meaning.AMBIGUOUS, error="no whole answer")).word is Word.FAILED
+    assert heard(UploadResult(ResponseClass.AMBIGUOUS, error="no whole answer")).word is Word.FAILED
 
 
 @given(st.binary(max_size=200), st.integers(100, 599))

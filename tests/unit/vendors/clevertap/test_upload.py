@@ -13,7 +13,7 @@ from support.environment import ROOT
 from worker.errors import SettingsError
 from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap, base_url
-from worker.vendors.protocol import Answer, Meaning, Outcome, Response
+from worker.vendors.protocol import Outcome, Response, ResponseClass, UploadResult
 from worker.vendors.responses import MAX_ERROR_CHARS, retry_after_s, told
 
 VENDOR = CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode")
@@ -22,14 +22,14 @@ UNCONFIRMED = ("retry", "unconfirmed", None)
 TAKEN = ("delivered", "", None)
 
 
-def read(size: int, body: Any, status: int = 200, **headers: str) -> Answer:
+def read(size: int, body: Any, status: int = 200, **headers: str) -> UploadResult:
     """What the adapter reads from a body, given as bytes or as a JSON value."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return VENDOR.read("event", size, Response(status, named, content))
 
 
-def outcomes(answer: Answer) -> list[tuple[str, str, int | None]]:
+def outcomes(answer: UploadResult) -> list[tuple[str, str, int | None]]:
     """An answer's verdicts as plain tuples, in order."""
     return [(str(v.outcome), v.reason, v.code) for v in answer.verdicts]
 
@@ -74,10 +74,10 @@ def test_a_probe_is_a_dry_run_of_one_valid_record() -> None:
     assert len(json.loads(request.content)["d"]) == 1
     taken = Response(200, {}, b'{"status":"success","processed":1,"unprocessed":[]}')
     refused = json.dumps({"status": "fail", "processed": 0, "unprocessed": [refusal(1)]}).encode()
-    assert VENDOR.read_probe(taken).meaning is Meaning.ANSWERED
-    assert VENDOR.read_probe(Response(200, {}, refused)).meaning is Meaning.ANSWERED
-    assert VENDOR.read_probe(Response(401, {}, b"")).meaning is Meaning.DENIED
-    assert VENDOR.read_probe(Response(200, {}, b"<html>")).meaning is Meaning.GARBLED
+    assert VENDOR.read_probe(taken).meaning is ResponseClass.ANSWERED
+    assert VENDOR.read_probe(Response(200, {}, refused)).meaning is ResponseClass.ANSWERED
+    assert VENDOR.read_probe(Response(401, {}, b"")).meaning is ResponseClass.DENIED
+    assert VENDOR.read_probe(Response(200, {}, b"<html>")).meaning is ResponseClass.GARBLED
 
 
 def test_credentials_show_nowhere() -> None:
@@ -270,7 +270,7 @@ def test_only_what_is_sure_gets_a_sure_verdict(
     """A record is delivered only when counts and positions leave nothing else; a refusal that
     names a record is believed, and the rest is tried again."""
     answer = read(size, body)
-    assert answer.meaning is Meaning.ANSWERED
+    assert answer.meaning is ResponseClass.ANSWERED
     assert outcomes(answer) == expected
 
 
@@ -305,7 +305,7 @@ def test_only_what_is_sure_gets_a_sure_verdict(
 def test_an_answer_that_tells_nothing_is_garbled(body: Any) -> None:
     """Success without a sure word on any record leaves the whole batch to be tried again."""
     answer = read(3, body)
-    assert (answer.meaning, answer.verdicts) == (Meaning.GARBLED, ())
+    assert (answer.meaning, answer.verdicts) == (ResponseClass.GARBLED, ())
     assert answer.error
 
 
@@ -395,7 +395,7 @@ def test_no_answer_raises_or_loses_a_record(
 ) -> None:
     """Whatever comes back, there is a verdict for each record or a meaning for all of them."""
     answer = VENDOR.read("event", size, Response(status, headers, content))
-    if answer.meaning is Meaning.ANSWERED:
+    if answer.meaning is ResponseClass.ANSWERED:
         assert len(answer.verdicts) == size
     else:
         assert answer.verdicts == ()
