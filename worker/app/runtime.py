@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import redis
 from redis.backoff import NoBackoff
@@ -13,16 +12,17 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from ..buffer.buffer import Buffer
+from ..buffer.claims import Claim
 from ..buffer.records import body_of
 from ..connections.clients import worker_client
 from ..connections.redis_url import redis_url
-from ..delivery.deliverer import Deliverer
+from ..delivery.deliverer import Deliverer, RequestTiming
 from ..delivery.drain import Ask, Drain
 from ..errors import InvalidRecord
 from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..telemetry.logs import get_logger
-from ..telemetry.tracing import spans
+from ..telemetry.tracing import Spans, spans
 from ..vendors.registry import vendor_for
 from ..vendors.responses import json_object
 from ..vendors.schemas import schema_for
@@ -46,6 +46,24 @@ def _identity_of(destination: Destination) -> Callable[[bytes], bytes]:
             return b""  # accepted under other rules: taken for the same as all such
 
     return identity
+
+
+def traced_by(spans: Spans, destination: str) -> Callable[[Claim, RequestTiming], None]:
+    """Return what a deliverer calls after each request, to make a span of it."""
+
+    def traced(claim: Claim, request: RequestTiming) -> None:
+        spans.request(
+            destination,
+            claim.kind,
+            batch=claim.batch,
+            records=claim.size,
+            attempt=claim.attempt + 1,
+            answer=request.label,
+            began_ns=request.began_ns,
+            took_s=request.took_s,
+        )
+
+    return traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +114,7 @@ class Runtime:
             wait=self._stopping.wait,
             spread=drain.fill,
             identity=_identity_of(destination),
-            traced=partial(self._spans.attempt, destination.name) if self._spans else None,
+            traced=traced_by(self._spans, destination.name) if self._spans else None,
         )
         return DestinationRuntime(destination, buffer, drain, deliverer, transport)
 

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from ..buffer.claims import Claim
-from ..delivery.deliverer import RequestTiming
 from ..errors import SettingsError
 from ..settings.environment import secret_of
 from ..settings.third_party import TRACE_ENDPOINTS, check_traces
@@ -36,30 +34,41 @@ class Spans:
         self._provider = provider
         self._tracer = provider.get_tracer("worker")
 
-    def attempt(self, destination: str, claim: Claim, tried: RequestTiming) -> None:
-        """Tell of one request that was made."""
+    def request(
+        self,
+        destination: str,
+        kind: str,
+        *,
+        batch: str,
+        records: int,
+        attempt: int,
+        answer: str,
+        began_ns: int,
+        took_s: float,
+    ) -> None:
+        """Record one upload request; ``answer`` is its HTTP status or why there is none."""
         from opentelemetry.trace import SpanKind, StatusCode
 
-        status = int(tried.label) if tried.label.isdigit() else None
+        status = int(answer) if answer.isdigit() else None
         attributes: dict[str, str | int] = {
             "ingest.destination": destination,
-            "ingest.kind": claim.kind,
-            "ingest.records": claim.size,
-            "ingest.attempt": claim.attempt + 1,
-            "ingest.batch": claim.batch,
-            "ingest.answer": tried.label,
+            "ingest.kind": kind,
+            "ingest.records": records,
+            "ingest.attempt": attempt,
+            "ingest.batch": batch,
+            "ingest.answer": answer,
         }
         if status is not None:
             attributes["http.response.status_code"] = status
         span = self._tracer.start_span(
-            f"deliver {claim.kind}",
+            f"deliver {kind}",
             kind=SpanKind.CLIENT,
-            start_time=tried.began_ns,
+            start_time=began_ns,
             attributes=attributes,
         )
         if status is None or not 200 <= status < 300:
-            span.set_status(StatusCode.ERROR, tried.label)
-        span.end(end_time=tried.began_ns + int(tried.took_s * 1e9))
+            span.set_status(StatusCode.ERROR, answer)
+        span.end(end_time=began_ns + int(took_s * 1e9))
 
     def close(self) -> None:
         """Send what is left, for at most two seconds."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -18,6 +17,7 @@ from support.http_sink import HttpSink
 from support.pipeline import Pipeline, identities
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
+from worker.app.runtime import traced_by
 from worker.telemetry.tracing import Spans, spans
 
 PERSON = "jane.doe@example.com"
@@ -34,7 +34,7 @@ def traced(pipeline: Pipeline, exporter: InMemorySpanExporter) -> Pipeline:
     """A pipeline whose deliverer makes spans."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    pipeline.deliverer.traced = partial(Spans(provider).attempt, pipeline.destination.name)
+    pipeline.deliverer.traced = traced_by(Spans(provider), pipeline.destination.name)
     return pipeline
 
 
@@ -76,7 +76,7 @@ def test_spans_reach_the_collector(
         monkeypatch.setenv(name, value)
     made = spans()
     assert made is not None
-    traced.deliverer.traced = partial(made.attempt, "main")
+    traced.deliverer.traced = traced_by(made, "main")
     traced.accept([PERSON])
     traced.deliver()
     made.close()
@@ -142,6 +142,7 @@ AWAY = """
 import sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from worker.telemetry.logs import configure
+from worker.app.runtime import traced_by
 from worker.telemetry.tracing import spans
 class Collector(BaseHTTPRequestHandler):
     def do_POST(self):
