@@ -11,8 +11,10 @@ from typing import Any, Literal, Self
 
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, Verdict
+from ..vendors.reasons import DeadLetterReason
 from . import histograms, slices
 
+_BLAMELESS = ",".join(reason for reason in DeadLetterReason if reason.is_blameless)
 Signal = Literal["success", "throttled", "failure"]
 
 
@@ -192,6 +194,7 @@ def settle_arguments(
         destination.flood_share,
         destination.tally_days,
         *measures(claim, took_s),
+        _BLAMELESS,
         len(settle.named),
     ]
     for position, verdict in settle.named:

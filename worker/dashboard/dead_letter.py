@@ -16,13 +16,14 @@ from worker.errors import IngestError
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome
 
+from ..vendors.reasons import reason_text
 from .audit_log import Entry
 from .context import Context
 from .edited_record import Edited, typed_record
 from .endpoint import Asked, page, see
 from .grouping import Exactly, cause_href
 from .overview import frame, missing
-from .reason_texts import field_of, meaning
+from .reason_texts import field_of
 from .record_view import Line, lines, masked, pretty
 from .vendor_check import ask_vendor, askable
 
@@ -177,7 +178,7 @@ class OneRecord:
             "text": text_of(letter.error),
             "words": letter.error if shown.revealed else text_of(letter.error),
             "event": letter.name if shown.revealed else name_of(letter.name),
-            "meaning": meaning(letter.reason),
+            "meaning": reason_text(letter.reason),
             "field": _field(shown),
             "edited": edited,
             "open": edited is not None and not edited.hidden,

@@ -16,6 +16,7 @@ from worker.dead_letters.replay_check import Opinion, opinion
 from worker.errors import IngestError
 from worker.settings.destination import Destination
 
+from ..vendors.reasons import reason_text
 from .audit_log import Entry
 from .context import Context
 from .endpoint import Asked, page, see
@@ -31,7 +32,7 @@ from .grouping import (
     together,
 )
 from .overview import frame, missing
-from .reason_texts import field_of, meaning
+from .reason_texts import field_of
 from .vendor_check import ask_vendor, askable
 
 _MOST_KEPT_SHOWN = 50
@@ -164,7 +165,7 @@ class OneCause:
             "each": shown,
             "group": group,
             "state": self._reach.state(shown.destination),
-            "meaning": meaning(group.reason),
+            "meaning": reason_text(group.reason),
             "field": field_of(shown.destination.vendor, group.code),
             "href": cause_href(group),
             "parts_of_it": [(part, cause_href(part)) for part in shown.parts],

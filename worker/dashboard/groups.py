@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from worker.dead_letters.groups import Group
 
+from ..vendors.reasons import reason_text
 from .context import Context
 from .endpoint import Asked, page
 from .grouping import MOST_LOOKED_AT, cause_href, groups_of
 from .overview import frame, missing
-from .reason_texts import meaning
 from .rendering import plural
 
 _DONE = {
@@ -69,4 +69,4 @@ def done(asked: Asked) -> str:
 
 
 def _row(group: Group) -> Row:
-    return Row(group, meaning(group.reason).title, cause_href(group))
+    return Row(group, reason_text(group.reason).title, cause_href(group))

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 from ..buffer.claims import Settle, Signal
 from ..settings.destination import Destination
-from ..vendors.protocol import DELIVERED, UNCONFIRMED, Outcome, ResponseClass, UploadResult, Verdict
+from ..vendors.protocol import DELIVERED, Outcome, ResponseClass, UploadResult, Verdict
+from ..vendors.reasons import DeadLetterReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def decide(
         case ResponseClass.ANSWERED:
             return Decision(_by_verdicts(answer.verdicts, attempt, destination, random), "success")
         case ResponseClass.GARBLED:
-            unknown = Verdict(Outcome.RETRY, UNCONFIRMED, None, answer.error)
+            unknown = Verdict(Outcome.RETRY, DeadLetterReason.UNCONFIRMED, None, answer.error)
             settle = _by_verdicts([unknown] * attempt.size, attempt, destination, random)
             return Decision(settle, "failure")
         case ResponseClass.REFUSED | ResponseClass.TOO_LARGE:
@@ -133,7 +134,7 @@ def _by_verdicts(
     )
 
     def closed(verdict: Verdict) -> Verdict:
-        final = last or (once and verdict.reason == UNCONFIRMED)
+        final = last or (once and verdict.reason == DeadLetterReason.UNCONFIRMED)
         if verdict.outcome is Outcome.RETRY and final:
             return Verdict(Outcome.DEAD, verdict.reason, verdict.code, verdict.error)
         return verdict
@@ -141,19 +142,25 @@ def _by_verdicts(
     unconfirmed = 0
     if verdicts.count(verdicts[0]) == len(verdicts):
         usual, named = closed(verdicts[0]), []
-        if verdicts[0].reason == UNCONFIRMED:
+        if verdicts[0].reason == DeadLetterReason.UNCONFIRMED:
             unconfirmed = len(verdicts)
     else:
         open_or_dead = [(at, v) for at, v in enumerate(verdicts, 1) if v is not DELIVERED]
         usual, named = DELIVERED, [(at, closed(verdict)) for at, verdict in open_or_dead]
-        unconfirmed = sum(verdict.reason == UNCONFIRMED for _, verdict in open_or_dead)
+        unconfirmed = sum(
+            verdict.reason == DeadLetterReason.UNCONFIRMED for _, verdict in open_or_dead
+        )
     return Settle(usual, named, delay_ms=delay_ms, ambiguous=0 if last or once else unconfirmed)
 
 
 def _isolate(answer: UploadResult, attempt: Attempt) -> Settle | Split:
     if attempt.size > 1:
         return Split(f"{answer.status}: {answer.error}", answer.meaning is ResponseClass.TOO_LARGE)
-    reason = "too_large" if answer.meaning is ResponseClass.TOO_LARGE else "refused"
+    reason = (
+        DeadLetterReason.TOO_LARGE
+        if answer.meaning is ResponseClass.TOO_LARGE
+        else DeadLetterReason.REFUSED
+    )
     return Settle(Verdict(Outcome.DEAD, reason, answer.status, answer.error))
 
 
@@ -181,9 +188,12 @@ def _failed(
         return Split(f"{answer.status}: {answer.error}")
     ambiguous = answer.meaning is ResponseClass.AMBIGUOUS
     if ambiguous and destination.sends_once:
-        return Settle(Verdict(Outcome.DEAD, "ambiguous", None, answer.error), counts_attempt=False)
+        return Settle(
+            Verdict(Outcome.DEAD, DeadLetterReason.AMBIGUOUS, None, answer.error),
+            counts_attempt=False,
+        )
     if attempt.age_ms >= destination.retry_horizon_s * 1000:
-        dead = Verdict(Outcome.DEAD, "expired", answer.status, answer.error)
+        dead = Verdict(Outcome.DEAD, DeadLetterReason.EXPIRED, answer.status, answer.error)
         return Settle(dead, counts_attempt=False)
     delay_ms = wait_by_age_ms(attempt, destination, random)
     doubtful = attempt.size if ambiguous else 0

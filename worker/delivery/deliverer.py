@@ -25,6 +25,7 @@ from ..vendors.protocol import (
     Vendor,
     Verdict,
 )
+from ..vendors.reasons import DeadLetterReason
 from .decision import Attempt, Decision, Split, decide
 from .identity_order import requeue_overtaken
 
@@ -284,7 +285,9 @@ class Deliverer:
     def _bury_doubtful(self, claim: Claim) -> Settled:
         """A worker that did not come back may have sent it, and here nothing is sent twice."""
         error = "its worker did not come back: it may have been sent"
-        dead = Settle(Verdict(Outcome.DEAD, "ambiguous", None, error), counts_attempt=False)
+        dead = Settle(
+            Verdict(Outcome.DEAD, DeadLetterReason.AMBIGUOUS, None, error), counts_attempt=False
+        )
         return self.buffer.settle(claim, dead, "") or _nothing_moved(claim)
 
     def _isolate_poison(self, claim: Claim) -> Settled:
@@ -293,7 +296,9 @@ class Deliverer:
         if claim.size > 1:
             self.buffer.split(claim, error, "")
             return _nothing_moved(claim)
-        dead = Settle(Verdict(Outcome.DEAD, "poison", None, error), counts_attempt=False)
+        dead = Settle(
+            Verdict(Outcome.DEAD, DeadLetterReason.POISON, None, error), counts_attempt=False
+        )
         return self.buffer.settle(claim, dead, "") or _nothing_moved(claim)
 
     def _hand_back(self, claim: Claim) -> None:

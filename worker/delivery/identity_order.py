@@ -7,9 +7,13 @@ from dataclasses import replace
 
 from ..buffer.claims import Settle
 from ..vendors.protocol import Outcome, Verdict
+from ..vendors.reasons import DeadLetterReason
 
 OVERTAKEN = Verdict(
-    Outcome.RETRY, "overtaken", None, "an older update of the same identity goes again"
+    Outcome.RETRY,
+    DeadLetterReason.OVERTAKEN,
+    None,
+    "an older update of the same identity goes again",
 )
 
 

@@ -19,7 +19,8 @@ from ..buffer import keys
 from ..buffer.buffer import Buffer
 from ..errors import VendorError
 from ..vendors.clevertap.property_rules import plain_name
-from ..vendors.protocol import UNCONFIRMED, Kind
+from ..vendors.protocol import Kind
+from ..vendors.reasons import DeadLetterReason
 from .client import Reader
 from .counts import count_all
 from .delivered_counts import Delivered, Tallies
@@ -32,7 +33,7 @@ RECENT_DAYS: Final = 7
 KEPT_S: Final = 35 * 86400
 #: Reasons of dead letters that the vendor may have taken. Those that `expired` after no answer are
 #: among the ambiguous ones already.
-_UNSURE: Final = ("ambiguous", UNCONFIRMED)
+_UNSURE: Final = (DeadLetterReason.AMBIGUOUS, DeadLetterReason.UNCONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)

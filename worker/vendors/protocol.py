@@ -66,9 +66,8 @@ class Outcome(StrEnum):
 class Verdict:
     """One record's outcome, with the vendor's code and text where it gave them.
 
-    ``reason`` is one of ours, for people and programs: ``refused`` (a permanent code),
-    ``server_error`` (555), ``unknown_code``, ``unconfirmed`` (the answer does not tell: the vendor
-    may have taken the record).
+    ``reason`` is a DeadLetterReason when the record dies of this verdict, or may die of it after
+    its last attempt.
     """
 
     outcome: Outcome
@@ -78,7 +77,6 @@ class Verdict:
 
 
 DELIVERED = Verdict(Outcome.DELIVERED)
-UNCONFIRMED = "unconfirmed"
 
 
 class ResponseClass(StrEnum):

@@ -8,7 +8,8 @@
 --          settlements the journal keeps; the ids of the delivered records, 16 bytes each;
 --          records in the flood window; share of them that may die (0..1);
 --          days a tally is kept; ms the request took, the buckets of that ('' when not known) and
---          of the batch's size; the number of records named, and for each: position (from 1),
+--          of the batch's size; the reasons that do not count as a flood, by commas;
+--          the number of records named, and for each: position (from 1),
 --          outcome, reason, code, error; then, for the delivered: tally key ("<day> <name>"), count
 -- Returns  {delivered, dead, retrying, '1' when the flood breaker paused the destination},
 --          or nil when the token is stale: then nothing changed.
@@ -18,8 +19,8 @@ local attempt, delay_ms, ambiguous, label = tonumber(ARGV[7]), tonumber(ARGV[8])
 local journal_size, delivered_ids = tonumber(ARGV[11]), ARGV[12]
 local window, share, tally_days = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 local took_ms, took_bound, size_bound = ARGV[16], ARGV[17], ARGV[18]
-local named = tonumber(ARGV[19])
-local FIRST_NAMED = 20
+local named = tonumber(ARGV[20])
+local FIRST_NAMED = 21
 
 local batch = load_batch(id)
 if not batch or batch.token ~= token or batch.begun == 0 then return nil end
@@ -36,7 +37,8 @@ end
 
 local delivered, dead, open, open_parts, last_error = 0, 0, {}, {}, usual[4]
 local doomed = 0 -- deaths that a mistake of ours may have caused
-local BLAMELESS = {expired = true, ambiguous = true, overtaken = true}
+local blameless = {}
+for reason in ARGV[19]:gmatch('[^,]+') do blameless[reason] = true end
 if named == 0 and usual[1] == 'delivered' then
   delivered = batch.size
 elseif named == 0 and usual[1] == 'retry' then
@@ -55,7 +57,7 @@ else
       delivered = delivered + 1
     elseif verdict[1] == 'dead' then
       dead = dead + 1
-      if not BLAMELESS[verdict[2]] then doomed = doomed + 1 end
+      if not blameless[verdict[2]] then doomed = doomed + 1 end
       -- One record was too large, and not the batches it was in.
       if verdict[2] == 'too_large' then redis.call('HDEL', base .. ':state', 'max_bytes') end
       redis.call('XADD', base .. ':dead:' .. kind, '*', 'record', record, 'reason', verdict[2],

@@ -26,6 +26,7 @@ from worker.vendors.protocol import (
     UploadResult,
     Verdict,
 )
+from worker.vendors.reasons import DeadLetterReason
 from worker.vendors.responses import MAX_ERROR_CHARS, json_object, meaning_of, retry_after_s, told
 from worker.vendors.secret_headers import SecretHeaders, credential
 
@@ -44,7 +45,9 @@ _DENIALS: Final = re.compile(
 _ERROR_KEYS: Final = ("errors", "error", "message", "description", "_global")
 _TEXTS: Final = 5  # told of one refusal; the rest says no more
 _DEPTH: Final = 4
-_UNCONFIRMED: Final = Verdict(Outcome.RETRY, "unconfirmed", None, "the answer does not tell")
+_UNCONFIRMED: Final = Verdict(
+    Outcome.RETRY, DeadLetterReason.UNCONFIRMED, None, "the answer does not tell"
+)
 
 
 class Bloomreach:
@@ -192,7 +195,7 @@ def _verdict(told_of: Any) -> Verdict:
     if success is not False:
         return _UNCONFIRMED
     error, code = refusal(told_of)
-    return Verdict(Outcome.DEAD, "refused", code, error or "refused without a word")
+    return Verdict(Outcome.DEAD, DeadLetterReason.REFUSED, code, error or "refused without a word")
 
 
 def _read_one(response: Response, body: Mapping[str, Any]) -> UploadResult:

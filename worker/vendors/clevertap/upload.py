@@ -23,6 +23,7 @@ from worker.vendors.protocol import (
     UploadResult,
     Verdict,
 )
+from worker.vendors.reasons import DeadLetterReason
 from worker.vendors.responses import json_object, meaning_of, retry_after_s, told, words
 from worker.vendors.secret_headers import SecretHeaders, credential
 
@@ -39,7 +40,9 @@ _WHOLE_REQUEST_CODES: Final = frozenset(
 _POSITION: Final = re.compile(r"\s*Skipped record number\s*:\s*([0-9]{1,9})[\s.]*$")
 _CODE_IN_TEXT: Final = re.compile(r"ErrorCode\s*:\s*([0-9]{3,5})\b")
 
-_UNCONFIRMED: Final = Verdict(Outcome.RETRY, "unconfirmed", None, "the answer does not tell")
+_UNCONFIRMED: Final = Verdict(
+    Outcome.RETRY, DeadLetterReason.UNCONFIRMED, None, "the answer does not tell"
+)
 _PROBE: Final = (
     b'{"identity":"ingestion-probe","type":"event","evtName":"Ingestion probe","evtData":{}}'
 )
@@ -205,10 +208,10 @@ def _read_entry(entry: Any) -> tuple[int, Verdict]:
 
 def _verdict(code: int | None, error: str) -> Verdict:
     if code in PERMANENT_CODES:
-        return Verdict(Outcome.DEAD, "refused", code, error)
+        return Verdict(Outcome.DEAD, DeadLetterReason.REFUSED, code, error)
     if code == SERVER_ERROR_CODE:
-        return Verdict(Outcome.RETRY, "server_error", code, error)
-    return Verdict(Outcome.RETRY, "unknown_code", code, error)
+        return Verdict(Outcome.RETRY, DeadLetterReason.SERVER_ERROR, code, error)
+    return Verdict(Outcome.RETRY, DeadLetterReason.UNKNOWN_CODE, code, error)
 
 
 def _number(value: Any) -> int | None:
