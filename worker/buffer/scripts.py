@@ -8,19 +8,20 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
+from random import random
 from typing import Any, TypeVar
 
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 
+from ..connections.backoff import backoff
 from .keys import guard
 
 # What Redis says while it takes no writes: it is a replica since a fail-over, or cannot persist.
 # Redis 6.2 wraps what a command inside a script raises into an error of the script.
 _NO_WRITES = re.compile(r"(?:^|-)(?:READONLY|MISCONF|NOREPLICAS|MASTERDOWN) ")
 T = TypeVar("T")
-_BACKOFF = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
+_FIRST_WAIT_S, _MOST_WAIT_S = 0.05, 5.0
 
 
 class Script:
@@ -105,11 +106,19 @@ def _patiently(client: Any, call: Callable[[], T]) -> T:
             attempt += 1
             if not _refuses_writes(error) or attempt > client.get_retry().get_retries():
                 raise
-            time.sleep(_BACKOFF.compute(attempt))
+            time.sleep(backoff(attempt, _FIRST_WAIT_S, _MOST_WAIT_S, random()))
 
 
 def _refuses_writes(error: ResponseError) -> bool:
     return isinstance(error, ReadOnlyError) or _NO_WRITES.search(str(error)) is not None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether Redis had no memory for a write.
+
+    A transaction quotes its command's error; Redis 6.2 wraps it into an error of the script.
+    """
+    return isinstance(error, OutOfMemoryError) or "used memory > 'maxmemory'" in str(error)
 
 
 @cache

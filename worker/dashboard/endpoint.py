@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
+
+from worker.buffer.scripts import is_out_of_memory
 
 from .rendering import render
 from .sessions import Session
@@ -89,7 +91,9 @@ def endpoint(
         try:
             return await respond(request)
         except RedisError as error:
-            title, text = ("Redis is full", _FULL) if _is_full(error) else ("Redis is away", _AWAY)
+            title, text = (
+                ("Redis is full", _FULL) if is_out_of_memory(error) else ("Redis is away", _AWAY)
+            )
             text += _HALF_DONE if request.method == "POST" else ""
             return page(503, "trouble.html", title=title, text=text)
 
@@ -108,11 +112,6 @@ def endpoint(
         return await run_in_threadpool(answer, _asked(request, body))
 
     return serve
-
-
-def _is_full(error: RedisError) -> bool:
-    """Whether Redis had no memory for a write; a transaction quotes its command's error."""
-    return isinstance(error, OutOfMemoryError) or "used memory > 'maxmemory'" in str(error)
 
 
 async def _body(request: Request, may_go_on: Callable[[], Awaitable[bool]]) -> bytes | None:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..buffer.claims import Settle, Signal
+from ..connections.backoff import backoff
 from ..settings.destination import Destination
 from ..vendors.protocol import DELIVERED, Outcome, ResponseClass, UploadResult, Verdict
 from ..vendors.reasons import DeadLetterReason
@@ -65,13 +66,10 @@ class Decision:
     wait_ms: int = 0
 
 
-def backoff_ms(attempt: int, base_s: float, cap_s: float, random: float) -> int:
-    """Full jitter: evenly between nothing and ``base * 2^attempt``, at most ``cap``.
-
-    ``random`` is in [0, 1).
-    """
-    ceiling: float = min(cap_s, base_s * 2.0 ** min(attempt, 30))
-    return int(1000 * random * ceiling)
+def backoff_ms(attempt: int, destination: Destination, random: float) -> int:
+    """Return the wait after an attempt, with full jitter; ``random`` is in [0, 1)."""
+    base_s, cap_s = destination.backoff_base_s, destination.backoff_cap_s
+    return int(1000 * backoff(attempt, base_s, cap_s, random))
 
 
 def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) -> int:
@@ -81,9 +79,8 @@ def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) ->
     makes the vendor fail, and would else be sent again every second, before all others. A quarter
     of its age is little after a short outage, and lets its tries grow rare.
     """
-    ceiling_s = max(destination.backoff_base_s, attempt.age_ms / 4000)
-    ceiling_s = min(destination.backoff_cap_s, ceiling_s)
-    return int(1000 * random * ceiling_s)
+    base_s = max(destination.backoff_base_s, attempt.age_ms / 4000)
+    return int(1000 * backoff(0, base_s, destination.backoff_cap_s, random))
 
 
 def decide(
@@ -129,9 +126,7 @@ def _by_verdicts(
     """Close verdicts: what was tried too often dies under the reason it was tried again for."""
     last = attempt.attempt + 1 >= destination.max_attempts
     once = destination.sends_once
-    delay_ms = backoff_ms(
-        attempt.attempt, destination.backoff_base_s, destination.backoff_cap_s, random
-    )
+    delay_ms = backoff_ms(attempt.attempt, destination, random)
 
     def closed(verdict: Verdict) -> Verdict:
         final = last or (once and verdict.reason == DeadLetterReason.UNCONFIRMED)
@@ -166,9 +161,7 @@ def _isolate(answer: UploadResult, attempt: Attempt) -> Settle | Split:
 
 def _throttled(answer: UploadResult, destination: Destination, random: float) -> Decision:
     wait_ms = int(1000 * (answer.retry_after_s or 0))
-    delay_ms = wait_ms or backoff_ms(
-        0, destination.backoff_base_s, destination.backoff_cap_s, random
-    )
+    delay_ms = wait_ms or backoff_ms(0, destination, random)
     settle = Settle(_again(answer), counts_attempt=False, delay_ms=delay_ms)
     return Decision(settle, "throttled", wait_ms=wait_ms)
 

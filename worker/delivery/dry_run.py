@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ..connections.backoff import backoff
 from ..errors import VendorError
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, ResponseClass, UploadResult, Vendor, Verdict
@@ -52,10 +53,12 @@ class DryRun:
     def _asked(self, kind: str, bodies: Sequence[bytes]) -> UploadResult:
         """An answer that says something of the records: verdicts, or a refusal of the whole."""
         answer = self._once(kind, bodies)
-        for wait_s in _waits():
+        for retry in range(TRIES - 1):
             if answer.meaning not in _PASSING:
                 break
-            self._sleep(min(answer.retry_after_s or wait_s, MOST_WAIT_S))
+            self._sleep(
+                min(answer.retry_after_s or backoff(retry, WAIT_S, MOST_WAIT_S), MOST_WAIT_S)
+            )
             answer = self._once(kind, bodies)
         if answer.meaning in (*_PASSING, ResponseClass.DENIED):
             raise VendorError(f"the vendor does not check records now: {_words(answer)}")
@@ -66,11 +69,6 @@ class DryRun:
         if isinstance(response, UploadResult):
             return response
         return self._vendor.read(kind, len(bodies), response)
-
-
-def _waits() -> Iterator[float]:
-    """Seconds before each further try, doubling."""
-    return (WAIT_S * 2**retry for retry in range(TRIES - 1))
 
 
 def _words(answer: UploadResult) -> str:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ..connections.backoff import backoff
+
 # A program that ends at once is not started in a tight loop; one that ran for a minute had begun.
 FIRST_RESTART_S = 1.0
 MOST_RESTART_S = 30.0
@@ -45,7 +47,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._due: float | None = None
-        self._restart_s = FIRST_RESTART_S
+        self._restarts = 0
 
     @property
     def pid(self) -> int | None:
@@ -78,8 +80,9 @@ class Child:
         if code is None:
             return None
         if self._clock() - self._started_at > STEADY_AFTER_S:
-            self._restart_s = FIRST_RESTART_S
-        wait_s, self._restart_s = self._restart_s, min(MOST_RESTART_S, 2 * self._restart_s)
+            self._restarts = 0
+        wait_s = backoff(self._restarts, FIRST_RESTART_S, MOST_RESTART_S)
+        self._restarts += 1
         self._process, self._due = None, self._clock() + wait_s
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return f"{self.program.name} {how}; it is started again in {wait_s:g} s; see {self.log}"

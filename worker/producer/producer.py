@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Any, NoReturn, Self
 
 import redis
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import RedisError
 
 from ..buffer import keys
 from ..buffer.accept import accept_arguments, accepted
-from ..buffer.scripts import script
+from ..buffer.scripts import is_out_of_memory, script
 from ..connections.clients import (
     PRODUCER_TIMEOUT_S,
     answer_was_lost,
@@ -40,8 +40,7 @@ MOST_AT_ONCE = 100
 
 def _raise(error: RedisError, destination: Destination) -> NoReturn:
     """Tell a failure of Redis in the producer's words."""
-    # Redis 6.2 wraps what a command inside a script raises into an error of the script.
-    if isinstance(error, OutOfMemoryError) or "-OOM " in str(error):
+    if is_out_of_memory(error):
         raise BufferFull(f"{destination.name}: Redis is out of memory") from error
     raise BufferUnavailable(
         f"{destination.name}: Redis did not take the record ({type(error).__name__})",

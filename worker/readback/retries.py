@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import random
 from typing import Final
 
+from ..connections.backoff import backoff
 from ..errors import CredentialsRefused, VendorError
 from ..vendors.clevertap.reads import Reply, Word
 
@@ -56,8 +57,8 @@ class Patience:
 
     def _backoff_s(self) -> float:
         """Between half and the whole of what doubles with each try: a wait is never nothing."""
-        ceiling = min(self._cap_s, self._base_s * 2.0 ** min(self._tries - 1, 30))
-        return ceiling * (0.5 + 0.5 * self._random())
+        half_to_whole = 0.5 + 0.5 * self._random()
+        return backoff(self._tries - 1, self._base_s, self._cap_s, half_to_whole)
 
 
 def _raise_final(reply: Reply) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.buffer.claims import Settle
-from worker.delivery.decision import Attempt, Decision, Split, backoff_ms, decide, wait_by_age_ms
+from worker.delivery.decision import Attempt, Decision, Split, decide, wait_by_age_ms
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import DELIVERED, Outcome, ResponseClass, UploadResult, Verdict
 
@@ -203,19 +203,6 @@ def test_a_reason_to_park_tells_what_to_do() -> None:
     assert decision.park == (
         "401: told so; check its credentials and address: a probe every 60 s takes it up again"
     )
-
-
-@given(
-    attempt=st.integers(0, 10_000),
-    base_s=st.floats(0, 1000),
-    cap_s=st.floats(0, 1000),
-    random=st.floats(0, 1, exclude_max=True),
-)
-def test_a_back_off_is_bounded(attempt: int, base_s: float, cap_s: float, random: float) -> None:
-    """Full jitter: from nothing to base * 2^attempt, never above the cap."""
-    delay_ms = backoff_ms(attempt, base_s, cap_s, random)
-    assert 0 <= delay_ms <= 1000 * cap_s
-    assert delay_ms <= 1000 * base_s * 2 ** min(attempt, 30)
 
 
 @given(age_ms=st.integers(-10_000, 2 * DAY_MS), random=st.floats(0, 1, exclude_max=True))

@@ -8,6 +8,7 @@ from itertools import islice
 
 import click
 
+from worker.connections.backoff import backoff
 from worker.errors import BufferError, BufferFull, BufferUnavailable, InvalidRecord
 from worker.producer.encoder import RecordEncoder
 from worker.producer.producer import Producer
@@ -53,7 +54,7 @@ class Sending:
 
     def _send_all(self, chunk: Chunk) -> None:
         """Send a chunk, in smaller and smaller parts when the buffer has no room for all of it."""
-        lines, size, wait_s = list(chunk.lines), max(1, len(chunk.lines)), _FIRST_WAIT_S
+        lines, size, waits = list(chunk.lines), max(1, len(chunk.lines)), 0
         while lines:
             part, rest = lines[:size], lines[size:]
             try:
@@ -66,17 +67,17 @@ class Sending:
                     continue
                 if unknown or not self._patient:
                     raise Failure(_told(_why(error), lines, unknown, chunk.last)) from error
-                wait_s = self._wait(error, wait_s)
+                self._wait(error, backoff(waits, _FIRST_WAIT_S, _MOST_WAIT_S))
+                waits += 1
             else:
-                lines, size, wait_s = rest, size * 2, _FIRST_WAIT_S
+                lines, size, waits = rest, size * 2, 0
 
-    def _wait(self, error: BufferError, wait_s: float) -> float:
-        """Wait for room; returns how long to wait if there is none then."""
+    def _wait(self, error: BufferError, wait_s: float) -> None:
+        """Wait for room."""
         if not self._told_of_waiting:
             click.echo(f"{_why(error)}; waiting", err=True)
             self._told_of_waiting = True
         self._sleep(wait_s)
-        return min(_MOST_WAIT_S, 2 * wait_s)
 
     def finish(self) -> None:
         """Nothing is kept between chunks."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import RedisError
 
 from worker.buffer import keys
 from worker.buffer.accept import accepted
 from worker.buffer.records import new_id
-from worker.buffer.scripts import script
+from worker.buffer.scripts import is_out_of_memory, script
 from worker.connections.clients import answer_was_lost
 from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.settings.destination import Destination
@@ -121,8 +121,7 @@ class Enqueuer:
             try:
                 answer: list[Any] = await script("take").run_async(self._client, base, *args)
             except RedisError as error:
-                # Redis 6.2 wraps what a command inside a script raises into the script's error.
-                if isinstance(error, OutOfMemoryError) or "-OOM " in str(error):
+                if is_out_of_memory(error):
                     raise BufferFull(f"{self._destination.name}: Redis is out of memory") from error
                 maybe_taken = maybe_taken or answer_was_lost(error)
                 if not tries_left or not maybe_taken:
