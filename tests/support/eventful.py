@@ -11,8 +11,8 @@ from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import MISCELLANEOUS, RESTRICTED_EVENT, LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Settle
-from worker.dead_letters.letters import DeadLetters, Filter
-from worker.dead_letters.replay import Replays
+from worker.dead_letters.letters import DeadLetters, LetterFilter
+from worker.dead_letters.replay import Replayer
 from worker.vendors.protocol import Outcome, Verdict
 
 NAME = "clevertap"  # as the shipped file calls it, so that every process finds it
@@ -49,8 +49,10 @@ def _send_events(made: Pipeline, vendor: LoopbackVendor) -> None:
 def _handle_dead_letters(made: Pipeline) -> None:
     letters = DeadLetters(made.client, made.destination)
     first, second, *_ = letters.select()
-    letters.select(Filter(id=first.id)).purge()
-    Replays(made.client, made.destination).replay(letters.select(Filter(id=second.id)), print)
+    letters.select(LetterFilter(id=first.id)).purge()
+    Replayer(made.client, made.destination).replay(
+        letters.select(LetterFilter(id=second.id)), print
+    )
 
 
 def _lose_workers(made: Pipeline) -> None:

@@ -15,7 +15,7 @@ from celery.schedules import crontab
 from kombu.connection import Connection
 
 from ..connections.addresses import SharedAddress, shared_address
-from ..connections.redis_url import redis_url
+from ..connections.clients import redis_url
 from ..errors import SettingsError
 from ..settings.celery_processes import ProcessSettings
 from ..settings.settings import Settings

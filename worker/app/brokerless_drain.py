@@ -14,8 +14,7 @@ from copy import copy
 from redis.exceptions import RedisError
 
 from ..buffer.buffer import Buffer
-from ..connections.clients import operator_client
-from ..connections.redis_url import redis_url
+from ..connections.clients import operator_client, redis_url
 from ..settings.settings import Settings
 from ..telemetry.logs import get_logger
 from .runtime import DestinationRuntime, Runtime

@@ -14,8 +14,7 @@ from redis.retry import Retry
 from ..buffer.buffer import Buffer
 from ..buffer.claims import Claim
 from ..buffer.records import body_of
-from ..connections.clients import worker_client
-from ..connections.redis_url import redis_url
+from ..connections.clients import redis_url, worker_client
 from ..delivery.deliverer import Deliverer, RequestTiming
 from ..delivery.drain import Ask, Drain
 from ..errors import InvalidRecord

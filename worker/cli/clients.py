@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from worker.connections.clients import bulk_client, operator_client
-from worker.connections.redis_url import redis_url
+from worker.connections.clients import bulk_client, operator_client, redis_url
 from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
 

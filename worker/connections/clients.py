@@ -33,8 +33,10 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from ..errors import SettingsError
+from ..settings.settings import Settings
 from .addresses import shared_address
 from .cluster import UNSETTLED, AsyncCluster, Cluster
+from .embedded.processes import running_url
 from .low_latency import LowLatencyClient
 from .sentinel import async_master_client, master_client
 
@@ -55,6 +57,24 @@ _NOTHING_SENT = (
     MasterNotFoundError,
     MaxConnectionsError,
 )
+
+
+def redis_url(settings: Settings) -> str:
+    """REDIS_URL, or the address of the embedded Redis that runs here.
+
+    SettingsError when there is neither, or when it is no address; it never shows the address,
+    which may hold a password.
+    """
+    url = settings.redis_url.reveal() or running_url()
+    if not url:
+        raise SettingsError(
+            "REDIS_URL: not set, and no embedded Redis runs in ./var (`ingest up` starts one)"
+        )
+    try:
+        check_address(url)
+    except SettingsError as error:
+        raise SettingsError(f"REDIS_URL: {error}") from None
+    return url
 
 
 def check_address(url: str) -> None:

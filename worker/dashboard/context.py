@@ -10,7 +10,7 @@ import redis
 
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replay import Replays
+from worker.dead_letters.replay import Replayer
 from worker.monitoring.discovery import SCAN_BUDGET, DestinationDiscovery
 from worker.monitoring.overview import Overview, buffer_of
 from worker.settings.destination import Destination
@@ -27,14 +27,14 @@ class Context:
     client: redis.Redis
     audit: Audit
     now: Callable[[], float] = time.time
-    _census: DestinationDiscovery = field(init=False, repr=False)
+    _discovery: DestinationDiscovery = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_census", DestinationDiscovery(self.client, SCAN_BUDGET))
+        object.__setattr__(self, "_discovery", DestinationDiscovery(self.client, SCAN_BUDGET))
 
     def buffers(self) -> Mapping[str, Buffer]:
         """The destinations that are shown, by name."""
-        return Overview.of(self.settings, self.client, census=self._census).buffers
+        return Overview.of(self.settings, self.client, discovery=self._discovery).buffers
 
     def buffer(self, name: str) -> Buffer | None:
         """The one of that name, if settings or Redis know it."""
@@ -48,6 +48,6 @@ class Context:
         """Its dead letters."""
         return DeadLetters(self.client, destination)
 
-    def replays(self, destination: Destination) -> Replays:
+    def replays(self, destination: Destination) -> Replayer:
         """The way back for them."""
-        return Replays(self.client, destination, now=self.now)
+        return Replayer(self.client, destination, now=self.now)

@@ -9,9 +9,9 @@ from uuid import UUID
 from starlette.responses import Response
 
 from worker.buffer.records import accepted_at_ms
-from worker.dead_letters.groups import name_of, text_of
+from worker.dead_letters.groups import masked_name, masked_text
 from worker.dead_letters.letters import DeadLetter
-from worker.dead_letters.replay import Kept, Mended
+from worker.dead_letters.replay import NotReplayed, Replacement
 from worker.errors import IngestError
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome
@@ -97,16 +97,16 @@ class OneRecord:
                 verdict = ask(edited.prepared.kind, [edited.prepared.body])[0]
         except IngestError as error:
             return self._page(
-                asked, replace(found, edited=edited, bad=f"Not checked: {text_of(str(error))}")
+                asked, replace(found, edited=edited, bad=f"Not checked: {masked_text(str(error))}")
             )
         self._reach.audit.note(_entry(asked, found, "checked with the vendor"))
         if verdict.outcome is Outcome.DELIVERED:
             good = "The vendor would take it: replay it."
             return self._page(asked, replace(found, edited=edited, good=good))
         code = f" (code {verdict.code})" if verdict.code else ""
-        bad = f"The vendor would refuse it{code}: {text_of(verdict.error)}"
+        bad = f"The vendor would refuse it{code}: {masked_text(verdict.error)}"
         named = field_of(found.destination.vendor, verdict.code)
-        errors = {named: [text_of(verdict.error)]} if named else {}
+        errors = {named: [masked_text(verdict.error)]} if named else {}
         edited = replace(edited, errors=errors)
         return self._page(asked, replace(found, edited=edited, bad=bad))
 
@@ -117,7 +117,7 @@ class OneRecord:
         if "record" in asked.form:
             return self._replay_edited(asked, replace(found, edited=self._edited(asked, found)))
         selection = Exactly(self._reach.letters(found.destination), found.letter)
-        kept: list[Kept] = []
+        kept: list[NotReplayed] = []
         begun = self._reach.audit.begin(_entry(asked, found, "replay"))
         replayed = self._reach.replays(found.destination).replay(selection, kept.append)
         begun.end("replayed", replayed)
@@ -127,14 +127,17 @@ class OneRecord:
         letter, typed = found.letter, found.edited
         if typed is None or typed.prepared is None:
             return self._page(asked, found)
-        mended, kept = Mended(0, letter.id, typed.record, letter.failed_at_ms), list[Kept]()
+        mended, kept = (
+            Replacement(0, letter.id, typed.record, letter.failed_at_ms),
+            list[NotReplayed](),
+        )
         begun = self._reach.audit.begin(_entry(asked, found, "replay, edited"))
-        replayed = self._reach.replays(found.destination).replay_mended([mended], kept.append)
+        replayed = self._reach.replays(found.destination).replay_edited([mended], kept.append)
         begun.end("replayed, edited", replayed)
         return self._replayed(asked, found, replayed, kept)
 
     def _replayed(
-        self, asked: Asked, found: Shown, replayed: int, kept: Sequence[Kept]
+        self, asked: Asked, found: Shown, replayed: int, kept: Sequence[NotReplayed]
     ) -> Response:
         if replayed:
             return see(f"/dead-letters?done=replayed&n={replayed}")
@@ -175,9 +178,9 @@ class OneRecord:
             "state": self._reach.state(shown.destination),
             "id": str(UUID(letter.id)),
             "accepted_ms": accepted_at_ms(letter.id),
-            "text": text_of(letter.error),
-            "words": letter.error if shown.revealed else text_of(letter.error),
-            "event": letter.name if shown.revealed else name_of(letter.name),
+            "text": masked_text(letter.error),
+            "words": letter.error if shown.revealed else masked_text(letter.error),
+            "event": letter.name if shown.revealed else masked_name(letter.name),
             "meaning": reason_text(letter.reason),
             "field": _field(shown),
             "edited": edited,
@@ -203,7 +206,7 @@ def _written(shown: Shown) -> tuple[list[Line], list[str]]:
     letter, edited = shown.letter, shown.edited
     if edited is None:
         named = _field(shown)
-        return lines(masked(letter.record), {named: [text_of(letter.error)]} if named else {})
+        return lines(masked(letter.record), {named: [masked_text(letter.error)]} if named else {})
     if not edited.readable:
         return [], [*edited.errors[""]]
     return lines(masked(edited.record) if edited.hidden else edited.record, edited.errors)
@@ -214,6 +217,6 @@ def _entry(asked: Asked, found: Shown, action: str) -> Entry:
     return Entry(asked.user, action, found.destination.name, what, 1)
 
 
-def _not_replayed(kept: Sequence[Kept]) -> str:
+def _not_replayed(kept: Sequence[NotReplayed]) -> str:
     rules = [f"{name}: {' '.join(broken)}" for each in kept for name, broken in each.errors.items()]
     return " ".join(("Not replayed.", *rules))

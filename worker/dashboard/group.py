@@ -9,10 +9,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from worker.dead_letters.groups import OTHERS, Group, summary, text_of
+from worker.dead_letters.groups import OTHER_TEXTS, LetterGroup, group_letters, masked_text
 from worker.dead_letters.letters import DeadLetter, Selection
-from worker.dead_letters.replay import Kept
-from worker.dead_letters.replay_check import Opinion, opinion
+from worker.dead_letters.replay import NotReplayed
+from worker.dead_letters.replay_check import ReplayCheck, check_replay
 from worker.errors import IngestError
 from worker.settings.destination import Destination
 
@@ -45,17 +45,17 @@ class Shown:
 
     destination: Destination
     cause: Cause
-    group: Group
-    parts: list[Group]
+    group: LetterGroup
+    parts: list[LetterGroup]
     letters: list[DeadLetter]
     number: int
     unseen: int
-    said: Opinion | None = None
-    kept: list[Kept] = field(default_factory=list)
+    said: ReplayCheck | None = None
+    kept: list[NotReplayed] = field(default_factory=list)
     kept_more: int = 0
     failed: str = ""
 
-    def keep(self, each: Kept) -> None:
+    def keep(self, each: NotReplayed) -> None:
         """Note one that was not replayed; of many the first are shown, and the others counted."""
         if len(self.kept) < _MOST_KEPT_SHOWN:
             self.kept.append(each)
@@ -97,13 +97,13 @@ class OneCause:
         said = self._ask(asked, shown, first)
         return self._put_back(asked, shown, first, said.ids) if said else self._page(asked, shown)
 
-    def _ask(self, asked: Asked, shown: Shown, first: Selection) -> Opinion | None:
+    def _ask(self, asked: Asked, shown: Shown, first: Selection) -> ReplayCheck | None:
         """The vendor's opinion; None when it has none, which the page then tells."""
         try:
             with ask_vendor(shown.destination) as ask:
-                shown.said = said = opinion(first, ask)
+                shown.said = said = check_replay(first, ask)
         except IngestError as error:
-            shown.failed = text_of(str(error))
+            shown.failed = masked_text(str(error))
             return None
         told = _entry(asked, shown, "checked with the vendor", said.passed + said.refused)
         self._reach.audit.note(told)
@@ -146,14 +146,14 @@ class OneCause:
             return None
         cause = Cause(kind=kind, cause=asked.parts["cause"], until_ms=until_ms)
         every = OfCause(self._reach.letters(buffer.destination), cause)
-        groups = summary(every)
+        groups = group_letters(every)
         if not groups:
             return None
         group = together(groups)
         number = min(_page_number(asked.query.get("page", "1")), _pages(group))
         first = (number - 1) * PER_PAGE
         letters = list(islice(iter(every), first, first + PER_PAGE))
-        parts = [each for each in groups if each.text != OTHERS] if group.text == MANY else []
+        parts = [each for each in groups if each.text != OTHER_TEXTS] if group.text == MANY else []
         return Shown(
             buffer.destination, cause, group, parts[:_MOST_PARTS], letters, number, every.unseen
         )
@@ -186,7 +186,7 @@ def _entry(asked: Asked, shown: Shown, action: str, count: int) -> Entry:
     return Entry(asked.user, action, group.destination, what, count)
 
 
-def _pages(group: Group) -> int:
+def _pages(group: LetterGroup) -> int:
     return -(-group.count // PER_PAGE)
 
 

@@ -11,8 +11,14 @@ from typing import Any
 
 import orjson
 
-from worker.dead_letters.groups import OTHERS, Group, name_of, summary, text_of
-from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, Selection
+from worker.dead_letters.groups import (
+    OTHER_TEXTS,
+    LetterGroup,
+    group_letters,
+    masked_name,
+    masked_text,
+)
+from worker.dead_letters.letters import DeadLetter, DeadLetters, LetterFilter, Selection
 
 # Looked at for one page: a second, in a process that takes records in meanwhile.
 MOST_LOOKED_AT = 100_000
@@ -25,7 +31,7 @@ MANY = "Many different texts or events"
 
 
 @dataclass(frozen=True, slots=True)
-class Cause(Filter):
+class Cause(LetterFilter):
     """The dead letters of one kind and cause that died no later than ``until_ms`` (epoch ms).
 
     The cause is one text and event, or a reason and code whatever the text. What dies after a
@@ -38,7 +44,7 @@ class Cause(Filter):
     def __call__(self, letter: DeadLetter) -> bool:
         """Whether this one is meant."""
         return (
-            Filter.__call__(self, letter)
+            LetterFilter.__call__(self, letter)
             and letter.failed_at_ms <= self.until_ms
             and self.cause in (cause_of(letter), _id(letter.reason, letter.code))
         )
@@ -46,12 +52,12 @@ class Cause(Filter):
 
 def cause_of(letter: DeadLetter) -> str:
     """The id of what killed it: of reason, code, text and event name."""
-    return _id(letter.reason, letter.code, text_of(letter.error), name_of(letter.name))
+    return _id(letter.reason, letter.code, masked_text(letter.error), masked_name(letter.name))
 
 
-def cause_href(of: Group | DeadLetter) -> str:
+def cause_href(of: LetterGroup | DeadLetter) -> str:
     """Where a group is shown, or the group of a dead letter."""
-    if not isinstance(of, Group):
+    if not isinstance(of, LetterGroup):
         cause = cause_of(of)
     elif of.text == MANY:
         cause = _id(of.reason, of.code)
@@ -69,7 +75,7 @@ class Exactly(Selection):
     """One dead letter as a person saw it; the same record, dead once more since, is another."""
 
     def __init__(self, letters: DeadLetters, letter: DeadLetter) -> None:
-        super().__init__(letters, Filter(id=letter.id), {}, {})
+        super().__init__(letters, LetterFilter(id=letter.id), {}, {})
         self._letter = letter
 
     def __iter__(self) -> Iterator[DeadLetter]:
@@ -96,7 +102,7 @@ class OfCause(Selection):
 
     def __init__(self, letters: DeadLetters, cause: Cause) -> None:
         super().__init__(letters, cause, {}, {})
-        every = letters.select(Filter(kind=cause.kind))
+        every = letters.select(LetterFilter(kind=cause.kind))
         self._oldest = FirstOf(every, MOST_LOOKED_AT)
         self.unseen = max(0, every.count() - MOST_LOOKED_AT)
 
@@ -108,37 +114,37 @@ class OfCause(Selection):
 class Groups:
     """A destination's groups, the largest first; ``unseen`` dead letters were not looked at."""
 
-    groups: list[Group]
+    groups: list[LetterGroup]
     unseen: int
 
 
 def groups_of(letters: DeadLetters) -> Groups:
     """Group the oldest dead letters of each kind, as many as a page may take to read."""
-    groups: list[Group] = []
+    groups: list[LetterGroup] = []
     unseen = 0
     for kind in letters.destination.kinds:
-        every = letters.select(Filter(kind=kind))
-        groups += _readable(summary(FirstOf(every, MOST_LOOKED_AT)))
+        every = letters.select(LetterFilter(kind=kind))
+        groups += _readable(group_letters(FirstOf(every, MOST_LOOKED_AT)))
         unseen += max(0, every.count() - MOST_LOOKED_AT)
     return Groups(groups, unseen)
 
 
-def _readable(groups: Iterable[Group]) -> Iterator[Group]:
+def _readable(groups: Iterable[LetterGroup]) -> Iterator[LetterGroup]:
     """The groups of one kind, those of a reason and code with too many texts as one."""
-    alike: dict[tuple[str, int | None], list[Group]] = {}
+    alike: dict[tuple[str, int | None], list[LetterGroup]] = {}
     for group in groups:
         alike.setdefault((group.reason, group.code), []).append(group)
     for several in alike.values():
-        if len(several) > MOST_TEXTS or any(group.text == OTHERS for group in several):
+        if len(several) > MOST_TEXTS or any(group.text == OTHER_TEXTS for group in several):
             yield together(several)
         else:
             yield from several
 
 
-def together(groups: Sequence[Group]) -> Group:
+def together(groups: Sequence[LetterGroup]) -> LetterGroup:
     """Groups of one kind, reason and code as one; a single one stays as it is."""
     first, *others = groups
-    if not others and first.text != OTHERS:
+    if not others and first.text != OTHER_TEXTS:
         return first
     return replace(
         first,

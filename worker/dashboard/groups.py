@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from worker.dead_letters.groups import Group
+from worker.dead_letters.groups import LetterGroup
 
 from ..vendors.reasons import reason_text
 from .context import Context
@@ -25,7 +25,7 @@ _DONE = {
 class Row:
     """A group, and where to open it."""
 
-    group: Group
+    group: LetterGroup
     title: str
     href: str
 
@@ -68,5 +68,5 @@ def done(asked: Asked) -> str:
     return f"{plural(int(count), 'dead letter')} {words}"
 
 
-def _row(group: Group) -> Row:
+def _row(group: LetterGroup) -> Row:
     return Row(group, reason_text(group.reason).title, cause_href(group))

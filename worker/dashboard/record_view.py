@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.dead_letters.groups import name_of
+from worker.dead_letters.groups import masked_name
 
 from .rendering import plural
 
@@ -54,7 +54,7 @@ def _plain(value: Any) -> Any:
     """An event may be named after somebody."""
     if isinstance(value, dict | list):
         return _masked(value)
-    return name_of(value) if isinstance(value, str) else value
+    return masked_name(value) if isinstance(value, str) else value
 
 
 def _masked(value: Any) -> Any:

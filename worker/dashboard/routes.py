@@ -10,8 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from worker.connections.clients import operator_client
-from worker.connections.redis_url import redis_url
+from worker.connections.clients import operator_client, redis_url
 from worker.settings.settings import Settings
 
 from .audit_log import Audit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from worker.dead_letters.replay_check import Ask
+from worker.dead_letters.replay_check import CheckBatch
 from worker.errors import SettingsError
 from worker.settings.destination import Destination
 
@@ -19,7 +19,7 @@ def askable(destination: Destination) -> bool:
 
 
 @contextmanager
-def ask_vendor(destination: Destination) -> Iterator[Ask]:
+def ask_vendor(destination: Destination) -> Iterator[CheckBatch]:
     """Asks as long as the block runs; SettingsError when the destination has no secrets.
 
     The vendor's side is imported when it is first asked: a gateway that only takes records in

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .letters import DeadLetter
-from .timestamps import iso
+from .letters import DeadLetter, iso
 
 # A vendor that puts a value into each text would else fill our memory.
 MOST_GROUPS = 10_000
-OTHERS = "(more texts)"
+OTHER_TEXTS = "(more texts)"
 
 # A vendor may quote what it refuses. Numbers of less than eight digits are limits, codes and sizes,
 # unless they stand in groups, as those of telephones and cards do; a date stays.
@@ -31,7 +30,7 @@ _POSITION = re.compile(r"\s*Skipped record number\s*:\s*[0-9]+[\s.]*", re.IGNORE
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LetterGroup:
     """Dead letters alike: how many, and when the first and the last of them died (epoch ms)."""
 
     destination: str
@@ -59,7 +58,9 @@ class Group:
         }
 
 
-def summary(letters: Iterable[DeadLetter], most_groups: int = MOST_GROUPS) -> list[Group]:
+def group_letters(
+    letters: Iterable[DeadLetter], most_groups: int = MOST_GROUPS
+) -> list[LetterGroup]:
     """Groups by destination, kind, reason, code, text and event name, the largest first.
 
     Beyond ``most_groups``, what differs in text alone is put together.
@@ -67,24 +68,24 @@ def summary(letters: Iterable[DeadLetter], most_groups: int = MOST_GROUPS) -> li
     found: dict[tuple[Any, ...], list[int]] = {}
     for letter in letters:
         account = (letter.destination, letter.kind, letter.reason, letter.code)
-        key = (*account, text_of(letter.error), name_of(letter.name))
+        key = (*account, masked_text(letter.error), masked_name(letter.name))
         if key not in found and len(found) >= most_groups:
-            key = (*account, OTHERS, "")
+            key = (*account, OTHER_TEXTS, "")
         died = letter.failed_at_ms
         entry = found.setdefault(key, [0, died, died])
         entry[0] += 1
         entry[1], entry[2] = min(entry[1], died), max(entry[2], died)
-    groups = [Group(*key, *entry) for key, entry in found.items()]
+    groups = [LetterGroup(*key, *entry) for key, entry in found.items()]
     return sorted(groups, key=lambda group: -group.count)
 
 
-def text_of(error: str) -> str:
+def masked_text(error: str) -> str:
     """A vendor's text without what differs each time: the record's position in its request, and
     addresses and long numbers out of it, which are somebody's."""
     return _impersonal(_POSITION.sub("", error[:1000])).strip()
 
 
-def name_of(event: str) -> str:
+def masked_name(event: str) -> str:
     """An event's name without addresses and long numbers: it may be named after somebody."""
     return _impersonal(event)
 

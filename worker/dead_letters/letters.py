@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,6 @@ from ..buffer import keys
 from ..buffer.records import accepted_at_ms, unpack
 from ..buffer.scripts import script
 from ..settings.destination import Destination
-from .timestamps import iso
 
 # A page of the largest records a vendor takes (800 KB) would be large; one of usual ones is 100 KB.
 PAGE = 500
@@ -30,6 +30,8 @@ LOOK = 1000
 # The producer's clock and Redis' may differ; a record that died "before" its acceptance by more
 # than this is still found, by looking at everything.
 CLOCK_MARGIN_MS = 60_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class LetterFilter:
     """Which dead letters are meant; what is None excludes nothing.
 
     ``code`` is the vendor's, or one of our reasons (``expired``); ``id`` is the record's 32 hex
@@ -98,7 +100,7 @@ class Filter:
         )
 
 
-EVERYTHING = Filter()
+EVERYTHING = LetterFilter()
 
 
 class DeadLetters:
@@ -108,7 +110,7 @@ class DeadLetters:
         self.client = client
         self.destination = destination
 
-    def select(self, where: Filter = EVERYTHING) -> Selection:
+    def select(self, where: LetterFilter = EVERYTHING) -> Selection:
         """Those meant among the dead letters of this moment; later ones are never touched by it."""
         last: dict[str, str] = {}
         sizes: dict[str, int] = {}
@@ -179,7 +181,7 @@ class Selection:
     def __init__(
         self,
         letters: DeadLetters,
-        where: Filter,
+        where: LetterFilter,
         last: Mapping[str, str],
         sizes: Mapping[str, int],
     ) -> None:
@@ -245,7 +247,24 @@ def _order(entry: str) -> tuple[int, ...]:
     return tuple(map(int, entry.split("-")))
 
 
-def several(selections: Iterable[Selection], limit: int | None = None) -> Iterator[DeadLetter]:
+def chain_letters(
+    selections: Iterable[Selection], limit: int | None = None
+) -> Iterator[DeadLetter]:
     """The dead letters of several selections, one after the other, at most ``limit``."""
     every = (letter for selection in selections for letter in selection)
     return islice(every, limit)
+
+
+def iso(epoch_ms: int) -> str:
+    """Epoch milliseconds as ISO 8601 in UTC; OverflowError beyond the year 9999."""
+    moment = _EPOCH + timedelta(milliseconds=epoch_ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def epoch_ms(text: Any) -> int:
+    """Epoch milliseconds of what `iso` writes; 0 when it is nothing of the kind."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment - _EPOCH) // timedelta(milliseconds=1)
+    except (TypeError, ValueError):
+        return 0

@@ -24,14 +24,13 @@ from ..errors import InvalidRecord
 from ..settings.destination import Destination
 from ..vendors.protocol import Prepared
 from ..vendors.schemas import schema_for
-from .letters import DeadLetter, DeadLetters, Selection
-from .timestamps import epoch_ms
+from .letters import DeadLetter, DeadLetters, Selection, epoch_ms
 
 CHUNK = 500  # one call of `replay` holds Redis for about a millisecond
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class Replacement:
     """A record to send instead of the one that died, as read from a file.
 
     ``position`` is whatever its reader finds it by, ``id`` 32 hex digits, ``failed_at_ms`` when it
@@ -45,7 +44,7 @@ class Mended:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class NotReplayed:
     """A dead letter that was not replayed, and why: it stays where it is.
 
     ``position`` is that of the mended record, 0 when there was none.
@@ -66,7 +65,7 @@ class Candidate:
     body: bytes
 
 
-Tell = Callable[[Kept], object]
+Tell = Callable[[NotReplayed], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class _Move:
     instead: bytes = b""
 
 
-class Replays:
+class Replayer:
     """Puts dead letters of one destination back into its buffer.
 
     Several processes may replay the same ones at once: each is put back once, and counted by the
@@ -120,22 +119,22 @@ class Replays:
             advance(len(chunk))
         return replayed
 
-    def replay_mended(self, mended: Sequence[Mended], tell: Tell) -> int:
+    def replay_edited(self, replacements: Sequence[Replacement], tell: Tell) -> int:
         """Put back these records instead of those that died, in their order; returns how many.
 
         Each is held against the schema first; ``tell`` hears of each that breaks a rule, and of
         each whose record is no dead letter (any more).
         """
         replayed = 0
-        for at in range(0, len(mended), CHUNK):
-            replayed += self._put_back(self._instead(mended[at : at + CHUNK], tell))
+        for at in range(0, len(replacements), CHUNK):
+            replayed += self._put_back(self._instead(replacements[at : at + CHUNK], tell))
         return replayed
 
-    def candidates(self, mended: Sequence[Mended], tell: Tell) -> list[Candidate]:
-        """What `replay_mended` would put back, and nothing moves; ``tell`` hears what it would."""
+    def candidates(self, replacements: Sequence[Replacement], tell: Tell) -> list[Candidate]:
+        """What `replay_edited` would put back, and nothing moves; ``tell`` hears what it would."""
         found: list[Candidate] = []
-        for at in range(0, len(mended), CHUNK):
-            for each, letter, prepared in self._valid(mended[at : at + CHUNK], tell):
+        for at in range(0, len(replacements), CHUNK):
+            for each, letter, prepared in self._valid(replacements[at : at + CHUNK], tell):
                 body = letter.body if _untouched(each, letter) else prepared.body
                 found.append(Candidate(each.position, each.id, letter.kind, body))
         return found
@@ -145,7 +144,7 @@ class Replays:
             try:
                 belongs = self._belongs(letter)
             except InvalidRecord as error:
-                tell(Kept(letter.id, error.errors))
+                tell(NotReplayed(letter.id, error.errors))
             else:
                 yield _Move(letter.kind, letter.entry, belongs)
 
@@ -161,8 +160,8 @@ class Replays:
             rule = f"is not configured for {letter.destination}: nobody would deliver it"
             raise InvalidRecord({"kind": [rule]})
 
-    def _instead(self, mended: Sequence[Mended], tell: Tell) -> Iterator[_Move]:
-        for each, letter, prepared in self._valid(mended, tell):
+    def _instead(self, replacements: Sequence[Replacement], tell: Tell) -> Iterator[_Move]:
+        for each, letter, prepared in self._valid(replacements, tell):
             ordered = self.destination.kinds[letter.kind].ordered
             belongs = identity_hash(prepared.identity) if ordered else b""
             # An untouched record goes back to the byte: parsing and writing it again might not.
@@ -171,20 +170,20 @@ class Replays:
             yield _Move(letter.kind, letter.entry, belongs, instead)
 
     def _valid(
-        self, mended: Sequence[Mended], tell: Tell
-    ) -> Iterator[tuple[Mended, DeadLetter, Prepared]]:
+        self, replacements: Sequence[Replacement], tell: Tell
+    ) -> Iterator[tuple[Replacement, DeadLetter, Prepared]]:
         """Those that keep the rules, and what died of them."""
-        found = self._find(mended)
-        for each in mended:
+        found = self._find(replacements)
+        for each in replacements:
             letter = found.get(each.id)
             if letter is None:
                 errors = {"id": [f"is no dead letter of {self.destination.name}"]}
-                tell(Kept(each.id, errors, each.position))
+                tell(NotReplayed(each.id, errors, each.position))
                 continue
             try:
                 prepared = self._prepare(letter, each.record)
             except InvalidRecord as error:
-                tell(Kept(each.id, error.errors, each.position))
+                tell(NotReplayed(each.id, error.errors, each.position))
             else:
                 yield each, letter, prepared
 
@@ -195,11 +194,11 @@ class Replays:
             raise InvalidRecord({"type": [f"must stay {letter.kind}, as it was accepted"]})
         return prepared
 
-    def _find(self, mended: Sequence[Mended]) -> dict[str, DeadLetter]:
+    def _find(self, replacements: Sequence[Replacement]) -> dict[str, DeadLetter]:
         """The dead letters by their records' ids; those that died together are read together."""
-        wanted = {each.id for each in mended}
+        wanted = {each.id for each in replacements}
         found: dict[str, DeadLetter] = {}
-        for died in sorted({each.failed_at_ms for each in mended if each.failed_at_ms}):
+        for died in sorted({each.failed_at_ms for each in replacements if each.failed_at_ms}):
             for kind in self.destination.kinds:
                 page = self._letters.page(kind, f"{died}", f"{died}")
                 found.update((letter.id, letter) for letter in page if letter.id in wanted)
@@ -224,11 +223,11 @@ class Replays:
         return replayed
 
 
-def _untouched(each: Mended, letter: DeadLetter) -> bool:
+def _untouched(each: Replacement, letter: DeadLetter) -> bool:
     return orjson.dumps(each.record) == orjson.dumps(letter.record)
 
 
-def mended(position: int, line: Any) -> tuple[str | None, Mended]:
+def parse_replacement(position: int, line: Any) -> tuple[str | None, Replacement]:
     """A line as `dlq export` prints it: the destination it names, and the record in it.
 
     InvalidRecord, by the line's fields, when it is none. Only ``id`` and ``record`` must be there.
@@ -245,4 +244,4 @@ def mended(position: int, line: Any) -> tuple[str | None, Mended]:
     if destination is not None and not isinstance(destination, str):
         raise InvalidRecord({"destination": ["must be a destination's name"]})
     died = max(0, epoch_ms(line.get("failed_at")))
-    return destination, Mended(position, record_id, line["record"], died)
+    return destination, Replacement(position, record_id, line["record"], died)

@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeVar
 
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, Verdict
-from .groups import text_of
+from .groups import masked_text
 from .letters import Selection
 
-Ask = Callable[[str, Sequence[bytes]], Sequence[Verdict]]
+CheckBatch = Callable[[str, Sequence[bytes]], Sequence[Verdict]]
 
 
 class Asked(Protocol):
@@ -32,7 +32,7 @@ AskedT = TypeVar("AskedT", bound=Asked)
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class ReplayCheck:
     """How many would pass; of the others their ids, and how many for each code and text."""
 
     passed: int = 0
@@ -44,9 +44,9 @@ class Opinion:
         """How many would not pass."""
         return len(self.ids)
 
-    def plus(self, other: Opinion) -> Opinion:
+    def plus(self, other: ReplayCheck) -> ReplayCheck:
         """Both together."""
-        return Opinion(
+        return ReplayCheck(
             self.passed + other.passed,
             self.ids | other.ids,
             self.refusals + other.refusals,
@@ -64,23 +64,23 @@ class Opinion:
         }
 
 
-def opinion(selection: Selection, ask: Ask) -> Opinion:
+def check_replay(selection: Selection, ask: CheckBatch) -> ReplayCheck:
     """The vendor's opinion of the selected; ``ask`` is given batches of one kind.
 
     VendorError when the vendor does not answer.
     """
     passed, ids, refusals = 0, set[str](), Counter[tuple[int | None, str]]()
-    for letter, verdict in verdicts(selection, selection.letters.destination, ask):
+    for letter, verdict in vendor_verdicts(selection, selection.letters.destination, ask):
         if verdict.outcome is Outcome.DELIVERED:
             passed += 1
         else:
             ids.add(letter.id)
-            refusals[verdict.code, text_of(verdict.error)] += 1
-    return Opinion(passed, ids, refusals)
+            refusals[verdict.code, masked_text(verdict.error)] += 1
+    return ReplayCheck(passed, ids, refusals)
 
 
-def verdicts(
-    records: Iterable[AskedT], destination: Destination, ask: Ask
+def vendor_verdicts(
+    records: Iterable[AskedT], destination: Destination, ask: CheckBatch
 ) -> Iterator[tuple[AskedT, Verdict]]:
     """What the vendor says of each, in order; VendorError when it does not answer."""
     for batch in _batches(records, destination):

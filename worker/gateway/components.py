@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import redis.asyncio
 
-from worker.connections.clients import gateway_client
-from worker.connections.redis_url import redis_url
+from worker.connections.clients import gateway_client, redis_url
 from worker.dashboard.settings import DashboardSettings
 from worker.producer.encoder import RecordEncoder
 from worker.settings.converters import Secret

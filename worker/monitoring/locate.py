@@ -57,7 +57,7 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveredRecord:
     """Taken by the vendor, in this batch, at this time (epoch ms), with this answer."""
 
     destination: str
@@ -67,7 +67,7 @@ class Delivered:
     answer: str
 
 
-Location = Buffered | InFlight | DeadLetter | Delivered
+Location = Buffered | InFlight | DeadLetter | DeliveredRecord
 
 
 class RecordLocator:
@@ -155,7 +155,7 @@ class RecordLocator:
             due_ms=int(batch.get("due", 0) if leased_until is None else leased_until),
         )
 
-    def _delivered(self, record_id: str) -> Delivered | None:
+    def _delivered(self, record_id: str) -> DeliveredRecord | None:
         """The settlement that delivered it: after its acceptance, unless a clock was wrong."""
         accepted = f"{max(1, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)}-0"
         for newest, oldest in (("+", accepted), (f"({accepted}", "-")):
@@ -172,12 +172,12 @@ class RecordLocator:
                 return str(entry.decode())
             newest = f"({looked.decode()}"
 
-    def _delivery(self, entry: str) -> Delivered | None:
+    def _delivery(self, entry: str) -> DeliveredRecord | None:
         found: Any = self.client.xrange(keys.journal(self.destination.name), entry, entry)
         if not found:
             return None  # the journal let go of it just now
         fields = found[0][1]
-        return Delivered(
+        return DeliveredRecord(
             destination=self.destination.name,
             kind=fields[b"kind"].decode(),
             batch=fields[b"batch"].decode(),

@@ -31,7 +31,7 @@ class Overview:
         settings: Settings,
         client: redis.Redis,
         only: str | None = None,
-        census: DestinationDiscovery | None = None,
+        discovery: DestinationDiscovery | None = None,
     ) -> Overview:
         """Look which destinations there are: ``only`` one, or all that are enabled or hold data.
 
@@ -44,7 +44,7 @@ class Overview:
             return cls({only: Buffer(client, _one(settings, client, only))})
         unused = [each.name for each in settings.destinations.values() if not each.enabled]
         found = {name for name in unused if _holds_totals(client, name)}
-        found |= (census or DestinationDiscovery(client)).names()
+        found |= (discovery or DestinationDiscovery(client)).names()
         shown = {
             each.name: _whole(client, each)
             for each in settings.destinations.values()

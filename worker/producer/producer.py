@@ -23,8 +23,8 @@ from ..connections.clients import (
     answer_was_lost,
     async_producer_client,
     producer_client,
+    redis_url,
 )
-from ..connections.redis_url import redis_url
 from ..errors import BufferFull, BufferUnavailable
 from ..settings.destination import Destination
 from ..settings.settings import Settings

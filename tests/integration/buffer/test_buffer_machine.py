@@ -31,9 +31,9 @@ from worker.buffer.accept import identity_hash
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim, Settle
 from worker.buffer.records import body_of, new_id, pack
-from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter
-from worker.dead_letters.replay import Mended, Replays
-from worker.monitoring.locate import Buffered, Delivered, InFlight, RecordLocator
+from worker.dead_letters.letters import DeadLetter, DeadLetters, LetterFilter
+from worker.dead_letters.replay import Replacement, Replayer
+from worker.monitoring.locate import Buffered, DeliveredRecord, InFlight, RecordLocator
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Verdict
 
@@ -111,7 +111,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.buffer = Buffer(self.client, destination)
         self.hasty = Buffer(self.client, replace(destination, lease_s=0.0))  # leases end at once
         self.letters = DeadLetters(self.client, destination)
-        self.replays = Replays(self.client, destination)
+        self.replays = Replayer(self.client, destination)
 
     # What happens
 
@@ -200,7 +200,7 @@ class BufferMachine(RuleBasedStateMachine):
     @rule(kind=st.sampled_from([None, Kind.EVENT, Kind.PROFILE]), keep=st.sampled_from([0, 0, 1]))
     def replay(self, kind: str | None, keep: int) -> None:
         """An operator replays dead letters, but for a few."""
-        selection = self.letters.select(Filter(kind=kind))
+        selection = self.letters.select(LetterFilter(kind=kind))
         letters = list(selection)
         without = {letter.id for letter in letters[:keep]}
         self.note_replayed([letter for letter in letters if letter.id not in without])
@@ -214,8 +214,8 @@ class BufferMachine(RuleBasedStateMachine):
         if letters:
             letter = letters[pick % len(letters)]
             record = record_of(letter.kind, whom, next(self.numbers))
-            mended = Mended(1, letter.id, record, letter.failed_at_ms)
-            assert self.replays.replay_mended([mended], self.never) == 1
+            mended = Replacement(1, letter.id, record, letter.failed_at_ms)
+            assert self.replays.replay_edited([mended], self.never) == 1
             self.model.bodies[letter.id] = orjson.dumps(record)
             self.model.who[letter.id] = whom
             self.note_replayed([letter])
@@ -223,7 +223,7 @@ class BufferMachine(RuleBasedStateMachine):
     @rule(kind=st.sampled_from([Kind.EVENT, Kind.PROFILE]), odd=st.booleans())
     def purge(self, kind: str, odd: bool) -> None:
         """An operator throws dead letters away."""
-        selection = self.letters.select(Filter(kind=kind, code="515" if odd else None))
+        selection = self.letters.select(LetterFilter(kind=kind, code="515" if odd else None))
         ids = {letter.id for letter in selection}
         assert selection.purge() == len(ids)
         self.model.purged |= ids
@@ -262,7 +262,7 @@ class BufferMachine(RuleBasedStateMachine):
             "pending": Buffered,
             "batch": InFlight,
             "dead": DeadLetter,
-            "delivered": Delivered,
+            "delivered": DeliveredRecord,
             "purged": type(None),
         }[dict(self.places())[record_id].partition(":")[0]]
         assert isinstance(found, expected), (record_id, found)

@@ -14,7 +14,7 @@ from support.scrape import Scrape
 from support.vendor import LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replay import Kept, Replays
+from worker.dead_letters.replay import NotReplayed, Replayer
 from worker.monitoring.metrics.page import MetricsPage, scraping_client
 from worker.monitoring.overview import Overview
 from worker.settings.converters import Secret
@@ -93,8 +93,8 @@ def test_its_dead_letters_may_be_purged_and_not_replayed(
     vendor.prescribe("bob", 515)
     pipeline.step()
     letters = DeadLetters(pipeline.client, seen().destination)
-    kept: list[Kept] = []
-    replays = Replays(pipeline.client, seen().destination)
+    kept: list[NotReplayed] = []
+    replays = Replayer(pipeline.client, seen().destination)
     assert replays.replay(letters.select(), kept.append) == 0
     assert [list(each.errors) for each in kept] == [["kind"], ["kind"]]
     assert letters.select().purge() == 2

@@ -19,7 +19,7 @@ from worker.buffer import keys
 from worker.dashboard.audit_log import Audit, Entry
 from worker.dashboard.grouping import Exactly
 from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replay import Replays
+from worker.dead_letters.replay import Replayer
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import Kind
 
@@ -114,7 +114,7 @@ def test_what_dies_again_between_the_look_and_the_deed_is_not_touched(
     redis_client.xdel(DEAD, seen.entry)
     bury(redis_client, record=stored, code=515)
     meant = Exactly(letters, seen)
-    assert (meant.purge(), Replays(redis_client, PROFILES).replay(meant, print)) == (0, 0)
+    assert (meant.purge(), Replayer(redis_client, PROFILES).replay(meant, print)) == (0, 0)
     assert redis_client.xlen(DEAD) == 1
 
 

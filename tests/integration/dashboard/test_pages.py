@@ -27,7 +27,7 @@ from worker.buffer import keys
 from worker.buffer.records import pack
 from worker.connections.clients import operator_client
 from worker.dashboard.audit_log import KEPT, Audit, Entry
-from worker.dead_letters.groups import text_of
+from worker.dead_letters.groups import masked_text
 from worker.dead_letters.letters import DeadLetters
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.rules import BAD_AGE, BAD_PHONE
@@ -553,7 +553,7 @@ def test_what_the_grouping_itself_put_together_opens_too(
     operator: Visitor, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the groups that memory is spent on, one of the texts may be alone in its line."""
-    monkeypatch.setattr("worker.dead_letters.groups.summary.__defaults__", (1,))
+    monkeypatch.setattr("worker.dead_letters.groups.group_letters.__defaults__", (1,))
     for at, code in enumerate((515, 516, 516)):
         body = b'{"type":"profile","identity":"a%d","profileData":{}}' % at
         told: Any = {"record": pack(f"{at + 1:032x}", "", "", body), "reason": "refused"}
@@ -609,7 +609,7 @@ def test_what_a_vendor_quotes_of_a_record_is_hidden_until_it_is_shown(
 )
 def test_numbers_in_groups_are_hidden_too(said: str, shown: str) -> None:
     """Telephones and cards are written so; dates, limits and codes stay."""
-    assert text_of(said) == shown
+    assert masked_text(said) == shown
 
 
 def test_an_event_that_is_named_after_somebody_is_hidden_until_it_is_shown(

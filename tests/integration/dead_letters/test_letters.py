@@ -20,11 +20,17 @@ from worker.buffer.claims import Settle
 from worker.buffer.records import accepted_at_ms, unpack
 from worker.connections.clients import worker_client
 from worker.connections.embedded.server import EmbeddedRedis
-from worker.dead_letters.groups import OTHERS, summary
-from worker.dead_letters.letters import DeadLetter, DeadLetters, Filter, several
-from worker.dead_letters.replay import Kept, Mended, Replays
-from worker.dead_letters.replay_check import Opinion, opinion
-from worker.dead_letters.timestamps import epoch_ms, iso
+from worker.dead_letters.groups import OTHER_TEXTS, group_letters
+from worker.dead_letters.letters import (
+    DeadLetter,
+    DeadLetters,
+    LetterFilter,
+    chain_letters,
+    epoch_ms,
+    iso,
+)
+from worker.dead_letters.replay import NotReplayed, Replacement, Replayer
+from worker.dead_letters.replay_check import ReplayCheck, check_replay
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Verdict
 from worker.vendors.schemas import schema_for
@@ -61,8 +67,8 @@ class Desk:
         self.client: Any = client
         self.buffer = Buffer(client, SETTINGS)
         self.letters = DeadLetters(client, SETTINGS)
-        self.replays = Replays(client, SETTINGS)
-        self.kept: list[Kept] = []
+        self.replays = Replayer(client, SETTINGS)
+        self.kept: list[NotReplayed] = []
 
     def accept(self, records: Sequence[dict[str, Any]]) -> list[str]:
         """Take records of one kind; returns their ids."""
@@ -89,15 +95,17 @@ class Desk:
         assert self.settle(Settle(verdict)) == len(ids)
         return ids
 
-    def replay(self, where: Filter | None = None) -> int:
+    def replay(self, where: LetterFilter | None = None) -> int:
         """Replay what a filter means, and look that all adds up."""
-        replayed = self.replays.replay(self.letters.select(where or Filter()), self.kept.append)
+        replayed = self.replays.replay(
+            self.letters.select(where or LetterFilter()), self.kept.append
+        )
         self.adds_up()
         return replayed
 
-    def mend(self, *mended: Mended) -> int:
+    def mend(self, *mended: Replacement) -> int:
         """Replay mended records, and look that all adds up."""
-        replayed = self.replays.replay_mended(mended, self.kept.append)
+        replayed = self.replays.replay_edited(mended, self.kept.append)
         self.adds_up()
         return replayed
 
@@ -157,7 +165,7 @@ def test_filters_choose_by_kind_code_reason_and_id(desk: Desk) -> None:
     poison = desk.kill([profile("bob")], POISON)
 
     def chosen(**where: str) -> list[str]:
-        selection = desk.letters.select(Filter(**where))
+        selection = desk.letters.select(LetterFilter(**where))
         ids = [letter.id for letter in selection]
         assert selection.count() == len(ids)
         return ids
@@ -170,7 +178,7 @@ def test_filters_choose_by_kind_code_reason_and_id(desk: Desk) -> None:
     assert chosen(code="poison") == poison
     assert chosen(id=refused[1]) == [refused[1]]
     assert chosen(id=refused[1], kind="profile") == chosen(id=refused[1], code="1") == []
-    assert [each.id for each in several([desk.letters.select()], 2)] == refused
+    assert [each.id for each in chain_letters([desk.letters.select()], 2)] == refused
 
 
 def test_groups_are_by_cause(desk: Desk) -> None:
@@ -180,7 +188,7 @@ def test_groups_are_by_cause(desk: Desk) -> None:
         desk.kill([event("ann")], Verdict(Outcome.DEAD, "refused", 513, text))
     desk.kill([event("ann", name="Bought")], REFUSED)
     letters = list(desk.letters.select())
-    largest, other = summary(letters)
+    largest, other = group_letters(letters)
     assert (largest.text, largest.event, largest.count) == ("Event Name is incorrect.", "Viewed", 3)
     assert (largest.first_ms, largest.last_ms) == (letters[0].failed_at_ms, letters[2].failed_at_ms)
     assert other.to_json() == {
@@ -200,9 +208,9 @@ def test_groups_are_bounded(desk: Desk) -> None:
     """A vendor that writes a value into each text makes no summary without end."""
     for number in range(5):
         desk.kill([event("ann")], Verdict(Outcome.DEAD, "refused", 1, f"no such thing: {number}"))
-    groups = summary(desk.letters.select(), most_groups=2)
+    groups = group_letters(desk.letters.select(), most_groups=2)
     assert [(group.text, group.count) for group in groups] == [
-        (OTHERS, 3),
+        (OTHER_TEXTS, 3),
         ("no such thing: 0", 1),
         ("no such thing: 1", 1),
     ]
@@ -247,7 +255,7 @@ def test_ten_thousand_dead_letters(desk: Desk) -> None:
     assert desk.settle(Settle(REFUSED)) == 13_000
     selection = desk.letters.select()
     assert selection.size == 13_000
-    assert [letter.id for letter in desk.letters.select(Filter(kind=Kind.EVENT))] == events
+    assert [letter.id for letter in desk.letters.select(LetterFilter(kind=Kind.EVENT))] == events
     assert desk.replay() == 13_000
     assert list(selection) == []
     places = desk.buffer.status().kinds
@@ -282,12 +290,12 @@ def test_a_selection_leaves_later_deaths_alone(desk: Desk) -> None:
     """Neither a purge nor a replay, nor one by id, touches what died after it began."""
     (early,) = desk.kill([event("ann", 1)])
     selection = desk.letters.select()
-    none = desk.letters.select(Filter(id=early))
+    none = desk.letters.select(LetterFilter(id=early))
     (late,) = desk.kill([event("ann", 2)])
     assert selection.purge() == 1
     assert [letter.id for letter in desk.letters.select()] == [late]
     assert none.count() == 0
-    by_id = desk.letters.select(Filter(id=late))
+    by_id = desk.letters.select(LetterFilter(id=late))
     desk.replay()
     desk.settle(Settle(REFUSED))
     assert by_id.purge() == 0, "it died again, later"
@@ -299,12 +307,12 @@ def test_a_purge_is_counted(desk: Desk) -> None:
     desk.kill([event("ann", number) for number in range(1200)])
     desk.kill([profile("ann")])
     told: list[int] = []
-    assert desk.letters.select(Filter(kind=Kind.EVENT)).purge(told.append) == 1200
+    assert desk.letters.select(LetterFilter(kind=Kind.EVENT)).purge(told.append) == 1200
     assert sum(told) == 1200
     places = desk.buffer.status().kinds
     assert (places[Kind.EVENT].dead, places[Kind.EVENT].totals["purged"]) == (0, 1200)
     assert (places[Kind.PROFILE].dead, places[Kind.PROFILE].totals["purged"]) == (1, 0)
-    assert desk.letters.select(Filter(kind=Kind.EVENT)).purge() == 0
+    assert desk.letters.select(LetterFilter(kind=Kind.EVENT)).purge() == 0
     desk.adds_up()
 
 
@@ -313,7 +321,7 @@ def test_a_mended_record_takes_the_dead_ones_place(desk: Desk) -> None:
     first, second = desk.kill([event("ann", 1), event("bob", 2)])
     letters = {letter.id: letter for letter in desk.letters.select()}
     better = {**event("ann", 7, "Bought"), "ts": 1_700_086_400}
-    assert desk.mend(Mended(1, first, better, letters[first].failed_at_ms)) == 1
+    assert desk.mend(Replacement(1, first, better, letters[first].failed_at_ms)) == 1
     (packed,) = desk.client.lrange(keys.pending("letters", Kind.EVENT), 0, -1)
     told = unpack(packed)
     assert (told.id, told.day, told.name) == (first, "20231115", "Bought")
@@ -326,7 +334,7 @@ def test_a_mended_update_moves_to_its_new_identitys_line(desk: Desk) -> None:
     """An update whose identity was mended stands behind what that identity has buffered."""
     (died,) = desk.kill([profile("nobody", 1)])
     desk.accept([profile("ann", number) for number in range(2, 12)])
-    assert desk.mend(Mended(1, died, profile("ann", 1))) == 1
+    assert desk.mend(Replacement(1, died, profile("ann", 1))) == 1
     sent = [each["profileData"]["Number"] for each in desk.sent(Kind.PROFILE)]
     assert sent == [*range(2, 12), 1]
 
@@ -339,7 +347,7 @@ def test_an_untouched_record_of_a_file_changes_no_byte(desk: Desk) -> None:
     desk.client.lset(list_key, 0, before)
     desk.settle(Settle(REFUSED))
     (letter,) = desk.letters.select()
-    assert desk.mend(Mended(1, letter.id, letter.to_json()["record"])) == 1
+    assert desk.mend(Replacement(1, letter.id, letter.to_json()["record"])) == 1
     assert desk.client.lrange(list_key, 0, -1) == [before]
 
 
@@ -348,11 +356,11 @@ def test_a_mended_record_is_held_against_the_schema(desk: Desk) -> None:
     first, second, third = desk.kill([event("ann", 1), event("bob", 2), event("cid", 3)])
     broken = {**event("ann", 1), "evtName": ""}
     replayed = desk.mend(
-        Mended(1, first, broken),
-        Mended(2, second, profile("bob")),
-        Mended(3, third, event("cid", 4)),
-        Mended(4, "0" * 32, event("dot")),
-        Mended(5, third, event("cid", 5)),
+        Replacement(1, first, broken),
+        Replacement(2, second, profile("bob")),
+        Replacement(3, third, event("cid", 4)),
+        Replacement(4, "0" * 32, event("dot")),
+        Replacement(5, third, event("cid", 5)),
     )
     assert replayed == 1
     assert [(kept.position, kept.id, list(kept.errors)) for kept in desk.kept] == [
@@ -415,7 +423,7 @@ def test_the_vendors_opinion(desk: Desk) -> None:
         return [bad if b'"Number":7}' in body else DELIVERED for body in bodies]
 
     selection = desk.letters.select()
-    said = opinion(selection, ask)
+    said = check_replay(selection, ask)
     assert asked == [("event", 1000), ("event", 500), ("profile", 2)]
     assert said.to_json() == {
         "would_pass": 1_501,
@@ -425,7 +433,7 @@ def test_the_vendors_opinion(desk: Desk) -> None:
     assert desk.replays.replay(selection, desk.kept.append, without=said.ids) == 1_501
     (letter,) = desk.letters.select()
     assert letter.record["evtData"]["Number"] == 7
-    assert Opinion().plus(said) == said
+    assert ReplayCheck().plus(said) == said
 
 
 def test_the_vendor_is_asked_no_larger_requests_than_it_is_sent(desk: Desk) -> None:
@@ -438,7 +446,7 @@ def test_the_vendor_is_asked_no_larger_requests_than_it_is_sent(desk: Desk) -> N
         sizes.append(sum(map(len, bodies)))
         return [DELIVERED] * len(bodies)
 
-    assert opinion(DeadLetters(desk.client, small).select(), ask).passed == 10
+    assert check_replay(DeadLetters(desk.client, small).select(), ask).passed == 10
     assert len(sizes) > 1
     assert max(sizes) <= 250
 
@@ -447,7 +455,7 @@ def replay_all(url: str) -> int:
     """Replay everything in a process of its own."""
     with worker_client(url) as client:
         selection = DeadLetters(client, SETTINGS).select()
-        return Replays(client, SETTINGS).replay(selection, lambda _: None)
+        return Replayer(client, SETTINGS).replay(selection, lambda _: None)
 
 
 def purge_all(url: str) -> int:

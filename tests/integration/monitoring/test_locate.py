@@ -16,8 +16,8 @@ from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim, Settle
 from worker.buffer.records import pack
 from worker.dead_letters.letters import DeadLetter, DeadLetters
-from worker.dead_letters.replay import Replays
-from worker.monitoring.locate import Buffered, Delivered, InFlight, RecordLocator
+from worker.dead_letters.replay import Replayer
+from worker.monitoring.locate import Buffered, DeliveredRecord, InFlight, RecordLocator
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Prepared, Verdict
 
@@ -152,7 +152,7 @@ def test_the_dead_and_the_delivered(desk: Desk) -> None:
     assert isinstance(dead, DeadLetter)
     assert (dead.code, dead.error, dead.attempts) == (513, REFUSED.error, 1)
     delivered = desk.tracer.find(ids[3])
-    assert isinstance(delivered, Delivered)
+    assert isinstance(delivered, DeliveredRecord)
     assert (delivered.batch, delivered.kind, delivered.answer) == (claim.batch, Kind.EVENT, "200")
     assert abs(delivered.at_ms - time.time() * 1000) < 60_000
 
@@ -163,7 +163,7 @@ def test_a_replayed_record_is_found_at_the_end(desk: Desk) -> None:
     desk.settle(Settle(REFUSED))
     desk.accept(5_000)
     selection = DeadLetters(desk.client, SETTINGS).select()
-    assert Replays(desk.client, SETTINGS).replay(selection, lambda _: None) == 1
+    assert Replayer(desk.client, SETTINGS).replay(selection, lambda _: None) == 1
     assert desk.tracer.find(old) == Buffered("traced", Kind.EVENT, 0, 5_001)
 
 
@@ -174,7 +174,7 @@ def test_what_is_gone_is_unknown(desk: Desk) -> None:
     DeadLetters(desk.client, SETTINGS).select().purge()
     (delivered,) = desk.accept(1)
     desk.settle(Settle(DELIVERED))
-    assert isinstance(desk.tracer.find(delivered), Delivered)
+    assert isinstance(desk.tracer.find(delivered), DeliveredRecord)
     desk.client.xtrim(keys.journal("traced"), maxlen=0)
     for record_id in (purged, delivered, "0" * 32, "f" * 32):
         assert desk.tracer.find(record_id) is None
@@ -186,8 +186,8 @@ def test_ids_that_only_look_alike_are_told_apart(desk: Desk) -> None:
     desk.settle(Settle(DELIVERED))
     across = first[16:] + second[:16]
     assert desk.tracer.find(across) is None
-    assert isinstance(desk.tracer.find(first), Delivered)
-    assert isinstance(desk.tracer.find(second), Delivered)
+    assert isinstance(desk.tracer.find(first), DeliveredRecord)
+    assert isinstance(desk.tracer.find(second), DeliveredRecord)
 
 
 def test_a_delivery_before_acceptance_is_found(desk: Desk) -> None:
@@ -195,7 +195,7 @@ def test_a_delivery_before_acceptance_is_found(desk: Desk) -> None:
     ahead = f"{int(time.time() * 1000) + 86_400_000:012x}70008000000000000000"
     desk.buffer.accept(Kind.EVENT, [b"identity:i"], [pack(ahead, "20231114", "Viewed", b"{}")])
     desk.settle(Settle(DELIVERED))
-    assert isinstance(desk.tracer.find(ahead), Delivered)
+    assert isinstance(desk.tracer.find(ahead), DeliveredRecord)
 
 
 def test_a_journal_of_many_settlements_is_searched_whole(
@@ -207,7 +207,7 @@ def test_a_journal_of_many_settlements_is_searched_whole(
     batches = [desk.settle(Settle(DELIVERED)).batch for _ in range(10)]
     for at, record_id in enumerate(ids):
         found = desk.tracer.find(record_id)
-        assert isinstance(found, Delivered)
+        assert isinstance(found, DeliveredRecord)
         assert found.batch == batches[at // 10]
 
 
@@ -223,7 +223,7 @@ def test_a_record_that_moves_behind_the_search_is_found_in_the_next_round(
 
     def late(self: RecordLocator, record_id: str) -> InFlight | None:
         if not moved:
-            moved.append(Replays(desk.client, SETTINGS).replay(selection, lambda _: None))
+            moved.append(Replayer(desk.client, SETTINGS).replay(selection, lambda _: None))
         return look(self, record_id)
 
     monkeypatch.setattr(RecordLocator, "_on_its_way", late)

@@ -20,7 +20,7 @@ from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replay import Replays
+from worker.dead_letters.replay import Replayer
 from worker.delivery.deliverer import Deliverer
 from worker.errors import VendorError
 from worker.producer.producer import Producer
@@ -206,7 +206,7 @@ def test_more_at_the_vendors_may_be_dead_letters(
     (line,) = reconciled(redis_client, to).differences
     assert (line.delivered, line.difference) == (1, 1)
     assert "up to 1 died as ambiguous or unconfirmed, and may be there all the same" in line.note
-    Replays(redis_client, to).replay(DeadLetters(redis_client, to).select(), lambda *_: None)
+    Replayer(redis_client, to).replay(DeadLetters(redis_client, to).select(), lambda *_: None)
     deliver(redis_client, to, event(3))
     (line,) = reconciled(redis_client, to).differences
     assert (line.delivered, line.difference) == (3, 1)

@@ -17,7 +17,7 @@ from .dlq_options import chosen, which
 from .dlq_replay_purge import purge, replay
 
 if TYPE_CHECKING:
-    from worker.dead_letters.letters import Filter, Selection
+    from worker.dead_letters.letters import LetterFilter, Selection
 
 _SHOWN = 50  # lines of a table that a person reads; --limit asks for more
 
@@ -35,21 +35,21 @@ dlq.add_command(purge)
 @which
 @options.as_json("JSON Lines, records included.")
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
-def list_(destination: str | None, where: Filter, as_json: bool, limit: int | None) -> None:
+def list_(destination: str | None, where: LetterFilter, as_json: bool, limit: int | None) -> None:
     """List dead letters, the oldest first; the table leaves the records out."""
-    from worker.dead_letters.letters import several
+    from worker.dead_letters.letters import chain_letters
 
     selections = chosen(destination, where)
     if as_json:
         with output() as stream:
-            for letter in several(selections, limit):
+            for letter in chain_letters(selections, limit):
                 stream.write(_line(letter.to_json()))
         return
     from ..console.terminal import standard_output
     from .dlq_tables import letters_table
 
     limit = limit or _SHOWN
-    letters = list(several(selections, limit + 1))
+    letters = list(chain_letters(selections, limit + 1))
     if not letters:
         click.echo("No dead letters.")
         return
@@ -61,12 +61,12 @@ def list_(destination: str | None, where: Filter, as_json: bool, limit: int | No
 @dlq.command(short_help="Count dead letters by what killed them.")
 @which
 @options.as_json("JSON Lines, a group a line.")
-def summary(destination: str | None, where: Filter, as_json: bool) -> None:
+def summary(destination: str | None, where: LetterFilter, as_json: bool) -> None:
     """Count dead letters by destination, kind, code, text and event name."""
-    from worker.dead_letters.groups import summary as summarise
-    from worker.dead_letters.letters import several
+    from worker.dead_letters.groups import group_letters
+    from worker.dead_letters.letters import chain_letters
 
-    groups = summarise(several(chosen(destination, where)))
+    groups = group_letters(chain_letters(chosen(destination, where)))
     if as_json:
         with output() as stream:
             stream.writelines(_line(group.to_json()) for group in groups)
@@ -84,13 +84,13 @@ def summary(destination: str | None, where: Filter, as_json: bool) -> None:
 @which
 @click.argument("wanted", required=False, metavar="[ID]")
 @options.as_json("JSON Lines instead of indented JSON.")
-def show(destination: str | None, where: Filter, wanted: str | None, as_json: bool) -> None:
+def show(destination: str | None, where: LetterFilter, wanted: str | None, as_json: bool) -> None:
     """Show dead letters whole, records included: the one with ID, or all that are meant."""
     from dataclasses import replace
 
     import orjson
 
-    from worker.dead_letters.letters import several
+    from worker.dead_letters.letters import chain_letters
 
     from .dlq_options import parsed_id
 
@@ -99,7 +99,7 @@ def show(destination: str | None, where: Filter, wanted: str | None, as_json: bo
     found = False
     option = orjson.OPT_APPEND_NEWLINE | (0 if as_json else orjson.OPT_INDENT_2)
     with output() as stream:
-        for letter in several(chosen(destination, where)):
+        for letter in chain_letters(chosen(destination, where)):
             found = True
             stream.write(orjson.dumps(letter.to_json(), option=option))
     if not found and where.id is not None:
@@ -115,7 +115,7 @@ def show(destination: str | None, where: Filter, wanted: str | None, as_json: bo
     metavar="FILE",
     help="Where to; standard output without it.",
 )
-def export(destination: str | None, where: Filter, as_json: bool, out: Path | None) -> None:
+def export(destination: str | None, where: LetterFilter, as_json: bool, out: Path | None) -> None:
     """Write dead letters as JSON Lines, to be mended and given to `dlq replay --from`."""
     del as_json
     from ..console.terminal import counted
@@ -133,10 +133,10 @@ def export(destination: str | None, where: Filter, as_json: bool, out: Path | No
 
 
 def _write(selections: list[Selection], file: IO[bytes], advance: Callable[[int], object]) -> int:
-    from worker.dead_letters.letters import several
+    from worker.dead_letters.letters import chain_letters
 
     written = 0
-    for letter in several(selections):
+    for letter in chain_letters(selections):
         file.write(_line(letter.to_json()))
         advance(1)
         written += 1

@@ -11,7 +11,7 @@ import click
 from .. import options
 
 if TYPE_CHECKING:
-    from worker.dead_letters.letters import Filter, Selection
+    from worker.dead_letters.letters import LetterFilter, Selection
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _KINDS = ("event", "profile", "token")
@@ -22,10 +22,10 @@ def which(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def call(kind: str | None, code: str | None, record_id: str | None, **others: Any) -> Any:
-        from worker.dead_letters.letters import Filter
+        from worker.dead_letters.letters import LetterFilter
 
         id_ = None if record_id is None else parsed_id(record_id, "--id")
-        return command(where=Filter(kind, code, id_), **others)
+        return command(where=LetterFilter(kind, code, id_), **others)
 
     narrowing = (
         options.destination("Of this destination alone."),
@@ -51,7 +51,7 @@ def parsed_id(text: str, whose: str = "ID") -> str:
         raise click.BadParameter(f"{text!r} is no record's id", param_hint=whose) from None
 
 
-def chosen(destination: str | None, where: Filter) -> list[Selection]:
+def chosen(destination: str | None, where: LetterFilter) -> list[Selection]:
     """What is meant, of each destination or one, as it is now; UnknownDestination."""
     from worker.dead_letters.letters import DeadLetters
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from worker.dead_letters.replay import Kept, Mended, Replays, mended
-from worker.dead_letters.replay_check import verdicts
+from worker.dead_letters.replay import NotReplayed, Replacement, Replayer, parse_replacement
+from worker.dead_letters.replay_check import vendor_verdicts
 from worker.errors import InvalidRecord, UnknownDestination
 from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
@@ -31,7 +31,7 @@ class MendedLines:
     def __init__(
         self,
         destination: str | None,
-        tell: Callable[[Kept], object],
+        tell: Callable[[NotReplayed], object],
         refuse: Callable[[int, Mapping[str, object]], object],
     ) -> None:
         self._settings = Settings.from_env()
@@ -41,13 +41,13 @@ class MendedLines:
         self._tell_now = tell
         self._refuse_now = refuse
         self._untold: list[tuple[int, Callable[[], object]]] = []
-        self._replays: dict[str, Replays] = {}
+        self._replays: dict[str, Replayer] = {}
 
     def replay(self, chunk: Chunk) -> int:
         """Replay a chunk; returns how many records were put back."""
         with self._telling():
             return sum(
-                self._of(destination).replay_mended(read, self._tell)
+                self._of(destination).replay_edited(read, self._tell)
                 for destination, read in self._read(chunk).items()
             )
 
@@ -61,28 +61,28 @@ class MendedLines:
                 self._check(destination, read) for destination, read in self._read(chunk).items()
             )
 
-    def _check(self, name: str, read: list[Mended]) -> int:
+    def _check(self, name: str, read: list[Replacement]) -> int:
         destination, passed = self._settings.destination(name), 0
         found = self._of(name).candidates(read, self._tell)
         found.sort(key=lambda candidate: candidate.kind)  # a batch has one kind
         if not found:
             return 0
         with asking(destination) as ask:
-            for each, verdict in verdicts(found, destination, ask):
+            for each, verdict in vendor_verdicts(found, destination, ask):
                 if verdict.outcome is Outcome.DELIVERED:
                     passed += 1
                 else:
-                    self._tell(Kept(each.id, refusal(verdict), each.position))
+                    self._tell(NotReplayed(each.id, refusal(verdict), each.position))
         return passed
 
-    def _read(self, chunk: Chunk) -> Mapping[str, list[Mended]]:
+    def _read(self, chunk: Chunk) -> Mapping[str, list[Replacement]]:
         """The chunk's usable lines, by the destination that they name."""
         for rejection in chunk.rejected:
             self._refuse(rejection.number, rejection.errors)
-        by_destination: dict[str, list[Mended]] = {}
+        by_destination: dict[str, list[Replacement]] = {}
         for line in chunk.lines:
             try:
-                named, read = mended(line.number, line.record)
+                named, read = parse_replacement(line.number, line.record)
                 destination = self._destination(named)
             except InvalidRecord as error:
                 self._refuse(line.number, error.errors)
@@ -90,7 +90,7 @@ class MendedLines:
                 by_destination.setdefault(destination, []).append(read)
         return by_destination
 
-    def _tell(self, kept: Kept) -> None:
+    def _tell(self, kept: NotReplayed) -> None:
         self._untold.append((kept.position, partial(self._tell_now, kept)))
 
     def _refuse(self, number: int, errors: Mapping[str, object]) -> None:
@@ -115,9 +115,9 @@ class MendedLines:
         except UnknownDestination as error:
             raise InvalidRecord({"destination": [str(error)]}) from None
 
-    def _of(self, destination: str) -> Replays:
+    def _of(self, destination: str) -> Replayer:
         if destination not in self._replays:
             seen = Overview.of(self._settings, self._client, only=destination)
             known = seen.buffers[destination].destination
-            self._replays[destination] = Replays(self._client, known)
+            self._replays[destination] = Replayer(self._client, known)
         return self._replays[destination]

@@ -23,9 +23,9 @@ from .dlq_options import chosen, which
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from worker.dead_letters.letters import Filter, Selection
-    from worker.dead_letters.replay import Kept
-    from worker.dead_letters.replay_check import Opinion
+    from worker.dead_letters.letters import LetterFilter, Selection
+    from worker.dead_letters.replay import NotReplayed
+    from worker.dead_letters.replay_check import ReplayCheck
 
 # Everything these commands print is JSON already; programs may say so on every command alike.
 _JSON = options.as_json("Changes nothing: it is JSON anyway.")
@@ -50,7 +50,7 @@ def replay(
     ctx: click.Context,
     *,
     destination: str | None,
-    where: Filter,
+    where: LetterFilter,
     yes: bool,
     as_json: bool,
     check: bool,
@@ -92,7 +92,7 @@ def replay(
 @which
 @yes_option
 @_JSON
-def purge(*, destination: str | None, where: Filter, yes: bool, as_json: bool) -> None:
+def purge(*, destination: str | None, where: LetterFilter, yes: bool, as_json: bool) -> None:
     """Throw dead letters away for good; prints {"purged": n}, which the totals count too."""
     del as_json
     from ..console.terminal import counted
@@ -111,7 +111,7 @@ class _Told:
     def __init__(self) -> None:
         self.number = 0
 
-    def __call__(self, kept: Kept) -> None:
+    def __call__(self, kept: NotReplayed) -> None:
         """One JSON object a line: which record, and the rules; never its values."""
         from uuid import UUID
 
@@ -127,13 +127,13 @@ class _Told:
 
 
 def _replay_one(selection: Selection, without: AbstractSet[str], tell: _Told) -> int:
-    from worker.dead_letters.replay import Replays
+    from worker.dead_letters.replay import Replayer
 
     from ..console.terminal import counted
 
     letters = selection.letters
     with counted(f"replaying {letters.destination.name}", None) as advance:
-        replays = Replays(letters.client, letters.destination)
+        replays = Replayer(letters.client, letters.destination)
         return replays.replay(selection, tell, without=without, advance=advance)
 
 
@@ -149,17 +149,17 @@ def _known(selections: Iterable[Selection]) -> list[Selection]:
     return known
 
 
-def _said(selections: Iterable[Selection]) -> Opinion:
+def _said(selections: Iterable[Selection]) -> ReplayCheck:
     """Ask the vendors, and tell a person what they say."""
-    from worker.dead_letters.replay_check import Opinion, opinion
+    from worker.dead_letters.replay_check import ReplayCheck, check_replay
 
     from .check_records import asking
 
-    said = Opinion()
+    said = ReplayCheck()
     for each in selections:
         if each.count():
             with asking(each.letters.destination) as ask:
-                said = said.plus(opinion(each, ask))
+                said = said.plus(check_replay(each, ask))
     click.echo(f"{said.passed} would pass, {said.refused} would be refused", err=True)
     for (code, text), number in said.refusals.most_common(20):
         click.echo(f"  {number} x {'no code' if code is None else code}: {text!r}", err=True)
@@ -169,7 +169,7 @@ def _said(selections: Iterable[Selection]) -> Opinion:
 def _replay_from(
     ctx: click.Context,
     destination: str | None,
-    where: Filter,
+    where: LetterFilter,
     file: BinaryIO,
     *,
     yes: bool,

@@ -8,9 +8,8 @@ from uuid import UUID
 from rich.table import Table
 from rich.text import Text
 
-from worker.dead_letters.groups import Group
-from worker.dead_letters.letters import DeadLetter
-from worker.dead_letters.timestamps import iso
+from worker.dead_letters.groups import LetterGroup
+from worker.dead_letters.letters import DeadLetter, iso
 
 from ..console.terminal import plain_table
 
@@ -38,7 +37,7 @@ def letters_table(letters: Iterable[DeadLetter]) -> Table:
     return table
 
 
-def groups_table(groups: Sequence[Group]) -> Table:
+def groups_table(groups: Sequence[LetterGroup]) -> Table:
     """A line for each group, the largest first."""
     table = plain_table()
     table.add_column("Count", justify="right", style="red", no_wrap=True)

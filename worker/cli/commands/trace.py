@@ -71,8 +71,7 @@ def _told(record_id: str, found: Location | None) -> dict[str, Any]:
 
 
 def _place(found: Location) -> tuple[str, dict[str, Any]]:
-    from worker.dead_letters.letters import DeadLetter
-    from worker.dead_letters.timestamps import iso
+    from worker.dead_letters.letters import DeadLetter, iso
     from worker.monitoring.locate import Buffered, InFlight
 
     if isinstance(found, Buffered):
@@ -114,7 +113,7 @@ def _words(record_id: str, found: Location | None) -> Iterator[str]:
 def _accepted_at(record_id: str) -> str | None:
     """When the producer took it, as the id says; None when it is not one of ours."""
     from worker.buffer.records import accepted_at_ms
-    from worker.dead_letters.timestamps import iso
+    from worker.dead_letters.letters import iso
 
     if record_id[12] != "7":
         return None

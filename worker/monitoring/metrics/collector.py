@@ -87,7 +87,7 @@ class StatusCollector(Collector):
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         self._settings = settings
         self._client = client
-        self._census = DestinationDiscovery(client, SCAN_BUDGET)
+        self._discovery = DestinationDiscovery(client, SCAN_BUDGET)
         self._ratchet = Ratchet()
 
     def describe(self) -> Iterable[Family]:
@@ -99,7 +99,7 @@ class StatusCollector(Collector):
         sheet = ScrapeResult(self._ratchet)
         sheet.put(definitions.TICK_INTERVAL, self._settings.drain_interval_s)
         try:
-            overview = Overview.of(self._settings, self._client, census=self._census)
+            overview = Overview.of(self._settings, self._client, discovery=self._discovery)
             statuses = overview.statuses()
             memory = {name: each.memory_used() for name, each in overview.buffers.items()}
         except RedisError:

@@ -17,8 +17,7 @@ import redis
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from ...connections.clients import worker_client
-from ...connections.redis_url import redis_url
+from ...connections.clients import redis_url, worker_client
 from ...settings.converters import Secret
 from ...settings.settings import Settings
 from .collector import StatusCollector
