@@ -1,6 +1,6 @@
 """What to do with a batch after an attempt: a decision, as a value; `delivery` carries it out.
 
-Rows of the table, by the meaning of the vendor's answer:
+Rows of the table, by the class of the vendor's response:
 
     answered               each record by its verdict; a retry counts an attempt
     garbled                unknown: again, bounded, then dead as ``unconfirmed``; at once where the
@@ -86,8 +86,8 @@ def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) ->
 def decide(
     answer: UploadResult, attempt: Attempt, destination: Destination, random: float
 ) -> Decision:
-    """The decision for one answer; total over every meaning, and pure."""
-    match answer.meaning:
+    """Return the decision for one result; total over every response class, and pure."""
+    match answer.response_class:
         case ResponseClass.ANSWERED:
             return Decision(_by_verdicts(answer.verdicts, attempt, destination, random), "success")
         case ResponseClass.GARBLED:
@@ -117,7 +117,7 @@ def _parking(answer: UploadResult, destination: Destination) -> str:
 
 
 def _again(answer: UploadResult) -> Verdict:
-    return Verdict(Outcome.RETRY, answer.meaning.value, answer.status, answer.error)
+    return Verdict(Outcome.RETRY, answer.response_class.value, answer.status, answer.error)
 
 
 def _by_verdicts(
@@ -150,10 +150,12 @@ def _by_verdicts(
 
 def _isolate(answer: UploadResult, attempt: Attempt) -> Settle | Split:
     if attempt.size > 1:
-        return Split(f"{answer.status}: {answer.error}", answer.meaning is ResponseClass.TOO_LARGE)
+        return Split(
+            f"{answer.status}: {answer.error}", answer.response_class is ResponseClass.TOO_LARGE
+        )
     reason = (
         DeadLetterReason.TOO_LARGE
-        if answer.meaning is ResponseClass.TOO_LARGE
+        if answer.response_class is ResponseClass.TOO_LARGE
         else DeadLetterReason.REFUSED
     )
     return Settle(Verdict(Outcome.DEAD, reason, answer.status, answer.error))
@@ -170,7 +172,7 @@ def _spoilt(answer: UploadResult, attempt: Attempt, destination: Destination) ->
     """Whether a record of the batch seems to make the vendor fail: the vendor takes others, and
     has failed on this batch for a while (an hour, of the day that it may be tried for)."""
     alone_ms = destination.retry_horizon_s * 1000 / 24
-    failed = answer.meaning is ResponseClass.UNAVAILABLE
+    failed = answer.response_class is ResponseClass.UNAVAILABLE
     return failed and attempt.alone and attempt.size > 1 and attempt.age_ms >= alone_ms
 
 
@@ -179,7 +181,7 @@ def _failed(
 ) -> Settle | Split:
     if _spoilt(answer, attempt, destination):
         return Split(f"{answer.status}: {answer.error}")
-    ambiguous = answer.meaning is ResponseClass.AMBIGUOUS
+    ambiguous = answer.response_class is ResponseClass.AMBIGUOUS
     if ambiguous and destination.sends_once:
         return Settle(
             Verdict(Outcome.DEAD, DeadLetterReason.AMBIGUOUS, None, answer.error),

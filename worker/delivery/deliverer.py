@@ -21,8 +21,8 @@ from ..vendors.protocol import (
     Request,
     Response,
     ResponseClass,
+    UploadAdapter,
     UploadResult,
-    Vendor,
     Verdict,
 )
 from ..vendors.reasons import DeadLetterReason
@@ -101,7 +101,7 @@ class Deliverer:
         self,
         destination: Destination,
         buffer: Buffer,
-        vendor: Vendor,
+        vendor: UploadAdapter,
         sender: Sender,
         *,
         stopping: Callable[[], bool] = lambda: False,
@@ -209,7 +209,7 @@ class Deliverer:
         """Send, and take the time of it."""
         began_ns, began_s = time.time_ns(), time.perf_counter()
         answer = self._send(claim)
-        label = str(answer.status or answer.meaning.value)
+        label = str(answer.status or answer.response_class.value)
         tried = RequestTiming(began_ns, time.perf_counter() - began_s, label)
         if self.traced:
             self.traced(claim, tried)
@@ -312,7 +312,7 @@ class Deliverer:
         answer = (
             response if isinstance(response, UploadResult) else self.vendor.read_probe(response)
         )
-        if answer.meaning is ResponseClass.ANSWERED and self.buffer.unpark():
+        if answer.response_class is ResponseClass.ANSWERED and self.buffer.unpark():
             log.info(
                 "destination taken up again: a probe passed", destination=self.destination.name
             )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ..connections.backoff import backoff
 from ..errors import VendorError
 from ..settings.destination import Destination
-from ..vendors.protocol import Outcome, ResponseClass, UploadResult, Vendor, Verdict
+from ..vendors.protocol import Outcome, ResponseClass, UploadAdapter, UploadResult, Verdict
 from ..vendors.registry import vendor_for
 from ..vendors.transport import Transport
 from .deliverer import Sender
@@ -31,7 +31,11 @@ class DryRun:
     """Asks one account; nothing is stored there, so asking twice does no harm."""
 
     def __init__(
-        self, vendor: Vendor, sender: Sender, *, sleep: Callable[[float], object] = time.sleep
+        self,
+        vendor: UploadAdapter,
+        sender: Sender,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._vendor = vendor
         self._sender = sender
@@ -43,10 +47,10 @@ class DryRun:
         ``bodies`` are one batch at most. VendorError when the vendor answers no such question now.
         """
         answer = self._asked(kind, bodies)
-        if answer.meaning is ResponseClass.ANSWERED:
+        if answer.response_class is ResponseClass.ANSWERED:
             return list(answer.verdicts)
         if len(bodies) == 1:
-            return [Verdict(Outcome.DEAD, answer.meaning.value, answer.status, answer.error)]
+            return [Verdict(Outcome.DEAD, answer.response_class.value, answer.status, answer.error)]
         middle = len(bodies) // 2
         return self.verdicts(kind, bodies[:middle]) + self.verdicts(kind, bodies[middle:])
 
@@ -54,13 +58,13 @@ class DryRun:
         """An answer that says something of the records: verdicts, or a refusal of the whole."""
         answer = self._once(kind, bodies)
         for retry in range(TRIES - 1):
-            if answer.meaning not in _PASSING:
+            if answer.response_class not in _PASSING:
                 break
             self._sleep(
                 min(answer.retry_after_s or backoff(retry, WAIT_S, MOST_WAIT_S), MOST_WAIT_S)
             )
             answer = self._once(kind, bodies)
-        if answer.meaning in (*_PASSING, ResponseClass.DENIED):
+        if answer.response_class in (*_PASSING, ResponseClass.DENIED):
             raise VendorError(f"the vendor does not check records now: {_words(answer)}")
         return answer
 
@@ -73,7 +77,7 @@ class DryRun:
 
 def _words(answer: UploadResult) -> str:
     status = f" (HTTP {answer.status})" if answer.status else ""
-    return f"{answer.meaning.value.replace('_', ' ')}{status}: {answer.error}"
+    return f"{answer.response_class.value.replace('_', ' ')}{status}: {answer.error}"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from ..errors import InvalidQuery, SettingsError
 from ..settings.destination import Destination
-from ..vendors.clevertap.reads import ClevertapReads, Reply, Word, heard
+from ..vendors.clevertap.reads import ClevertapReads, ReadReply, ReplyKind, parse_reply
 from ..vendors.protocol import Request, Response, UploadResult
 from ..vendors.registry import clevertap_for
 from ..vendors.secret_headers import hidden
@@ -70,17 +70,17 @@ class Reader:
         """End every question under way, and ask no more."""
         self._sender.stop_by(0.0)
 
-    def once(self, request: Request) -> Reply:
+    def once(self, request: Request) -> ReadReply:
         """Ask once."""
-        reply = heard(self._sender.send(request), time.time())
+        reply = parse_reply(self._sender.send(request), time.time())
         return replace(reply, error=hidden(request.headers, reply.error)) if reply.error else reply
 
-    def ask(self, request: Request) -> Reply:
+    def ask(self, request: Request) -> ReadReply:
         """Ask until the answer is data, or that a cursor is lost; VendorError for the rest."""
         patience = self.patience()
         while True:
             reply = self.once(request)
-            if reply.word in (Word.DATA, Word.LOST):
+            if reply.kind in (ReplyKind.DATA, ReplyKind.LOST):
                 return reply
             self.wait(patience.wait_s(reply), reply.error)
 

@@ -11,7 +11,7 @@ from typing import Final
 from ..errors import CredentialsRefused, VendorError
 from ..settings.destination import Destination
 from ..settings.settings import Settings
-from ..vendors.clevertap.reads import Reply, Word, whole_number
+from ..vendors.clevertap.reads import ReadReply, ReplyKind, whole_number
 from ..vendors.protocol import Request
 from .client import CONCURRENCY, Reader, reading
 from .queries import CountQuery, Filter, day_number
@@ -39,11 +39,11 @@ class Counting:
         VendorError when there will be no result.
         """
         reply = self._reader.once(self._request())
-        match reply.word:
-            case Word.DATA:
+        match reply.kind:
+            case ReplyKind.DATA:
                 self._patience.calm()
                 return self._data(reply)
-            case Word.LOST if self._request_id is not None:
+            case ReplyKind.LOST if self._request_id is not None:
                 return self._ask_anew(reply)
             case _:
                 return self._patience.wait_s(reply)
@@ -54,7 +54,7 @@ class Counting:
             return reads.start_count(self._query.body)
         return reads.poll_count(self._request_id)
 
-    def _data(self, reply: Reply) -> float | None:
+    def _data(self, reply: ReadReply) -> float | None:
         # A partial answer may carry a count too: the one it has come to so far.
         status = reply.body.get("status")
         if status == "success" or (status is None and "count" in reply.body):
@@ -71,7 +71,7 @@ class Counting:
             raise VendorError(f"{self._what}: still not counted after {POLLS} polls")
         return self._reader.destination.count_poll_s
 
-    def _ask_anew(self, reply: Reply) -> float:
+    def _ask_anew(self, reply: ReadReply) -> float:
         self._anew += 1
         if self._anew > ASKED_ANEW:
             raise VendorError(

@@ -15,7 +15,7 @@ from typing import Any, Final
 from ..errors import CursorExpired, VendorError
 from ..settings.destination import Destination
 from ..settings.settings import Settings
-from ..vendors.clevertap.reads import Word, cursor_in
+from ..vendors.clevertap.reads import ReplyKind, cursor_in
 from .client import Reader, reading, refuse_unreadable
 from .cursor_loop import Trail
 from .queries import LARGEST_BATCH, ExportQuery, day_number
@@ -46,7 +46,7 @@ def start(reader: Reader, query: ExportQuery) -> str:
     """The cursor of an export's first page; VendorError when the vendor does not give one."""
     reply = reader.ask(reader.reads.start_export(query.body, query.parameters))
     try:
-        cursor = cursor_in(reply.body, "cursor") if reply.word is Word.DATA else None
+        cursor = cursor_in(reply.body, "cursor") if reply.kind is ReplyKind.DATA else None
     except ValueError as error:
         raise VendorError(f"the export did not begin: {error}") from error
     if cursor is None:
@@ -78,7 +78,7 @@ def pages(reader: Reader, cursor: str, trail: Trail | None = None) -> Iterator[P
 
 def _page(reader: Reader, cursor: str) -> Page:
     reply = reader.ask(reader.reads.page(cursor))
-    if reply.word is Word.LOST:
+    if reply.kind is ReplyKind.LOST:
         raise CursorLost(reply.error)
     records = reply.body.get("records")
     records = [] if records is None else records

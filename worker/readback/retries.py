@@ -9,7 +9,7 @@ from typing import Final
 
 from ..connections.backoff import backoff
 from ..errors import CredentialsRefused, VendorError
-from ..vendors.clevertap.reads import Reply, Word
+from ..vendors.clevertap.reads import ReadReply, ReplyKind
 
 #: An export may be "in progress", or an account busy, for so long; the vendor names no bound. An
 #: older page of it says of 429: "try again after 10 minutes".
@@ -42,13 +42,13 @@ class Patience:
         self._tries = self._failures = 0
         self._since: float | None = None
 
-    def wait_s(self, reply: Reply) -> float:
+    def wait_s(self, reply: ReadReply) -> float:
         """How long to wait before the same question again; VendorError when that is of no use."""
         _raise_final(reply)
         now = self._clock()
         self._since = now if self._since is None else self._since
         self._tries += 1
-        self._failures += reply.word is Word.FAILED
+        self._failures += reply.kind is ReplyKind.FAILED
         if self._failures >= self._most_failures:
             raise VendorError(f"the vendor failed {self._failures} times: {reply.error}")
         if now - self._since >= BUSY_WITHIN_S:
@@ -61,12 +61,12 @@ class Patience:
         return backoff(self._tries - 1, self._base_s, self._cap_s, half_to_whole)
 
 
-def _raise_final(reply: Reply) -> None:
-    if reply.word is Word.DENIED:
+def _raise_final(reply: ReadReply) -> None:
+    if reply.kind is ReplyKind.DENIED:
         raise CredentialsRefused(
             f"the vendor refuses the account: {reply.error}; check account id, passcode and region"
         )
-    if reply.word is Word.TOO_LARGE:
+    if reply.kind is ReplyKind.TOO_LARGE:
         raise VendorError(reply.error)
-    if reply.word in (Word.REFUSED, Word.LOST):
+    if reply.kind in (ReplyKind.REFUSED, ReplyKind.LOST):
         raise VendorError(f"the vendor refused the question: {reply.error}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
-from worker.vendors.validation import MAX_ERRORS, Errors, Rule, join
+from worker.vendors.validation import MAX_ERRORS, FieldErrors, Rule, join
 
 MAX_DEPTH = 200  # orjson gives up at 254 levels; real records have one or two
 MAX_VALUES = 100_000  # bounds a structure that contains itself, or shares its parts many times
@@ -22,9 +22,9 @@ TOO_DEEP = Rule(f"must not be nested deeper than {MAX_DEPTH} levels")
 TOO_MANY = Rule(f"must not hold more than {MAX_VALUES} values")
 
 
-def json_errors(value: Any, path: str, max_depth: int = MAX_DEPTH) -> Errors:
+def json_errors(value: Any, path: str, max_depth: int = MAX_DEPTH) -> FieldErrors:
     """Every place in ``value`` that JSON cannot carry as it is, by path; at most `MAX_ERRORS`."""
-    errors: Errors = {}
+    errors: FieldErrors = {}
     stack: list[tuple[Any, str, int]] = [(value, path, 0)]
     seen = 0
     while stack and len(errors) < MAX_ERRORS:
@@ -56,7 +56,7 @@ def scalar_rule(value: Any) -> Rule | None:
 
 
 def _push(
-    stack: list[tuple[Any, str, int]], errors: Errors, item: Any, where: str, depth: int
+    stack: list[tuple[Any, str, int]], errors: FieldErrors, item: Any, where: str, depth: int
 ) -> None:
     if len(item) > MAX_VALUES:
         errors[where] = [TOO_MANY]

@@ -95,14 +95,14 @@ class ResponseClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """The meaning of one request's answer.
+    """The result of one request.
 
-    ``verdicts`` holds one verdict per record, in the order sent, when ``meaning`` is ANSWERED,
-    and nothing otherwise. ``error`` is for people; it holds no record and no secret.
+    ``verdicts`` holds one verdict per record, in the order sent, when the class is ANSWERED, and
+    nothing otherwise. ``error`` is for people; it holds no record and no secret.
     ``retry_after_s`` is the vendor's own wish, in seconds.
     """
 
-    meaning: ResponseClass
+    response_class: ResponseClass
     verdicts: Sequence[Verdict] = field(default_factory=tuple)
     status: int | None = None
     error: str = ""
@@ -131,7 +131,7 @@ class Schema(Protocol):
         """A profile update in the vendor's shape."""
 
 
-class Vendor(Protocol):
+class UploadAdapter(Protocol):
     """A vendor's upload API. Pure: it builds requests and reads responses, and sends nothing."""
 
     base_url: str

@@ -6,7 +6,7 @@ from ..settings.destination import Destination
 from .bloomreach.upload import BASE_URL as BLOOMREACH_URL
 from .bloomreach.upload import Bloomreach
 from .clevertap.upload import CleverTap, base_url
-from .protocol import Vendor
+from .protocol import UploadAdapter
 
 
 def clevertap_for(destination: Destination) -> CleverTap:
@@ -18,7 +18,7 @@ def clevertap_for(destination: Destination) -> CleverTap:
     )
 
 
-def vendor_for(destination: Destination) -> Vendor:
+def vendor_for(destination: Destination) -> UploadAdapter:
     """The vendor's side of a destination; SettingsError for what cannot be used."""
     if destination.vendor == "clevertap":
         return clevertap_for(destination)

@@ -65,7 +65,7 @@ def _finite(text: str) -> float | None:
     return value if isfinite(value) else None
 
 
-def meaning_of(status: int) -> ResponseClass:
+def response_class_of(status: int) -> ResponseClass:
     """What an HTTP status says of the whole request.
 
     A status that the vendor does not list blames no record: a redirect or an unknown 4xx parks
@@ -84,7 +84,7 @@ def meaning_of(status: int) -> ResponseClass:
     return ResponseClass.UNAVAILABLE
 
 
-def told(text: Any) -> str:
+def one_line(text: Any) -> str:
     """A vendor's text for people: one line, of bounded length, and no record echoed in it."""
     if not isinstance(text, str):
         return ""
@@ -93,23 +93,26 @@ def told(text: Any) -> str:
     return line if len(line) <= MAX_ERROR_CHARS else line[: MAX_ERROR_CHARS - 3] + "..."
 
 
-def words(error: Any) -> str:
+def error_text(error: Any) -> str:
     """An error in one line, whether it comes as text, as a list of texts, as an object with one
     under ``message``, ``error``, ``description`` or ``reason``, or as JSON of these in a text."""
     if isinstance(error, str) and error.lstrip()[:1] in ("[", "{"):
         with contextlib.suppress(ValueError, RecursionError):
-            return _words(json.loads(error)) or told(error)
-    return _words(error)
+            return _error_text(json.loads(error)) or one_line(error)
+    return _error_text(error)
 
 
-def _words(error: Any) -> str:
+def _error_text(error: Any) -> str:
     if isinstance(error, dict):
         named = (error.get(key) for key in ("message", "error", "description", "reason"))
-        return next((text for each in named if (text := told(each))), "")
+        return next((text for each in named if (text := one_line(each))), "")
     if isinstance(error, list):
-        texts = (told(each) or (_words(each) if isinstance(each, dict) else "") for each in error)
-        return told("; ".join(text for text in islice(texts, 10) if text))
-    return told(error)
+        texts = (
+            one_line(each) or (_error_text(each) if isinstance(each, dict) else "")
+            for each in error
+        )
+        return one_line("; ".join(text for text in islice(texts, 10) if text))
+    return one_line(error)
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:

@@ -18,7 +18,7 @@ MAX_ERRORS = 20  # fields named in one refusal: a hostile record must not make a
 MAX_TS_S = 10**11
 _MAX_PATH_CHARS = 160  # the longest allowed key (120) and the path to it
 
-Errors = dict[str, list["Rule"]]
+FieldErrors = dict[str, list["Rule"]]
 
 
 class Rule(str):
@@ -40,7 +40,7 @@ class RuleField(fields.Field[Any]):
     def __init__(self, missing: Rule, **kwargs: Any) -> None:
         super().__init__(error_messages={"required": missing, "null": missing}, **kwargs)
 
-    def broken(self, value: Any, record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, record: Any, /) -> FieldErrors | Rule | None:
         """The rules that ``value`` breaks, in ``record``: by path inside it, or for it all."""
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class RuleSchema(Schema):
             for name, field in self.fields.items()
         )
 
-    def broken(self, record: Mapping[Any, Any]) -> Errors:
+    def broken(self, record: Mapping[Any, Any]) -> FieldErrors:
         """The rules that the record breaks as a whole, whatever its fields hold."""
         raise NotImplementedError
 

@@ -64,7 +64,7 @@ def test_every_error_of_the_library_below_is_mapped(
     monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", fail)
     answer = sender.send(request("http://127.0.0.1:1"))
     assert isinstance(answer, UploadResult)
-    assert answer.meaning is (ResponseClass.AMBIGUOUS if sent else ResponseClass.UNREACHABLE)
+    assert answer.response_class is (ResponseClass.AMBIGUOUS if sent else ResponseClass.UNREACHABLE)
     assert error.__name__ in answer.error
     assert transport.FAILURES
 
@@ -77,7 +77,7 @@ def test_a_local_protocol_error_is_not_quoted() -> None:
         answer = sender.send(broken)
         sender.close()
     assert isinstance(answer, UploadResult)
-    assert answer.meaning is ResponseClass.UNREACHABLE
+    assert answer.response_class is ResponseClass.UNREACHABLE
     assert SECRET not in answer.error
     assert vendor.requests == []
 
@@ -98,7 +98,7 @@ def test_a_name_nobody_knows_is_unreachable() -> None:
         answer = sender.send(request(f"http://{host}"))
         sender.close()
         assert isinstance(answer, UploadResult)
-        assert answer.meaning is ResponseClass.UNREACHABLE
+        assert answer.response_class is ResponseClass.UNREACHABLE
 
 
 def test_every_address_of_a_name_gets_its_turn(
@@ -134,7 +134,7 @@ def test_a_port_nobody_listens_on_is_unreachable() -> None:
     sender = Transport(url, timeout_s=2.0)
     answer = sender.send(request(url))
     assert isinstance(answer, UploadResult)
-    assert answer.meaning is ResponseClass.UNREACHABLE
+    assert answer.response_class is ResponseClass.UNREACHABLE
 
 
 def compressed(status: int) -> Play:
@@ -165,7 +165,7 @@ def test_what_is_no_http_is_ambiguous(vendor: LoopbackVendor) -> None:
 
     answer = send(vendor, play)
     assert isinstance(answer, UploadResult)
-    assert answer.meaning is ResponseClass.AMBIGUOUS
+    assert answer.response_class is ResponseClass.AMBIGUOUS
 
 
 def test_a_stop_reaches_requests_under_way(vendor: LoopbackVendor) -> None:
@@ -182,7 +182,7 @@ def test_a_stop_reaches_requests_under_way(vendor: LoopbackVendor) -> None:
     answer = sender.send(request(vendor.base_url))
     assert time.monotonic() - began_s < 20
     assert isinstance(answer, UploadResult)
-    assert answer.meaning is ResponseClass.AMBIGUOUS
+    assert answer.response_class is ResponseClass.AMBIGUOUS
 
 
 def folded(content: bytes) -> Play:

@@ -1,4 +1,4 @@
-"""The decision after an attempt, as a table: one row for each meaning of an answer."""
+"""The decision after an attempt, as a table: one row for each class of response."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def answered(*verdicts: Verdict) -> UploadResult:
 
 
 def failed(
-    meaning: ResponseClass, status: int | None = None, wish_s: float | None = None
+    response_class: ResponseClass, status: int | None = None, wish_s: float | None = None
 ) -> UploadResult:
     """An answer for the whole request."""
-    return UploadResult(meaning, (), status, "told so", wish_s)
+    return UploadResult(response_class, (), status, "told so", wish_s)
 
 
 ONCE = {"ambiguous": "dead_letter"}
@@ -150,9 +150,9 @@ def test_each_row_of_the_table(row: Row) -> None:
         assert decision.action.ambiguous == row.ambiguous
 
 
-def test_the_table_has_a_row_for_each_meaning() -> None:
-    """No meaning of an answer is left to chance."""
-    assert {row.answer.meaning for row in TABLE} == set(ResponseClass)
+def test_the_table_has_a_row_for_each_response_class() -> None:
+    """Every response class has a row."""
+    assert {row.answer.response_class for row in TABLE} == set(ResponseClass)
 
 
 SITUATIONS = st.builds(
@@ -164,7 +164,7 @@ SITUATIONS = st.builds(
 )
 
 
-@pytest.mark.parametrize("meaning", ResponseClass)
+@pytest.mark.parametrize("response_class", ResponseClass)
 @given(
     situation=SITUATIONS,
     ambiguous=st.sampled_from(["retry", "dead_letter"]),
@@ -172,7 +172,7 @@ SITUATIONS = st.builds(
     wish_s=st.none() | st.floats(0, 86_400),
 )
 def test_every_answer_is_decided(
-    meaning: ResponseClass,
+    response_class: ResponseClass,
     situation: Attempt,
     ambiguous: Literal["retry", "dead_letter"],
     random: float,
@@ -180,8 +180,8 @@ def test_every_answer_is_decided(
 ) -> None:
     """Whatever is answered, whenever: no exception, no wait below zero, no excess of doubles."""
     size = situation.size
-    verdicts = [BUSY] * size if meaning is ResponseClass.ANSWERED else []
-    answer = UploadResult(meaning, verdicts, 400, "told so", wish_s)
+    verdicts = [BUSY] * size if response_class is ResponseClass.ANSWERED else []
+    answer = UploadResult(response_class, verdicts, 400, "told so", wish_s)
     decision = decide(answer, situation, replace(SETTINGS, ambiguous=ambiguous), random)
     assert decision.wait_ms >= 0
     if isinstance(decision.action, Settle):
@@ -191,10 +191,10 @@ def test_every_answer_is_decided(
         assert size > 1
 
 
-@pytest.mark.parametrize("meaning", [ResponseClass.THROTTLED, ResponseClass.UNAVAILABLE])
-def test_the_vendors_wish_reaches_the_destination(meaning: ResponseClass) -> None:
+@pytest.mark.parametrize("response_class", [ResponseClass.THROTTLED, ResponseClass.UNAVAILABLE])
+def test_the_vendors_wish_reaches_the_destination(response_class: ResponseClass) -> None:
     """Retry-After holds for all that would be sent, not for one batch alone."""
-    assert decide(failed(meaning, 429, wish_s=7.5), FRESH, SETTINGS, 0.5).wait_ms == 7500
+    assert decide(failed(response_class, 429, wish_s=7.5), FRESH, SETTINGS, 0.5).wait_ms == 7500
 
 
 def test_a_reason_to_park_tells_what_to_do() -> None:

@@ -14,7 +14,7 @@ from worker.vendors.protocol import Outcome, Request, Response, ResponseClass, U
 OK = b'{"status": "success", "processed": %d, "unprocessed": []}'
 
 
-class Vendor:
+class RecordedVendor:
     """Answers requests by a rule; counts them. Its other side is CleverTap's real adapter."""
 
     def __init__(self, *first: Response | UploadResult, poison: bytes = b"\0") -> None:
@@ -36,7 +36,7 @@ def bodies(size: int) -> list[bytes]:
     return [b'{"n":%d}' % number for number in range(size)]
 
 
-def asked(vendor: Vendor, records: Sequence[bytes]) -> Iterator[Outcome]:
+def asked(vendor: RecordedVendor, records: Sequence[bytes]) -> Iterator[Outcome]:
     """The outcome of each record."""
     adapter = CleverTap("http://127.0.0.1:1", "account", "passcode")
     run = DryRun(adapter, vendor, sleep=lambda _: None)
@@ -45,14 +45,14 @@ def asked(vendor: Vendor, records: Sequence[bytes]) -> Iterator[Outcome]:
 
 def test_only_dry_runs_are_sent() -> None:
     """Every request says that nothing is to be stored."""
-    vendor = Vendor(poison=b'"n":3')
+    vendor = RecordedVendor(poison=b'"n":3')
     list(asked(vendor, bodies(8)))
     assert all(request.path.endswith("?dryRun=1") for request in vendor.requests)
 
 
 def test_a_refusal_of_the_whole_is_halved_until_the_offender_stands_alone() -> None:
     """One record that makes the vendor refuse everything is found, and alone is refused."""
-    outcomes = list(asked(Vendor(poison=b'"n":5}'), bodies(9)))
+    outcomes = list(asked(RecordedVendor(poison=b'"n":5}'), bodies(9)))
     expected = [Outcome.DELIVERED] * 9
     expected[5] = Outcome.DEAD
     assert outcomes == expected
@@ -70,8 +70,8 @@ def test_a_refusal_of_the_whole_is_halved_until_the_offender_stands_alone() -> N
 )
 def test_a_vendor_in_trouble_is_asked_again(passing: Response | UploadResult) -> None:
     """What passes is tried again, a bounded number of times, and then told."""
-    assert list(asked(Vendor(passing), bodies(2))) == [Outcome.DELIVERED] * 2
-    vendor = Vendor(*[passing] * TRIES)
+    assert list(asked(RecordedVendor(passing), bodies(2))) == [Outcome.DELIVERED] * 2
+    vendor = RecordedVendor(*[passing] * TRIES)
     with pytest.raises(VendorError, match="does not check records now"):
         list(asked(vendor, bodies(2)))
     assert len(vendor.requests) == TRIES
@@ -79,7 +79,9 @@ def test_a_vendor_in_trouble_is_asked_again(passing: Response | UploadResult) ->
 
 def test_refused_credentials_are_told_at_once() -> None:
     """A vendor that does not know us is not asked again."""
-    vendor = Vendor(Response(401, {}, b'{"status": "fail", "error": "Account ID is not valid"}'))
+    vendor = RecordedVendor(
+        Response(401, {}, b'{"status": "fail", "error": "Account ID is not valid"}')
+    )
     with pytest.raises(VendorError, match="HTTP 401"):
         list(asked(vendor, bodies(2)))
     assert len(vendor.requests) == 1

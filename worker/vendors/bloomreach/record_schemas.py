@@ -19,7 +19,7 @@ from worker.vendors.protocol import Kind
 from worker.vendors.validation import (
     MAX_ERRORS,
     MAX_TS_S,
-    Errors,
+    FieldErrors,
     Rule,
     RuleField,
     RuleSchema,
@@ -32,10 +32,10 @@ _MOST_BYTES_PER_CHAR = 6  # a control character in JSON
 class CustomerIds(RuleField):
     """Who the record is about: hard and soft ids by name, one of them usable at least."""
 
-    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         if not isinstance(value, dict) or not value:
             return rules.NO_IDS
-        errors: Errors = {}
+        errors: FieldErrors = {}
         found = False
         for name, given in value.items():
             rule = _id_rule(given) if isinstance(name, str) else rules.BAD_KEY
@@ -50,14 +50,14 @@ class CustomerIds(RuleField):
 class EventType(RuleField):
     """A type that is there."""
 
-    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         return None if isinstance(value, str) and value.strip() else rules.NO_EVENT_TYPE
 
 
 class Timestamp(RuleField):
     """Seconds since the epoch, or ISO 8601; null is as good as absent."""
 
-    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         found = epoch_s(value)
         return found if isinstance(found, Rule) else None
 
@@ -65,7 +65,7 @@ class Timestamp(RuleField):
 class Properties(RuleField):
     """An object of any JSON values, each of bounded size."""
 
-    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         if not isinstance(value, dict):
             return rules.NO_PROPERTIES
         return cast("RecordSchema", self.parent).property_errors(value)
@@ -87,9 +87,9 @@ class RecordSchema(RuleSchema):
         self._too_large = Rule(f"must be less than {limits.value_bytes} bytes of JSON")
         self._too_many = Rule(f"must hold at most {limits.customer_properties} attributes")
 
-    def property_errors(self, properties: dict[Any, Any]) -> Errors | Rule | None:
+    def property_errors(self, properties: dict[Any, Any]) -> FieldErrors | Rule | None:
         """What is wrong with the properties, by name: one pass, the common types inline."""
-        errors: Errors = {}
+        errors: FieldErrors = {}
         for name, value in properties.items():
             kind = type(value)
             if kind is str and len(value) <= self._safe_chars:
@@ -109,7 +109,7 @@ class RecordSchema(RuleSchema):
                 break
         return errors or None
 
-    def _add_value_errors(self, errors: Errors, name: Any, value: Any) -> None:
+    def _add_value_errors(self, errors: FieldErrors, name: Any, value: Any) -> None:
         path = join("", name)
         if isinstance(value, str):
             if self._is_too_large(value):
@@ -128,9 +128,9 @@ class RecordSchema(RuleSchema):
         except (TypeError, ValueError):
             return False  # a lone surrogate or an odd key: the record's own serialisation tells
 
-    def broken(self, record: Mapping[Any, Any]) -> Errors:
+    def broken(self, record: Mapping[Any, Any]) -> FieldErrors:
         """One pass over the record's other keys: nothing that JSON cannot carry."""
-        errors: Errors = {}
+        errors: FieldErrors = {}
         for key, value in record.items():
             if key in self.fields:
                 continue
@@ -157,7 +157,7 @@ class CustomerSchema(RecordSchema):
     properties = Properties(rules.NO_PROPERTIES, required=True)
     update_timestamp = Timestamp(rules.BAD_TS, allow_none=True)
 
-    def property_errors(self, properties: dict[Any, Any]) -> Errors | Rule | None:
+    def property_errors(self, properties: dict[Any, Any]) -> FieldErrors | Rule | None:
         """As for events; and customer attributes are bounded in number, and named in ASCII."""
         if len(properties) > self._limits.customer_properties:
             return self._too_many

@@ -27,7 +27,13 @@ from worker.vendors.protocol import (
     Verdict,
 )
 from worker.vendors.reasons import DeadLetterReason
-from worker.vendors.responses import MAX_ERROR_CHARS, json_object, meaning_of, retry_after_s, told
+from worker.vendors.responses import (
+    MAX_ERROR_CHARS,
+    json_object,
+    one_line,
+    response_class_of,
+    retry_after_s,
+)
 from worker.vendors.secret_headers import SecretHeaders, credential
 
 #: The address of projects that were given none of their own (page "Authentication").
@@ -97,7 +103,7 @@ class Bloomreach:
     def read_probe(self, response: Response) -> UploadResult:
         """The project is open again when the meaning is ANSWERED."""
         answer = self.read(Kind.EVENT, 1, response)
-        if answer.meaning is ResponseClass.ANSWERED and answer.verdicts[0] is not DELIVERED:
+        if answer.response_class is ResponseClass.ANSWERED and answer.verdicts[0] is not DELIVERED:
             return UploadResult(ResponseClass.DENIED, (), response.status, answer.verdicts[0].error)
         return answer
 
@@ -112,19 +118,19 @@ class Bloomreach:
 
 def _read(size: int, response: Response) -> UploadResult:
     body = json_object(response.content)
-    meaning = meaning_of(response.status)
+    response_class = response_class_of(response.status)
     error, _ = refusal(body or {})
-    if meaning is ResponseClass.ANSWERED and body is None:
+    if response_class is ResponseClass.ANSWERED and body is None:
         return UploadResult(
             ResponseClass.GARBLED, (), response.status, "success, but no JSON object"
         )
-    is_refused = meaning is ResponseClass.REFUSED or _is_refused(body or {})
+    is_refused = response_class is ResponseClass.REFUSED or _is_refused(body or {})
     if is_refused and _DENIALS.search(error):
-        meaning = ResponseClass.DENIED
-    if body is None or meaning is not ResponseClass.ANSWERED:
+        response_class = ResponseClass.DENIED
+    if body is None or response_class is not ResponseClass.ANSWERED:
         wait_s = retry_after_s(response.headers)
         return UploadResult(
-            meaning, (), response.status, error or f"HTTP {response.status}", wait_s
+            response_class, (), response.status, error or f"HTTP {response.status}", wait_s
         )
     return _read_one(response, body) if size == 1 else _read_batch(size, response, body)
 
@@ -137,7 +143,7 @@ def refusal(told_of: Mapping[str, Any]) -> tuple[str, int | None]:
     """
     for key in _ERROR_KEYS[:3]:
         if texts := _texts(told_of.get(key), _DEPTH):
-            return told("; ".join(texts)[: 4 * MAX_ERROR_CHARS]), _code(told_of[key])
+            return one_line("; ".join(texts)[: 4 * MAX_ERROR_CHARS]), _code(told_of[key])
     return "", None
 
 
@@ -155,7 +161,7 @@ def _texts(value: Any, depth: int) -> list[str]:
         return description
     found = []
     for field, inner in list(value.items())[:_TEXTS]:
-        prefix = "" if field in {"_global", "code"} else f"{told(field)}: "
+        prefix = "" if field in {"_global", "code"} else f"{one_line(field)}: "
         found += [prefix + text for text in _texts(inner, depth - 1)]
     return found[:_TEXTS]
 
@@ -172,7 +178,7 @@ def _texts_in(text: str, depth: int) -> list[str]:
             value = [value[key] for key in _ERROR_KEYS if key in value][:1]
         if found := _texts(value, depth - 1):
             return found
-    return [line] if (line := told(text)) else []
+    return [line] if (line := one_line(text)) else []
 
 
 def _code(value: Any) -> int | None:

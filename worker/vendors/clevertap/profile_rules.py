@@ -10,9 +10,9 @@ from worker.vendors.clevertap import rules
 from worker.vendors.clevertap.property_rules import PropertyRules, add
 from worker.vendors.clevertap.rules import Limits
 from worker.vendors.json_values import scalar_rule
-from worker.vendors.validation import MAX_ERRORS, Errors, Rule, join
+from worker.vendors.validation import MAX_ERRORS, FieldErrors, Rule, join
 
-Found = Errors | Rule | None
+Found = FieldErrors | Rule | None
 
 # Recorded: +35922333232 passes; 223, 123 and +44+441234 fail. E.164 allows 15 digits.
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{5,14}")
@@ -40,7 +40,7 @@ class ProfileRules:
             sum(_is_custom(key) for key in data) > self._limits.profile_properties
         ):
             return self._too_many
-        errors: Errors = {}
+        errors: FieldErrors = {}
         for key, value in data.items():
             found = self._key_rule(key) or self._value_errors(key, value)
             if found:
@@ -75,7 +75,7 @@ class ProfileRules:
         if not any(isinstance(name, str) and name[:1] == "$" for name in value):
             # An empty object is dropped by the vendor; any other is for its beta.
             return self._properties.nested_errors(value, rules.NOT_FLAT_PROFILE) if value else None
-        errors: Errors = {}
+        errors: FieldErrors = {}
         for operator, operand in value.items():
             found = self._operator_errors(operator, operand)
             if found:
@@ -101,7 +101,7 @@ class ProfileRules:
     def _list_errors(self, values: Any, rule: Rule) -> Found:
         if not isinstance(values, list) and type(values) is not tuple:
             return rule
-        errors: Errors = {}
+        errors: FieldErrors = {}
         for index, value in enumerate(values):
             if isinstance(value, dict | list | tuple):
                 found: Found = self._properties.nested_errors(value, rule)

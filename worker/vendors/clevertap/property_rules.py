@@ -11,7 +11,7 @@ from typing import Any
 from worker.vendors.clevertap import rules
 from worker.vendors.clevertap.rules import Limits
 from worker.vendors.json_values import NO_NUMBER, json_errors, scalar_rule
-from worker.vendors.validation import MAX_ERRORS, Errors, Rule, join
+from worker.vendors.validation import MAX_ERRORS, FieldErrors, Rule, join
 
 # Below this a string needs no counting: UTF-8 takes at most four bytes for a character.
 _BYTES_PER_CHAR = 4
@@ -30,19 +30,19 @@ class PropertyRules:
         self._too_many = Rule(f"must hold at most {limits.event_properties} properties", 522)
         self._too_many_items = Rule(f"must hold at most {limits.charged_items} items", 512)
 
-    def event_errors(self, data: dict[Any, Any], name: Any) -> Errors | Rule | None:
+    def event_errors(self, data: dict[Any, Any], name: Any) -> FieldErrors | Rule | None:
         """What is wrong with an event's properties, by path inside evtData; None when nothing."""
         if len(data) > self._limits.event_properties:
             return self._too_many
         charged = isinstance(name, str) and plain_name(name) == "charged"
         return self._flat_errors(data, charged=charged)
 
-    def _flat_errors(self, data: dict[Any, Any], *, charged: bool = False) -> Errors | None:
+    def _flat_errors(self, data: dict[Any, Any], *, charged: bool = False) -> FieldErrors | None:
         """The hot loop: the common types inline, everything else handed on."""
-        errors: Errors | None = None
+        errors: FieldErrors | None = None
         key_chars, safe_chars = self._key_chars, self._safe_chars
         for key, value in data.items():
-            found: Errors | Rule | None
+            found: FieldErrors | Rule | None
             kind = type(value)
             if kind is str:
                 if len(value) <= safe_chars and value[:3] != "$D_":
@@ -81,7 +81,7 @@ class PropertyRules:
             return None
         return scalar_rule(value) or (self.text_rule(value) if isinstance(value, str) else None)
 
-    def nested_errors(self, value: Any, flat: Rule) -> Errors | Rule | None:
+    def nested_errors(self, value: Any, flat: Rule) -> FieldErrors | Rule | None:
         """What is wrong with an object or array where a single value is the rule."""
         if not self._limits.nested:
             return flat
@@ -92,19 +92,19 @@ class PropertyRules:
             return rules.BAD_KEY
         return self._bad_key if len(key) > self._key_chars else None
 
-    def _other_errors(self, key: Any, value: Any, *, charged: bool) -> Errors | Rule | None:
+    def _other_errors(self, key: Any, value: Any, *, charged: bool) -> FieldErrors | Rule | None:
         if not isinstance(value, dict | list | tuple):
             return self.single_rule(value)
         if charged and key == "Items":
             return self._items_errors(value)
         return self.nested_errors(value, rules.NOT_FLAT)
 
-    def _items_errors(self, items: Any) -> Errors | Rule | None:
+    def _items_errors(self, items: Any) -> FieldErrors | Rule | None:
         if not isinstance(items, list | tuple):
             return rules.BAD_ITEMS
         if len(items) > self._limits.charged_items:
             return self._too_many_items
-        errors: Errors = {}
+        errors: FieldErrors = {}
         for index, item in enumerate(items):
             found = self._flat_errors(item) if isinstance(item, dict) else rules.BAD_ITEM
             if found:
@@ -114,7 +114,7 @@ class PropertyRules:
         return errors or None
 
 
-def add(errors: Errors, path: str, found: Errors | Rule) -> None:
+def add(errors: FieldErrors, path: str, found: FieldErrors | Rule) -> None:
     """Put what was found at ``path`` among the errors."""
     if isinstance(found, Rule):
         errors.setdefault(path, []).append(found)

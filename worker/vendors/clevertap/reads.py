@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import orjson
 
 from ..protocol import Request, Response, ResponseClass, UploadResult
-from ..responses import exact_object, meaning_of, retry_after_s, words
+from ..responses import error_text, exact_object, response_class_of, retry_after_s
 from .upload import CleverTap
 
 _EVENTS: Final = "/1/events.json"
@@ -38,7 +38,7 @@ _SMALLER: Final = (
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,8000}")
 
 
-class Word(StrEnum):
+class ReplyKind(StrEnum):
     """What an answer means for the one who asked."""
 
     DATA = "data"
@@ -52,10 +52,10 @@ class Word(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ReadReply:
     """An answer, understood. ``error`` is for people; ``wait_s`` is the vendor's own wish."""
 
-    word: Word
+    kind: ReplyKind
     body: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
     wait_s: float = 0.0
@@ -89,21 +89,23 @@ class ClevertapReads:
         return Request("POST", path, self._headers, orjson.dumps(body))
 
 
-def heard(answer: Response | UploadResult, now_s: float | None = None) -> Reply:
+def parse_reply(answer: Response | UploadResult, now_s: float | None = None) -> ReadReply:
     """What an answer, or the lack of one, means. Total: whatever came, it raises nothing."""
     if isinstance(answer, UploadResult):
-        return Reply(Word.FAILED, error=answer.error)
+        return ReadReply(ReplyKind.FAILED, error=answer.error)
     if answer.too_large and 200 <= answer.status <= 299:
-        return Reply(Word.TOO_LARGE, error=_SMALLER)
+        return ReadReply(ReplyKind.TOO_LARGE, error=_SMALLER)
     body = exact_object(answer.content)
     wait_s = retry_after_s(answer.headers, now_s) or 0.0
     if body is None:
-        word = _of_status(answer.status)
+        kind = _kind_of_status(answer.status)
         error = f"HTTP {answer.status} without a JSON object"
-        return Reply(Word.FAILED if word is Word.DATA else word, error=error, wait_s=wait_s)
-    word = _word(answer.status, body)
-    error = "" if word is Word.DATA else _error(answer.status, body)
-    return Reply(word, body, error, wait_s)
+        return ReadReply(
+            ReplyKind.FAILED if kind is ReplyKind.DATA else kind, error=error, wait_s=wait_s
+        )
+    kind = _kind(answer.status, body)
+    error = "" if kind is ReplyKind.DATA else _error(answer.status, body)
+    return ReadReply(kind, body, error, wait_s)
 
 
 def cursor_in(body: Mapping[str, Any], key: str) -> str | None:
@@ -126,43 +128,43 @@ def whole_number(value: Any) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def _word(status: int, body: Mapping[str, Any]) -> Word:
+def _kind(status: int, body: Mapping[str, Any]) -> ReplyKind:
     failed = body.get("status") == "fail"
     code = whole_number(body.get("code"))
     if status < 500 and (failed or status >= 400):
-        text = words(body.get("error"))
+        text = error_text(body.get("error"))
         if code == _IN_PROGRESS or "still in progress" in text.lower():
-            return Word.BUSY
+            return ReplyKind.BUSY
         if body.get("code") in _LOST_CODES or _LOST.search(text):
-            return Word.LOST
-    word = _of_status(status)
-    if word is not Word.DATA:
-        return word
+            return ReplyKind.LOST
+    kind = _kind_of_status(status)
+    if kind is not ReplyKind.DATA:
+        return kind
     if not failed:
         # An object that tells nothing at all would look like an export's last page.
         tells = "status" not in body and any(key in body for key in _TELLING)
         succeeded = body.get("status") in ("success", "partial")
-        return Word.DATA if succeeded or tells else Word.FAILED
+        return ReplyKind.DATA if succeeded or tells else ReplyKind.FAILED
     # HTTP 200, and a failure: its code, where it is an HTTP one, tells which.
-    return _of_status(code) if code is not None and 400 <= code <= 599 else Word.REFUSED
+    return _kind_of_status(code) if code is not None and 400 <= code <= 599 else ReplyKind.REFUSED
 
 
-def _of_status(status: int) -> Word:
-    match meaning_of(status):
+def _kind_of_status(status: int) -> ReplyKind:
+    match response_class_of(status):
         case ResponseClass.ANSWERED:
-            return Word.DATA
+            return ReplyKind.DATA
         case ResponseClass.THROTTLED:
-            return Word.THROTTLED
+            return ReplyKind.THROTTLED
         case ResponseClass.UNAVAILABLE:
-            return Word.FAILED
+            return ReplyKind.FAILED
         case ResponseClass.DENIED if status in (401, 402, 403):
-            return Word.DENIED
+            return ReplyKind.DENIED
         case _:
-            return Word.REFUSED
+            return ReplyKind.REFUSED
 
 
 def _error(status: int, body: Mapping[str, Any]) -> str:
     code = body.get("code")
     named = f", code {code}" if isinstance(code, int | str) and str(code) != str(status) else ""
-    text = words(body.get("error")) or words(body.get("message")) or "no reason given"
+    text = error_text(body.get("error")) or error_text(body.get("message")) or "no reason given"
     return f"{text} (HTTP {status}{named[:40]})"

@@ -16,7 +16,7 @@ from worker.vendors.clevertap.property_rules import PropertyRules, plain_name
 from worker.vendors.clevertap.rules import IDENTITY_KEYS, NOBODY, Limits
 from worker.vendors.json_values import json_errors
 from worker.vendors.protocol import Kind
-from worker.vendors.validation import MAX_TS_S, Errors, Rule, RuleField, RuleSchema
+from worker.vendors.validation import MAX_TS_S, FieldErrors, Rule, RuleField, RuleSchema
 
 _RESERVED = frozenset(plain_name(name) for name in rules.RESERVED_EVENTS)
 _IDENTITIES = frozenset(IDENTITY_KEYS)
@@ -26,7 +26,7 @@ _CHECKED = frozenset(("type", "ts", "evtName", "evtData", "profileData", "tokenD
 class EventName(RuleField):
     """A name that is there, and not one of the vendor's own."""
 
-    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         plain = plain_name(value) if isinstance(value, str) else ""
         if not plain:
             return rules.NO_NAME
@@ -38,7 +38,7 @@ class EventName(RuleField):
 class Timestamp(RuleField):
     """Epoch seconds. The vendor was recorded to answer 525 to 0."""
 
-    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         if type(value) is not int or value <= 0:
             return rules.BAD_TS
         if value >= MAX_TS_S:
@@ -49,7 +49,7 @@ class Timestamp(RuleField):
 class EventData(RuleField):
     """The event's properties."""
 
-    def broken(self, value: Any, record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, record: Any, /) -> FieldErrors | Rule | None:
         if not isinstance(value, dict):
             return rules.NO_DATA
         schema = cast("RecordSchema", self.parent)
@@ -59,7 +59,7 @@ class EventData(RuleField):
 class ProfileData(RuleField):
     """The profile's properties and operators."""
 
-    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         if not isinstance(value, dict):
             return rules.NO_PROFILE_DATA
         schema = cast("RecordSchema", self.parent)
@@ -69,7 +69,7 @@ class ProfileData(RuleField):
 class TokenData(RuleField):
     """A device token: its id, the service it belongs to, and the keys of a browser."""
 
-    def broken(self, value: Any, _record: Any, /) -> Errors | Rule | None:
+    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         if not isinstance(value, dict):
             return rules.NO_TOKEN_DATA
         errors = json_errors(value, "")
@@ -106,10 +106,10 @@ class RecordSchema(RuleSchema):
         self._identity_chars = limits.identity_chars
         self._too_long = Rule(f"must be at most {limits.identity_chars} characters", 523)
 
-    def broken(self, record: Mapping[Any, Any]) -> Errors:
+    def broken(self, record: Mapping[Any, Any]) -> FieldErrors:
         """One pass over the record's keys: at least one identity, and nothing JSON cannot carry."""
         somebody = False
-        errors: Errors = {}
+        errors: FieldErrors = {}
         for key, value in record.items():
             if key in _CHECKED:
                 continue

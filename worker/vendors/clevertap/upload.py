@@ -24,7 +24,13 @@ from worker.vendors.protocol import (
     Verdict,
 )
 from worker.vendors.reasons import DeadLetterReason
-from worker.vendors.responses import json_object, meaning_of, retry_after_s, told, words
+from worker.vendors.responses import (
+    error_text,
+    json_object,
+    one_line,
+    response_class_of,
+    retry_after_s,
+)
 from worker.vendors.secret_headers import SecretHeaders, credential
 
 #: Codes of the page "Errors" that another attempt cannot change; 528 until someone allows the
@@ -95,15 +101,15 @@ class CleverTap:
 
 def _read(size: int, response: Response) -> UploadResult:
     body = json_object(response.content)
-    meaning = meaning_of(response.status)
-    if meaning is not ResponseClass.ANSWERED:
-        return _whole(meaning, response, body)
+    response_class = response_class_of(response.status)
+    if response_class is not ResponseClass.ANSWERED:
+        return _whole(response_class, response, body)
     if body is None:
         return UploadResult(
             ResponseClass.GARBLED, (), response.status, "success, but no JSON object"
         )
     if (code := _whole_request_code(body)) is not None:
-        return _whole(meaning_of(code), response, body)
+        return _whole(response_class_of(code), response, body)
     return _read_success(size, response.status, body)
 
 
@@ -116,10 +122,14 @@ def base_url(region: str) -> str:
     return url
 
 
-def _whole(meaning: ResponseClass, response: Response, body: dict[str, Any] | None) -> UploadResult:
-    error = words(body.get("error")) if body else ""
+def _whole(
+    response_class: ResponseClass, response: Response, body: dict[str, Any] | None
+) -> UploadResult:
+    error = error_text(body.get("error")) if body else ""
     wait_s = retry_after_s(response.headers)
-    return UploadResult(meaning, (), response.status, error or f"HTTP {response.status}", wait_s)
+    return UploadResult(
+        response_class, (), response.status, error or f"HTTP {response.status}", wait_s
+    )
 
 
 def _whole_request_code(body: Mapping[str, Any]) -> int | None:
@@ -202,7 +212,7 @@ def _read_entry(entry: Any) -> tuple[int, Verdict]:
     code = _number(entry.get("code"))
     if code is None and (in_text := _CODE_IN_TEXT.search(text[:200])):
         code = int(in_text[1])
-    error = told(text[: len(text) - len(match[0])] if match else text)
+    error = one_line(text[: len(text) - len(match[0])] if match else text)
     return int(match[1]) if match else 0, _verdict(code, error)
 
 

@@ -129,7 +129,7 @@ def test_the_probe_asks_for_the_time() -> None:
     """It stores nothing; any other word than success leaves the destination parked."""
     request = VENDOR.probe()
     assert (request.method, request.path, request.content) == ("GET", f"{PROJECT}/system/time", b"")
-    for status, body, meaning in (
+    for status, body, response_class in (
         (200, b'{"errors":[],"success":true,"time":1533663283.8943756}', ResponseClass.ANSWERED),
         (200, b'{"success":false,"errors":"Field project_id is required"}', ResponseClass.DENIED),
         (400, b'{"success":false,"error":"Could not authenticate"}', ResponseClass.DENIED),
@@ -137,7 +137,7 @@ def test_the_probe_asks_for_the_time() -> None:
         (200, b"<html>", ResponseClass.GARBLED),
         (503, b"", ResponseClass.UNAVAILABLE),
     ):
-        assert VENDOR.read_probe(Response(status, {}, body)).meaning is meaning
+        assert VENDOR.read_probe(Response(status, {}, body)).response_class is response_class
 
 
 ERRORS: list[tuple[dict[str, Any], str, int | None]] = [
@@ -198,7 +198,7 @@ def test_a_single_success_is_delivered(body: Any) -> None:
 def test_results_are_matched_by_command_id(results: list[Any], expected: list[Any]) -> None:
     """By order only when no result names its command and none is missing."""
     answer = read(3, batch(*results))
-    assert answer.meaning is ResponseClass.ANSWERED
+    assert answer.response_class is ResponseClass.ANSWERED
     assert outcomes(answer) == expected
 
 
@@ -224,7 +224,7 @@ def test_results_are_matched_by_command_id(results: list[Any], expected: list[An
 def test_an_answer_that_tells_of_no_record_is_garbled(body: Any) -> None:
     """Nothing is called delivered on the strength of HTTP 200 alone."""
     answer = read(3, body)
-    assert (answer.meaning, list(answer.verdicts), answer.status) == (
+    assert (answer.response_class, list(answer.verdicts), answer.status) == (
         ResponseClass.GARBLED,
         [],
         200,
@@ -239,7 +239,7 @@ def test_results_of_a_whole_that_failed_are_trusted_only_where_they_refuse() -> 
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize(
-    ("status", "body", "meaning", "error"),
+    ("status", "body", "response_class", "error"),
     [
         (400, {"success": False, "error": "Could not authenticate"}, "denied", None),
         (400, {"success": False, "error": "Invalid project id"}, "denied", None),
@@ -263,11 +263,15 @@ def test_results_of_a_whole_that_failed_are_trusted_only_where_they_refuse() -> 
     ],
 )
 def test_the_whole_request_is_judged_by_status_and_word(
-    size: int, status: int, body: Any, meaning: str, error: str | None
+    size: int, status: int, body: Any, response_class: str, error: str | None
 ) -> None:
     """Wrong credentials park the destination although some come as HTTP 400, or even 200."""
     answer = read(size, body, status)
-    assert (answer.meaning, list(answer.verdicts), answer.status) == (meaning, [], status)
+    assert (answer.response_class, list(answer.verdicts), answer.status) == (
+        response_class,
+        [],
+        status,
+    )
     expected = error or next(
         value for key in ("errors", "error", "message") if (value := body.get(key))
     )
@@ -277,7 +281,10 @@ def test_the_whole_request_is_judged_by_status_and_word(
 def test_a_batch_refused_as_a_whole_with_success_is_split() -> None:
     """HTTP 200 with success false is "similar to HTTP 400": no word on which command."""
     answer = read(2, {"success": False, "errors": "Field project_id is required"})
-    assert (answer.meaning, answer.error) == (ResponseClass.REFUSED, "Field project_id is required")
+    assert (answer.response_class, answer.error) == (
+        ResponseClass.REFUSED,
+        "Field project_id is required",
+    )
 
 
 def test_retry_after_is_heard() -> None:
@@ -323,7 +330,7 @@ _results = st.lists(
 def test_any_answer_is_read(status: int, body: Any, size: int, retry_after: str) -> None:
     """Whatever comes back: a verdict for each record, or none and a meaning for all."""
     answer = read(size, body, status, retry_after=retry_after)
-    assert len(answer.verdicts) == (size if answer.meaning is ResponseClass.ANSWERED else 0)
+    assert len(answer.verdicts) == (size if answer.response_class is ResponseClass.ANSWERED else 0)
     answer.error.encode()
     for verdict in answer.verdicts:
         verdict.error.encode()

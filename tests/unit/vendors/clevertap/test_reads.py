@@ -14,10 +14,10 @@ from worker.errors import CredentialsRefused, VendorError
 from worker.readback.retries import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Patience
 from worker.vendors.clevertap.reads import (
     ClevertapReads,
-    Reply,
-    Word,
+    ReadReply,
+    ReplyKind,
     cursor_in,
-    heard,
+    parse_reply,
     whole_number,
 )
 from worker.vendors.clevertap.upload import CleverTap
@@ -26,10 +26,10 @@ from worker.vendors.protocol import Response, ResponseClass, UploadResult
 READS = ClevertapReads(CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode"))
 
 
-def reply(body: Any, status: int = 200, **headers: str) -> Reply:
+def reply(body: Any, status: int = 200, **headers: str) -> ReadReply:
     """What is read from a body, given as bytes or as a JSON value."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return heard(Response(status, headers, content))
+    return parse_reply(Response(status, headers, content))
 
 
 def fail(error: Any, code: Any = None) -> dict[str, Any]:
@@ -38,44 +38,44 @@ def fail(error: Any, code: Any = None) -> dict[str, Any]:
 
 
 TABLE = [
-    (200, {"status": "success", "cursor": "a%2Fb"}, Word.DATA),
-    (200, {"status": "success"}, Word.DATA),
-    (200, {"status": "partial", "req_id": 384649162721759}, Word.DATA),
-    (200, fail("Request still in progress, please retry later", 2), Word.BUSY),
-    (200, fail("Request still in progress, please retry later", "2"), Word.BUSY),
-    (400, fail("Request still in progress, please retry later"), Word.BUSY),
-    (200, fail("Incorrect Usage", 3), Word.LOST),
-    (200, fail("Invalid cursor", "CURSOR_INVALIDATED"), Word.LOST),
-    (400, fail("Cursor has expired"), Word.LOST),
-    (400, fail("CURSOR_INVALIDATED", 400), Word.LOST),
-    (400, fail("invalid request id", 400), Word.LOST),
-    (200, fail('["Invalid event : Uninstalled"]', 400), Word.REFUSED),
-    (200, fail("Invalid date", 4002), Word.REFUSED),
-    (200, fail("something else"), Word.REFUSED),
-    (400, fail("Export not allowed for this event", 400), Word.REFUSED),
-    (404, fail("Resource not found", 404), Word.REFUSED),
-    (302, b"", Word.REFUSED),
-    (401, fail("Account ID is not valid", 401), Word.DENIED),
-    (403, b"<html>", Word.DENIED),
-    (200, fail("Invalid Credentials", 401), Word.DENIED),
-    (429, fail("Too many concurrent requests", 429), Word.THROTTLED),
-    (200, fail("Too many concurrent requests", 429), Word.THROTTLED),
-    (500, fail("Invalid cursor", 500), Word.FAILED),
-    (503, b"", Word.FAILED),
-    (200, fail("try later", 503), Word.FAILED),
-    (200, b"<html>It works!</html>", Word.FAILED),
-    (200, b"[]", Word.FAILED),
-    (200, {}, Word.FAILED),
-    (200, {"status": "odd", "records": []}, Word.FAILED),
-    (200, {"records": []}, Word.DATA),
-    (200, {"count": 1}, Word.DATA),
+    (200, {"status": "success", "cursor": "a%2Fb"}, ReplyKind.DATA),
+    (200, {"status": "success"}, ReplyKind.DATA),
+    (200, {"status": "partial", "req_id": 384649162721759}, ReplyKind.DATA),
+    (200, fail("Request still in progress, please retry later", 2), ReplyKind.BUSY),
+    (200, fail("Request still in progress, please retry later", "2"), ReplyKind.BUSY),
+    (400, fail("Request still in progress, please retry later"), ReplyKind.BUSY),
+    (200, fail("Incorrect Usage", 3), ReplyKind.LOST),
+    (200, fail("Invalid cursor", "CURSOR_INVALIDATED"), ReplyKind.LOST),
+    (400, fail("Cursor has expired"), ReplyKind.LOST),
+    (400, fail("CURSOR_INVALIDATED", 400), ReplyKind.LOST),
+    (400, fail("invalid request id", 400), ReplyKind.LOST),
+    (200, fail('["Invalid event : Uninstalled"]', 400), ReplyKind.REFUSED),
+    (200, fail("Invalid date", 4002), ReplyKind.REFUSED),
+    (200, fail("something else"), ReplyKind.REFUSED),
+    (400, fail("Export not allowed for this event", 400), ReplyKind.REFUSED),
+    (404, fail("Resource not found", 404), ReplyKind.REFUSED),
+    (302, b"", ReplyKind.REFUSED),
+    (401, fail("Account ID is not valid", 401), ReplyKind.DENIED),
+    (403, b"<html>", ReplyKind.DENIED),
+    (200, fail("Invalid Credentials", 401), ReplyKind.DENIED),
+    (429, fail("Too many concurrent requests", 429), ReplyKind.THROTTLED),
+    (200, fail("Too many concurrent requests", 429), ReplyKind.THROTTLED),
+    (500, fail("Invalid cursor", 500), ReplyKind.FAILED),
+    (503, b"", ReplyKind.FAILED),
+    (200, fail("try later", 503), ReplyKind.FAILED),
+    (200, b"<html>It works!</html>", ReplyKind.FAILED),
+    (200, b"[]", ReplyKind.FAILED),
+    (200, {}, ReplyKind.FAILED),
+    (200, {"status": "odd", "records": []}, ReplyKind.FAILED),
+    (200, {"records": []}, ReplyKind.DATA),
+    (200, {"count": 1}, ReplyKind.DATA),
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "word"), TABLE)
-def test_each_answer_means_one_thing(status: int, body: Any, word: Word) -> None:
+@pytest.mark.parametrize(("status", "body", "kind"), TABLE)
+def test_each_answer_means_one_thing(status: int, body: Any, kind: ReplyKind) -> None:
     """Every shape that the vendor's pages or its clients report leads to one way on."""
-    assert reply(body, status).word is word
+    assert reply(body, status).kind is kind
 
 
 def test_a_refusal_is_told_in_the_vendors_words() -> None:
@@ -90,13 +90,16 @@ def test_a_refusal_is_told_in_the_vendors_words() -> None:
 
 def test_no_answer_at_all_is_a_failure_to_try_again() -> None:
     """Reading changes nothing at the vendor, so even an ambiguous end is only tried again."""
-    assert heard(UploadResult(ResponseClass.AMBIGUOUS, error="no whole answer")).word is Word.FAILED
+    assert (
+        parse_reply(UploadResult(ResponseClass.AMBIGUOUS, error="no whole answer")).kind
+        is ReplyKind.FAILED
+    )
 
 
 @given(st.binary(max_size=200), st.integers(100, 599))
 def test_whatever_comes_is_understood_somehow(content: bytes, status: int) -> None:
     """No answer, however odd, raises."""
-    assert reply(content, status).word in Word
+    assert reply(content, status).kind in ReplyKind
 
 
 @given(
@@ -140,7 +143,7 @@ def patience(clock: Clock | None = None, random: float = 1.0) -> Patience:
 
 def test_waits_double_up_to_a_bound() -> None:
     """The wait doubles with each try, is never nothing, and never longer than half a minute."""
-    bearing, throttled = patience(), Reply(Word.THROTTLED)
+    bearing, throttled = patience(), ReadReply(ReplyKind.THROTTLED)
     waits = [bearing.wait_s(throttled) for _ in range(7)]
     assert waits == [1, 2, 4, 8, 16, LONGEST_WAIT_S, LONGEST_WAIT_S]
     assert patience(random=0.0).wait_s(throttled) == 0.5
@@ -166,7 +169,7 @@ def test_failures_are_borne_a_few_times() -> None:
 def test_being_busy_is_borne_for_so_long() -> None:
     """An export that is never ready ends after a quarter of an hour, and says so."""
     clock = Clock()
-    bearing, busy = patience(clock), Reply(Word.BUSY, error="still in progress")
+    bearing, busy = patience(clock), ReadReply(ReplyKind.BUSY, error="still in progress")
     bearing.wait_s(busy)
     clock.now = BUSY_WITHIN_S - 1
     bearing.wait_s(busy)

@@ -177,7 +177,7 @@ class Hostile(Mapping[str, Any]):
         return 1
 
 
-class Word(str, Enum):  # noqa: UP042 - what callers on Python 3.10 wrote
+class ReplyKind(str, Enum):  # noqa: UP042 - what callers on Python 3.10 wrote
     """An enumeration of strings."""
 
     X = "x"
@@ -258,8 +258,8 @@ def test_strings_of_other_classes_are_strings() -> None:
     record = {
         "type": Text("event"),
         "evtName": Text("x"),
-        "identity": Word.X,
-        "evtData": {Text("k"): Word.X, "n": Text("v")},
+        "identity": ReplyKind.X,
+        "evtData": {Text("k"): ReplyKind.X, "n": Text("v")},
     }
     prepared = SCHEMA.prepare(record, now_s=5)
     assert (prepared.kind, prepared.identity, prepared.name) == ("event", b"identity:x", "x")

@@ -14,7 +14,7 @@ from worker.errors import SettingsError
 from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap, base_url
 from worker.vendors.protocol import Outcome, Response, ResponseClass, UploadResult
-from worker.vendors.responses import MAX_ERROR_CHARS, retry_after_s, told
+from worker.vendors.responses import MAX_ERROR_CHARS, one_line, retry_after_s
 
 VENDOR = CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode")
 ANSWERS = json.loads((ROOT / "tests" / "data" / "clevertap_answers.json").read_text())
@@ -44,7 +44,7 @@ def refusal(position: object, code: object = 513, text: str = "No.") -> dict[str
 def test_every_recorded_answer_is_read_as_it_was_meant(case: dict[str, Any]) -> None:
     """The vendor's recorded answers, spacing included, give the verdicts they stand for."""
     answer = read(case["sent"], case["body"].encode(), case["status"])
-    assert answer.meaning == case.get("meaning", "answered")
+    assert answer.response_class == case.get("response_class", "answered")
     assert [list(each) for each in outcomes(answer)] == case.get("verdicts", [])
     assert answer.error == case.get("error", "")
     assert answer.status == case["status"]
@@ -74,10 +74,10 @@ def test_a_probe_is_a_dry_run_of_one_valid_record() -> None:
     assert len(json.loads(request.content)["d"]) == 1
     taken = Response(200, {}, b'{"status":"success","processed":1,"unprocessed":[]}')
     refused = json.dumps({"status": "fail", "processed": 0, "unprocessed": [refusal(1)]}).encode()
-    assert VENDOR.read_probe(taken).meaning is ResponseClass.ANSWERED
-    assert VENDOR.read_probe(Response(200, {}, refused)).meaning is ResponseClass.ANSWERED
-    assert VENDOR.read_probe(Response(401, {}, b"")).meaning is ResponseClass.DENIED
-    assert VENDOR.read_probe(Response(200, {}, b"<html>")).meaning is ResponseClass.GARBLED
+    assert VENDOR.read_probe(taken).response_class is ResponseClass.ANSWERED
+    assert VENDOR.read_probe(Response(200, {}, refused)).response_class is ResponseClass.ANSWERED
+    assert VENDOR.read_probe(Response(401, {}, b"")).response_class is ResponseClass.DENIED
+    assert VENDOR.read_probe(Response(200, {}, b"<html>")).response_class is ResponseClass.GARBLED
 
 
 def test_credentials_show_nowhere() -> None:
@@ -109,7 +109,7 @@ def test_an_unknown_region_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "meaning"),
+    ("status", "response_class"),
     [
         (301, "denied"),
         (400, "refused"),
@@ -132,11 +132,11 @@ def test_an_unknown_region_names_the_known_ones() -> None:
     ],
 )
 def test_a_status_that_is_no_success_speaks_for_the_whole_request(
-    status: int, meaning: str
+    status: int, response_class: str
 ) -> None:
     """No record gets a verdict from a refusal of the request, whatever its body says."""
     answer = read(3, {"status": "success", "processed": 3, "unprocessed": []}, status)
-    assert (answer.meaning, answer.verdicts, answer.status) == (meaning, (), status)
+    assert (answer.response_class, answer.verdicts, answer.status) == (response_class, (), status)
     assert answer.error == f"HTTP {status}"
 
 
@@ -144,7 +144,7 @@ def test_a_status_that_is_no_success_speaks_for_the_whole_request(
 def test_a_success_without_counts_may_carry_a_failure_of_the_whole(code: int) -> None:
     """The vendor reports many failures as HTTP 200 with a status-like code."""
     answer = read(2, {"status": "fail", "error": "No.", "code": code})
-    assert answer.meaning == {401: "denied", 429: "throttled", 500: "unavailable"}[code]
+    assert answer.response_class == {401: "denied", 429: "throttled", 500: "unavailable"}[code]
     assert answer.error == "No."
 
 
@@ -270,7 +270,7 @@ def test_only_what_is_sure_gets_a_sure_verdict(
     """A record is delivered only when counts and positions leave nothing else; a refusal that
     names a record is believed, and the rest is tried again."""
     answer = read(size, body)
-    assert answer.meaning is ResponseClass.ANSWERED
+    assert answer.response_class is ResponseClass.ANSWERED
     assert outcomes(answer) == expected
 
 
@@ -305,7 +305,7 @@ def test_only_what_is_sure_gets_a_sure_verdict(
 def test_an_answer_that_tells_nothing_is_garbled(body: Any) -> None:
     """Success without a sure word on any record leaves the whole batch to be tried again."""
     answer = read(3, body)
-    assert (answer.meaning, answer.verdicts) == (ResponseClass.GARBLED, ())
+    assert (answer.response_class, answer.verdicts) == (ResponseClass.GARBLED, ())
     assert answer.error
 
 
@@ -326,7 +326,7 @@ def test_texts_are_bounded_and_hold_no_record() -> None:
     errors = [verdict.error for verdict in read(3, body).verdicts]
     assert len(errors[0]) == MAX_ERROR_CHARS
     assert errors[1:] == ["Bad:", "a b c ."]
-    assert told({"identity": "jack"}) == ""
+    assert one_line({"identity": "jack"}) == ""
     assert read(1, {"error": {"identity": "jack"}}, 400).error == "HTTP 400"
 
 
@@ -395,7 +395,7 @@ def test_no_answer_raises_or_loses_a_record(
 ) -> None:
     """Whatever comes back, there is a verdict for each record or a meaning for all of them."""
     answer = VENDOR.read("event", size, Response(status, headers, content))
-    if answer.meaning is ResponseClass.ANSWERED:
+    if answer.response_class is ResponseClass.ANSWERED:
         assert len(answer.verdicts) == size
     else:
         assert answer.verdicts == ()
