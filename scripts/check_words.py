@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -22,23 +22,26 @@ WORD = re.compile(
 IS_NO = re.compile(
     r"(\b\w+[\s#>*-]+)?\bis\s+no\s+(?!longer|more|less|fewer|need|other)[a-z]+", re.IGNORECASE
 )
-CHECKED = """
-    worker tests docs config deploy scripts .ci README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
-    Dockerfile docker-compose.yml Makefile Procfile pyproject.toml
-""".split()
-SUFFIXES = {"", *".conf .css .env .html .js .json .lua .md .py .toml .yaml .yml".split()}
+SUFFIX = re.compile(r"|\.(conf|css|env|html|js|json|lua|md|py|toml|ya?ml)")
+NOT_OURS = {"LICENSE", "build", "dist", "requirements", "var"}
 # What may have them, and why.
 ALLOWED = {
     "scripts/check_words.py": "names them",
 }
 
 
-def texts(names: Sequence[str]) -> Iterator[Path]:
+def top() -> Iterator[Path]:
+    """Yield the files and folders of the project's own."""
+    for path in sorted(ROOT.iterdir()):
+        if path.name == ".ci" or not (path.name.startswith(".") or path.name in NOT_OURS):
+            yield path
+
+
+def texts(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield every file to check."""
-    for name in names:
-        path = ROOT / name
+    for path in paths:
         for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if each.is_file() and each.suffix in SUFFIXES and "__pycache__" not in each.parts:
+            if each.is_file() and SUFFIX.fullmatch(each.suffix) and "__pycache__" not in each.parts:
                 yield each
 
 
@@ -56,7 +59,7 @@ def findings(text: str) -> Iterator[tuple[int, str]]:
 def main() -> int:
     """Print what was found and return the exit code."""
     code = 0
-    for path in texts(sys.argv[1:] or CHECKED):
+    for path in texts([Path(each) for each in sys.argv[1:]] or top()):
         name = path.resolve().relative_to(ROOT).as_posix()
         if name in ALLOWED:
             continue
