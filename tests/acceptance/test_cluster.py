@@ -15,7 +15,7 @@ from redis.crc import key_slot
 
 from support.commands import Cli
 from support.environment import environment
-from support.gateway import Door, ask
+from support.gateway import LocalGateway, request_app
 from support.gateway import event as uploaded_event
 from support.polling import poll_until
 from support.processes import Processes
@@ -282,16 +282,16 @@ def test_operators_and_the_gateway_work_on_a_cluster(
     with redis_cluster.client() as client:
         key = KeyTable(client).create("shop")
         others = {name: value for name, value in env.items() if name != "REDIS_URL"}
-        door = Door(redis_cluster.url, key, client, **others)
-        door.run(gateway_works)
+        gateway = LocalGateway(redis_cluster.url, key, client, **others)
+        gateway.run(gateway_works)
     poll_until(lambda: vendor.taken["by-gateway"], what="the gateway's record is delivered")
 
 
-async def gateway_works(door: Door) -> None:
+async def gateway_works(gateway: LocalGateway) -> None:
     """Readiness, and an upload."""
-    ready = await ask(door.app, "GET", "/readyz")
+    ready = await request_app(gateway.app, "GET", "/readyz")
     assert ready.status == 200, ready.body
-    uploaded = await door.upload(
+    uploaded = await gateway.upload(
         uploaded_event("by-gateway"), **{"X-CleverTap-Account-Id": DESTINATIONS[2]}
     )
     assert uploaded.status == 200, uploaded.body

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from support.browser import ENTER, ESCAPE, TAB, Browser
-from support.gateway import Served, ServedFactory
+from support.gateway import GatewayProcess, GatewayProcessFactory
 from support.polling import poll_until
 from support.processes import Processes
 from support.vendor import Exchange, LoopbackVendor
@@ -75,9 +75,9 @@ def env(redis_url: str, vendor: LoopbackVendor) -> dict[str, str]:
 
 
 @pytest.fixture
-def served(env: dict[str, str], served_by: ServedFactory) -> Served:
+def served(env: dict[str, str], start_gateway: GatewayProcessFactory) -> GatewayProcess:
     """The gateway, which serves the dashboard."""
-    return served_by(env["REDIS_URL"], **env)
+    return start_gateway(env["REDIS_URL"], **env)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def running(env: dict[str, str], processes: Processes) -> None:
     worker.wait_for("ready")
 
 
-def signed_in(browser: Browser, served: Served) -> Browser:
+def signed_in(browser: Browser, served: GatewayProcess) -> Browser:
     """The browser on the first page."""
     browser.open(served.url)
     browser.field("User name").write("operator")
@@ -108,7 +108,11 @@ def send_profiles(env: dict[str, str]) -> None:
 
 @pytest.mark.usefixtures("running")
 def test_somebody_who_never_saw_it_finds_why_37_profiles_died_and_brings_them_back(
-    env: dict[str, str], vendor: LoopbackVendor, served: Served, browser: Browser, tmp_path: Path
+    env: dict[str, str],
+    vendor: LoopbackVendor,
+    served: GatewayProcess,
+    browser: Browser,
+    tmp_path: Path,
 ) -> None:
     """From the first page alone, doing what it says: look, ask, mend one, replay the rest."""
     picky = Picky(vendor, BAD, TYPO)
@@ -183,7 +187,7 @@ def letters(redis_client: redis.Redis, env: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_no_page_is_wider_than_a_phone(
-    letters: None, served: Served, browser: Browser, dark: bool
+    letters: None, served: GatewayProcess, browser: Browser, dark: bool
 ) -> None:
     """At 360 pixels nothing is cut off, whatever long words there are, light or dark."""
     signed_in(browser, served).look(*PHONE, dark=dark)
@@ -206,7 +210,7 @@ def test_no_page_is_wider_than_a_phone(
 
 
 def test_a_long_text_leaves_the_other_columns_whole(
-    letters: None, served: Served, browser: Browser
+    letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
     """On a wide screen too, no short word is cut for the sake of somebody's long one."""
     signed_in(browser, served).look()
@@ -216,7 +220,9 @@ def test_a_long_text_leaves_the_other_columns_whole(
         assert browser.run(CUT_WORDS) == [], browser.url
 
 
-def test_the_keyboard_alone_is_enough(letters: None, served: Served, browser: Browser) -> None:
+def test_the_keyboard_alone_is_enough(
+    letters: None, served: GatewayProcess, browser: Browser
+) -> None:
     """Sign in, skip the menu, open a panel and purge, and always see where one is."""
     browser.open(served.url)
     in_a_field = "return document.activeElement.tagName === 'INPUT'"
@@ -242,7 +248,9 @@ def test_the_keyboard_alone_is_enough(letters: None, served: Served, browser: Br
     poll_until(lambda: "30 dead letters purged" in browser.text, what="purged")
 
 
-def test_everything_works_without_scripts(letters: None, served: Served, browser: Browser) -> None:
+def test_everything_works_without_scripts(
+    letters: None, served: GatewayProcess, browser: Browser
+) -> None:
     """Pause, resume, show, edit and replay are links and forms; the browser itself looks again."""
     browser.scripts(on=False)
     browser.open(served.url)
@@ -258,7 +266,9 @@ def test_everything_works_without_scripts(letters: None, served: Served, browser
     follow(browser, "Replay this", "1 dead letter replayed")
 
 
-def test_an_open_page_disturbs_nobody(letters: None, served: Served, browser: Browser) -> None:
+def test_an_open_page_disturbs_nobody(
+    letters: None, served: GatewayProcess, browser: Browser
+) -> None:
     """It looks again by itself, but not while a panel is open or something is typed."""
     signed_in(browser, served)
     browser.press("Resume")
@@ -280,7 +290,7 @@ def test_an_open_page_disturbs_nobody(letters: None, served: Served, browser: Br
 
 
 def test_looking_again_leaves_the_focus_where_it_is(
-    letters: None, served: Served, browser: Browser
+    letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
     """Who goes by the keyboard is not thrown back to the top of the page every few seconds."""
     signed_in(browser, served)
@@ -294,7 +304,7 @@ def test_looking_again_leaves_the_focus_where_it_is(
 
 
 def test_an_open_page_tells_that_its_numbers_are_old(
-    letters: None, served: Served, browser: Browser
+    letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
     """Nobody trusts a page that stopped looking: it says since when, as soon as nothing answers."""
     signed_in(browser, served)
@@ -304,7 +314,7 @@ def test_an_open_page_tells_that_its_numbers_are_old(
     assert re.search(r"has not answered since \d\d:\d\d:\d\d UTC", browser.text)
 
 
-def test_escape_closes_a_panel(letters: None, served: Served, browser: Browser) -> None:
+def test_escape_closes_a_panel(letters: None, served: GatewayProcess, browser: Browser) -> None:
     """And the focus is where it was before, so that the next key does what one expects."""
     signed_in(browser, served).open(f"{served.url}/dead-letters")
     browser.press("incorrect")

@@ -32,7 +32,7 @@ PATIENT = {"INGEST_GATEWAY_REDIS_TIMEOUT_S": "5"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GatewayResponse:
     """An answer; header names are lower case."""
 
     status: int
@@ -64,7 +64,7 @@ def tracked(customer: str = "42", **changed: Any) -> dict[str, Any]:
     }
 
 
-async def ask(
+async def request_app(
     app: ASGIApp,
     method: str,
     target: str,
@@ -72,7 +72,7 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     body: bytes | Sequence[bytes] = b"",
     coming: Receive | None = None,
-) -> Answer:
+) -> GatewayResponse:
     """One request to an application of this event loop; a sequence is a body in several parts.
 
     With ``coming`` the body's parts are what that gives instead.
@@ -100,20 +100,22 @@ async def ask(
         {"type": "http.request", "body": part, "more_body": at < len(parts) - 1}
         for at, part in enumerate(parts)
     ]
-    told: list[Message] = []
+    sent: list[Message] = []
 
     async def receive() -> Message:
         return messages.pop(0) if messages else {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
-        told.append(message)
+        sent.append(message)
 
     await app(scope, coming or receive, send)
-    got = {name.decode(): value.decode("latin-1") for name, value in told[0]["headers"]}
-    return Answer(told[0]["status"], got, b"".join(each.get("body", b"") for each in told[1:]))
+    got = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
+    return GatewayResponse(
+        sent[0]["status"], got, b"".join(each.get("body", b"") for each in sent[1:])
+    )
 
 
-class Door:
+class LocalGateway:
     """A gateway in this process; its application lives as long as one `run`."""
 
     def __init__(self, url: str, key: str, client: redis.Redis, **environ: str) -> None:
@@ -122,11 +124,11 @@ class Door:
         self.environ = {"REDIS_URL": url, **PATIENT, **environ}
         self.app: Middleware
 
-    def run(self, talk: Callable[[Door], Awaitable[T]]) -> T:
+    def run(self, talk: Callable[[LocalGateway], Awaitable[T]]) -> T:
         """Run a conversation with an application of its own."""
         return asyncio.run(self.within(talk))
 
-    async def within(self, talk: Callable[[Door], Awaitable[T]]) -> T:
+    async def within(self, talk: Callable[[LocalGateway], Awaitable[T]]) -> T:
         """The same in an event loop that runs already."""
         self.app = create_app(self.environ)
         try:
@@ -134,24 +136,26 @@ class Door:
         finally:
             await end(self.app)
 
-    async def upload(self, *records: Any, query: str = "", **headers: str) -> Answer:
+    async def upload(self, *records: Any, query: str = "", **headers: str) -> GatewayResponse:
         """Upload records as CleverTap's clients do."""
         return await self.upload_bytes(orjson.dumps({"d": records}), query=query, **headers)
 
     async def upload_bytes(
         self, body: bytes | Sequence[bytes], *, query: str = "", **headers: str
-    ) -> Answer:
+    ) -> GatewayResponse:
         """Upload a body as it is; header names have `_` for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         given = {"X-CleverTap-Account-Id": "ACC", "X-CleverTap-Passcode": self.key, **named}
-        return await ask(self.app, "POST", f"/1/upload{query}", headers=given, body=body)
+        return await request_app(self.app, "POST", f"/1/upload{query}", headers=given, body=body)
 
-    async def track(self, name: str, body: Any, method: str = "POST", **headers: str) -> Answer:
+    async def track(
+        self, name: str, body: Any, method: str = "POST", **headers: str
+    ) -> GatewayResponse:
         """Call an endpoint of Bloomreach's; a body that is not bytes is sent as JSON."""
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         given = {"Authorization": f"Token {self.key}", **named}
-        return await ask(self.app, method, f"{PROJECT}/{name}", headers=given, body=raw)
+        return await request_app(self.app, method, f"{PROJECT}/{name}", headers=given, body=raw)
 
     def buffered(self, kind: str = "event", destination: str = "clevertap") -> list[dict[str, Any]]:
         """The records of one kind that are in Redis."""
@@ -182,67 +186,67 @@ def buffered(
     return found
 
 
-DoorFactory = Callable[..., Door]
+LocalGatewayFactory = Callable[..., LocalGateway]
 
 
 @pytest.fixture
-def door_of(redis_client: redis.Redis, redis_url: str) -> DoorFactory:
+def gateway_factory(redis_client: redis.Redis, redis_url: str) -> LocalGatewayFactory:
     """Makes a gateway in this process, with settings changed as the test needs."""
     key = KeyTable(redis_client).create("shop")
 
-    def make(**environ: str) -> Door:
-        return Door(redis_url, key, redis_client, **environ)
+    def make(**environ: str) -> LocalGateway:
+        return LocalGateway(redis_url, key, redis_client, **environ)
 
     return make
 
 
 @pytest.fixture
-def door(door_of: DoorFactory) -> Door:
+def gateway(gateway_factory: LocalGatewayFactory) -> LocalGateway:
     """A gateway in this process, as it is without settings."""
-    return door_of()
+    return gateway_factory()
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class GatewayProcess:
     """A gateway in a process of its own."""
 
     url: str
     port: int
     process: Process
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Answer:
+    ) -> GatewayResponse:
         """One request over a connection of its own."""
         got = httpx.request(
             method, self.url + target, headers=headers, content=body, timeout=60, trust_env=False
         )
-        return Answer(got.status_code, dict(got.headers), got.content)
+        return GatewayResponse(got.status_code, dict(got.headers), got.content)
 
 
-ServedFactory = Callable[..., Served]
+GatewayProcessFactory = Callable[..., GatewayProcess]
 
 
 @pytest.fixture
-def served_by(processes: Processes) -> ServedFactory:
+def start_gateway(processes: Processes) -> GatewayProcessFactory:
     """Starts a real gateway at a Redis, with settings as given, and waits until it answers."""
 
-    def start(url: str, **environ: str) -> Served:
+    def start(url: str, **environ: str) -> GatewayProcess:
         port = find_free_port()
         env = environment({"REDIS_URL": url, "PORT": str(port), **PATIENT, **environ})
         command = [sys.executable, "-m", "worker.gateway"]
         process = processes.run(command, env=env, name="gateway")
-        served = Served(f"http://127.0.0.1:{port}", port, process)
+        served = GatewayProcess(f"http://127.0.0.1:{port}", port, process)
 
         def answers() -> bool:
             assert process.returncode is None, process.output()
             try:
-                return served.ask("GET", "/healthz").status == 200
+                return served.request("GET", "/healthz").status == 200
             except httpx.TransportError:
                 return False
 
@@ -252,6 +256,6 @@ def served_by(processes: Processes) -> ServedFactory:
     return start
 
 
-async def gathered(asked: Sequence[Awaitable[T]]) -> list[T]:
+async def gather_all(asked: Sequence[Awaitable[T]]) -> list[T]:
     """The results of several requests at once."""
     return list(await asyncio.gather(*asked))

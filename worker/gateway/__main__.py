@@ -21,8 +21,8 @@ from worker.telemetry.error_reports import report_errors
 from worker.telemetry.logs import configure
 
 from .app import create_app
-from .components import parts_of
-from .server.connection_limits import BoundedHeads
+from .components import build_components
+from .server.connection_limits import LimitedHttpProtocol
 from .server.middleware import Middleware
 from .settings import GatewaySettings
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _log_here()
         settings = GatewaySettings.from_env()
-        parts_of()  # what is wrong with the environment is told before anything listens
+        build_components()  # what is wrong with the environment is told before anything listens
     except IngestError as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 1
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=options.processes or settings.processes,
         loop="uvloop",
         http=partial(  # type: ignore[arg-type]
-            BoundedHeads,
+            LimitedHttpProtocol,
             head_within_s=settings.body_timeout_s,
             max_connections=settings.max_connections,
         ),

@@ -23,11 +23,11 @@ from worker.dashboard.routes import routes as dashboard_routes
 from .api.bloomreach import CUSTOMERS, EVENTS, Batch, Single, SystemTime
 from .api.clevertap import Upload
 from .api.idempotency import HEADER
-from .components import Components, parts_of
+from .components import Components, build_components
 from .operations.health import Alive, Ready
 from .operations.openapi import OpenApi
 from .server.access_log import access_log
-from .server.endpoint import Door
+from .server.endpoint import Endpoint
 from .server.middleware import Middleware, Observer
 
 Router = Callable[[Components], Sequence[BaseRoute]]
@@ -35,13 +35,13 @@ Router = Callable[[Components], Sequence[BaseRoute]]
 
 def vendors(parts: Components) -> Sequence[BaseRoute]:
     """The vendors' calls; CleverTap's first, for routes are tried in order."""
-    reception, settings = parts.reception, parts.settings
+    handler, settings = parts.handler, parts.settings
     return _routes(
-        Upload(reception, settings),
-        Single(EVENTS, reception, settings),
-        Single(CUSTOMERS, reception, settings),
-        Batch(reception, settings),
-        SystemTime(reception, settings),
+        Upload(handler, settings),
+        Single(EVENTS, handler, settings),
+        Single(CUSTOMERS, handler, settings),
+        Batch(handler, settings),
+        SystemTime(handler, settings),
     )
 
 
@@ -84,7 +84,7 @@ def create_app(
     SettingsError when the environment is wrong. ``observers`` are told of every request that was
     answered. One application serves one event loop.
     """
-    parts = parts_of(environ)
+    parts = build_components(environ)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -125,8 +125,8 @@ def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     )
 
 
-def _routes(*doors: Door) -> list[BaseRoute]:
-    return [Route(door.path, door) for door in doors]
+def _routes(*endpoints: Endpoint) -> list[BaseRoute]:
+    return [Route(door.path, door) for door in endpoints]
 
 
 async def _http_error(_: StarletteRequest, error: Exception) -> Response:

@@ -17,7 +17,7 @@ from worker.settings.settings import Settings
 from .api.enqueuer import Enqueuer
 from .api.request_handler import RequestHandler
 from .auth.key_cache import KeyCache
-from .auth.rate_limit import Rates
+from .auth.rate_limit import RateLimits
 from .server.request_body import BodyReader
 from .settings import GatewaySettings
 
@@ -30,26 +30,26 @@ class Components:
     gateway: GatewaySettings
     dashboard: DashboardSettings
     client: redis.asyncio.Redis
-    reception: RequestHandler
+    handler: RequestHandler
     metrics_token: Secret
 
 
-def parts_of(environ: Mapping[str, str] | None = None) -> Components:
+def build_components(environ: Mapping[str, str] | None = None) -> Components:
     """The parts for an environment; SettingsError when it is wrong."""
     settings, gateway = Settings.from_env(environ), GatewaySettings.from_env(environ)
     dashboard = DashboardSettings.from_env(environ)
     client = gateway_client(redis_url(settings), gateway.redis_timeout_s)
-    intakes = {
+    enqueuers = {
         name: Enqueuer(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
         for name, each in settings.destinations.items()
     }
-    reception = RequestHandler(
+    handler = RequestHandler(
         RecordEncoder(settings),
         KeyCache(client),
-        Rates(gateway.rate_records_per_s, gateway.rate_burst_records),
+        RateLimits(gateway.rate_records_per_s, gateway.rate_burst_records),
         BodyReader(gateway),
-        intakes,
+        enqueuers,
         accept_vendor_credentials=gateway.accept_vendor_credentials,
     )
     token = secret_of("INGEST_METRICS_TOKEN", environ)
-    return Components(settings, gateway, dashboard, client, reception, token)
+    return Components(settings, gateway, dashboard, client, handler, token)

@@ -36,7 +36,7 @@ class SendResult:
     """What `send_many` did: the ids of the accepted records in order, and the rejected ones."""
 
     ids: Sequence[str] = ()
-    refusals: Sequence[Rejected] = ()
+    rejections: Sequence[Rejected] = ()
 
     @property
     def accepted(self) -> int:
@@ -46,7 +46,7 @@ class SendResult:
     @property
     def rejected(self) -> int:
         """The number of records that broke a rule; nothing else happened to them."""
-        return len(self.refusals)
+        return len(self.rejections)
 
 
 @dataclass(slots=True)
@@ -121,7 +121,7 @@ class RecordEncoder:
         self,
         destination: Destination,
         records: Iterable[Mapping[str, Any]],
-        refusals: list[Rejected],
+        rejections: list[Rejected],
     ) -> Iterator[EnqueueBatch]:
         """Group valid records into calls, kind by kind, in order; note the others as refusals."""
         open_calls: dict[str, EnqueueBatch] = {}
@@ -129,7 +129,7 @@ class RecordEncoder:
             try:
                 prepared = self.prepare(destination, record)
             except InvalidRecord as error:
-                refusals.append(Rejected(position, error))
+                rejections.append(Rejected(position, error))
                 continue
             call = open_calls.get(prepared.kind)
             if call is None:

@@ -23,18 +23,18 @@ Calls = list[tuple[Destination, EnqueueBatch]]
 class _Checked:
     """What both fan-outs share: everything but the socket. Each method makes all the calls."""
 
-    def __init__(self, desk: RecordEncoder, destinations: Sequence[Destination]) -> None:
-        self._desk = desk
+    def __init__(self, encoder: RecordEncoder, destinations: Sequence[Destination]) -> None:
+        self._encoder = encoder
         self._destinations = destinations
 
     def event(self, *said: Any) -> Calls:
-        return self._calls(lambda to: self._desk.event(to, *said))
+        return self._calls(lambda to: self._encoder.event(to, *said))
 
     def profile(self, *said: Any) -> Calls:
-        return self._calls(lambda to: self._desk.profile(to, *said))
+        return self._calls(lambda to: self._encoder.profile(to, *said))
 
     def record(self, record: Record) -> Calls:
-        return self._calls(lambda to: self._desk.single(to, record))
+        return self._calls(lambda to: self._encoder.single(to, record))
 
     def _calls(self, call_for: Callable[[Destination], EnqueueBatch]) -> Calls:
         """A call for each destination; InvalidRecord with the errors of all that refuse."""
@@ -66,11 +66,11 @@ class Fanout:
 
     def __init__(
         self,
-        desk: RecordEncoder,
+        encoder: RecordEncoder,
         destinations: Sequence[Destination],
         accept: Callable[[Destination, EnqueueBatch], None],
     ) -> None:
-        self._checked = _Checked(desk, destinations)
+        self._checked = _Checked(encoder, destinations)
         self._accept = accept
 
     def event(
@@ -119,11 +119,11 @@ class AsyncFanout:
 
     def __init__(
         self,
-        desk: RecordEncoder,
+        encoder: RecordEncoder,
         destinations: Sequence[Destination],
         accept: Callable[[Destination, EnqueueBatch], Awaitable[None]],
     ) -> None:
-        self._checked = _Checked(desk, destinations)
+        self._checked = _Checked(encoder, destinations)
         self._accept = accept
 
     async def event(

@@ -62,7 +62,7 @@ class Producer:
     """
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
-        self._desk = RecordEncoder(settings)
+        self._encoder = RecordEncoder(settings)
         self._client = client
 
     @classmethod
@@ -87,9 +87,9 @@ class Producer:
         destination: str | None = None,
     ) -> str:
         """Enqueue one event; ``ts`` in epoch seconds, now when absent. Returns the record's id."""
-        target = self._desk.destination(destination)
+        target = self._encoder.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        return self._put(target, self._desk.event(target, name, properties, ids, ts))
+        return self._put(target, self._encoder.event(target, name, properties, ids, ts))
 
     def profile(
         self,
@@ -103,14 +103,14 @@ class Producer:
         destination: str | None = None,
     ) -> str:
         """Enqueue one profile update; those of one identity stay in order. Returns the id."""
-        target = self._desk.destination(destination)
+        target = self._encoder.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        return self._put(target, self._desk.profile(target, properties, ids, ts))
+        return self._put(target, self._encoder.profile(target, properties, ids, ts))
 
     def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
         """Enqueue one record in the vendor's own shape. Returns the record's id."""
-        target = self._desk.destination(destination)
-        return self._put(target, self._desk.single(target, record))
+        target = self._encoder.destination(destination)
+        return self._put(target, self._encoder.single(target, record))
 
     def send_many(
         self, records: Iterable[Mapping[str, Any]], *, destination: str | None = None
@@ -120,20 +120,20 @@ class Producer:
         Records that break a rule are told in the result and cost the others nothing. A BufferError
         ends the call; its ``accepted`` holds the ids of the records that were enqueued before it.
         """
-        target = self._desk.destination(destination)
-        refusals: list[Rejected] = []
+        target = self._encoder.destination(destination)
+        rejections: list[Rejected] = []
         with accepted_ids() as ids:
-            for call in self._desk.calls(target, records, refusals):
+            for call in self._encoder.calls(target, records, rejections):
                 self._accept(target, call)
                 ids.extend(call.ids)
-        return SendResult(sorted(ids), refusals)
+        return SendResult(sorted(ids), rejections)
 
     def to(self, destination: str, *others: str) -> Fanout:
         """Several destinations for each record: `producer.to("clevertap", "other").event(...)`.
 
         UnknownDestination for a name that the configuration does not define.
         """
-        return Fanout(self._desk, self._desk.destinations(destination, *others), self._accept)
+        return Fanout(self._encoder, self._encoder.destinations(destination, *others), self._accept)
 
     def _put(self, destination: Destination, call: EnqueueBatch) -> str:
         self._accept(destination, call)
@@ -166,7 +166,7 @@ class AsyncProducer:
         *,
         patience_s: float = PRODUCER_TIMEOUT_S,
     ) -> None:
-        self._desk = RecordEncoder(settings)
+        self._encoder = RecordEncoder(settings)
         self._client = client
         self._patience_s = patience_s
         # A Cluster's client has a pool for each node, and no bound of its own.
@@ -196,9 +196,9 @@ class AsyncProducer:
         destination: str | None = None,
     ) -> str:
         """Enqueue one event; see Producer.event."""
-        target = self._desk.destination(destination)
+        target = self._encoder.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        return await self._put(target, self._desk.event(target, name, properties, ids, ts))
+        return await self._put(target, self._encoder.event(target, name, properties, ids, ts))
 
     async def profile(
         self,
@@ -212,30 +212,32 @@ class AsyncProducer:
         destination: str | None = None,
     ) -> str:
         """Enqueue one profile update; see Producer.profile."""
-        target = self._desk.destination(destination)
+        target = self._encoder.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        return await self._put(target, self._desk.profile(target, properties, ids, ts))
+        return await self._put(target, self._encoder.profile(target, properties, ids, ts))
 
     async def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
         """Enqueue one record in the vendor's own shape; see Producer.send."""
-        target = self._desk.destination(destination)
-        return await self._put(target, self._desk.single(target, record))
+        target = self._encoder.destination(destination)
+        return await self._put(target, self._encoder.single(target, record))
 
     async def send_many(
         self, records: Iterable[Mapping[str, Any]], *, destination: str | None = None
     ) -> SendResult:
         """Enqueue records in the vendor's own shape; see Producer.send_many."""
-        target = self._desk.destination(destination)
-        refusals: list[Rejected] = []
+        target = self._encoder.destination(destination)
+        rejections: list[Rejected] = []
         with accepted_ids() as ids:
-            for call in self._desk.calls(target, records, refusals):
+            for call in self._encoder.calls(target, records, rejections):
                 await self._accept(target, call)
                 ids.extend(call.ids)
-        return SendResult(sorted(ids), refusals)
+        return SendResult(sorted(ids), rejections)
 
     def to(self, destination: str, *others: str) -> AsyncFanout:
         """Several destinations for each record; see Producer.to."""
-        return AsyncFanout(self._desk, self._desk.destinations(destination, *others), self._accept)
+        return AsyncFanout(
+            self._encoder, self._encoder.destinations(destination, *others), self._accept
+        )
 
     async def _put(self, destination: Destination, call: EnqueueBatch) -> str:
         await self._accept(destination, call)

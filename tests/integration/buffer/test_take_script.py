@@ -40,9 +40,9 @@ def call(kind: str, *names: str) -> EnqueueBatch:
     return made
 
 
-def take(client: redis.Redis, *orders: EnqueueRequest, token: str | None = None) -> list[Any]:
+def take(client: redis.Redis, *requests: EnqueueRequest, token: str | None = None) -> list[Any]:
     """Run the script."""
-    args = arguments(MAIN, token or new_id(), orders)
+    args = arguments(MAIN, token or new_id(), requests)
     answer: list[Any] = script("take").run(client, keys.base("main"), *args)
     return answer
 
@@ -90,15 +90,15 @@ def test_ordered_records_lie_where_accept_puts_them(every_redis: redis.Redis) ->
 
 def test_a_call_that_is_repeated_changes_nothing(every_redis: redis.Redis) -> None:
     """Whoever lost the answer asks again with the same token and is told the same."""
-    orders = (
+    requests = (
         EnqueueRequest([call(Kind.EVENT, *"abcdefgh")]),
         EnqueueRequest([call(Kind.EVENT, *"xyz")], once("k"), b"kept"),
         EnqueueRequest([call(Kind.EVENT, "i")], once("l"), b"kept"),
         EnqueueRequest([call(Kind.EVENT, "i")], once("l"), b"other"),
     )
-    first = take(every_redis, *orders, token="t")
+    first = take(every_redis, *requests, token="t")
     assert first == [1, FULL, 1, b"kept"]
-    assert take(every_redis, *orders, token="t") == first
+    assert take(every_redis, *requests, token="t") == first
     assert buffered(every_redis) == {Kind.EVENT: 9, Kind.PROFILE: 0}
 
 

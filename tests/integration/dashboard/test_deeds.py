@@ -11,7 +11,7 @@ import httpx
 import pytest
 import redis
 
-from support.gateway import Served, ServedFactory
+from support.gateway import GatewayProcess, GatewayProcessFactory
 from support.pages import PASSWORD, Visitor, VisitorFactory, field, links
 from support.pipeline import stored_profile
 from support.polling import poll_until
@@ -139,11 +139,11 @@ def test_what_two_do_to_one_group_at_once_happens_once_to_each_record(
 
 
 def test_a_process_that_dies_in_a_replay_leaves_a_line_in_the_audit(
-    redis_url: str, redis_client: redis.Redis, served_by: ServedFactory
+    redis_url: str, redis_client: redis.Redis, start_gateway: GatewayProcessFactory
 ) -> None:
     """Who began it, with how many, is written down before the first record moves."""
     bury(redis_client, 40_000)
-    served = served_by(redis_url, INGEST_DASHBOARD_PASSWORD=PASSWORD, **CLEVERTAP)
+    served = start_gateway(redis_url, INGEST_DASHBOARD_PASSWORD=PASSWORD, **CLEVERTAP)
     browser, cause, form = open_cause(served)
     pressed = threading.Thread(target=send_in_vain, args=(browser, cause, form))
     pressed.start()
@@ -213,7 +213,7 @@ def waiting(client: redis.Redis) -> int:
     return sum(client.llen(keys.pending("clevertap", Kind.PROFILE, at)) for at in range(8))
 
 
-def open_cause(served: Served) -> tuple[httpx.Client, str, Mapping[str, str]]:
+def open_cause(served: GatewayProcess) -> tuple[httpx.Client, str, Mapping[str, str]]:
     """Somebody signed in, on the page of the only cause: its address, and its form's fields."""
     browser = httpx.Client(base_url=served.url, trust_env=False, timeout=60)
     told = {"token": field(browser.get("/login").text, "token"), "user": "operator"}

@@ -18,7 +18,7 @@ from worker.buffer import keys
 from worker.dashboard.login_throttle import TRIES
 from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
-from worker.gateway.components import parts_of
+from worker.gateway.components import build_components
 from worker.settings.converters import Secret
 
 PAGES = ("/", "/destinations/clevertap", "/dead-letters", "/audit")
@@ -268,7 +268,9 @@ def test_a_password_may_come_from_a_file(visitor_of: VisitorFactory, tmp_path: P
 def test_the_password_shows_itself_nowhere() -> None:
     """Not in what the process' parts print of themselves."""
     assert PASSWORD not in repr(DashboardSettings(password=Secret(PASSWORD)))
-    parts = parts_of({"REDIS_URL": "redis://127.0.0.1:1", "INGEST_DASHBOARD_PASSWORD": PASSWORD})
+    parts = build_components(
+        {"REDIS_URL": "redis://127.0.0.1:1", "INGEST_DASHBOARD_PASSWORD": PASSWORD}
+    )
     assert PASSWORD not in repr(parts.dashboard)
 
 

@@ -17,7 +17,7 @@ import orjson
 import pytest
 import redis
 
-from support.gateway import ServedFactory
+from support.gateway import GatewayProcessFactory
 from support.pages import Visitor, VisitorFactory, field, links
 from support.pipeline import Pipeline, PipelineFactory, stored_profile
 from support.redis_groups import RedisCluster
@@ -793,10 +793,12 @@ def test_a_redis_that_hangs_is_told_while_a_person_still_waits(
 
 
 def test_who_hangs_up_in_the_middle_of_a_form_fills_no_log(
-    redis_url: str, served_by: ServedFactory
+    redis_url: str, start_gateway: GatewayProcessFactory
 ) -> None:
     """Anybody can: it is no failure of ours, and no traceback."""
-    served = served_by(redis_url, INGEST_DASHBOARD_PASSWORD="x", INGEST_GATEWAY_ACCESS_LOG="all")
+    served = start_gateway(
+        redis_url, INGEST_DASHBOARD_PASSWORD="x", INGEST_GATEWAY_ACCESS_LOG="all"
+    )
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         connection.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nuser=")
     output = served.process.wait_for("route=/login")

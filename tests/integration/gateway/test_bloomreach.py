@@ -10,7 +10,14 @@ from typing import Any
 import orjson
 import pytest
 
-from support.gateway import PROJECT, Answer, Door, DoorFactory, ask, tracked
+from support.gateway import (
+    PROJECT,
+    GatewayResponse,
+    LocalGateway,
+    LocalGatewayFactory,
+    request_app,
+    tracked,
+)
 
 CUSTOMER = {"customer_ids": {"registered": "42"}, "properties": {"name": "A"}}
 NOBODY = tracked(customer_ids={})
@@ -22,19 +29,19 @@ def command(name: str, data: Any, command_id: Any = None) -> dict[str, Any]:
     return made if command_id is None else {**made, "command_id": command_id}
 
 
-def test_an_event_and_a_customer_are_taken(door: Door) -> None:
+def test_an_event_and_a_customer_are_taken(gateway: LocalGateway) -> None:
     """Each single call is answered as the vendor does, after its record is in Redis."""
 
-    async def talk(door: Door) -> list[Answer]:
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         return [
-            await door.track("customers/events", tracked()),
-            await door.track("customers", CUSTOMER),
+            await gateway.track("customers/events", tracked()),
+            await gateway.track("customers", CUSTOMER),
         ]
 
-    for answer in door.run(talk):
+    for answer in gateway.run(talk):
         assert (answer.status, answer.json()) == (200, {"errors": [], "success": True})
-    (event,) = door.buffered("event", "bloomreach")
-    (customer,) = door.buffered("profile", "bloomreach")
+    (event,) = gateway.buffered("event", "bloomreach")
+    (customer,) = gateway.buffered("profile", "bloomreach")
     assert event["event_type"] == "viewed"
     assert customer["properties"] == {"name": "A"}
     assert abs(event["timestamp"] - time.time()) < 60
@@ -53,19 +60,19 @@ def test_an_event_and_a_customer_are_taken(door: Door) -> None:
     ],
 )
 def test_a_refused_record_is_told_and_not_enqueued(
-    door: Door, name: str, record: dict[str, Any]
+    gateway: LocalGateway, name: str, record: dict[str, Any]
 ) -> None:
     """HTTP 200 with success false and the rules in words; another call's record is refused too."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.track(name, record)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.track(name, record)
 
-    answer = door.run(talk)
-    told = answer.json()
-    assert (answer.status, told["success"]) == (200, False)
-    assert told["errors"]
-    assert all(isinstance(each, str) for each in told["errors"])
-    assert door.buffered("event", "bloomreach") + door.buffered("profile", "bloomreach") == []
+    answer = gateway.run(talk)
+    payload = answer.json()
+    assert (answer.status, payload["success"]) == (200, False)
+    assert payload["errors"]
+    assert all(isinstance(each, str) for each in payload["errors"])
+    assert gateway.buffered("event", "bloomreach") + gateway.buffered("profile", "bloomreach") == []
 
 
 @pytest.mark.parametrize(
@@ -75,32 +82,36 @@ def test_a_refused_record_is_told_and_not_enqueued(
         ({"registered": "undefined"}, "At least one valid id should be specified. customer_ids: "),
     ],
 )
-def test_the_vendors_words_come_first(door: Door, ids: dict[str, str], words: str) -> None:
+def test_the_vendors_words_come_first(
+    gateway: LocalGateway, ids: dict[str, str], words: str
+) -> None:
     """Clients that look for the documented texts find them; what follows names the field."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.track("customers/events", tracked(customer_ids=ids))
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.track("customers/events", tracked(customer_ids=ids))
 
-    (text,) = door.run(talk).json()["errors"]
+    (text,) = gateway.run(talk).json()["errors"]
     assert text.startswith(words)
 
 
-def test_an_integer_beyond_64_bits_is_refused_and_echoed_as_it_was(door: Door) -> None:
+def test_an_integer_beyond_64_bits_is_refused_and_echoed_as_it_was(
+    gateway: LocalGateway,
+) -> None:
     """In a record it breaks a rule; as a command's id it comes back to the digit."""
     beyond = 12345678901234567890123
     bad = command("customers", {**CUSTOMER, "properties": {"n": beyond}}, "a")
     good = command("customers", CUSTOMER, beyond)
 
-    async def talk(door: Door) -> Answer:
-        return await door.track("batch", json.dumps({"commands": [bad, good]}).encode())
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.track("batch", json.dumps({"commands": [bad, good]}).encode())
 
-    refused, taken = json.loads(door.run(talk).body)["results"]
+    refused, taken = json.loads(gateway.run(talk).body)["results"]
     assert refused["errors"] == ["properties.n: must be an integer of at most 64 bits"]
     assert (taken["success"], taken["command_id"]) == (True, beyond)
-    assert len(door.buffered("profile", "bloomreach")) == 1
+    assert len(gateway.buffered("profile", "bloomreach")) == 1
 
 
-def test_a_batch_is_answered_in_order_with_command_ids(door: Door) -> None:
+def test_a_batch_is_answered_in_order_with_command_ids(gateway: LocalGateway) -> None:
     """A result for each command, in order, with its id; the refused cost the others nothing."""
     commands = [
         command("customers/events", tracked("1"), "a"),
@@ -112,19 +123,19 @@ def test_a_batch_is_answered_in_order_with_command_ids(door: Door) -> None:
         {"command_id": "f"},
     ]
 
-    async def talk(door: Door) -> Answer:
-        return await door.track("batch", {"commands": commands, "sdk": "x"})
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.track("batch", {"commands": commands, "sdk": "x"})
 
-    answer = door.run(talk)
-    told = answer.json()
-    results = told["results"]
-    assert (answer.status, told["success"]) == (200, True)
+    answer = gateway.run(talk)
+    payload = answer.json()
+    results = payload["results"]
+    assert (answer.status, payload["success"]) == (200, True)
     assert [each["success"] for each in results] == [True, False, True, True, False, False, False]
     assert [each.get("command_id") for each in results] == ["a", "b", 7, None, "d", "e", "f"]
     assert abs(results[2]["time"] - time.time()) < 60
-    assert told["start_time"] <= told["end_time"]
-    assert len(door.buffered("event", "bloomreach")) == 1
-    assert len(door.buffered("profile", "bloomreach")) == 1
+    assert payload["start_time"] <= payload["end_time"]
+    assert len(gateway.buffered("event", "bloomreach")) == 1
+    assert len(gateway.buffered("profile", "bloomreach")) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,29 +153,29 @@ def test_a_batch_is_answered_in_order_with_command_ids(door: Door) -> None:
         ),
     ],
 )
-def test_a_malformed_batch_is_refused_whole(door: Door, body: bytes, text: str) -> None:
+def test_a_malformed_batch_is_refused_whole(gateway: LocalGateway, body: bytes, text: str) -> None:
     """400 in the vendor's words, and nothing enqueued."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.track("batch", body)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.track("batch", body)
 
-    answer = door.run(talk)
+    answer = gateway.run(talk)
     assert (answer.status, answer.json()) == (400, {"success": False, "message": text})
-    assert door.buffered("profile", "bloomreach") == []
+    assert gateway.buffered("profile", "bloomreach") == []
 
 
-def test_fifty_commands_are_one_batch(door: Door) -> None:
+def test_fifty_commands_are_one_batch(gateway: LocalGateway) -> None:
     """The vendor's limit is ours: 50 commands are taken."""
     commands = [command("customers/events", tracked(str(n)), n) for n in range(50)]
 
-    async def talk(door: Door) -> Answer:
-        return await door.track("batch", {"commands": commands})
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.track("batch", {"commands": commands})
 
-    results = door.run(talk).json()["results"]
+    results = gateway.run(talk).json()["results"]
     assert [(each["success"], each["command_id"]) for each in results] == [
         (True, number) for number in range(50)
     ]
-    assert len(door.buffered("event", "bloomreach")) == 50
+    assert len(gateway.buffered("event", "bloomreach")) == 50
 
 
 def basic(public: str, secret: str) -> str:
@@ -172,21 +183,23 @@ def basic(public: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{public}:{secret}".encode()).decode()
 
 
-def test_each_way_to_show_a_key_is_taken(door: Door) -> None:
+def test_each_way_to_show_a_key_is_taken(gateway: LocalGateway) -> None:
     """The key is Basic's secret, Basic's only word, a Token, or a bearer token."""
 
-    async def talk(door: Door) -> list[int]:
+    async def talk(gateway: LocalGateway) -> list[int]:
         shown = (
-            basic("any-id", door.key),
-            basic(door.key, ""),
-            f"Token {door.key}",
-            f"token {door.key}",
-            f"Bearer {door.key}",
+            basic("any-id", gateway.key),
+            basic(gateway.key, ""),
+            f"Token {gateway.key}",
+            f"token {gateway.key}",
+            f"Bearer {gateway.key}",
         )
-        asked = [await door.track("system/time", b"", "GET", Authorization=each) for each in shown]
+        asked = [
+            await gateway.track("system/time", b"", "GET", Authorization=each) for each in shown
+        ]
         return [each.status for each in asked]
 
-    assert door.run(talk) == [200] * 5
+    assert gateway.run(talk) == [200] * 5
 
 
 @pytest.mark.parametrize(
@@ -202,34 +215,36 @@ def test_each_way_to_show_a_key_is_taken(door: Door) -> None:
         (basic("id", "wrong"), "access key not found"),
     ],
 )
-def test_who_shows_no_key_of_ours_is_refused(door: Door, shown: str, text: str) -> None:
+def test_who_shows_no_key_of_ours_is_refused(gateway: LocalGateway, shown: str, text: str) -> None:
     """401 in the vendor's words."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.track("customers", CUSTOMER, Authorization=shown)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.track("customers", CUSTOMER, Authorization=shown)
 
-    answer = door.run(talk)
+    answer = gateway.run(talk)
     assert (answer.status, answer.json()) == (401, {"success": False, "error": text})
-    assert door.buffered("profile", "bloomreach") == []
+    assert gateway.buffered("profile", "bloomreach") == []
 
 
-def test_a_project_that_is_known_must_be_named(door_of: DoorFactory) -> None:
+def test_a_project_that_is_known_must_be_named(gateway_factory: LocalGatewayFactory) -> None:
     """Where the project's token is configured, another one is a mistake and refused."""
-    door = door_of(BLOOMREACH_PROJECT_TOKEN="tok-1", BLOOMREACH_API_KEY_ID="id")
+    gateway = gateway_factory(BLOOMREACH_PROJECT_TOKEN="tok-1", BLOOMREACH_API_KEY_ID="id")
 
-    async def talk(door: Door) -> list[int]:
-        headers = {"Authorization": f"Token {door.key}"}
+    async def talk(gateway: LocalGateway) -> list[int]:
+        headers = {"Authorization": f"Token {gateway.key}"}
         path = PROJECT.replace("bloomreach", "{}") + "/system/time"
         asked = [
-            await ask(door.app, "GET", path.format(token), headers=headers)
+            await request_app(gateway.app, "GET", path.format(token), headers=headers)
             for token in ("tok-1", "bloomreach", "tok-2")
         ]
         return [each.status for each in asked]
 
-    assert door.run(talk) == [200, 200, 400]
+    assert gateway.run(talk) == [200, 200, 400]
 
 
-def test_the_vendors_own_credentials_are_taken_only_when_allowed(door_of: DoorFactory) -> None:
+def test_the_vendors_own_credentials_are_taken_only_when_allowed(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
     """An unchanged client's own API key works only where the operator says so."""
     own = {
         "BLOOMREACH_PROJECT_TOKEN": "bloomreach",
@@ -237,11 +252,13 @@ def test_the_vendors_own_credentials_are_taken_only_when_allowed(door_of: DoorFa
         "BLOOMREACH_API_SECRET": "own-secret",
     }
 
-    async def talk(door: Door) -> list[int]:
+    async def talk(gateway: LocalGateway) -> list[int]:
         shown = (basic("id", "own-secret"), basic("other", "own-secret"), "Token own-secret")
-        asked = [await door.track("system/time", b"", "GET", Authorization=each) for each in shown]
+        asked = [
+            await gateway.track("system/time", b"", "GET", Authorization=each) for each in shown
+        ]
         return [each.status for each in asked]
 
-    assert door_of(**own).run(talk) == [401, 401, 401]
-    allowed = door_of(**own, INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS="1")
+    assert gateway_factory(**own).run(talk) == [401, 401, 401]
+    allowed = gateway_factory(**own, INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS="1")
     assert allowed.run(talk) == [200, 401, 401]

@@ -13,7 +13,15 @@ import pytest
 import redis
 from starlette.types import Message
 
-from support.gateway import Answer, Door, DoorFactory, ask, event, gathered, profile
+from support.gateway import (
+    GatewayResponse,
+    LocalGateway,
+    LocalGatewayFactory,
+    event,
+    gather_all,
+    profile,
+    request_app,
+)
 from worker.buffer import keys
 from worker.gateway.auth.api_keys import KeyTable
 
@@ -24,20 +32,20 @@ TOKEN = {
 }
 
 
-def test_mixed_kinds_are_taken_and_told(door: Door) -> None:
+def test_mixed_kinds_are_taken_and_told(gateway: LocalGateway) -> None:
     """Records of all three kinds go in with one call, and the answer is the vendor's success."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.upload(event(), profile(), TOKEN)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.upload(event(), profile(), TOKEN)
 
-    answer = door.run(talk)
+    answer = gateway.run(talk)
     assert (answer.status, answer.headers["content-type"]) == (
         200,
         "application/json;charset=utf-8",
     )
     assert answer.json() == {"status": "success", "processed": 3, "unprocessed": []}
     for kind in ("event", "profile", "token"):
-        assert [each["type"] for each in door.buffered(kind)] == [kind]
+        assert [each["type"] for each in gateway.buffered(kind)] == [kind]
 
 
 BAD_NAME = event(evtName="")
@@ -61,38 +69,40 @@ BAD_PHONE = profile(Phone="12")
     ],
 )
 def test_a_refused_record_is_named_by_position_and_code(
-    door: Door, records: list[Any], status: str, codes: dict[int, int]
+    gateway: LocalGateway, records: list[Any], status: str, codes: dict[int, int]
 ) -> None:
     """HTTP 200; each refused record comes back with its code, its position and itself."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.upload(*records)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.upload(*records)
 
-    answer = door.run(talk)
-    told = answer.json()
-    assert (answer.status, told["status"]) == (200, status)
-    assert told["processed"] == len(records) - len(codes)
-    for (position, code), each in zip(codes.items(), told["unprocessed"], strict=True):
+    answer = gateway.run(talk)
+    payload = answer.json()
+    assert (answer.status, payload["status"]) == (200, status)
+    assert payload["processed"] == len(records) - len(codes)
+    for (position, code), each in zip(codes.items(), payload["unprocessed"], strict=True):
         assert (each["status"], each["code"]) == ("fail", code)
         assert each["error"].endswith(f" Skipped record number : {position}")
         assert each["record"] == records[position - 1]
-    taken = len(door.buffered("event")) + len(door.buffered("profile"))
-    assert taken == told["processed"]
+    taken = len(gateway.buffered("event")) + len(gateway.buffered("profile"))
+    assert taken == payload["processed"]
 
 
-def test_an_integer_beyond_64_bits_is_refused_and_comes_back_as_it_was(door: Door) -> None:
+def test_an_integer_beyond_64_bits_is_refused_and_comes_back_as_it_was(
+    gateway: LocalGateway,
+) -> None:
     """It is not made a float of: the record is named, and its neighbour is taken."""
     sent = event(evtData={"n": 12345678901234567890123})
 
-    async def talk(door: Door) -> Answer:
-        return await door.upload_bytes(json.dumps({"d": [sent, event()]}).encode())
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.upload_bytes(json.dumps({"d": [sent, event()]}).encode())
 
-    told = json.loads(door.run(talk).body)
-    assert (told["status"], told["processed"]) == ("partial", 1)
-    (refused,) = told["unprocessed"]
+    payload = json.loads(gateway.run(talk).body)
+    assert (payload["status"], payload["processed"]) == ("partial", 1)
+    (refused,) = payload["unprocessed"]
     assert refused["error"].startswith("evtData.n: must be an integer of at most 64 bits")
     assert refused["record"] == sent
-    assert [each["evtData"] for each in door.buffered("event")] == [{}]
+    assert [each["evtData"] for each in gateway.buffered("event")] == [{}]
 
 
 @pytest.mark.parametrize(
@@ -104,24 +114,26 @@ def test_an_integer_beyond_64_bits_is_refused_and_comes_back_as_it_was(door: Doo
         (event(identity=""), "identity: "),
     ],
 )
-def test_the_vendors_words_come_first(door: Door, record: dict[str, Any], words: str) -> None:
+def test_the_vendors_words_come_first(
+    gateway: LocalGateway, record: dict[str, Any], words: str
+) -> None:
     """Clients that look for the recorded texts find them; what follows names the field."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.upload(record)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.upload(record)
 
-    (refused,) = door.run(talk).json()["unprocessed"]
+    (refused,) = gateway.run(talk).json()["unprocessed"]
     assert refused["error"].startswith(words)
 
 
-def test_a_rule_without_a_vendors_code_is_answered_with_one(door: Door) -> None:
+def test_a_rule_without_a_vendors_code_is_answered_with_one(gateway: LocalGateway) -> None:
     """`code` is a number in every answer, also for rules the vendor has no code for."""
 
-    async def talk(door: Door) -> Answer:
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
         flag = profile(**{"MSG-email": "maybe"})
-        return await door.upload(flag)
+        return await gateway.upload(flag)
 
-    assert door.run(talk).json()["unprocessed"][0]["code"] == 512
+    assert gateway.run(talk).json()["unprocessed"][0]["code"] == 512
 
 
 @pytest.mark.parametrize(
@@ -142,26 +154,28 @@ def test_a_rule_without_a_vendors_code_is_answered_with_one(door: Door) -> None:
     ],
     ids=["empty", "half", "no text", "string", "no d", "d no array", "deep", "abyss", "1001"],
 )
-def test_a_malformed_request_is_refused_whole(door: Door, body: bytes, text: str) -> None:
+def test_a_malformed_request_is_refused_whole(
+    gateway: LocalGateway, body: bytes, text: str
+) -> None:
     """The vendor's 400, and nothing of it is enqueued."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.upload_bytes(body)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.upload_bytes(body)
 
-    answer = door.run(talk)
+    answer = gateway.run(talk)
     assert answer.status == 400
     assert answer.json() == {"status": "fail", "error": text, "code": 400}
-    assert door.buffered() == []
+    assert gateway.buffered() == []
 
 
-def test_a_thousand_records_are_one_call(door: Door) -> None:
+def test_a_thousand_records_are_one_call(gateway: LocalGateway) -> None:
     """The vendor's limit is ours: 1000 records are taken."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.upload(*[event(str(number)) for number in range(1000)])
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.upload(*[event(str(number)) for number in range(1000)])
 
-    assert door.run(talk).json()["processed"] == 1000
-    assert [each["identity"] for each in door.buffered()] == [str(n) for n in range(1000)]
+    assert gateway.run(talk).json()["processed"] == 1000
+    assert [each["identity"] for each in gateway.buffered()] == [str(n) for n in range(1000)]
 
 
 @pytest.mark.parametrize(
@@ -181,19 +195,19 @@ def test_a_thousand_records_are_one_call(door: Door) -> None:
     ],
 )
 def test_a_dry_run_validates_and_enqueues_nothing(
-    door: Door, query: str, status: int, enqueued: int
+    gateway: LocalGateway, query: str, status: int, enqueued: int
 ) -> None:
     """Only a real upload enqueues; what might have been meant as a dry run is refused."""
 
-    async def talk(door: Door) -> Answer:
-        return await door.upload(event(), BAD_NAME, query=query)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await gateway.upload(event(), BAD_NAME, query=query)
 
-    answer = door.run(talk)
+    answer = gateway.run(talk)
     assert answer.status == status
     if status == 200:
         assert answer.json()["processed"] == 1
         assert answer.json()["unprocessed"][0]["code"] == 509
-    assert len(door.buffered()) == enqueued
+    assert len(gateway.buffered()) == enqueued
 
 
 UNAUTHORISED = [
@@ -210,57 +224,57 @@ UNAUTHORISED = [
 
 @pytest.mark.parametrize(("headers", "text"), UNAUTHORISED)
 def test_who_shows_no_key_of_ours_is_refused(
-    door: Door, headers: dict[str, str], text: str
+    gateway: LocalGateway, headers: dict[str, str], text: str
 ) -> None:
     """401 in the vendor's words, before the body is looked at."""
-    words = {"KEY": door.key, "ALMOST": door.key[:-1]}
+    words = {"KEY": gateway.key, "ALMOST": gateway.key[:-1]}
     shown = {name: words.get(value, value) for name, value in headers.items()}
 
-    async def talk(door: Door) -> Answer:
-        return await ask(door.app, "POST", "/1/upload", headers=shown, body=b"no JSON")
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await request_app(gateway.app, "POST", "/1/upload", headers=shown, body=b"no JSON")
 
-    answer = door.run(talk)
+    answer = gateway.run(talk)
     assert answer.status == 401
     assert answer.json() == {"status": "fail", "error": text, "code": 401}
 
 
-def test_a_bearer_token_needs_no_account(door: Door) -> None:
+def test_a_bearer_token_needs_no_account(gateway: LocalGateway) -> None:
     """A client without the vendor's headers shows its key as a bearer token."""
 
-    async def talk(door: Door) -> Answer:
-        headers = {"Authorization": f"Bearer {door.key}"}
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        headers = {"Authorization": f"Bearer {gateway.key}"}
         body = orjson.dumps({"d": [event()]})
-        return await ask(door.app, "POST", "/1/upload", headers=headers, body=body)
+        return await request_app(gateway.app, "POST", "/1/upload", headers=headers, body=body)
 
-    assert door.run(talk).json()["processed"] == 1
+    assert gateway.run(talk).json()["processed"] == 1
 
 
-def test_an_account_that_is_known_must_be_named(door_of: DoorFactory) -> None:
+def test_an_account_that_is_known_must_be_named(gateway_factory: LocalGatewayFactory) -> None:
     """Where the account's id is configured, another one is a mistake and refused."""
-    door = door_of(CLEVERTAP_ACCOUNT_ID="REAL-ACC", CLEVERTAP_PASSCODE="secret")
+    gateway = gateway_factory(CLEVERTAP_ACCOUNT_ID="REAL-ACC", CLEVERTAP_PASSCODE="secret")
 
-    async def talk(door: Door) -> list[int]:
+    async def talk(gateway: LocalGateway) -> list[int]:
         named = ("REAL-ACC", "clevertap", "TEST-ACC", "bloomreach")
-        asked = [door.upload(event(), X_CleverTap_Account_Id=each) for each in named]
-        return [answer.status for answer in await gathered(asked)]
+        asked = [gateway.upload(event(), X_CleverTap_Account_Id=each) for each in named]
+        return [answer.status for answer in await gather_all(asked)]
 
-    assert door.run(talk) == [200, 200, 401, 401]
+    assert gateway.run(talk) == [200, 200, 401, 401]
 
 
 @pytest.mark.parametrize(("accepted", "status"), [("", 401), ("1", 200)])
 def test_the_vendors_own_credentials_are_taken_only_when_allowed(
-    door_of: DoorFactory, accepted: str, status: int
+    gateway_factory: LocalGatewayFactory, accepted: str, status: int
 ) -> None:
     """An unchanged client's own account id and passcode work only where the operator says so."""
-    door = door_of(
+    gateway = gateway_factory(
         CLEVERTAP_ACCOUNT_ID="REAL-ACC",
         CLEVERTAP_PASSCODE="vendors-secret",
         INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS=accepted,
     )
 
-    async def talk(door: Door) -> list[int]:
+    async def talk(gateway: LocalGateway) -> list[int]:
         asked = [
-            await door.upload(
+            await gateway.upload(
                 event(), X_CleverTap_Account_Id=account, X_CleverTap_Passcode=passcode
             )
             for account, passcode in (
@@ -271,74 +285,74 @@ def test_the_vendors_own_credentials_are_taken_only_when_allowed(
         ]
         return [answer.status for answer in asked]
 
-    assert door.run(talk) == [status, 401, 401]
+    assert gateway.run(talk) == [status, 401, 401]
 
 
-def test_nothing_configured_is_no_credential(door_of: DoorFactory) -> None:
+def test_nothing_configured_is_no_credential(gateway_factory: LocalGatewayFactory) -> None:
     """Empty credentials of a destination without secrets let nobody in."""
-    door = door_of(INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS="1")
+    gateway = gateway_factory(INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS="1")
 
-    async def talk(door: Door) -> int:
-        return (await door.upload(event(), X_CleverTap_Passcode=" ")).status
+    async def talk(gateway: LocalGateway) -> int:
+        return (await gateway.upload(event(), X_CleverTap_Passcode=" ")).status
 
-    assert door.run(talk) == 401
+    assert gateway.run(talk) == 401
 
 
-def test_a_key_for_one_destination_sends_to_no_other(door: Door) -> None:
+def test_a_key_for_one_destination_sends_to_no_other(gateway: LocalGateway) -> None:
     """A key that was made for Bloomreach alone is refused by CleverTap's door, and not there."""
-    key = KeyTable(door.client).create("narrow", frozenset(("bloomreach",)))
+    key = KeyTable(gateway.client).create("narrow", frozenset(("bloomreach",)))
 
-    async def talk(door: Door) -> list[int]:
-        upload = await door.upload(event(), X_CleverTap_Passcode=key)
-        time_of = await door.track("system/time", b"", "GET", Authorization=f"Token {key}")
+    async def talk(gateway: LocalGateway) -> list[int]:
+        upload = await gateway.upload(event(), X_CleverTap_Passcode=key)
+        time_of = await gateway.track("system/time", b"", "GET", Authorization=f"Token {key}")
         return [upload.status, time_of.status]
 
-    assert door.run(talk) == [403, 200]
+    assert gateway.run(talk) == [403, 200]
 
 
-def test_a_revoked_key_is_refused_within_seconds(door: Door) -> None:
+def test_a_revoked_key_is_refused_within_seconds(gateway: LocalGateway) -> None:
     """A gateway that knows the key forgets it when the operator revokes it."""
-    table = KeyTable(door.client)
+    table = KeyTable(gateway.client)
     key = table.create("old")
 
-    async def talk(door: Door) -> list[int]:
-        first = (await door.upload(event(), X_CleverTap_Passcode=key)).status
+    async def talk(gateway: LocalGateway) -> list[int]:
+        first = (await gateway.upload(event(), X_CleverTap_Passcode=key)).status
         table.revoke("old")
         ends = time.monotonic() + 60
         status = first
         while status == 200 and time.monotonic() < ends:
             status = (
-                await door.upload(event(), X_CleverTap_Passcode=key, query="?dryRun=1")
+                await gateway.upload(event(), X_CleverTap_Passcode=key, query="?dryRun=1")
             ).status
         return [first, status]
 
-    assert door.run(talk) == [200, 401]
+    assert gateway.run(talk) == [200, 401]
 
 
-def test_a_new_key_works_at_once(door: Door) -> None:
+def test_a_new_key_works_at_once(gateway: LocalGateway) -> None:
     """A key made while the gateway runs is known when it is first shown."""
 
-    async def talk(door: Door) -> list[int]:
-        before = (await door.upload(event())).status
-        key = KeyTable(door.client).create("new")
+    async def talk(gateway: LocalGateway) -> list[int]:
+        before = (await gateway.upload(event())).status
+        key = KeyTable(gateway.client).create("new")
         ends = time.monotonic() + 60
         status = 401
         while status == 401 and time.monotonic() < ends:
-            status = (await door.upload(event(), X_CleverTap_Passcode=key)).status
+            status = (await gateway.upload(event(), X_CleverTap_Passcode=key)).status
         return [before, status]
 
-    assert door.run(talk) == [200, 200]
+    assert gateway.run(talk) == [200, 200]
 
 
-def test_gzip_is_unfolded_within_its_cap(door_of: DoorFactory) -> None:
+def test_gzip_is_unfolded_within_its_cap(gateway_factory: LocalGatewayFactory) -> None:
     """A folded body counts by what it unfolds to; what is no whole gzip stream is refused."""
-    door = door_of(INGEST_GATEWAY_MAX_UNFOLDED_BYTES="100000")
+    gateway = gateway_factory(INGEST_GATEWAY_MAX_UNFOLDED_BYTES="100000")
     fits = gzip.compress(orjson.dumps({"d": [event()]}))
     bomb = gzip.compress(b" " * 200_000)
 
-    async def talk(door: Door) -> list[int]:
+    async def talk(gateway: LocalGateway) -> list[int]:
         asked = [
-            await door.upload_bytes(body, Content_Encoding=encoding)
+            await gateway.upload_bytes(body, Content_Encoding=encoding)
             for body, encoding in (
                 (fits, "gzip"),
                 (fits, "GZIP"),
@@ -351,124 +365,128 @@ def test_gzip_is_unfolded_within_its_cap(door_of: DoorFactory) -> None:
         ]
         return [answer.status for answer in asked]
 
-    assert door.run(talk) == [200, 200, 413, 400, 400, 400, 415]
-    assert len(door.buffered()) == 2
+    assert gateway.run(talk) == [200, 200, 413, 400, 400, 400, 415]
+    assert len(gateway.buffered()) == 2
 
 
-def test_a_body_over_the_limit_is_refused_and_not_waited_for(door_of: DoorFactory) -> None:
+def test_a_body_over_the_limit_is_refused_and_not_waited_for(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
     """413 for a body that says it is too large, and for one that turns out to be."""
-    door = door_of(INGEST_GATEWAY_MAX_BODY_BYTES="1000")
+    gateway = gateway_factory(INGEST_GATEWAY_MAX_BODY_BYTES="1000")
     large = orjson.dumps({"d": [event(evtData={"x": "y" * 400})] * 3})
 
-    async def talk(door: Door) -> list[int]:
-        announced = await door.upload_bytes(b"", Content_Length="1001")
-        whole = await door.upload_bytes(large)
-        in_parts = await door.upload_bytes([large[:600], large[600:], b"never read"])
-        fits = await door.upload_bytes([b'{"d":', orjson.dumps([event()]), b"}"])
+    async def talk(gateway: LocalGateway) -> list[int]:
+        announced = await gateway.upload_bytes(b"", Content_Length="1001")
+        whole = await gateway.upload_bytes(large)
+        in_parts = await gateway.upload_bytes([large[:600], large[600:], b"never read"])
+        fits = await gateway.upload_bytes([b'{"d":', orjson.dumps([event()]), b"}"])
         return [each.status for each in (announced, whole, in_parts, fits)]
 
-    assert door.run(talk) == [413, 413, 413, 200]
-    assert len(door.buffered()) == 1
+    assert gateway.run(talk) == [413, 413, 413, 200]
+    assert len(gateway.buffered()) == 1
 
 
-def test_a_key_over_its_rate_waits(door_of: DoorFactory) -> None:
+def test_a_key_over_its_rate_waits(gateway_factory: LocalGatewayFactory) -> None:
     """429 with Retry-After once the key's bucket is empty; other keys are not held up."""
-    door = door_of(INGEST_GATEWAY_RATE_RECORDS_PER_S="1", INGEST_GATEWAY_RATE_BURST_RECORDS="5")
-    other = KeyTable(door.client).create("other")
+    gateway = gateway_factory(
+        INGEST_GATEWAY_RATE_RECORDS_PER_S="1", INGEST_GATEWAY_RATE_BURST_RECORDS="5"
+    )
+    other = KeyTable(gateway.client).create("other")
 
-    async def talk(door: Door) -> list[Answer]:
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         return [
-            await door.upload(*[event()] * 8),
-            await door.upload(event()),
-            await door.upload(event(), X_CleverTap_Passcode=other),
+            await gateway.upload(*[event()] * 8),
+            await gateway.upload(event()),
+            await gateway.upload(event(), X_CleverTap_Passcode=other),
         ]
 
-    first, second, third = door.run(talk)
+    first, second, third = gateway.run(talk)
     assert [first.status, second.status, third.status] == [200, 429, 200]
     assert 1 <= int(second.headers["retry-after"]) <= 5
-    assert len(door.buffered()) == 9
+    assert len(gateway.buffered()) == 9
 
 
-def test_a_full_buffer_is_told_and_shared_fairly(door_of: DoorFactory) -> None:
+def test_a_full_buffer_is_told_and_shared_fairly(gateway_factory: LocalGatewayFactory) -> None:
     """What does not fit is refused whole, with 503; smaller requests behind it still go in."""
-    door = door_of(INGEST_MAX_BUFFERED="10")
+    gateway = gateway_factory(INGEST_MAX_BUFFERED="10")
 
-    async def talk(door: Door) -> list[Answer]:
-        await door.upload(event(), query="?dryRun=1")  # so that the key is known to all
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
+        await gateway.upload(event(), query="?dryRun=1")  # so that the key is known to all
         sizes = (6, 6, 3, 2, 1)
-        return await gathered([door.upload(*[event(str(size))] * size) for size in sizes])
+        return await gather_all([gateway.upload(*[event(str(size))] * size) for size in sizes])
 
-    answers = door.run(talk)
+    answers = gateway.run(talk)
     assert [each.status for each in answers] == [200, 503, 200, 503, 200]
     assert all(each.headers["retry-after"] == "5" for each in answers if each.status == 503)
     assert "nothing was accepted" in answers[1].json()["error"]
-    assert sorted(each["identity"] for each in door.buffered()) == sorted("6666663331")
+    assert sorted(each["identity"] for each in gateway.buffered()) == sorted("6666663331")
 
 
-def test_redis_out_of_memory_is_a_full_buffer(door: Door) -> None:
+def test_redis_out_of_memory_is_a_full_buffer(gateway: LocalGateway) -> None:
     """503 and nothing enqueued when Redis refuses to grow; taken again when there is room."""
-    door.client.config_set("maxmemory", "1")
+    gateway.client.config_set("maxmemory", "1")
 
-    async def talk(door: Door) -> list[Answer]:
-        full = await door.upload(event(), profile())
-        door.client.config_set("maxmemory", "1gb")
-        return [full, await door.upload(event(), profile())]
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
+        full = await gateway.upload(event(), profile())
+        gateway.client.config_set("maxmemory", "1gb")
+        return [full, await gateway.upload(event(), profile())]
 
-    full, taken = door.run(talk)
+    full, taken = gateway.run(talk)
     assert (full.status, taken.status) == (503, 200)
     assert "nothing was accepted" in full.json()["error"]
-    assert len(door.buffered()) == len(door.buffered("profile")) == 1
+    assert len(gateway.buffered()) == len(gateway.buffered("profile")) == 1
 
 
-def test_accepted_is_counted_as_the_producer_counts(door: Door) -> None:
+def test_accepted_is_counted_as_the_producer_counts(gateway: LocalGateway) -> None:
     """The gateway's records are in the same totals as everybody's, so they add up."""
 
-    async def talk(door: Door) -> list[Answer]:
-        return await gathered([door.upload(event(str(n)), profile(str(n))) for n in range(50)])
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
+        return await gather_all([gateway.upload(event(str(n)), profile(str(n))) for n in range(50)])
 
-    door.run(talk)
-    counters: dict[bytes, bytes] = door.client.hgetall(keys.counters("clevertap"))  # type: ignore[assignment] # a blocking client
+    gateway.run(talk)
+    counters: dict[bytes, bytes] = gateway.client.hgetall(keys.counters("clevertap"))  # type: ignore[assignment] # a blocking client
     assert counters == {b"event:accepted": b"50", b"profile:accepted": b"50"}
-    assert door.client.hget(keys.state("clevertap"), "buffered") == b"100"
-    assert len(door.buffered()) == len(door.buffered("profile")) == 50
+    assert gateway.client.hget(keys.state("clevertap"), "buffered") == b"100"
+    assert len(gateway.buffered()) == len(gateway.buffered("profile")) == 50
 
 
-def test_updates_of_one_person_stay_in_order(door: Door) -> None:
+def test_updates_of_one_person_stay_in_order(gateway: LocalGateway) -> None:
     """Profiles that come one after the other, and together, wait in the order they came in."""
 
-    async def talk(door: Door) -> None:
+    async def talk(gateway: LocalGateway) -> None:
         for batch in range(5):
-            asked = [door.upload(profile("42", Number=batch * 10 + n)) for n in range(10)]
-            await gathered(asked)
+            asked = [gateway.upload(profile("42", Number=batch * 10 + n)) for n in range(10)]
+            await gather_all(asked)
 
-    door.run(talk)
-    numbers = [each["profileData"]["Number"] for each in door.buffered("profile")]
+    gateway.run(talk)
+    numbers = [each["profileData"]["Number"] for each in gateway.buffered("profile")]
     assert numbers == list(range(50))
 
 
-def test_another_method_or_path_is_refused(door: Door) -> None:
+def test_another_method_or_path_is_refused(gateway: LocalGateway) -> None:
     """405 with Allow, and 404, in the vendor's shape; the path is not repeated."""
 
-    async def talk(door: Door) -> list[Answer]:
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         return [
-            await ask(door.app, "GET", "/1/upload"),
-            await ask(door.app, "POST", "/1/someone@example.com"),
+            await request_app(gateway.app, "GET", "/1/upload"),
+            await request_app(gateway.app, "POST", "/1/someone@example.com"),
         ]
 
-    wrong, unknown = door.run(talk)
+    wrong, unknown = gateway.run(talk)
     assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
     assert unknown.status == 404
     assert unknown.json() == {"status": "fail", "error": "Not found", "code": 404}
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/1/upload", "/nowhere"])
-def test_every_answer_has_the_security_headers(door: Door, target: str) -> None:
+def test_every_answer_has_the_security_headers(gateway: LocalGateway, target: str) -> None:
     """No sniffing, no framing, no caching, no referrer - refusals included."""
 
-    async def talk(door: Door) -> Answer:
-        return await ask(door.app, "GET", target)
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await request_app(gateway.app, "GET", target)
 
-    headers = door.run(talk).headers
+    headers = gateway.run(talk).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
     assert headers["cache-control"] == "no-store"
@@ -476,84 +494,91 @@ def test_every_answer_has_the_security_headers(door: Door, target: str) -> None:
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
 
 
-def test_browsers_of_other_origins_are_let_in_only_by_setting(door_of: DoorFactory) -> None:
+def test_browsers_of_other_origins_are_let_in_only_by_setting(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
     """Without the setting no CORS header is sent; with it, one for that origin alone."""
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
 
-    async def talk(door: Door) -> list[str | None]:
+    async def talk(gateway: LocalGateway) -> list[str | None]:
         answers = [
-            await ask(door.app, "OPTIONS", "/1/upload", headers={**asked, "Origin": origin})
+            await request_app(
+                gateway.app, "OPTIONS", "/1/upload", headers={**asked, "Origin": origin}
+            )
             for origin in ("https://shop.example", "https://other.example")
         ]
         return [each.headers.get("access-control-allow-origin") for each in answers]
 
-    assert door_of().run(talk) == [None, None]
-    allowed = door_of(INGEST_GATEWAY_CORS_ORIGINS="https://shop.example")
+    assert gateway_factory().run(talk) == [None, None]
+    allowed = gateway_factory(INGEST_GATEWAY_CORS_ORIGINS="https://shop.example")
     assert allowed.run(talk) == ["https://shop.example", None]
 
 
 def test_ready_tells_whether_redis_and_the_drain_are_there(
-    door_of: DoorFactory, redis_client: redis.Redis
+    gateway_factory: LocalGatewayFactory, redis_client: redis.Redis
 ) -> None:
     """503 before the first drain and after the last is too old; 200 while they tick, however far
     apart they are told to be."""
 
-    async def talk(door: Door) -> list[int]:
+    async def talk(gateway: LocalGateway) -> list[int]:
         statuses = []
         for age_s in (None, 1, 64):
             if age_s is not None:
                 ticked = int((time.time() - age_s) * 1000)
                 redis_client.hset(keys.state("clevertap"), "ticked_at", ticked)
-            statuses.append((await ask(door.app, "GET", "/readyz")).status)
+            statuses.append((await request_app(gateway.app, "GET", "/readyz")).status)
         return statuses
 
-    assert door_of().run(talk) == [503, 200, 503]
+    assert gateway_factory().run(talk) == [503, 200, 503]
     redis_client.delete(keys.state("clevertap"))
-    assert door_of(INGEST_DRAIN_INTERVAL_S="60").run(talk) == [503, 200, 200]
+    assert gateway_factory(INGEST_DRAIN_INTERVAL_S="60").run(talk) == [503, 200, 200]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/metrics"])
-def test_head_is_answered_as_get(door: Door, path: str) -> None:
+def test_head_is_answered_as_get(gateway: LocalGateway, path: str) -> None:
     """Some load balancers ask with it."""
 
-    async def talk(door: Door) -> list[int]:
-        return [(await ask(door.app, method, path)).status for method in ("GET", "HEAD", "POST")]
+    async def talk(gateway: LocalGateway) -> list[int]:
+        return [
+            (await request_app(gateway.app, method, path)).status
+            for method in ("GET", "HEAD", "POST")
+        ]
 
-    get, head, post = door.run(talk)
+    get, head, post = gateway.run(talk)
     assert (head, post) == (get, 405)
 
 
 @pytest.mark.parametrize("path", ["/1/upload/", "/track/v2/projects/bloomreach/batch/"])
-def test_nobody_is_sent_elsewhere(door: Door, path: str) -> None:
+def test_nobody_is_sent_elsewhere(gateway: LocalGateway, path: str) -> None:
     """A path with a slash too many is not found: a redirect would lead away from TLS."""
 
-    async def talk(door: Door) -> Answer:
-        return await ask(door.app, "POST", path, headers={"Host": "elsewhere.example"})
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
+        return await request_app(gateway.app, "POST", path, headers={"Host": "elsewhere.example"})
 
-    answer = door.run(talk)
+    answer = gateway.run(talk)
     assert answer.status == 404
     assert "location" not in answer.headers
 
 
-def test_a_body_cut_off_by_a_stop_is_told_so(door: Door) -> None:
+def test_a_body_cut_off_by_a_stop_is_told_so(gateway: LocalGateway) -> None:
     """A server that stops cancels what takes too long: 503, and nothing was accepted."""
 
-    async def talk(door: Door) -> Answer:
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
         reading = asyncio.Event()
 
         async def never_whole() -> Message:
             reading.set()
             return await asyncio.Future()
 
-        shown = {"Authorization": f"Bearer {door.key}"}
+        shown = {"Authorization": f"Bearer {gateway.key}"}
         asked = asyncio.create_task(
-            ask(door.app, "POST", "/1/upload", headers=shown, coming=never_whole)
+            request_app(gateway.app, "POST", "/1/upload", headers=shown, coming=never_whole)
         )
         await reading.wait()
         asked.cancel()
         return await asked
 
-    answer = door.run(talk)
+    answer = gateway.run(talk)
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert "nothing was accepted" in answer.json()["error"]
-    assert door.buffered() == []
+    assert gateway.buffered() == []

@@ -24,12 +24,12 @@ from schemathesis.specs.openapi.checks import (
 
 from support.gateway import (
     PROJECT,
-    Answer,
-    Door,
-    ServedFactory,
-    ask,
+    GatewayProcessFactory,
+    GatewayResponse,
+    LocalGateway,
     event,
     profile,
+    request_app,
     tracked,
 )
 
@@ -141,31 +141,33 @@ MUTATIONS: list[Callable[[random.Random, bytes], bytes]] = [
 ]
 
 
-def in_redis(door: Door) -> int:
+def in_redis(gateway: LocalGateway) -> int:
     """How many records of any kind and destination are in Redis; they are removed."""
-    found = [door.client.llen(name) for name in door.client.keys("ingest:*:pending:*")]
+    found = [gateway.client.llen(name) for name in gateway.client.keys("ingest:*:pending:*")]
     for pattern in ("ingest:*:pending:*", "ingest:*:state"):
-        if names := door.client.keys(pattern):
-            door.client.delete(*names)
+        if names := gateway.client.keys(pattern):
+            gateway.client.delete(*names)
     return sum(found)
 
 
-def said_to_be_taken(answer: Answer) -> int:
+def said_to_be_taken(answer: GatewayResponse) -> int:
     """How many records an answer says are in Redis."""
-    told = orjson.loads(answer.body or b"{}")
-    if "results" in told:
-        return sum(each["success"] and "time" not in each for each in told["results"])
-    if "success" in told:
-        return int(told["success"] and "time" not in told)
-    return int(told.get("processed", 0))
+    payload = orjson.loads(answer.body or b"{}")
+    if "results" in payload:
+        return sum(each["success"] and "time" not in each for each in payload["results"])
+    if "success" in payload:
+        return int(payload["success"] and "time" not in payload)
+    return int(payload.get("processed", 0))
 
 
 @pytest.mark.timeout(300)
-def test_mutated_bodies_are_answered_and_told_truthfully(door: Door, rng: random.Random) -> None:
+def test_mutated_bodies_are_answered_and_told_truthfully(
+    gateway: LocalGateway, rng: random.Random
+) -> None:
     """Ten thousand bodies: never a 5xx, and the numbers told are the numbers in Redis."""
 
-    async def talk(door: Door) -> None:
-        headers = {"Authorization": f"Bearer {door.key}", "X-CleverTap-Account-Id": "A"}
+    async def talk(gateway: LocalGateway) -> None:
+        headers = {"Authorization": f"Bearer {gateway.key}", "X-CleverTap-Account-Id": "A"}
         taken, seen = 0, Counter[str]()
         for number in range(MUTATED):
             if number % 3:
@@ -174,17 +176,17 @@ def test_mutated_bodies_are_answered_and_told_truthfully(door: Door, rng: random
                 name, value = rng.choice(TRACKED)
                 target = f"{PROJECT}/{name}"
             body = mutated(rng, orjson.dumps(value))
-            answer = await ask(door.app, "POST", target, headers=headers, body=body)
+            answer = await request_app(gateway.app, "POST", target, headers=headers, body=body)
             assert answer.status in {200, 400}, (answer, body)
             said = said_to_be_taken(answer)
             seen["taken" if said else "refused" if answer.status == 200 else "malformed"] += 1
             taken += said
             if number % 500 == 499:
-                assert in_redis(door) == taken
+                assert in_redis(gateway) == taken
                 taken = 0
         assert min(seen[each] for each in ("taken", "refused", "malformed")) > MUTATED // 50
 
-    door.run(talk)
+    gateway.run(talk)
 
 
 def malformed(rng: random.Random, key: str) -> dict[str, Any]:
@@ -216,18 +218,20 @@ def malformed(rng: random.Random, key: str) -> dict[str, Any]:
     return {**request, **rng.choice(wrongs)}
 
 
-def test_malformed_requests_are_refused_without_a_trace(door: Door, rng: random.Random) -> None:
+def test_malformed_requests_are_refused_without_a_trace(
+    gateway: LocalGateway, rng: random.Random
+) -> None:
     """A thousand requests, each with something wrong: 4xx, or a 200 that tells what was taken."""
 
-    async def talk(door: Door) -> None:
+    async def talk(gateway: LocalGateway) -> None:
         for _ in range(MALFORMED):
-            request = malformed(rng, door.key)
+            request = malformed(rng, gateway.key)
             method, target = request.pop("method"), request.pop("target")
-            answer = await ask(door.app, method, target, **request)
+            answer = await request_app(gateway.app, method, target, **request)
             assert 200 <= answer.status < 500, (method, target, request, answer)
-            assert in_redis(door) == said_to_be_taken(answer), (method, target, request, answer)
+            assert in_redis(gateway) == said_to_be_taken(answer), (method, target, request, answer)
 
-    door.run(talk)
+    gateway.run(talk)
 
 
 def drawn_from(operation: Any, mode: GenerationMode, number: int, key: str) -> None:
@@ -250,11 +254,14 @@ def drawn_from(operation: Any, mode: GenerationMode, number: int, key: str) -> N
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_what_the_document_says_is_what_is_answered(
-    served_by: ServedFactory, door: Door, rng: random.Random, mode: GenerationMode
+    start_gateway: GatewayProcessFactory,
+    gateway: LocalGateway,
+    rng: random.Random,
+    mode: GenerationMode,
 ) -> None:
     """Requests drawn from /openapi.json, right ones and wrong: documented statuses and shapes."""
-    gateway = served_by(door.environ["REDIS_URL"], INGEST_GATEWAY_READY_TICK_S="0")
-    schema = schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
+    process = start_gateway(gateway.environ["REDIS_URL"], INGEST_GATEWAY_READY_TICK_S="0")
+    schema = schemathesis.openapi.from_url(f"{process.url}/openapi.json")
     number = rng.randrange(2**32)
     drawn = 0
     for found in schema.get_all_operations():
@@ -262,6 +269,6 @@ def test_what_the_document_says_is_what_is_answered(
         operation = found.ok()
         if mode is GenerationMode.NEGATIVE and not list(operation.body):
             continue  # nothing to be wrong in
-        drawn_from(operation, mode, number, door.key)
+        drawn_from(operation, mode, number, gateway.key)
         drawn += 1
     assert drawn >= 4

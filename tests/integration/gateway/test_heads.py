@@ -12,7 +12,7 @@ import orjson
 import pytest
 import redis
 
-from support.gateway import Served, ServedFactory, buffered, event
+from support.gateway import GatewayProcess, GatewayProcessFactory, buffered, event
 from support.polling import poll_until
 from worker.gateway.auth.api_keys import KeyTable
 
@@ -34,14 +34,14 @@ def head(key: str, *lines: str, target: str = "/1/upload") -> bytes:
     return "".join(f"{line}\r\n" for line in whole).encode() + b"\r\n"
 
 
-def connected(gateway: Served) -> socket.socket:
+def connected(gateway: GatewayProcess) -> socket.socket:
     """A connection that sends each piece at once."""
     connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
-def told(gateway: Served, pieces: Iterable[bytes]) -> bytes:
+def payload(gateway: GatewayProcess, pieces: Iterable[bytes]) -> bytes:
     """What the gateway says to these pieces, until it hangs up."""
     got = b""
     with connected(gateway) as connection:
@@ -64,20 +64,26 @@ LARGE = {
 
 @pytest.mark.parametrize("what", LARGE)
 def test_a_head_beyond_64_kib_is_refused(
-    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, what: str
+    start_gateway: GatewayProcessFactory,
+    redis_client: redis.Redis,
+    redis_url: str,
+    key: str,
+    what: str,
 ) -> None:
     """431, the connection ends, nothing is enqueued, and others are served."""
-    gateway = served_by(redis_url)
+    gateway = start_gateway(redis_url)
     query, lines = LARGE[what]
-    got = told(gateway, [head(key, LENGTH, *lines, target=f"/1/upload{query}") + BODY])
+    got = payload(gateway, [head(key, LENGTH, *lines, target=f"/1/upload{query}") + BODY])
     assert got == b"" or got.startswith(b"HTTP/1.1 431 ")
     assert buffered(redis_client) == []
-    assert gateway.ask("GET", "/healthz").status == 200
+    assert gateway.request("GET", "/healthz").status == 200
 
 
-def test_a_head_without_end_is_cut_off(served_by: ServedFactory, redis_url: str) -> None:
+def test_a_head_without_end_is_cut_off(
+    start_gateway: GatewayProcessFactory, redis_url: str
+) -> None:
     """A stranger cannot fill the memory: it hangs up long before ten megabytes."""
-    gateway = served_by(redis_url)
+    gateway = start_gateway(redis_url)
     sent = 0
 
     def endless() -> Iterable[bytes]:
@@ -87,17 +93,19 @@ def test_a_head_without_end_is_cut_off(served_by: ServedFactory, redis_url: str)
             sent += 50_000
             yield b"a" * 50_000
 
-    got = told(gateway, endless())
+    got = payload(gateway, endless())
     assert got == b"" or got.startswith(b"HTTP/1.1 431 ")
-    assert gateway.ask("GET", "/healthz").status == 200
+    assert gateway.request("GET", "/healthz").status == 200
     if sent == 10_000_000:  # the sockets' buffers took all: it must not have been read
         assert b"200 OK" not in got
 
 
-def test_a_head_of_60_kib_is_taken(served_by: ServedFactory, redis_url: str, key: str) -> None:
+def test_a_head_of_60_kib_is_taken(
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str
+) -> None:
     """The limit leaves room for what proxies and cookies add."""
     whole = head(key, LENGTH, "Connection: close", f"X-A: {'a' * 60_000}") + BODY
-    got = told(served_by(redis_url), [whole[:40_000], whole[40_000:]])
+    got = payload(start_gateway(redis_url), [whole[:40_000], whole[40_000:]])
     assert got.startswith(b"HTTP/1.1 200 ")
 
 
@@ -113,11 +121,15 @@ TWICE = {
 
 @pytest.mark.parametrize("what", TWICE)
 def test_a_header_that_decides_says_one_thing(
-    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, what: str
+    start_gateway: GatewayProcessFactory,
+    redis_client: redis.Redis,
+    redis_url: str,
+    key: str,
+    what: str,
 ) -> None:
     """400 when it is given twice with different values: nobody goes by the one not meant."""
     lines, taken = TWICE[what]
-    got = told(served_by(redis_url), [head(key, *lines, LENGTH, "Connection: close") + BODY])
+    got = payload(start_gateway(redis_url), [head(key, *lines, LENGTH, "Connection: close") + BODY])
     assert got.startswith(b"HTTP/1.1 200 " if taken else b"HTTP/1.1 400 ")
     assert b"other" not in got
     assert len(buffered(redis_client)) == taken
@@ -125,18 +137,18 @@ def test_a_header_that_decides_says_one_thing(
 
 @pytest.mark.parametrize("begun", [b"", b"POST /1/up", b"\r\n", b"POST / HTTP/1.1\r\nHost: x\r\n"])
 def test_a_head_that_does_not_come_is_not_waited_for(
-    served_by: ServedFactory, redis_url: str, begun: bytes
+    start_gateway: GatewayProcessFactory, redis_url: str, begun: bytes
 ) -> None:
     """The connection ends, also when it was never used."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="0.2")
-    assert told(gateway, [begun] if begun else []) == b""
+    gateway = start_gateway(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="0.2")
+    assert payload(gateway, [begun] if begun else []) == b""
 
 
 def test_a_used_connection_gets_no_more_time_for_its_next_head(
-    served_by: ServedFactory, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
     """After an answer, too, a head that has begun has to end."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
+    gateway = start_gateway(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
     with connected(gateway) as connection:
         connection.sendall(head(key, LENGTH) + BODY)
         got = b""
@@ -150,10 +162,10 @@ def test_a_used_connection_gets_no_more_time_for_its_next_head(
 
 @pytest.mark.parametrize("behind", [b"", b"nonsense\r\n\r\n"])
 def test_who_hangs_up_on_several_answers_is_no_failure(
-    served_by: ServedFactory, redis_url: str, key: str, behind: bytes
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str, behind: bytes
 ) -> None:
     """Pipelined requests whose client goes away, or spoils the connection, leave no traceback."""
-    gateway = served_by(redis_url)
+    gateway = start_gateway(redis_url)
     for _ in range(20):
         with connected(gateway) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -161,31 +173,31 @@ def test_who_hangs_up_on_several_answers_is_no_failure(
             if behind:
                 with suppress(ConnectionError):
                     connection.recv(65536)  # until the gateway hangs up
-    got = told(gateway, [head(key, LENGTH, "Connection: close") + BODY])
+    got = payload(gateway, [head(key, LENGTH, "Connection: close") + BODY])
     assert got.startswith(b"HTTP/1.1 200 ")
     assert "Traceback" not in gateway.process.output()
 
 
 def test_a_connection_too_many_is_refused(
-    served_by: ServedFactory, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
     """It ends at once, those before it are served, and there is room again when one has ended."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_MAX_CONNECTIONS="3")
-    poll_until(lambda: told(gateway, [b"X" * 10]) != b"", what="there is room")
+    gateway = start_gateway(redis_url, INGEST_GATEWAY_MAX_CONNECTIONS="3")
+    poll_until(lambda: payload(gateway, [b"X" * 10]) != b"", what="there is room")
     whole = head(key, LENGTH, "Connection: close") + BODY
     with connected(gateway) as first, connected(gateway), connected(gateway):
-        assert told(gateway, [whole]) == b""
+        assert payload(gateway, [whole]) == b""
         first.sendall(whole)
         assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
-    poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), what="there is room")
+    poll_until(lambda: payload(gateway, [whole]).startswith(b"HTTP/1.1 200 "), what="there is room")
 
 
 def test_a_client_that_reads_no_answer_is_cut_off(
-    served_by: ServedFactory, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
     """It keeps no connection for ever: there is room again where one is all there may be."""
     limits = {"INGEST_GATEWAY_MAX_CONNECTIONS": "1", "INGEST_GATEWAY_BODY_TIMEOUT_S": "0.5"}
-    gateway = served_by(redis_url, **limits)
+    gateway = start_gateway(redis_url, **limits)
     echoed = b'{"d":["' + b"a" * 7_000_000 + b'"]}'
     large = head(key, f"Content-Length: {len(echoed)}", "Connection: close") + echoed
     whole = head(key, LENGTH, "Connection: close") + BODY
@@ -204,32 +216,36 @@ def test_a_client_that_reads_no_answer_is_cut_off(
         return begins_to_answer(connections[-1])
 
     poll_until(one_is_taken, what="a large answer begins")
-    poll_until(lambda: told(gateway, [whole]).startswith(b"HTTP/1.1 200 "), what="there is room")
+    poll_until(lambda: payload(gateway, [whole]).startswith(b"HTTP/1.1 200 "), what="there is room")
     for each in connections:
         each.close()
 
 
 @pytest.mark.parametrize("size", [20, 1_000_000])
 def test_an_offer_of_http_2_is_passed_over(
-    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, size: int
+    start_gateway: GatewayProcessFactory,
+    redis_client: redis.Redis,
+    redis_url: str,
+    key: str,
+    size: int,
 ) -> None:
     """Java's client and `curl --http2` offer it; the body is read, and the connection goes on."""
     sent = head(key, *H2C, LENGTH) + BODY
     sent += head(key, *H2C, "Transfer-Encoding: chunked") + CHUNKED + b"\r\n"
     pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
     pieces.append(head(key, LENGTH, "Connection: close") + BODY)
-    got = told(served_by(redis_url), pieces)
+    got = payload(start_gateway(redis_url), pieces)
     assert got.count(b'"processed":1') == 3
     assert len(buffered(redis_client)) == 3
 
 
 def test_offers_may_follow_one_another_without_end(
-    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_client: redis.Redis, redis_url: str, key: str
 ) -> None:
     """Each of two thousand pipelined requests that offer HTTP/2 is read and answered."""
-    gateway = served_by(redis_url)
+    gateway = start_gateway(redis_url)
     offer = b"GET /healthz HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-    got = told(gateway, [offer * 2000 + head(key, LENGTH, "Connection: close") + BODY])
+    got = payload(gateway, [offer * 2000 + head(key, LENGTH, "Connection: close") + BODY])
     assert (got.count(b"HTTP/1.1 200 "), got.count(b'"processed":1')) == (2001, 1)
     assert len(buffered(redis_client)) == 1
     assert "warning" not in gateway.process.output()
@@ -240,7 +256,11 @@ LARGE_BODY = 3_000_000  # more than the buffers of two sockets hold
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_who_sends_all_before_reading_is_told_that_it_is_too_large(
-    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str, announced: bool
+    start_gateway: GatewayProcessFactory,
+    redis_client: redis.Redis,
+    redis_url: str,
+    key: str,
+    announced: bool,
 ) -> None:
     """413 reaches a client that is still sending; the next request on its connection is taken."""
     if announced:
@@ -248,36 +268,38 @@ def test_who_sends_all_before_reading_is_told_that_it_is_too_large(
     else:
         chunks = (b"%x\r\n" % LARGE_BODY, b"a" * LARGE_BODY, b"\r\n0\r\n\r\n")
         large = head(key, "Transfer-Encoding: chunked") + b"".join(chunks)
-    gateway = served_by(redis_url, INGEST_GATEWAY_MAX_BODY_BYTES="1000")
-    got = told(gateway, [large, head(key, LENGTH, "Connection: close") + BODY])
+    gateway = start_gateway(redis_url, INGEST_GATEWAY_MAX_BODY_BYTES="1000")
+    got = payload(gateway, [large, head(key, LENGTH, "Connection: close") + BODY])
     assert got.startswith(b"HTTP/1.1 413 ")
     assert got.count(b'"processed":1') == 1
     assert len(buffered(redis_client)) == 1
 
 
 def test_a_refused_body_without_end_is_cut_off(
-    served_by: ServedFactory, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
     """What is passed over has no more time than a head."""
     limits = {"INGEST_GATEWAY_MAX_BODY_BYTES": "1000", "INGEST_GATEWAY_BODY_TIMEOUT_S": "0.2"}
-    gateway = served_by(redis_url, **limits)
-    got = told(gateway, chain([head(key, "Content-Length: 1000000000")], repeat(b"a" * 1000)))
+    gateway = start_gateway(redis_url, **limits)
+    got = payload(gateway, chain([head(key, "Content-Length: 1000000000")], repeat(b"a" * 1000)))
     assert got == b"" or got.startswith(b"HTTP/1.1 413 ")
-    assert gateway.ask("GET", "/healthz").status == 200
+    assert gateway.request("GET", "/healthz").status == 200
 
 
-def test_a_trailer_is_no_header(served_by: ServedFactory, redis_url: str, key: str) -> None:
+def test_a_trailer_is_no_header(
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str
+) -> None:
     """What comes after a body changes nothing of what its request showed."""
     trailers = b"Authorization: Bearer other\r\nIdempotency-Key: \r\n\r\n"
     whole = head(key, "Transfer-Encoding: chunked", "Connection: close") + CHUNKED + trailers
-    assert told(served_by(redis_url), [whole]).startswith(b"HTTP/1.1 200 ")
+    assert payload(start_gateway(redis_url), [whole]).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("next_head", [b"nonsense\r\n\r\n", b"X" * 70_000])
 def test_nobody_is_told_the_refusal_of_another(
-    served_by: ServedFactory, redis_url: str, key: str, next_head: bytes
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str, next_head: bytes
 ) -> None:
     """A request that was taken is not answered 4xx for what its client sent behind it."""
     whole = head(key, LENGTH) + BODY
-    got = told(served_by(redis_url), [whole + next_head])
+    got = payload(start_gateway(redis_url), [whole + next_head])
     assert got == b"" or got.startswith(b"HTTP/1.1 200 ")

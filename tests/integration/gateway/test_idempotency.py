@@ -7,7 +7,15 @@ from copy import copy
 import orjson
 import pytest
 
-from support.gateway import Answer, Door, DoorFactory, end, event, gathered, tracked
+from support.gateway import (
+    GatewayResponse,
+    LocalGateway,
+    LocalGatewayFactory,
+    end,
+    event,
+    gather_all,
+    tracked,
+)
 from worker.gateway.api.enqueue_request import ANSWERS_KEPT_MS
 from worker.gateway.app import create_app
 from worker.gateway.auth.api_keys import KeyTable
@@ -15,55 +23,57 @@ from worker.gateway.auth.api_keys import KeyTable
 BAD = event(evtName="")
 
 
-def test_a_repeat_gets_the_first_answer_and_enqueues_nothing(door: Door) -> None:
+def test_a_repeat_gets_the_first_answer_and_enqueues_nothing(gateway: LocalGateway) -> None:
     """The same bytes come back, refusals and positions included, marked as a replay."""
 
-    async def talk(door: Door) -> list[Answer]:
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         records = [event("1"), BAD, event("2")]
-        return [await door.upload(*records, Idempotency_Key="k1") for _ in range(3)]
+        return [await gateway.upload(*records, Idempotency_Key="k1") for _ in range(3)]
 
-    first, *repeats = door.run(talk)
+    first, *repeats = gateway.run(talk)
     assert first.json()["processed"] == 2
     for each in repeats:
         assert (each.status, each.body) == (first.status, first.body)
         assert each.headers["idempotency-replayed"] == "true"
     assert "idempotency-replayed" not in first.headers
-    assert len(door.buffered()) == 2
+    assert len(gateway.buffered()) == 2
 
 
-def test_a_batch_is_repeated_with_its_times(door: Door) -> None:
+def test_a_batch_is_repeated_with_its_times(gateway: LocalGateway) -> None:
     """Bloomreach's answer holds times; a repeat gets those of the first answer."""
     body = {"commands": [{"name": "customers/events", "data": tracked()}, {"name": "system/time"}]}
 
-    async def talk(door: Door) -> list[Answer]:
-        return [await door.track("batch", body, Idempotency_Key="k1") for _ in range(2)]
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
+        return [await gateway.track("batch", body, Idempotency_Key="k1") for _ in range(2)]
 
-    first, second = door.run(talk)
+    first, second = gateway.run(talk)
     assert first.body == second.body
-    assert len(door.buffered("event", "bloomreach")) == 1
+    assert len(gateway.buffered("event", "bloomreach")) == 1
 
 
-def test_a_refused_single_event_is_repeated_as_refused(door: Door) -> None:
+def test_a_refused_single_event_is_repeated_as_refused(gateway: LocalGateway) -> None:
     """What was told of a record that was not taken is told again."""
 
-    async def talk(door: Door) -> list[Answer]:
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         body = tracked(customer_ids={})
-        return [await door.track("customers/events", body, Idempotency_Key="k1") for _ in range(2)]
+        return [
+            await gateway.track("customers/events", body, Idempotency_Key="k1") for _ in range(2)
+        ]
 
-    first, second = door.run(talk)
+    first, second = gateway.run(talk)
     assert first.body == second.body
     assert second.headers["idempotency-replayed"] == "true"
 
 
-def test_concurrent_repeats_enqueue_once(door_of: DoorFactory) -> None:
+def test_concurrent_repeats_enqueue_once(gateway_factory: LocalGatewayFactory) -> None:
     """Repeats at the same time, through two gateways, get one answer; the records go in once."""
-    one = door_of()
+    one = gateway_factory()
     two = copy(one)
 
-    async def talk(_: Door) -> list[Answer]:
+    async def talk(_: LocalGateway) -> list[GatewayResponse]:
         two.app = create_app(two.environ)
         asked = [each.upload(event(), Idempotency_Key="k1") for each in (one, two) * 10]
-        answers = await gathered(asked)
+        answers = await gather_all(asked)
         await end(two.app)
         return answers
 
@@ -74,95 +84,95 @@ def test_concurrent_repeats_enqueue_once(door_of: DoorFactory) -> None:
 
 
 @pytest.mark.parametrize("changed", ["body", "query", "path"])
-def test_a_key_is_for_one_request(door: Door, changed: str) -> None:
+def test_a_key_is_for_one_request(gateway: LocalGateway, changed: str) -> None:
     """422 when the key comes with another request; that one's records are not taken."""
 
-    async def talk(door: Door) -> list[Answer]:
-        first = await door.upload(event("1"), Idempotency_Key="k1")
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
+        first = await gateway.upload(event("1"), Idempotency_Key="k1")
         if changed == "path":
-            other = await door.track("customers/events", tracked(), Idempotency_Key="k1")
+            other = await gateway.track("customers/events", tracked(), Idempotency_Key="k1")
             return [first, other]
         record = event("2") if changed == "body" else event("1")
         query = "?dryRun=0" if changed == "query" else ""
-        return [first, await door.upload(record, query=query, Idempotency_Key="k1")]
+        return [first, await gateway.upload(record, query=query, Idempotency_Key="k1")]
 
-    first, other = door.run(talk)
+    first, other = gateway.run(talk)
     assert first.status == 200
     if changed == "path":  # another destination has a place of its own in Redis
         assert other.status == 200
     else:
         assert other.status == 422
         assert "nothing was accepted" in other.json()["error"]
-    assert len(door.buffered()) == 1
+    assert len(gateway.buffered()) == 1
 
 
-def test_keys_of_different_producers_never_meet(door: Door) -> None:
+def test_keys_of_different_producers_never_meet(gateway: LocalGateway) -> None:
     """Two web apps may choose the same key without knowing of each other."""
-    other = KeyTable(door.client).create("other")
+    other = KeyTable(gateway.client).create("other")
 
-    async def talk(door: Door) -> list[int]:
-        mine = await door.upload(event("1"), Idempotency_Key="k1")
-        theirs = await door.upload(event("2"), Idempotency_Key="k1", X_CleverTap_Passcode=other)
+    async def talk(gateway: LocalGateway) -> list[int]:
+        mine = await gateway.upload(event("1"), Idempotency_Key="k1")
+        theirs = await gateway.upload(event("2"), Idempotency_Key="k1", X_CleverTap_Passcode=other)
         return [mine.status, theirs.status]
 
-    assert door.run(talk) == [200, 200]
-    assert len(door.buffered()) == 2
+    assert gateway.run(talk) == [200, 200]
+    assert len(gateway.buffered()) == 2
 
 
-def test_a_refused_request_is_not_remembered(door_of: DoorFactory) -> None:
+def test_a_refused_request_is_not_remembered(gateway_factory: LocalGatewayFactory) -> None:
     """A request that found no room may be repeated with its key, and is taken then."""
-    door = door_of(INGEST_MAX_BUFFERED="2")
+    gateway = gateway_factory(INGEST_MAX_BUFFERED="2")
 
-    async def talk(door: Door) -> list[int]:
-        await door.upload(event("1"))
-        full = await door.upload(event("2"), event("3"), Idempotency_Key="k1")
-        door.client.delete("ingest:{clevertap}:pending:event:0", "ingest:{clevertap}:state")
-        taken = await door.upload(event("2"), event("3"), Idempotency_Key="k1")
+    async def talk(gateway: LocalGateway) -> list[int]:
+        await gateway.upload(event("1"))
+        full = await gateway.upload(event("2"), event("3"), Idempotency_Key="k1")
+        gateway.client.delete("ingest:{clevertap}:pending:event:0", "ingest:{clevertap}:state")
+        taken = await gateway.upload(event("2"), event("3"), Idempotency_Key="k1")
         return [full.status, taken.status]
 
-    assert door.run(talk) == [503, 200]
-    assert [each["identity"] for each in door.buffered()] == ["2", "3"]
+    assert gateway.run(talk) == [503, 200]
+    assert [each["identity"] for each in gateway.buffered()] == ["2", "3"]
 
 
-def test_a_dry_run_uses_no_key_up(door: Door) -> None:
+def test_a_dry_run_uses_no_key_up(gateway: LocalGateway) -> None:
     """A dry run with a key is no first request."""
 
-    async def talk(door: Door) -> list[Answer]:
-        await door.upload(event(), query="?dryRun=1", Idempotency_Key="k1")
-        return [await door.upload(event(), Idempotency_Key="k1")]
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
+        await gateway.upload(event(), query="?dryRun=1", Idempotency_Key="k1")
+        return [await gateway.upload(event(), Idempotency_Key="k1")]
 
-    (answer,) = door.run(talk)
+    (answer,) = gateway.run(talk)
     assert answer.json()["processed"] == 1
-    assert len(door.buffered()) == 1
+    assert len(gateway.buffered()) == 1
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é"])
-def test_a_key_that_is_none_is_refused(door: Door, key: str) -> None:
+def test_a_key_that_is_none_is_refused(gateway: LocalGateway, key: str) -> None:
     """400 for an empty key, one with spaces, one too long, and one that is not ASCII."""
 
-    async def talk(door: Door) -> int:
-        return (await door.upload(event(), Idempotency_Key=key)).status
+    async def talk(gateway: LocalGateway) -> int:
+        return (await gateway.upload(event(), Idempotency_Key=key)).status
 
-    assert door.run(talk) == 400
-    assert door.buffered() == []
+    assert gateway.run(talk) == 400
+    assert gateway.buffered() == []
 
 
-def test_answers_are_kept_for_a_day_without_the_records(door: Door) -> None:
+def test_answers_are_kept_for_a_day_without_the_records(gateway: LocalGateway) -> None:
     """What is kept is small, holds no record, and goes away by itself."""
 
-    async def talk(door: Door) -> Answer:
+    async def talk(gateway: LocalGateway) -> GatewayResponse:
         records = [
             event(evtData={"secret": "s" * 400}),
             event(evtName="", evtData={"x": "t" * 400}),
         ]
-        return await door.upload(*records, Idempotency_Key="k1")
+        return await gateway.upload(*records, Idempotency_Key="k1")
 
-    door.run(talk)
-    (name,) = door.client.keys("ingest:{clevertap}:answer:*")
-    kept = door.client.get(name)
+    gateway.run(talk)
+    (name,) = gateway.client.keys("ingest:{clevertap}:answer:*")
+    kept = gateway.client.get(name)
     assert isinstance(kept, bytes)
     assert b"ssss" not in kept
     assert b"tttt" not in kept
     assert [each[:2] for each in orjson.loads(kept[32:])] == [[2, 509]]
-    left_ms: int = door.client.pttl(name)
+    left_ms: int = gateway.client.pttl(name)
     assert ANSWERS_KEPT_MS - 60_000 < left_ms <= ANSWERS_KEPT_MS

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support.gateway import Answer, Door, event, gathered
+from support.gateway import GatewayResponse, LocalGateway, event, gather_all
 
 
 class Leak:
@@ -55,43 +55,45 @@ class Leak:
 
 
 def through_a_leak(
-    door: Door, losses: int, talk: Callable[[Door], Awaitable[list[Answer]]]
-) -> list[Answer]:
+    gateway: LocalGateway,
+    losses: int,
+    talk: Callable[[LocalGateway], Awaitable[list[GatewayResponse]]],
+) -> list[GatewayResponse]:
     """A conversation with a gateway whose way to Redis loses answers."""
 
-    async def leaking(_: Door) -> list[Answer]:
-        leak = Leak(door.environ["REDIS_URL"], losses)
-        other = Door(await leak.open(), door.key, door.client)
+    async def leaking(_: LocalGateway) -> list[GatewayResponse]:
+        leak = Leak(gateway.environ["REDIS_URL"], losses)
+        other = LocalGateway(await leak.open(), gateway.key, gateway.client)
         try:
             return await other.within(talk)
         finally:
             await leak.close()
 
-    return door.run(leaking)
+    return gateway.run(leaking)
 
 
-async def five(door: Door) -> list[Answer]:
+async def five(gateway: LocalGateway) -> list[GatewayResponse]:
     """Five requests at once."""
-    return await gathered([door.upload(event(str(number))) for number in range(5)])
+    return await gather_all([gateway.upload(event(str(number))) for number in range(5)])
 
 
-def test_a_lost_answer_is_asked_for_again(door: Door) -> None:
+def test_a_lost_answer_is_asked_for_again(gateway: LocalGateway) -> None:
     """The gateway repeats its call with the same token: all are told 200 and are there once."""
-    answers = through_a_leak(door, 1, five)
+    answers = through_a_leak(gateway, 1, five)
     assert [each.status for each in answers] == [200] * 5
-    assert sorted(each["identity"] for each in door.buffered()) == list("01234")
+    assert sorted(each["identity"] for each in gateway.buffered()) == list("01234")
 
 
 @pytest.mark.parametrize("key", ["", "k1"])
-def test_an_answer_lost_for_good_is_told_as_unknown(door: Door, key: str) -> None:
+def test_an_answer_lost_for_good_is_told_as_unknown(gateway: LocalGateway, key: str) -> None:
     """503 that says the records may be there; with a key, a repeat settles it without doubling."""
 
-    async def talk(door: Door) -> list[Answer]:
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         headers = {"Idempotency_Key": key} if key else {}
-        return [await door.upload(event(), **headers) for _ in range(2)]
+        return [await gateway.upload(event(), **headers) for _ in range(2)]
 
-    first, second = through_a_leak(door, 2, talk)
+    first, second = through_a_leak(gateway, 2, talk)
     assert (first.status, second.status) == (503, 200)
     assert "Redis did not answer" in first.json()["error"]
     assert "nothing was accepted" not in first.json()["error"]
-    assert len(door.buffered()) == (1 if key else 2)
+    assert len(gateway.buffered()) == (1 if key else 2)

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from support.environment import ROOT
-from support.gateway import ServedFactory, buffered, event, profile
+from support.gateway import GatewayProcessFactory, buffered, event, profile
 from worker.gateway.auth.api_keys import KeyTable
 
 BATCH = 100  # what the client puts into one call
@@ -28,7 +28,7 @@ BAD: dict[int, tuple[dict[str, Any], int]] = {
 
 @pytest.mark.timeout(500)
 def test_the_vendors_client_uploads_a_thousand_mixed_records(
-    served_by: ServedFactory,
+    start_gateway: GatewayProcessFactory,
     redis_client: redis.Redis,
     redis_url: str,
     clevertap_node: Path,
@@ -41,7 +41,7 @@ def test_the_vendors_client_uploads_a_thousand_mixed_records(
     ]
     file = tmp_path / "records.json"
     file.write_text(json.dumps(records))
-    gateway = served_by(redis_url)
+    gateway = start_gateway(redis_url)
     key = KeyTable(redis_client).create("node")
     script = str(ROOT / "tests" / "data" / "upload.js")
     done = subprocess.run(

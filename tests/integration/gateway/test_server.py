@@ -16,8 +16,8 @@ import redis
 
 from support.gateway import (
     PROJECT,
-    Served,
-    ServedFactory,
+    GatewayProcess,
+    GatewayProcessFactory,
     buffered,
     event,
     tracked,
@@ -49,19 +49,19 @@ def test_the_procfile_runs_it() -> None:
 
 
 def test_records_go_from_socket_to_redis(
-    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_client: redis.Redis, redis_url: str, key: str
 ) -> None:
     """Both vendors' calls, folded and plain, arrive; an answer names no server software."""
-    gateway = served_by(redis_url)
+    gateway = start_gateway(redis_url)
     body = orjson.dumps({"d": [event()]})
-    plain = gateway.ask("POST", "/1/upload", headers=shown(key), body=body)
-    folded = gateway.ask(
+    plain = gateway.request("POST", "/1/upload", headers=shown(key), body=body)
+    folded = gateway.request(
         "POST",
         "/1/upload",
         headers=shown(key, Content_Encoding="gzip"),
         body=gzip.compress(body),
     )
-    tracking = gateway.ask(
+    tracking = gateway.request(
         "POST",
         f"{PROJECT}/customers/events",
         headers={"Authorization": f"Token {key}"},
@@ -74,18 +74,18 @@ def test_records_go_from_socket_to_redis(
 
 
 def test_a_log_holds_no_key_no_record_and_no_query(
-    served_by: ServedFactory, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
     """With a line for every request, none has what a request brought, refused ones included."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_ACCESS_LOG="all")
+    gateway = start_gateway(redis_url, INGEST_GATEWAY_ACCESS_LOG="all")
     for target in (
         f"/1/upload?email={IDENTITY}",
         f"/1/{IDENTITY}",
         f"/track/v2/projects/{IDENTITY}/batch",
     ):
         for body in (orjson.dumps({"d": [event(IDENTITY), event(IDENTITY, ts=0)]}), b"{jane.doe"):
-            gateway.ask("POST", target, headers=shown(key, X_Note=IDENTITY), body=body)
-            gateway.ask("POST", target, headers=shown("wrong-key-of-jane.doe"), body=body)
+            gateway.request("POST", target, headers=shown(key, X_Note=IDENTITY), body=body)
+            gateway.request("POST", target, headers=shown("wrong-key-of-jane.doe"), body=body)
     log = poll_until(
         lambda: log if (log := gateway.process.output()).count("method=") >= 12 else "",
         what="all requests are logged",
@@ -97,25 +97,27 @@ def test_a_log_holds_no_key_no_record_and_no_query(
 
 
 def test_errors_alone_are_logged_unless_told_otherwise(
-    served_by: ServedFactory, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
     """A request that went well leaves no line; one that was refused does."""
-    gateway = served_by(redis_url)
-    gateway.ask("POST", "/1/upload", headers=shown(key), body=orjson.dumps({"d": [event()]}))
-    gateway.ask("POST", "/1/upload", headers=shown(key), body=b"{")
+    gateway = start_gateway(redis_url)
+    gateway.request("POST", "/1/upload", headers=shown(key), body=orjson.dumps({"d": [event()]}))
+    gateway.request("POST", "/1/upload", headers=shown(key), body=b"{")
     log = gateway.process.wait_for("method=")
     assert log.count("method=") == 1
     assert "status=400" in log
 
 
 def test_several_processes_share_the_port_and_the_promises(
-    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_client: redis.Redis, redis_url: str, key: str
 ) -> None:
     """With two processes a repeat finds its answer wherever it comes to, and both write logs."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_PROCESSES="2", INGEST_GATEWAY_ACCESS_LOG="all")
+    gateway = start_gateway(
+        redis_url, INGEST_GATEWAY_PROCESSES="2", INGEST_GATEWAY_ACCESS_LOG="all"
+    )
     body = orjson.dumps({"d": [event()]})
     for _ in range(20):
-        answer = gateway.ask(
+        answer = gateway.request(
             "POST", "/1/upload", headers=shown(key, Idempotency_Key="k1"), body=body
         )
         assert answer.status == 200
@@ -124,15 +126,15 @@ def test_several_processes_share_the_port_and_the_promises(
 
 
 def test_no_process_outlives_the_one_that_began_it(
-    served_by: ServedFactory, redis_url: str
+    start_gateway: GatewayProcessFactory, redis_url: str
 ) -> None:
     """When that one is killed, the others stop by themselves and leave the port to the next."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_PROCESSES="2")
+    gateway = start_gateway(redis_url, INGEST_GATEWAY_PROCESSES="2")
     gateway.process.send(signal.SIGKILL)
 
     def is_free() -> bool:
         try:
-            return gateway.ask("GET", "/healthz").status != 200
+            return gateway.request("GET", "/healthz").status != 200
         except httpx.TransportError:
             return True
 
@@ -141,12 +143,12 @@ def test_no_process_outlives_the_one_that_began_it(
 
 @pytest.mark.parametrize("begun", ["", "{"])
 def test_a_body_that_does_not_come_is_not_waited_for(
-    served_by: ServedFactory, redis_url: str, key: str, begun: str
+    start_gateway: GatewayProcessFactory, redis_url: str, key: str, begun: str
 ) -> None:
     """408, and the connection ends, when a client stops before its body or in the middle of it."""
-    gateway = served_by(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
-    told = shown(key, Content_Length="100")
-    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    gateway = start_gateway(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
+    payload = shown(key, Content_Length="100")
+    head = "".join(f"{name}: {value}\r\n" for name, value in payload.items())
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
         connection.sendall(f"POST /1/upload HTTP/1.1\r\nHost: x\r\n{head}\r\n{begun}".encode())
         got = b""
@@ -159,79 +161,79 @@ def test_a_body_that_does_not_come_is_not_waited_for(
     "request_line", ["nonsense", "POST /1/upload HTTP/9.9", "POST  HTTP/1.1", "\x00\x01"]
 )
 def test_what_is_no_http_is_refused(
-    served_by: ServedFactory, redis_url: str, request_line: str
+    start_gateway: GatewayProcessFactory, redis_url: str, request_line: str
 ) -> None:
     """A malformed request line gets a 4xx or a closed connection, and the server lives on."""
-    gateway = served_by(redis_url)
+    gateway = start_gateway(redis_url)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
         connection.sendall(f"{request_line}\r\nHost: x\r\n\r\n".encode())
         connection.shutdown(socket.SHUT_WR)
         got = connection.recv(65536)
     assert got == b"" or got.startswith(b"HTTP/1.1 4")
-    assert gateway.ask("GET", "/healthz").status == 200
+    assert gateway.request("GET", "/healthz").status == 200
 
 
-def test_a_wrong_setting_is_told_before_it_listens(served_by: ServedFactory) -> None:
+def test_a_wrong_setting_is_told_before_it_listens(start_gateway: GatewayProcessFactory) -> None:
     """The process ends with the setting's name and the rule."""
     with pytest.raises(AssertionError, match="INGEST_GATEWAY_MAX_DEPTH: must be at most"):
-        served_by("redis://127.0.0.1:1/0", INGEST_GATEWAY_MAX_DEPTH="1000")
+        start_gateway("redis://127.0.0.1:1/0", INGEST_GATEWAY_MAX_DEPTH="1000")
 
 
-def test_without_redis_it_lives_and_says_so(served_by: ServedFactory) -> None:
+def test_without_redis_it_lives_and_says_so(start_gateway: GatewayProcessFactory) -> None:
     """/healthz stays 200, /readyz and uploads are 503 with Retry-After."""
-    gateway = served_by("redis://127.0.0.1:1/0")
-    upload = gateway.ask("POST", "/1/upload", headers=shown("any"), body=b'{"d":[]}')
-    ready = gateway.ask("GET", "/readyz")
-    assert gateway.ask("GET", "/healthz").status == 200
+    gateway = start_gateway("redis://127.0.0.1:1/0")
+    upload = gateway.request("POST", "/1/upload", headers=shown("any"), body=b'{"d":[]}')
+    ready = gateway.request("GET", "/readyz")
+    assert gateway.request("GET", "/healthz").status == 200
     assert (upload.status, ready.status) == (503, 503)
     assert upload.headers["retry-after"] == ready.headers["retry-after"] == "1"
     assert "nothing was accepted" in upload.json()["error"]
 
 
 def test_requests_under_way_are_answered_at_the_end(
-    served_by: ServedFactory, redis_client: redis.Redis, redis_url: str, key: str
+    start_gateway: GatewayProcessFactory, redis_client: redis.Redis, redis_url: str, key: str
 ) -> None:
     """After SIGTERM the process ends well, and what it acknowledged is in Redis."""
-    gateway = served_by(redis_url)
-    told = asyncio.run(_load(gateway, key, lambda: gateway.process.send(signal.SIGTERM)))
+    gateway = start_gateway(redis_url)
+    payload = asyncio.run(_load(gateway, key, lambda: gateway.process.send(signal.SIGTERM)))
     assert gateway.process.popen.wait(60) in {0, -signal.SIGTERM}
-    assert_all_in_redis(redis_client, told)
+    assert_all_in_redis(redis_client, payload)
 
 
 def test_redis_killed_under_load_costs_only_refusals(
-    served_by: ServedFactory, redis_factory: RedisFactory
+    start_gateway: GatewayProcessFactory, redis_factory: RedisFactory
 ) -> None:
     """Nothing but 200 and 503 is answered, and what was acknowledged is there after its restart."""
     server = redis_factory()
     with worker_client(server.url) as client:
         key = KeyTable(client).create("shop")
-        gateway = served_by(server.url)
-        told = asyncio.run(_load(gateway, key, server.kill))
+        gateway = start_gateway(server.url)
+        payload = asyncio.run(_load(gateway, key, server.kill))
         server.start()
-        assert_all_in_redis(client, told)
-        assert set(told.values()) == {200, 503}
+        assert_all_in_redis(client, payload)
+        assert set(payload.values()) == {200, 503}
         body = orjson.dumps({"d": [event("afterwards")]})
 
         def taken_again() -> bool:
-            answer = gateway.ask("POST", "/1/upload", headers=shown(key), body=body)
+            answer = gateway.request("POST", "/1/upload", headers=shown(key), body=body)
             assert answer.status in {200, 503}
             return answer.status == 200
 
         poll_until(taken_again, what="records are taken again")
 
 
-def assert_all_in_redis(client: redis.Redis, told: dict[str, int]) -> None:
+def assert_all_in_redis(client: redis.Redis, payload: dict[str, int]) -> None:
     """What was acknowledged is in Redis, once; at most what was not answered beside it is too."""
     taken = Counter(each["identity"] for each in buffered(client))
-    acknowledged = {identity for identity, status in told.items() if status == 200}
+    acknowledged = {identity for identity, status in payload.items() if status == 200}
     assert acknowledged
     assert acknowledged <= set(taken)
     assert max(taken.values()) == 1
 
 
-async def _load(gateway: Served, key: str, strike: Callable[[], object]) -> dict[str, int]:
+async def _load(gateway: GatewayProcess, key: str, strike: Callable[[], object]) -> dict[str, int]:
     """Upload single events from many clients; strike in the middle; the status of each, or 0."""
-    told: dict[str, int] = {}
+    payload: dict[str, int] = {}
     warm, struck = asyncio.Event(), asyncio.Event()
     headers = shown(key)
 
@@ -246,12 +248,12 @@ async def _load(gateway: Served, key: str, strike: Callable[[], object]) -> dict
             try:
                 answer = await http.post("/1/upload", content=body, headers=headers)
             except httpx.TransportError:
-                told[identity] = 0
+                payload[identity] = 0
                 if gateway.process.returncode is not None:
                     return
             else:
-                told[identity] = answer.status_code
-                if len(told) >= 200:
+                payload[identity] = answer.status_code
+                if len(payload) >= 200:
                     warm.set()
 
     async def striker() -> None:
@@ -261,4 +263,4 @@ async def _load(gateway: Served, key: str, strike: Callable[[], object]) -> dict
 
     async with httpx.AsyncClient(base_url=gateway.url, timeout=60, trust_env=False) as http:
         await asyncio.gather(striker(), *(client(number, http) for number in range(16)))
-    return told
+    return payload

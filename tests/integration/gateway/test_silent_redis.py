@@ -7,7 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from support.gateway import Answer, Door, DoorFactory, event, gathered
+from support.gateway import (
+    GatewayResponse,
+    LocalGateway,
+    LocalGatewayFactory,
+    event,
+    gather_all,
+)
 from support.proxy import Proxy
 from worker.connections.embedded.server import EmbeddedRedis
 
@@ -25,23 +31,25 @@ def proxy(redis_server: EmbeddedRedis) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def behind(door_of: DoorFactory, proxy: Proxy) -> Door:
+def behind(gateway_factory: LocalGatewayFactory, proxy: Proxy) -> LocalGateway:
     """A gateway behind that proxy, which gives Redis little time."""
-    return door_of(REDIS_URL=proxy.url, INGEST_GATEWAY_REDIS_TIMEOUT_S=str(TIMEOUT_S))
+    return gateway_factory(REDIS_URL=proxy.url, INGEST_GATEWAY_REDIS_TIMEOUT_S=str(TIMEOUT_S))
 
 
-async def timed(asked: Callable[[], Awaitable[list[Answer]]]) -> tuple[list[Answer], float]:
+async def timed(
+    asked: Callable[[], Awaitable[list[GatewayResponse]]],
+) -> tuple[list[GatewayResponse], float]:
     """The answers, and how long the last one took."""
     began = time.monotonic()
     return await asked(), time.monotonic() - began
 
 
-def test_many_who_wait_for_the_keys_are_told_at_once(behind: Door, proxy: Proxy) -> None:
+def test_many_who_wait_for_the_keys_are_told_at_once(behind: LocalGateway, proxy: Proxy) -> None:
     """One look at the table is made for all who wait for it, also when it fails."""
     proxy.freeze(newcomers=True)
 
-    async def talk(door: Door) -> tuple[list[Answer], float]:
-        return await timed(lambda: gathered([door.upload(event()) for _ in range(MANY)]))
+    async def talk(gateway: LocalGateway) -> tuple[list[GatewayResponse], float]:
+        return await timed(lambda: gather_all([gateway.upload(event()) for _ in range(MANY)]))
 
     answers, took_s = behind.run(talk)
     assert {each.status for each in answers} == {503}
@@ -49,14 +57,16 @@ def test_many_who_wait_for_the_keys_are_told_at_once(behind: Door, proxy: Proxy)
     assert took_s < SOON_S
 
 
-def test_who_waits_behind_a_failed_call_is_told_at_its_end(behind: Door, proxy: Proxy) -> None:
+def test_who_waits_behind_a_failed_call_is_told_at_its_end(
+    behind: LocalGateway, proxy: Proxy
+) -> None:
     """What was not sent is not sent later, when its client has long gone: it is refused whole."""
 
-    async def talk(door: Door) -> tuple[list[Answer], float]:
-        assert (await door.upload(event())).status == 200
+    async def talk(gateway: LocalGateway) -> tuple[list[GatewayResponse], float]:
+        assert (await gateway.upload(event())).status == 200
         proxy.freeze(newcomers=True)
         full = [event()] * 600  # two of these do not go into one call
-        return await timed(lambda: gathered([door.upload(*full) for _ in range(MANY)]))
+        return await timed(lambda: gather_all([gateway.upload(*full) for _ in range(MANY)]))
 
     answers, took_s = behind.run(talk)
     texts = [each.json()["error"] for each in answers]
@@ -65,14 +75,14 @@ def test_who_waits_behind_a_failed_call_is_told_at_its_end(behind: Door, proxy: 
     assert took_s < SOON_S
 
 
-def test_records_are_taken_again_when_redis_speaks(behind: Door, proxy: Proxy) -> None:
+def test_records_are_taken_again_when_redis_speaks(behind: LocalGateway, proxy: Proxy) -> None:
     """A failure is remembered by those who waited for it, and by nobody who comes later."""
 
-    async def talk(door: Door) -> list[Answer]:
+    async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         proxy.freeze(newcomers=True)
-        away = await door.upload(event())
+        away = await gateway.upload(event())
         proxy.thaw()
-        return [away, await door.upload(event())]
+        return [away, await gateway.upload(event())]
 
     assert [each.status for each in behind.run(talk)] == [503, 200]
     assert len(behind.buffered()) == 1

@@ -13,7 +13,7 @@ import redis
 from support.commands import CREDENTIALS, Cli
 from support.environment import ROOT
 from support.eventful import NAME
-from support.gateway import Answer, Door, DoorFactory, ask
+from support.gateway import GatewayResponse, LocalGateway, LocalGatewayFactory, request_app
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.ports import find_free_port
 from support.redis_servers import RedisFactory
@@ -286,34 +286,38 @@ def test_the_docs_tell_every_metric() -> None:
     ]
 
 
-async def asked(door: Door, **headers: str) -> Answer:
+async def asked(gateway: LocalGateway, **headers: str) -> GatewayResponse:
     """A reader on this machine, with these headers."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await ask(door.app, "GET", "/metrics", headers=named)
+    return await request_app(gateway.app, "GET", "/metrics", headers=named)
 
 
-def test_the_gateway_shows_them_to_this_machine(eventful: Pipeline, door_of: DoorFactory) -> None:
+def test_the_gateway_shows_them_to_this_machine(
+    eventful: Pipeline, gateway_factory: LocalGatewayFactory
+) -> None:
     """Without a token a program here may read; one that a proxy speaks for may not."""
-    door = door_of(**CREDENTIALS)
-    answer = door.run(asked)
+    gateway = gateway_factory(**CREDENTIALS)
+    answer = gateway.run(asked)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
     assert Scrape.of(answer.body.decode()).value("ingest_redis_up") == 1
-    assert door.run(lambda door: asked(door, X_Forwarded_For="127.0.0.1")).status == 403
+    assert gateway.run(lambda gateway: asked(gateway, X_Forwarded_For="127.0.0.1")).status == 403
 
 
 def test_the_gateway_asks_for_the_token(
-    eventful: Pipeline, door_of: DoorFactory, tmp_path: Path
+    eventful: Pipeline, gateway_factory: LocalGatewayFactory, tmp_path: Path
 ) -> None:
     """With a token, which may come from a file, only who shows it may read, also by a proxy."""
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     for given in ({"INGEST_METRICS_TOKEN": TOKEN}, {"INGEST_METRICS_TOKEN_FILE": str(file)}):
-        door = door_of(**CREDENTIALS, **given)
-        assert door.run(asked).status == 401
-        assert door.run(lambda door: asked(door, Authorization="Bearer other")).status == 401
+        gateway = gateway_factory(**CREDENTIALS, **given)
+        assert gateway.run(asked).status == 401
+        assert (
+            gateway.run(lambda gateway: asked(gateway, Authorization="Bearer other")).status == 401
+        )
         right = {"Authorization": f"Bearer {TOKEN}", "X_Forwarded_For": "192.0.2.1"}
-        assert door.run(lambda door, right=right: asked(door, **right)).status == 200  # type: ignore[misc] # mypy takes no defaults here
+        assert gateway.run(lambda gateway, right=right: asked(gateway, **right)).status == 200  # type: ignore[misc] # mypy takes no defaults here
 
 
 def test_the_command_prints_them_once(eventful: Pipeline, redis_url: str) -> None:

@@ -10,7 +10,7 @@ import yaml
 from support.commands import CREDENTIALS
 from support.environment import ROOT
 from support.eventful import NAME
-from support.gateway import ServedFactory
+from support.gateway import GatewayProcessFactory
 from support.observing import CONFIG, PrometheusFactory, alerts, dashboard_queries
 from support.pipeline import Pipeline
 from support.polling import poll_until
@@ -40,11 +40,11 @@ def test_each_alert_fires_when_it_should(promtool: Path) -> None:
 def test_every_query_finds_something(
     eventful: Pipeline,
     redis_url: str,
-    served_by: ServedFactory,
+    start_gateway: GatewayProcessFactory,
     prometheus_at: PrometheusFactory,
 ) -> None:
     """Where everything has happened, each panel has series and each alert can be evaluated."""
-    gateway = served_by(redis_url, **CREDENTIALS)
+    gateway = start_gateway(redis_url, **CREDENTIALS)
     prometheus = prometheus_at(gateway.port)
     assert float(prometheus.query('up{job="ingest"}')[0]["value"][1]) == 1
     for title, query in dashboard_queries():
@@ -69,7 +69,7 @@ def test_every_query_finds_something(
 def test_kubernetes_scrapes_with_the_token_and_scales_by_what_it_reads(
     eventful: Pipeline,
     redis_url: str,
-    served_by: ServedFactory,
+    start_gateway: GatewayProcessFactory,
     prometheus_at: PrometheusFactory,
     tmp_path: Path,
 ) -> None:
@@ -77,7 +77,7 @@ def test_kubernetes_scrapes_with_the_token_and_scales_by_what_it_reads(
     succeeds, and KEDA's query has a number, of running destinations alone."""
     token = tmp_path / "INGEST_METRICS_TOKEN"
     token.write_text("m3trics-token")
-    gateway = served_by(redis_url, **CREDENTIALS, INGEST_METRICS_TOKEN_FILE=str(token))
+    gateway = start_gateway(redis_url, **CREDENTIALS, INGEST_METRICS_TOKEN_FILE=str(token))
     prometheus = prometheus_at(gateway.port, token)
     assert float(prometheus.query('up{job="ingest"}')[0]["value"][1]) == 1
     scaled = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "scaling.yaml").read_text())

@@ -13,18 +13,18 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from support.environment import ROOT
-from support.gateway import ask
+from support.gateway import request_app
 from worker.errors import SettingsError
 from worker.gateway.api.request_handler import named
 from worker.gateway.app import operations, vendors
 from worker.gateway.auth import credentials
 from worker.gateway.auth.api_keys import digest, find, read_table
 from worker.gateway.auth.credentials import Credentials
-from worker.gateway.auth.rate_limit import Rates
-from worker.gateway.components import parts_of
+from worker.gateway.auth.rate_limit import RateLimits
+from worker.gateway.components import build_components
 from worker.gateway.operations.openapi import document
-from worker.gateway.server.endpoint import Seen, parameter
-from worker.gateway.server.errors import Refused
+from worker.gateway.server.endpoint import RequestInfo, parameter
+from worker.gateway.server.errors import HttpError
 from worker.gateway.server.middleware import Middleware
 from worker.gateway.server.request_body import MOST_CONTAINERS, MOST_VALUES, BodyReader
 from worker.gateway.settings import GatewaySettings, variable
@@ -114,37 +114,37 @@ def test_a_key_table_passes_over_what_is_not_ours() -> None:
 def test_a_bucket_fills_with_time_and_bears_debt() -> None:
     """A large request is let in and paid for afterwards; the wait is told to the second."""
     now = [0.0]
-    rates = Rates(10, 20, clock=lambda: now[0])
+    rates = RateLimits(10, 20, clock=lambda: now[0])
     rates.let_in("a")
     rates.charge("a", 40)  # 20 - 40 = -20: 2.1 s until there is one again
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(HttpError) as refused:
         rates.let_in("a")
     assert (refused.value.status, refused.value.headers) == (429, [(b"retry-after", b"3")])
     rates.let_in("b")
     now[0] = 2.0
-    with pytest.raises(Refused):
+    with pytest.raises(HttpError):
         rates.let_in("a")
     now[0] = 2.11
     rates.let_in("a")
-    with pytest.raises(Refused):
+    with pytest.raises(HttpError):
         rates.let_in("a")
 
 
 def test_a_bucket_holds_no_more_than_its_burst() -> None:
     """An idle key saves up no more than the burst."""
     now = [0.0]
-    rates = Rates(10, 3, clock=lambda: now[0])
+    rates = RateLimits(10, 3, clock=lambda: now[0])
     rates.let_in("a")
     now[0] = 1000.0
     for _ in range(3):
         rates.let_in("a")
-    with pytest.raises(Refused):
+    with pytest.raises(HttpError):
         rates.let_in("a")
 
 
 def test_no_rate_is_no_limit() -> None:
     """With 0 nobody is held up."""
-    rates = Rates(0, 0)
+    rates = RateLimits(0, 0)
     for _ in range(100):
         rates.let_in("a")
         rates.charge("a", 1000)
@@ -174,7 +174,7 @@ def test_what_a_body_holds_is_counted(value: bytes, most: int) -> None:
     reader = BodyReader(GatewaySettings())
     fits = b"[" + b",".join([value] * most) + b"]"
     assert len(reader.parse(fits)) == most
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(HttpError) as refused:
         reader.parse(b"[" + value + b"," + fits + b"]")
     assert refused.value.status == 413
 
@@ -248,19 +248,19 @@ def spelt(default: Any) -> str:
 
 def test_every_setting_is_told_in_the_docs() -> None:
     """docs/configuration.md has a row for each variable of the gateway, with its default."""
-    told = dict(ROW.findall((ROOT / "docs" / "configuration.md").read_text()))
-    assert told == {variable(each.name): spelt(each.default) for each in fields(GatewaySettings)}
+    payload = dict(ROW.findall((ROOT / "docs" / "configuration.md").read_text()))
+    assert payload == {variable(each.name): spelt(each.default) for each in fields(GatewaySettings)}
 
 
 def test_the_document_and_the_routes_agree() -> None:
     """Every route is in /openapi.json with its method, and nothing else is."""
 
     async def routes() -> set[tuple[str, str]]:
-        parts = parts_of(REDIS)
+        parts = build_components(REDIS)
         made = [*vendors(parts), *operations(parts)]
-        doors: list[Any] = [route.app for route in made if isinstance(route, Route)]
-        assert len(doors) == len(made)
-        return {(door.path, door.method.lower()) for door in doors}
+        endpoints: list[Any] = [route.app for route in made if isinstance(route, Route)]
+        assert len(endpoints) == len(made)
+        return {(gateway.path, gateway.method.lower()) for gateway in endpoints}
 
     paths = document(GatewaySettings())["paths"]
     assert {(path, method) for path, methods in paths.items() for method in methods} == (
@@ -281,17 +281,17 @@ def test_the_document_tells_of_repeats_where_they_may_be() -> None:
 
 def test_a_bug_becomes_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """The last net answers without the error's text, and observers are told."""
-    told: list[tuple[str, int]] = []
+    payload: list[tuple[str, int]] = []
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("jane.doe@example.com")
 
-    def observe(method: str, seen: Seen, status: int, seconds: float) -> None:
+    def observe(method: str, seen: RequestInfo, status: int, seconds: float) -> None:
         del seen, seconds
-        told.append((method, status))
+        payload.append((method, status))
 
-    answer = asyncio.run(ask(Middleware(broken, [observe]), "POST", "/1/upload"))
+    answer = asyncio.run(request_app(Middleware(broken, [observe]), "POST", "/1/upload"))
     assert answer.status == 500
     assert answer.json() == {"status": "fail", "error": "Internal error", "code": 500}
-    assert told == [("POST", 500)]
+    assert payload == [("POST", 500)]
     assert "jane" not in caplog.text

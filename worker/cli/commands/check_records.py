@@ -22,10 +22,10 @@ class Checking:
     """
 
     def __init__(
-        self, desk: RecordEncoder, destination: Destination, ask: Ask | None = None
+        self, encoder: RecordEncoder, destination: Destination, ask: Ask | None = None
     ) -> None:
         self.account = Tally()
-        self._desk = desk
+        self._encoder = encoder
         self._destination = destination
         self._ask = ask
         self._batches: dict[str, _Batch] = {}
@@ -41,7 +41,7 @@ class Checking:
     def _check(self, chunk: Chunk) -> None:
         for line in chunk.lines:
             try:
-                prepared = self._desk.prepare(self._destination, line.record)
+                prepared = self._encoder.prepare(self._destination, line.record)
             except InvalidRecord as invalid:
                 self.account.reject([Rejection(line.number, invalid.errors, line.record)])
                 continue

@@ -28,7 +28,7 @@ class Sending:
     def __init__(
         self,
         producer: Producer,
-        desk: RecordEncoder,
+        encoder: RecordEncoder,
         destination: Destination,
         *,
         patient: bool,
@@ -36,7 +36,7 @@ class Sending:
     ) -> None:
         self.account = Tally()
         self._producer = producer
-        self._desk = desk
+        self._encoder = encoder
         self._destination = destination
         self._patient = patient
         self._sleep = sleep
@@ -88,7 +88,7 @@ class Sending:
         self.account.accepted += result.accepted
         self.account.reject(
             Rejection(lines[each.position].number, each.error.errors, lines[each.position].record)
-            for each in result.refusals
+            for each in result.rejections
         )
 
     def _sort_out(self, lines: Sequence[Line], error: BufferError) -> tuple[list[Line], list[Line]]:
@@ -100,7 +100,7 @@ class Sending:
         kinds: dict[str, list[Line]] = {}
         for line in lines:
             try:
-                prepared = self._desk.prepare(self._destination, line.record)
+                prepared = self._encoder.prepare(self._destination, line.record)
                 kinds.setdefault(prepared.kind, []).append(line)
             except InvalidRecord as invalid:
                 self.account.reject([Rejection(line.number, invalid.errors, line.record)])

@@ -20,8 +20,8 @@ from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID
 from worker.vendors.protocol import Kind, Prepared
 
 from ..auth import credentials
-from ..server.endpoint import Door, Headers, Reply, Request
-from ..server.errors import Refused
+from ..server.endpoint import Endpoint, Headers, HttpResponse, Request
+from ..server.errors import HttpError
 from ..server.request_body import written
 from .request_handler import AuthorizedRequest, RequestHandler, named
 
@@ -44,13 +44,13 @@ Errors = dict[int, list[str]]
 Command = tuple[Any, Any]
 
 
-class Tracking(Door):
+class Tracking(Endpoint):
     """What all of the project's endpoints share."""
 
     def __init__(
-        self, reception: RequestHandler, settings: Settings, now: Callable[[], float] = time.time
+        self, handler: RequestHandler, settings: Settings, now: Callable[[], float] = time.time
     ) -> None:
-        self._reception = reception
+        self._handler = handler
         self._now = now
         self._destinations = [
             each for each in settings.destinations.values() if each.vendor == "bloomreach"
@@ -59,23 +59,23 @@ class Tracking(Door):
     async def _entered(self, request: Request) -> AuthorizedRequest:
         shown = credentials.bloomreach(request.header(b"authorization"))
         if shown is None:
-            raise Refused(401, "Access key not provided")
-        producer = await self._reception.known(shown, self._destinations)
+            raise HttpError(401, "Access key not provided")
+        producer = await self._handler.known(shown, self._destinations)
         if producer is None:
-            raise Refused(401, "access key not found")
+            raise HttpError(401, "access key not found")
         token: str = request.scope["path_params"]["token"]
         destination = named(self._destinations, token, "project_token")
         if destination is None:
-            raise Refused(400, "Invalid project id")
-        return await self._reception.let_in(request, producer, destination)
+            raise HttpError(400, "Invalid project id")
+        return await self._handler.let_in(request, producer, destination)
 
     def _object(self, body: bytes) -> dict[str, Any]:
         try:
-            found = self._reception.bodies.parse(body)
+            found = self._handler.bodies.parse(body)
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise Refused(400, _INVALID)
+            raise HttpError(400, _INVALID)
         return found
 
     async def _sift(
@@ -88,16 +88,16 @@ class Tracking(Door):
             if name == TIME:
                 return None
             _check_kind(name, data)
-            return self._reception.desk.prepare(destination, data)
+            return self._handler.encoder.prepare(destination, data)
 
-        sifted = await self._reception.sieve.sift(destination, commands, prepare)
-        return sifted.calls, {each.position: _texts(each.error) for each in sifted.refusals}
+        validated = await self._handler.validator.validate(destination, commands, prepare)
+        return validated.calls, {each.position: _texts(each.error) for each in validated.rejections}
 
-    def refusal(self, refused: Refused) -> Reply:
+    def error_response(self, refused: HttpError) -> HttpResponse:
         """The vendor's answer to a request that is refused as a whole."""
         key = "message" if refused.status == 400 else "error"
         body = {"success": False, key: refused.text}
-        return Reply(refused.status, orjson.dumps(body), refused.headers)
+        return HttpResponse(refused.status, orjson.dumps(body), refused.headers)
 
 
 class Single(Tracking):
@@ -105,22 +105,22 @@ class Single(Tracking):
 
     method = "POST"
 
-    def __init__(self, name: str, reception: RequestHandler, settings: Settings) -> None:
-        super().__init__(reception, settings)
+    def __init__(self, name: str, handler: RequestHandler, settings: Settings) -> None:
+        super().__init__(handler, settings)
         self._name = name
         self.path = f"{PROJECT}/{name}"
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """HTTP 200 with the record's verdict, or Refused."""
-        visit = await self._entered(request)
-        data = self._object(visit.body)
-        self._reception.charge(visit, 1)
-        calls, found = await self._sift(visit.destination, [(self._name, data)])
+        authorized = await self._entered(request)
+        data = self._object(authorized.body)
+        self._handler.charge(authorized, 1)
+        calls, found = await self._sift(authorized.destination, [(self._name, data)])
         request.seen.refused = len(found)
-        errors, headers = await self._reception.enqueue(visit, calls, found.get(0))
+        errors, headers = await self._handler.enqueue(authorized, calls, found.get(0))
         if errors is None:
-            return Reply(200, b'{"errors":[],"success":true}', headers)
-        return Reply(200, orjson.dumps({"success": False, "errors": errors}), headers)
+            return HttpResponse(200, b'{"errors":[],"success":true}', headers)
+        return HttpResponse(200, orjson.dumps({"success": False, "errors": errors}), headers)
 
 
 class Batch(Tracking):
@@ -129,26 +129,26 @@ class Batch(Tracking):
     method = "POST"
     path = f"{PROJECT}/batch"
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """HTTP 200 with a result for each command, or Refused."""
-        visit = await self._entered(request)
-        commands = self._commands(visit.body)
-        self._reception.charge(visit, len(commands))
+        authorized = await self._entered(request)
+        commands = self._commands(authorized.body)
+        self._handler.charge(authorized, len(commands))
         pairs = [(each.get("name"), each.get("data")) for each in commands]
-        calls, found = await self._sift(visit.destination, pairs)
+        calls, found = await self._sift(authorized.destination, pairs)
         request.seen.refused = len(found)
         verdicts = self._now(), list(found.items())
-        (then, errors), headers = await self._reception.enqueue(visit, calls, verdicts)
+        (then, errors), headers = await self._handler.enqueue(authorized, calls, verdicts)
         return _results(commands, then, dict(errors), headers)
 
     def _commands(self, body: bytes) -> list[dict[str, Any]]:
         commands = self._object(body).get("commands")
         if commands is None or commands == []:
-            raise Refused(400, "No commands")
+            raise HttpError(400, "No commands")
         if not isinstance(commands, list) or not all(isinstance(each, dict) for each in commands):
-            raise Refused(400, _INVALID)
+            raise HttpError(400, _INVALID)
         if len(commands) > MOST_COMMANDS:
-            raise Refused(400, f"Too many commands, the limit is {MOST_COMMANDS}")
+            raise HttpError(400, f"Too many commands, the limit is {MOST_COMMANDS}")
         return commands
 
 
@@ -158,11 +158,11 @@ class SystemTime(Tracking):
     method = "GET"
     path = f"{PROJECT}/{TIME}"
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """The time in epoch seconds."""
         await self._entered(request)
         told = {"errors": [], "success": True, "time": self._now()}
-        return Reply(200, orjson.dumps(told))
+        return HttpResponse(200, orjson.dumps(told))
 
 
 def _check_kind(name: Any, data: Any) -> None:
@@ -187,11 +187,11 @@ def _texts(error: InvalidRecord) -> list[str]:
 
 def _results(
     commands: Sequence[Mapping[str, Any]], now: float, errors: Errors, headers: Headers
-) -> Reply:
+) -> HttpResponse:
     results = [_result(each, now, errors.get(at)) for at, each in enumerate(commands)]
     # `success` beside the results stays true whatever became of the commands, as the vendor's does.
     told = {"results": results, "start_time": now, "end_time": now, "success": True}
-    return Reply(200, written(told), headers)
+    return HttpResponse(200, written(told), headers)
 
 
 def _result(command: Mapping[str, Any], now: float, errors: list[str] | None) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from worker.vendors.protocol import Kind
 
 from ..auth import credentials
 from ..auth.credentials import Credentials
-from ..server.endpoint import Door, Headers, Reply, Request, parameter
-from ..server.errors import Refused
+from ..server.endpoint import Endpoint, Headers, HttpResponse, Request, parameter
+from ..server.errors import HttpError
 from ..server.request_body import written
 from .request_handler import AuthorizedRequest, RequestHandler, named
 
@@ -44,14 +44,14 @@ _RECORDED = {
 Verdict = tuple[int, int, str]
 
 
-class Upload(Door):
+class Upload(Endpoint):
     """Events, profiles and tokens, up to 1000 in a call, for one destination."""
 
     path = "/1/upload"
     method = "POST"
 
-    def __init__(self, reception: RequestHandler, settings: Settings) -> None:
-        self._reception = reception
+    def __init__(self, handler: RequestHandler, settings: Settings) -> None:
+        self._handler = handler
         self._destinations = [
             each for each in settings.destinations.values() if each.vendor == "clevertap"
         ]
@@ -60,19 +60,21 @@ class Upload(Door):
         if self._usual is None and self._destinations:
             self._usual = self._destinations[0]
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """HTTP 200 with a verdict for each record, or Refused."""
-        visit = await self._entered(request)
+        authorized = await self._entered(request)
         dry = _is_dry_run(request)
-        records = self._records(visit.body)
-        self._reception.charge(visit, len(records))
-        prepare = partial(self._reception.desk.prepare, visit.destination)
-        sifted = await self._reception.sieve.sift(visit.destination, records, prepare)
-        request.seen.refused = len(sifted.refusals)
-        verdicts = [_verdict(records[each.position], each) for each in sifted.refusals]
+        records = self._records(authorized.body)
+        self._handler.charge(authorized, len(records))
+        prepare = partial(self._handler.encoder.prepare, authorized.destination)
+        validated = await self._handler.validator.validate(authorized.destination, records, prepare)
+        request.seen.refused = len(validated.rejections)
+        verdicts = [_verdict(records[each.position], each) for each in validated.rejections]
         if dry:
-            return _reply(records, verdicts)
-        return _reply(records, *await self._reception.enqueue(visit, sifted.calls, verdicts))
+            return _response(records, verdicts)
+        return _response(
+            records, *await self._handler.enqueue(authorized, validated.calls, verdicts)
+        )
 
     async def _entered(self, request: Request) -> AuthorizedRequest:
         """Let a request in: the passcode before the account, so that nobody can try accounts."""
@@ -80,17 +82,17 @@ class Upload(Door):
         secret = credentials.bearer(request.header(b"authorization"))
         if not secret:
             if not account:
-                raise Refused(401, "12 digit account ID mandatory")
+                raise HttpError(401, "12 digit account ID mandatory")
             secret = request.header(b"x-clevertap-passcode")
         producer = None
         if secret:
-            producer = await self._reception.known(Credentials(account, secret), self._destinations)
+            producer = await self._handler.known(Credentials(account, secret), self._destinations)
         if producer is None:
-            raise Refused(401, "Passcode Invalid")
+            raise HttpError(401, "Passcode Invalid")
         destination = self._destination(account)
         if destination is None:
-            raise Refused(401, "Account ID is not valid")
-        return await self._reception.let_in(request, producer, destination)
+            raise HttpError(401, "Account ID is not valid")
+        return await self._handler.let_in(request, producer, destination)
 
     def _destination(self, account: str) -> Destination | None:
         if not account:
@@ -99,20 +101,20 @@ class Upload(Door):
 
     def _records(self, body: bytes) -> list[Any]:
         try:
-            envelope = self._reception.bodies.parse(body)
+            envelope = self._handler.bodies.parse(body)
         except ValueError:
-            raise Refused(400, MALFORMED) from None
+            raise HttpError(400, MALFORMED) from None
         records = envelope.get("d") if isinstance(envelope, dict) else None
         if not isinstance(records, list):
-            raise Refused(400, f"{MALFORMED}: needs an array d of records")
+            raise HttpError(400, f"{MALFORMED}: needs an array d of records")
         if len(records) > MOST_RECORDS:
-            raise Refused(400, f"{MALFORMED}: d holds more than {MOST_RECORDS} records")
+            raise HttpError(400, f"{MALFORMED}: d holds more than {MOST_RECORDS} records")
         return records
 
-    def refusal(self, refused: Refused) -> Reply:
+    def error_response(self, refused: HttpError) -> HttpResponse:
         """The vendor's answer to a request that is refused as a whole."""
         body = {"status": "fail", "error": refused.text, "code": refused.status}
-        return Reply(refused.status, orjson.dumps(body), refused.headers, _TYPE)
+        return HttpResponse(refused.status, orjson.dumps(body), refused.headers, _TYPE)
 
 
 def _is_dry_run(request: Request) -> bool:
@@ -122,7 +124,7 @@ def _is_dry_run(request: Request) -> bool:
         return False
     if given <= {"1", "true"}:
         return True
-    raise Refused(400, f"{MALFORMED}: dryRun must be 1 or 0")
+    raise HttpError(400, f"{MALFORMED}: dryRun must be 1 or 0")
 
 
 def _verdict(record: Any, rejected: Rejected) -> Verdict:
@@ -140,15 +142,17 @@ def _words(error: InvalidRecord) -> str:
     return "; ".join(f"{field}: {' '.join(rules)}" for field, rules in error.errors.items())
 
 
-def _reply(records: Sequence[Any], verdicts: Sequence[Verdict], headers: Headers = ()) -> Reply:
+def _response(
+    records: Sequence[Any], verdicts: Sequence[Verdict], headers: Headers = ()
+) -> HttpResponse:
     processed = len(records) - len(verdicts)
     if not verdicts:
         body = b'{"status":"success","processed":%d,"unprocessed":[]}' % processed
-        return Reply(200, body, headers, _TYPE)
+        return HttpResponse(200, body, headers, _TYPE)
     unprocessed = [
         {"status": "fail", "code": code, "error": text, "record": records[position - 1]}
         for position, code, text in verdicts
     ]
     status = "partial" if processed else "fail"
     told = {"status": status, "processed": processed, "unprocessed": unprocessed}
-    return Reply(200, written(told), headers, _TYPE)
+    return HttpResponse(200, written(told), headers, _TYPE)

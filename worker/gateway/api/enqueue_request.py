@@ -44,22 +44,24 @@ class EnqueueRequest:
         object.__setattr__(self, "records", len(stored))
 
 
-def arguments(destination: Destination, token: str, orders: Sequence[EnqueueRequest]) -> list[Any]:
+def arguments(
+    destination: Destination, token: str, requests: Sequence[EnqueueRequest]
+) -> list[Any]:
     """The arguments of `take`."""
     args: list[Any] = [
         token,
         CALLS_KEPT_MS,
         ANSWERS_KEPT_MS,
         destination.max_buffered,
-        len(orders),
+        len(requests),
     ]
-    for order in orders:
-        once = order.once
+    for request in requests:
+        once = request.once
         if once is None:
-            args += ("", "", "", len(order.calls))
+            args += ("", "", "", len(request.calls))
         else:
-            args += (once.hash, once.fingerprint, order.answer, len(order.calls))
-        for call in order.calls:
+            args += (once.hash, once.fingerprint, request.answer, len(request.calls))
+        for call in request.calls:
             kind = destination.kinds[call.kind]
             hashes = b"".join(map(identity_hash, call.identities)) if kind.ordered else b""
             args += (call.kind, kind.partitions, hashes, len(call.stored), *call.stored)

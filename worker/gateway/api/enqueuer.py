@@ -39,7 +39,7 @@ class KeyReused(Exception):
 
 @dataclass(slots=True)
 class _Waiting:
-    order: EnqueueRequest
+    request: EnqueueRequest
     told: asyncio.Future[bytes | None]
 
 
@@ -56,19 +56,19 @@ class Enqueuer:
         self._waiting_bytes = 0
         self._calls: asyncio.Task[None] | None = None
 
-    async def take(self, order: EnqueueRequest) -> bytes | None:
+    async def take(self, request: EnqueueRequest) -> bytes | None:
         """Have the records taken, and return when they are in Redis.
 
         None when they are now; the first answer when the idempotency key was used before, and
         nothing was enqueued. Raises KeyReused, BufferFull, or BufferUnavailable, whose ``sent``
         tells whether the records may be in Redis all the same.
         """
-        if self._waiting and self._waiting_bytes + order.size_bytes > self._max_waiting_bytes:
+        if self._waiting and self._waiting_bytes + request.size_bytes > self._max_waiting_bytes:
             raise BufferFull(f"{self._destination.name}: too many records wait for Redis")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(order, loop.create_future())
+        waiting = _Waiting(request, loop.create_future())
         self._waiting.append(waiting)
-        self._waiting_bytes += order.size_bytes
+        self._waiting_bytes += request.size_bytes
         if self._calls is None:
             self._calls = loop.create_task(self._call_until_empty())
         return await waiting.told
@@ -77,7 +77,7 @@ class Enqueuer:
         while self._waiting:
             joined = self._join()
             try:
-                results = await self._call([each.order for each in joined])
+                results = await self._call([each.request for each in joined])
             except BufferUnavailable as error:
                 _tell_all(joined, error)
                 self._turn_away()
@@ -97,12 +97,12 @@ class Enqueuer:
         joined: list[_Waiting] = []
         records = size = 0
         while self._waiting:
-            order = self._waiting[0].order
-            records, size = records + order.records, size + order.size_bytes
+            request = self._waiting[0].request
+            records, size = records + request.records, size + request.size_bytes
             if joined and (records > MOST_RECORDS_A_CALL or size > MOST_BYTES_A_CALL):
                 break
             joined.append(self._waiting.popleft())
-            self._waiting_bytes -= order.size_bytes
+            self._waiting_bytes -= request.size_bytes
         return joined
 
     def _turn_away(self) -> None:
@@ -112,9 +112,9 @@ class Enqueuer:
         while self._waiting:
             _tell_all(self._join(), error)
 
-    async def _call(self, orders: Sequence[EnqueueRequest]) -> list[Any]:
+    async def _call(self, requests: Sequence[EnqueueRequest]) -> list[Any]:
         """One step in Redis; asked for once more, under the same token, if its answer is lost."""
-        args = arguments(self._destination, new_id(), orders)
+        args = arguments(self._destination, new_id(), requests)
         base = keys.base(self._destination.name)
         maybe_taken = False
         for tries_left in (1, 0):

@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 
 from ..server.endpoint import Headers
-from ..server.errors import Refused
+from ..server.errors import HttpError
 from .enqueue_request import IdempotencyKey
 
 HEADER = b"idempotency-key"
@@ -34,7 +34,7 @@ def asked_once(
     if key is None:
         return None
     if not _KEY.fullmatch(key):
-        raise Refused(400, "Idempotency-Key: must be 1 to 255 visible ASCII characters")
+        raise HttpError(400, "Idempotency-Key: must be 1 to 255 visible ASCII characters")
     request = hashlib.sha256(b"\0".join((path.encode(), query, body)))
     return IdempotencyKey(
         hash=hashlib.sha256(producer.encode() + b"\0" + key).hexdigest(),

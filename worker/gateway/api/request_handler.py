@@ -16,14 +16,14 @@ from ..auth import credentials
 from ..auth.api_keys import ProducerKey
 from ..auth.credentials import Credentials
 from ..auth.key_cache import KeyCache
-from ..auth.rate_limit import Rates
+from ..auth.rate_limit import RateLimits
 from ..server.endpoint import Headers, Request
-from ..server.errors import Refused
+from ..server.errors import HttpError
 from ..server.request_body import BodyReader
 from .enqueue_request import EnqueueRequest, IdempotencyKey
 from .enqueuer import Enqueuer, KeyReused
 from .idempotency import REPLAYED, asked_once
-from .validation import Sieve
+from .validation import RecordValidator
 
 FULL_RETRY_S = 5.0  # a buffer is emptied a batch at a time
 AWAY_RETRY_S = 1.0
@@ -44,20 +44,20 @@ class RequestHandler:
 
     def __init__(
         self,
-        desk: RecordEncoder,
+        encoder: RecordEncoder,
         keys: KeyCache,
-        rates: Rates,
+        rates: RateLimits,
         bodies: BodyReader,
-        intakes: Mapping[str, Enqueuer],
+        enqueuers: Mapping[str, Enqueuer],
         *,
         accept_vendor_credentials: bool,
     ) -> None:
-        self.desk = desk
+        self.encoder = encoder
         self.bodies = bodies
-        self.sieve = Sieve()
+        self.validator = RecordValidator()
         self._keys = keys
         self._rates = rates
-        self._intakes = intakes
+        self._enqueuers = enqueuers
         self._accept_vendor_credentials = accept_vendor_credentials
 
     async def known(
@@ -79,50 +79,52 @@ class RequestHandler:
         """Read the body of a request that may enter; Refused for one that may not."""
         request.seen.producer, request.seen.destination = producer.name, destination.name
         if not producer.may_send_to(destination.name):
-            raise Refused(403, f"The key may not send to {destination.name}")
+            raise HttpError(403, f"The key may not send to {destination.name}")
         self._rates.let_in(producer.name)
         body = await self.bodies.read(request.headers, request.receive)
         once = asked_once(request.headers, producer.name, request.path, request.query, body)
         return AuthorizedRequest(request, destination, body, once)
 
-    def charge(self, visit: AuthorizedRequest, records: int) -> None:
+    def charge(self, authorized: AuthorizedRequest, records: int) -> None:
         """Count the request's records."""
-        visit.request.seen.records = records
-        self._rates.charge(visit.request.seen.producer, records)
+        authorized.request.seen.records = records
+        self._rates.charge(authorized.request.seen.producer, records)
 
     async def enqueue(
-        self, visit: AuthorizedRequest, calls: Sequence[EnqueueBatch], verdicts: Any
+        self, authorized: AuthorizedRequest, calls: Sequence[EnqueueBatch], verdicts: Any
     ) -> tuple[Any, Headers]:
         """Put a request's valid records into Redis: all, or none and Refused.
 
         Returns what to tell and the headers that go with it: the request's own ``verdicts``, which
         are kept for its repeats, or those of a first request with the same key, as JSON has them.
         """
-        if not calls and visit.once is None:
+        if not calls and authorized.once is None:
             return verdicts, ()
-        order = EnqueueRequest(calls, visit.once, orjson.dumps(verdicts) if visit.once else b"")
-        kept = await self._taken(visit, order)
+        request = EnqueueRequest(
+            calls, authorized.once, orjson.dumps(verdicts) if authorized.once else b""
+        )
+        kept = await self._taken(authorized, request)
         return (verdicts, ()) if kept is None else (orjson.loads(kept), REPLAYED)
 
-    async def _taken(self, visit: AuthorizedRequest, order: EnqueueRequest) -> bytes | None:
+    async def _taken(self, authorized: AuthorizedRequest, request: EnqueueRequest) -> bytes | None:
         try:
-            return await self._intakes[visit.destination.name].take(order)
+            return await self._enqueuers[authorized.destination.name].take(request)
         except KeyReused:
-            raise Refused(
+            raise HttpError(
                 422, "Idempotency-Key: was used with another request; nothing was accepted"
             ) from None
         except BufferFull as error:
             text = f"No room: {error}; nothing was accepted"
-            raise Refused(503, text, retry_after_s=FULL_RETRY_S) from error
+            raise HttpError(503, text, retry_after_s=FULL_RETRY_S) from error
         except BufferUnavailable as error:
-            raise Refused(503, _away(error, visit), retry_after_s=AWAY_RETRY_S) from error
+            raise HttpError(503, _away(error, authorized), retry_after_s=AWAY_RETRY_S) from error
 
 
-def _away(error: BufferUnavailable, visit: AuthorizedRequest) -> str:
+def _away(error: BufferUnavailable, authorized: AuthorizedRequest) -> str:
     """The truth about where the records are."""
     if not error.sent:
         return "Redis is away: nothing was accepted"
-    if visit.once is not None:
+    if authorized.once is not None:
         return "Redis did not answer: repeat with the same Idempotency-Key, nothing is taken twice"
     return (
         "Redis did not answer: the records were accepted all or not at all, and which is not known;"

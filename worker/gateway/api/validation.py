@@ -26,26 +26,26 @@ FEW = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class ValidatedRecords:
     """What became of a request's records: the valid ones kind by kind, and the others, in order."""
 
     calls: Sequence[EnqueueBatch]
-    refusals: Sequence[Rejected]
+    rejections: Sequence[Rejected]
 
 
-class Sieve:
+class RecordValidator:
     """One for each event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._many = asyncio.Lock()
 
-    async def sift(
+    async def validate(
         self,
         destination: Destination,
         records: Sequence[T],
         prepare: Callable[[T], Prepared | None],
-    ) -> Sifted:
+    ) -> ValidatedRecords:
         """Prepare each record; one that raises InvalidRecord is refused, and None is passed over.
 
         Nothing was enqueued by it, whenever it is cancelled.
@@ -58,9 +58,9 @@ class Sieve:
         destination: Destination,
         records: Sequence[T],
         prepare: Callable[[T], Prepared | None],
-    ) -> Sifted:
+    ) -> ValidatedRecords:
         calls: dict[str, EnqueueBatch] = {}
-        refusals: list[Rejected] = []
+        rejections: list[Rejected] = []
         ends = self._clock() + TURN_S
         for position, record in enumerate(records):
             if self._clock() > ends:
@@ -69,11 +69,11 @@ class Sieve:
             try:
                 prepared = prepare(record)
             except InvalidRecord as error:
-                refusals.append(Rejected(position, error))
+                rejections.append(Rejected(position, error))
                 continue
             if prepared is not None:
                 call = calls.get(prepared.kind)
                 if call is None:
                     call = calls[prepared.kind] = EnqueueBatch(prepared.kind)
                 add(call, prepared, destination.timezone)
-        return Sifted(list(calls.values()), refusals)
+        return ValidatedRecords(list(calls.values()), rejections)

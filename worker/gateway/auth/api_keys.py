@@ -29,7 +29,7 @@ _BYTES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
-class KeyNameRefused(IngestError):
+class KeyNameError(IngestError):
     """A producer's key of that name exists already, does not exist, or cannot be named so."""
 
 
@@ -88,7 +88,7 @@ class KeyTable:
     def create(self, name: str, destinations: frozenset[str] = frozenset()) -> str:
         """Make a key and return it: it is known now and never again. KeyNameRefused if taken."""
         if not _NAME.fullmatch(name):
-            raise KeyNameRefused(
+            raise KeyNameError(
                 f"{name!r}: a key's name is of letters, digits, '.', '_' and '-', 63 at most"
             )
         key = KEY_PREFIX + secrets.token_urlsafe(_BYTES)
@@ -98,7 +98,7 @@ class KeyTable:
             "destinations": sorted(destinations),
         }
         if not self._client.hsetnx(TABLE, name, orjson.dumps(entry).decode()):
-            raise KeyNameRefused(f"there is a key {name!r} already: revoke it first")
+            raise KeyNameError(f"there is a key {name!r} already: revoke it first")
         return key
 
     def all(self) -> list[ProducerKey]:
@@ -109,4 +109,4 @@ class KeyTable:
     def revoke(self, name: str) -> None:
         """Make a key invalid, at every gateway within seconds. KeyNameRefused if there is none."""
         if not self._client.hdel(TABLE, name):
-            raise KeyNameRefused(f"there is no key {name!r}")
+            raise KeyNameError(f"there is no key {name!r}")

@@ -14,7 +14,7 @@ from typing import cast
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from ..server.errors import Refused
+from ..server.errors import HttpError
 from .api_keys import TABLE, ProducerKey, find, read_table
 
 FRESH_S = 2.0
@@ -65,5 +65,5 @@ class KeyCache:
             self._keys, self._read_at = read_table(table), began
 
 
-def _away() -> Refused:
-    return Refused(503, "Redis is away: nothing was accepted", retry_after_s=RETRY_S)
+def _away() -> HttpError:
+    return HttpError(503, "Redis is away: nothing was accepted", retry_after_s=RETRY_S)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..server.errors import Refused
+from ..server.errors import HttpError
 
 _MOST_BUCKETS = 10_000  # keys that come and go must not grow the table for ever
 
 
-class Rates:
+class RateLimits:
     """The buckets; a request is let in while its producer's bucket holds a token, and takes it.
 
     What else it brought is charged when it is known: one large request may put the bucket into
@@ -37,7 +37,7 @@ class Rates:
         tokens = self._tokens(producer, now)
         if tokens < 1:
             wait_s = (1 - tokens) / self._per_s
-            raise Refused(429, "Too many requests: over the key's rate", retry_after_s=wait_s)
+            raise HttpError(429, "Too many requests: over the key's rate", retry_after_s=wait_s)
         self._set(producer, tokens - 1, now)
 
     def charge(self, producer: str, records: int) -> None:

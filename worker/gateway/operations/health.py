@@ -11,22 +11,22 @@ from redis.exceptions import RedisError
 from worker.buffer import keys
 from worker.buffer.scripts import script
 
-from ..server.endpoint import Door, Reply, Request
+from ..server.endpoint import Endpoint, HttpResponse, Request
 
 
-class Alive(Door):
+class Alive(Endpoint):
     """`/healthz`: looks at nothing else, so a Redis that is away restarts no gateway."""
 
     method = "GET"
     path = "/healthz"
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """Always 200."""
         del request
-        return Reply(200, b'{"status":"ok"}')
+        return HttpResponse(200, b'{"status":"ok"}')
 
 
-class Ready(Door):
+class Ready(Endpoint):
     """`/readyz`: 200 when Redis answers and a drain ran within ``tick_s``, else 503 and why.
 
     One drain ticks all enabled destinations, so the newest tick tells. With ``tick_s`` 0 only
@@ -46,7 +46,7 @@ class Ready(Door):
         self._destinations = destinations
         self._tick_s = tick_s
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """What is there, and what is not."""
         del request
         try:
@@ -70,6 +70,6 @@ class Ready(Door):
         return min(ages) / 1000 if ages else None
 
 
-def _told(*, ready: bool, redis: str, drain: str) -> Reply:
+def _told(*, ready: bool, redis: str, drain: str) -> HttpResponse:
     body = orjson.dumps({"ready": ready, "redis": redis, "drain": drain})
-    return Reply(200 if ready else 503, body, () if ready else ((b"retry-after", b"1"),))
+    return HttpResponse(200 if ready else 503, body, () if ready else ((b"retry-after", b"1"),))

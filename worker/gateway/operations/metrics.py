@@ -8,13 +8,13 @@ from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage, scraping_c
 from worker.settings.converters import Secret
 from worker.settings.settings import Settings
 
-from ..server.endpoint import Door, Reply, Request
-from ..server.errors import Refused
+from ..server.endpoint import Endpoint, HttpResponse, Request
+from ..server.errors import HttpError
 
 _TEXTS = {401: "Needs the token", 403: "Set INGEST_METRICS_TOKEN to read this from elsewhere"}
 
 
-class Metrics(Door):
+class Metrics(Endpoint):
     """Serves the page; Redis is asked on a thread, so that uploads do not wait for it."""
 
     path = "/metrics"
@@ -23,13 +23,13 @@ class Metrics(Door):
     def __init__(self, settings: Settings, token: Secret) -> None:
         self._page = MetricsPage(settings, scraping_client(settings), token)
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """The metrics, for who may read them."""
         client = request.scope.get("client")
         refusal = self._page.refusal(
             client[0] if client else "", lambda name: request.header(name.encode())
         )
         if refusal:
-            raise Refused(refusal, _TEXTS[refusal])
+            raise HttpError(refusal, _TEXTS[refusal])
         text = await asyncio.to_thread(self._page.text)
-        return Reply(200, text, content_type=CONTENT_TYPE.encode())
+        return HttpResponse(200, text, content_type=CONTENT_TYPE.encode())

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ..api import bloomreach, clevertap
-from ..server.endpoint import Door, Reply, Request
+from ..server.endpoint import Endpoint, HttpResponse, Request
 from ..settings import GatewaySettings
 
 Schema = dict[str, Any]
@@ -215,9 +215,9 @@ _PROJECT: Schema = {
 }
 
 
-def _operation(summary: str, answer: Schema, refusals: tuple[str, ...]) -> Schema:
+def _operation(summary: str, answer: Schema, rejections: tuple[str, ...]) -> Schema:
     responses: Schema = {"200": _response("See the schema.", answer)}
-    for status in refusals:
+    for status in rejections:
         responses[status] = _response(_REFUSALS[status], {"type": "object"})
         if status in _WAITING:
             responses[status]["headers"] = _RETRY_AFTER
@@ -280,7 +280,7 @@ def _health(summary: str, *also: str) -> Schema:
     return operation
 
 
-class OpenApi(Door):
+class OpenApi(Endpoint):
     """Serves the document; it needs no key, for it holds no secret."""
 
     path = "/openapi.json"
@@ -289,7 +289,7 @@ class OpenApi(Door):
     def __init__(self, settings: GatewaySettings) -> None:
         self._document = orjson.dumps(document(settings))
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """The document."""
         del request
-        return Reply(200, self._document)
+        return HttpResponse(200, self._document)

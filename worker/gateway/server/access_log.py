@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from worker.telemetry.logs import get_logger
 
-from .endpoint import Seen
+from .endpoint import RequestInfo
 from .middleware import Observer
 
 log = get_logger(__name__)
@@ -17,7 +17,7 @@ def access_log(which: str) -> Observer | None:
         return None
     lowest = 400 if which == "errors" else 0
 
-    def observe(method: str, seen: Seen, status: int, seconds: float) -> None:
+    def observe(method: str, seen: RequestInfo, status: int, seconds: float) -> None:
         if status < lowest:
             return
         log.info(

@@ -22,11 +22,11 @@ MOST_BYTES = 64 * 1024  # of the request line and the headers
 _TOO_LARGE = b'{"status":"fail","error":"The headers are larger than 64 KiB","code":431}'
 
 
-class HeadTooLarge(Exception):
+class HeadersTooLarge(Exception):
     """The request line and the headers are larger than MOST_BYTES."""
 
 
-class BoundedHeads(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection; ``head_within_s`` is how long a head may take, from its connection's begin or
     from its first byte, and ``max_connections`` how many of them a process has."""
 
@@ -93,7 +93,7 @@ class BoundedHeads(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MOST_BYTES:
             self._is_too_large = True
-            raise HeadTooLarge
+            raise HeadersTooLarge
         super().on_headers_complete()
         if not self.parser.should_upgrade():
             self.headers = []  # trailers are none of the request's

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from .errors import Refused
+from .errors import HttpError
 from .request_body import ClientDisconnected
 
-SEEN = "gateway.seen"
+REQUEST_INFO = "gateway.seen"
 Headers = Sequence[tuple[bytes, bytes]]
 # Servers send no body to HEAD, whatever they are given: it is answered as GET.
 _MEANT = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
@@ -31,7 +31,7 @@ _GIVEN_ONCE = frozenset(
 
 
 @dataclass(slots=True)
-class Seen:
+class RequestInfo:
     """What an access log or a metric may know of a request: no path as it came, no content."""
 
     route: str = ""
@@ -53,7 +53,7 @@ class Request:
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.receive = receive
-        self.seen: Seen = scope.get(SEEN) or Seen()
+        self.seen: RequestInfo = scope.get(REQUEST_INFO) or RequestInfo()
 
     def check_headers(self) -> None:
         """Refused with 400 when one that decides something was given twice, with two values."""
@@ -62,7 +62,7 @@ class Request:
             return
         for name, value in given:
             if value != self.headers[name] and name in _GIVEN_ONCE:
-                raise Refused(400, f"{name.decode()}: was given twice, with different values")
+                raise HttpError(400, f"{name.decode()}: was given twice, with different values")
 
     def header(self, name: bytes) -> str:
         """A header's value without the space around it; empty when it is absent."""
@@ -70,7 +70,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpResponse:
     """An answer; ``headers`` are those beside type and length."""
 
     status: int
@@ -89,19 +89,19 @@ class Reply:
         await send({"type": "http.response.body", "body": self.body})
 
 
-class Door(ABC):
+class Endpoint(ABC):
     """An endpoint: one path, one method, and one way to say no."""
 
     path: str
     method: str
 
     @abstractmethod
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> HttpResponse:
         """The answer; raises Refused for a request that is refused as a whole."""
 
-    def refusal(self, refused: Refused) -> Reply:
+    def error_response(self, refused: HttpError) -> HttpResponse:
         """A refusal in the shape of whom the door imitates; a plain one unless told otherwise."""
-        return Reply(refused.status, orjson.dumps({"error": refused.text}), refused.headers)
+        return HttpResponse(refused.status, orjson.dumps({"error": refused.text}), refused.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -109,11 +109,11 @@ class Door(ABC):
         request.seen.route = self.path
         try:
             if request.method not in _MEANT[self.method]:
-                raise Refused(405, "Method not allowed", allow=", ".join(_MEANT[self.method]))
+                raise HttpError(405, "Method not allowed", allow=", ".join(_MEANT[self.method]))
             request.check_headers()
             reply = await self.answer(request)
-        except Refused as refused:
-            reply = self.refusal(refused)
+        except HttpError as refused:
+            reply = self.error_response(refused)
         except ClientDisconnected:
             return
         await reply.send(send)

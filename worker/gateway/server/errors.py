@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-class Refused(Exception):
+class HttpError(Exception):
     """The HTTP status and the words to answer with; each vendor's door gives them its own shape.
 
     ``retry_after_s`` is told in whole seconds, rounded up. ``hang_up`` ends the connection, for a

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.telemetry.logs import get_logger
 
-from .endpoint import SEEN, Reply, Seen
+from .endpoint import REQUEST_INFO, HttpResponse, RequestInfo
 
 log = get_logger(__name__)
 # A page that needs more (the dashboard) sends its own, and keeps it.
@@ -21,10 +21,10 @@ _SECURITY = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-_FAILED = Reply(500, b'{"status":"fail","error":"Internal error","code":500}')
+_FAILED = HttpResponse(500, b'{"status":"fail","error":"Internal error","code":500}')
 
 # Method, what is known of the request, status (0 when the client hung up), seconds.
-Observer = Callable[[str, Seen, int, float], None]
+Observer = Callable[[str, RequestInfo, int, float], None]
 
 
 class Middleware:
@@ -41,7 +41,7 @@ class Middleware:
             return
         began = time.perf_counter()
         status = 0
-        seen = scope[SEEN] = Seen()
+        seen = scope[REQUEST_INFO] = RequestInfo()
 
         async def sending(message: Message) -> None:
             nonlocal status

@@ -14,7 +14,7 @@ from starlette.types import Receive
 from worker.vendors.serialization import exact
 
 from ..settings import GatewaySettings
-from .errors import Refused
+from .errors import HttpError
 
 _GZIP = 16 + zlib.MAX_WBITS
 # Unfolding a megabyte takes some milliseconds: more than that is not done in the event loop.
@@ -54,7 +54,7 @@ class BodyReader:
         """The body's bytes, unfolded."""
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in {b"gzip", b"x-gzip", b"identity", b""}:
-            raise Refused(415, "Content-Encoding: gzip or none")
+            raise HttpError(415, "Content-Encoding: gzip or none")
         self._check_announced(headers)
         body = await self._arrived(receive)
         if encoding in {b"identity", b""}:
@@ -71,9 +71,9 @@ class BodyReader:
         """
         # Brackets and commas in texts are counted too: few texts have many.
         if body.count(b"[") + body.count(b"{") > MOST_CONTAINERS:
-            raise Refused(413, f"The body holds more than {MOST_CONTAINERS} arrays and objects")
+            raise HttpError(413, f"The body holds more than {MOST_CONTAINERS} arrays and objects")
         if body.count(b",") > MOST_VALUES:
-            raise Refused(413, f"The body holds more than {MOST_VALUES} values, by its commas")
+            raise HttpError(413, f"The body holds more than {MOST_VALUES} values, by its commas")
         value = exact(body)
         if _is_deeper(value, self._max_depth):
             raise ValueError(f"nested deeper than {self._max_depth} levels")
@@ -90,10 +90,10 @@ class BodyReader:
             async with asyncio.timeout(self._timeout_s):
                 return await self._whole(receive)
         except TimeoutError:
-            raise Refused(408, "The body did not come in time", hang_up=True) from None
+            raise HttpError(408, "The body did not come in time", hang_up=True) from None
         except asyncio.CancelledError:  # the server's, which stops and has waited long enough
             text = "The gateway stops: nothing was accepted"
-            raise Refused(503, text, retry_after_s=STOPPING_RETRY_S, hang_up=True) from None
+            raise HttpError(503, text, retry_after_s=STOPPING_RETRY_S, hang_up=True) from None
 
     async def _whole(self, receive: Receive) -> bytes:
         parts: list[bytes] = []
@@ -108,22 +108,22 @@ class BodyReader:
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    def _too_large(self) -> Refused:
+    def _too_large(self) -> HttpError:
         """The rest of the body is passed over as it comes, in the time that a head has: many
         clients send all before they read, and would be told of a broken connection, no more."""
-        return Refused(413, f"The body is larger than {self._max_body_bytes} bytes")
+        return HttpError(413, f"The body is larger than {self._max_body_bytes} bytes")
 
     def _unfold(self, body: bytes) -> bytes:
         unfolder = zlib.decompressobj(_GZIP)
         try:
             unfolded = unfolder.decompress(body, self._max_unfolded_bytes + 1)
         except zlib.error:
-            raise Refused(400, "The body is not gzip, as its Content-Encoding says") from None
+            raise HttpError(400, "The body is not gzip, as its Content-Encoding says") from None
         if len(unfolded) > self._max_unfolded_bytes:
             text = f"The body unfolds to more than {self._max_unfolded_bytes} bytes"
-            raise Refused(413, text)
+            raise HttpError(413, text)
         if not unfolder.eof or unfolder.unused_data:
-            raise Refused(400, "The body is not one whole gzip stream")
+            raise HttpError(400, "The body is not one whole gzip stream")
         return unfolded
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from worker.errors import InvalidRecord
-from worker.gateway.api.validation import FEW, TURN_S, Sieve
+from worker.gateway.api.validation import FEW, TURN_S, RecordValidator
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.protocol import Prepared
 
@@ -52,12 +52,13 @@ def test_records_are_parted_by_kind_in_their_order() -> None:
             raise InvalidRecord({"record": ["is a multiple of five"]})
         return None if number == 7 else prepared(number)
 
-    sifted = asyncio.run(Sieve().sift(MAIN, range(10), prepare))
+    validated = asyncio.run(RecordValidator().validate(MAIN, range(10), prepare))
     bodies = {
-        call.kind: [each[each.index(b"\n") + 1 :] for each in call.stored] for call in sifted.calls
+        call.kind: [each[each.index(b"\n") + 1 :] for each in call.stored]
+        for call in validated.calls
     }
     assert bodies == {"event": [b"1", b"2", b"4", b"8"], "profile": [b"3", b"6", b"9"]}
-    assert [each.position for each in sifted.refusals] == [0, 5]
+    assert [each.position for each in validated.rejections] == [0, 5]
 
 
 @pytest.mark.parametrize("records", [FEW, 10 * FEW])
@@ -66,8 +67,10 @@ def test_others_are_served_while_many_records_are_checked(records: int) -> None:
     clock, begun = Clock(), list[tuple[str, int]]()
 
     async def talk() -> list[int]:
-        sieve = Sieve(clock)
-        sifting = asyncio.create_task(sieve.sift(MAIN, range(records), slow(clock, begun, "a")))
+        validator = RecordValidator(clock)
+        sifting = asyncio.create_task(
+            validator.validate(MAIN, range(records), slow(clock, begun, "a"))
+        )
         seen = [0]
         while not sifting.done():
             await asyncio.sleep(0)
@@ -84,16 +87,16 @@ def test_of_those_with_many_records_one_is_checked_at_a_time() -> None:
     clock, begun = Clock(), list[tuple[str, int]]()
 
     async def talk() -> None:
-        sieve = Sieve(clock)
+        validator = RecordValidator(clock)
         await asyncio.gather(
-            sieve.sift(MAIN, range(FEW + 1), slow(clock, begun, "first")),
-            sieve.sift(MAIN, range(FEW + 1), slow(clock, begun, "second")),
-            sieve.sift(MAIN, range(1), slow(clock, begun, "few")),
+            validator.validate(MAIN, range(FEW + 1), slow(clock, begun, "first")),
+            validator.validate(MAIN, range(FEW + 1), slow(clock, begun, "second")),
+            validator.validate(MAIN, range(1), slow(clock, begun, "few")),
         )
 
     asyncio.run(talk())
-    order = [name for name, _ in begun]
-    assert order.index("few") < FEW
-    assert [name for name in order if name != "few"] == ["first"] * (FEW + 1) + ["second"] * (
+    request = [name for name, _ in begun]
+    assert request.index("few") < FEW
+    assert [name for name in request if name != "few"] == ["first"] * (FEW + 1) + ["second"] * (
         FEW + 1
     )
