@@ -22,7 +22,7 @@ pytest_plugins = [
     "support.producers",
     "support.vendor",
     "support.pipeline",
-    "support.eventful",
+    "support.busy_destination",
     "support.http_sink",
     "support.observing",
     "support.browser",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.fault_scripts import silence, status
 from support.pipeline import identities
-from support.plays import silence, status
 from support.polling import poll_until
 from support.processes import Process, Processes
 from support.vendor import PASSCODE, LoopbackVendor, usual

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 
-from support import plays
+from support import fault_scripts
 from support.commands import CREDENTIALS, Cli
 from support.http_sink import HttpSink
 from support.polling import poll_until
@@ -56,7 +56,7 @@ def test_a_worker_can_be_watched(
     with closing(Producer.from_env(env)) as producer:
         producer.event("Product viewed", {"Email": PERSON}, identity=PERSON)
         poll_until(lambda: told("ingest_records_delivered_total", **DELIVERED) == 1)
-        vendor.usual = plays.status(401, PERSON)
+        vendor.usual = fault_scripts.status(401, PERSON)
         producer.event("Product viewed", {"Email": PERSON}, identity=PERSON)
         state = {"destination": "clevertap", "state": "parked"}
         poll_until(lambda: told("ingest_destination_state", **state) == 1)

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from chaos.keeper import Kept
-from support import plays
+from support import fault_scripts
 from support.polling import poll_until
 from support.system import System
 from support.vendor import Exchange
@@ -28,7 +28,7 @@ PATIENT = {"INGEST_REQUEST_TIMEOUT_S": "30", "INGEST_LEASE_S": "60"}
 
 def test_a_killed_workers_batch_goes_first_and_is_counted(system: System) -> None:
     """SIGKILL with a request under way: sent again before all others, ambiguous, in order."""
-    system.vendor.script(plays.silence_after_taking)
+    system.vendor.script(fault_scripts.silence_after_taking)
     system.configure(
         {
             "batch_records = 1000": "batch_records = 10",
@@ -145,7 +145,7 @@ def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(system: 
 
 def test_an_impatient_operator_loses_nothing(system: System) -> None:
     """SIGINT twice ends a worker at once; the next one delivers all, and counts what it repeats."""
-    system.vendor.script(plays.silence_after_taking)
+    system.vendor.script(fault_scripts.silence_after_taking)
     system.send(50)
     worker, _ = system.worker(), system.start("beat")
     poll_until(lambda: system.vendor.taken, what="a request is under way")

@@ -21,7 +21,7 @@ from benchmarks.stage import Stage, Theatre
 from support.polling import poll_until
 from worker.app.runtime import DestinationRuntime, Runtime
 from worker.buffer import keys
-from worker.delivery.drain import Ask
+from worker.delivery.drain import Dispatch
 from worker.settings.settings import Settings
 from worker.vendors.protocol import Kind
 
@@ -123,7 +123,7 @@ def backlogs(theatre: Theatre, results: Results, options: Options) -> None:
     with theatre.stage() as one, theatre.stage() as two, theatre.stage() as three:
         contenders: list[Contender] = []
         for stage, backlog in zip((one, two, three), sizes, strict=False):
-            runtime = Runtime(Settings.from_env(stage.environ), Ask(_nobody, _nobody))
+            runtime = Runtime(Settings.from_env(stage.environ), Dispatch(_nobody, _nobody))
             line = runtime.lines["clevertap"]
             fill(stage, results, backlog)
             # A batch less would be waited for; what is delivered is put back at once.

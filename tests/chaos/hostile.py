@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from zlib import crc32
 
-from support import plays
+from support import fault_scripts
 from support.vendor import (
     MISCELLANEOUS,
     RESTRICTED_EVENT,
@@ -53,19 +53,19 @@ def _as_it_should(exchange: Exchange) -> None:
 
 _PLAYS: dict[Play, float] = {
     _as_it_should: 78,
-    plays.status(500): 2,
-    plays.status(503): 2,
-    plays.status(429, headers={"Retry-After": "1"}): 0.5,
-    plays.status(401): 0.2,
-    plays.reset_before_reading: 2,
-    plays.reset_after_half: 2,
-    plays.reset_after_all: 2,
-    plays.half_an_answer: 2,
-    plays.half_a_refusal(500): 1,
-    plays.body(NONSENSE, takes=True): 1,
-    plays.body(b"<html>502 Bad Gateway</html>"): 1,
-    plays.silence: 0.5,
-    plays.silence_after_taking: 0.5,
+    fault_scripts.status(500): 2,
+    fault_scripts.status(503): 2,
+    fault_scripts.status(429, headers={"Retry-After": "1"}): 0.5,
+    fault_scripts.status(401): 0.2,
+    fault_scripts.reset_before_reading: 2,
+    fault_scripts.reset_after_half: 2,
+    fault_scripts.reset_after_all: 2,
+    fault_scripts.half_an_answer: 2,
+    fault_scripts.half_a_refusal(500): 1,
+    fault_scripts.body(NONSENSE, takes=True): 1,
+    fault_scripts.body(b"<html>502 Bad Gateway</html>"): 1,
+    fault_scripts.silence: 0.5,
+    fault_scripts.silence_after_taking: 0.5,
 }
 
 

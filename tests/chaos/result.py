@@ -11,7 +11,7 @@ import orjson
 import redis
 
 from worker.buffer import keys
-from worker.buffer.records import body_of
+from worker.buffer.records import stored_body
 from worker.buffer.status import DestinationStatus
 from worker.settings.destination import Destination
 
@@ -28,7 +28,7 @@ def dead_letters(client: redis.Redis, destination: Destination) -> dict[str, str
     for kind in destination.kinds:
         entries: Any = client.xrange(keys.dead(destination.name, kind))
         for _, fields in entries:
-            found[key_of(orjson.loads(body_of(fields[b"record"])))] = fields[b"reason"].decode()
+            found[key_of(orjson.loads(stored_body(fields[b"record"])))] = fields[b"reason"].decode()
     return found
 
 

@@ -15,10 +15,10 @@ from support.polling import PATIENCE_S, poll_until
 from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.records import body_of, new_id, pack
+from worker.buffer.records import new_id, pack, stored_body
 from worker.buffer.status import DestinationStatus, KindCounts
 from worker.delivery.deliverer import Deliverer, Delivery
-from worker.delivery.drain import Ask, Drain
+from worker.delivery.drain import Dispatch, Drain
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.upload import CleverTap
 from worker.vendors.protocol import Kind
@@ -58,7 +58,7 @@ def stored_profile(identity: str, number: int = 0) -> bytes:
 
 def identity_in(stored: bytes) -> bytes:
     """Whose a stored record is."""
-    identity: str = orjson.loads(body_of(stored))["identity"]
+    identity: str = orjson.loads(stored_body(stored))["identity"]
     return identity.encode()
 
 
@@ -77,7 +77,7 @@ class Pipeline:
         )
         self.probes = 0
         self.drain = Drain(
-            self.destination, self.buffer, Ask(deliver=lambda _, __: None, probe=self._probe)
+            self.destination, self.buffer, Dispatch(deliver=lambda _, __: None, probe=self._probe)
         )
 
     def _probe(self, _: Destination) -> None:

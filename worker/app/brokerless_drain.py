@@ -90,10 +90,11 @@ class BrokerlessDrain:
 
     def _deliver(self, line: DestinationRuntime) -> None:
         deliverer = copy(line.deliverer)
-        deliverer.spread = lambda: None  # it would ask by messages, which nobody takes yet
-        deliverer.run_ready(until=self._ended)
+        # It would ask other threads by messages, which no process takes yet.
+        deliverer.on_more_capacity = lambda: None
+        deliverer.run_ready(is_over=self._ended)
 
 
 def _tick(line: DestinationRuntime) -> None:
-    if line.drain.look():
+    if line.drain.check():
         line.deliverer.probe()

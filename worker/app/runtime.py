@@ -13,10 +13,10 @@ from redis.retry import Retry
 
 from ..buffer.buffer import Buffer
 from ..buffer.claims import Claim
-from ..buffer.records import body_of
+from ..buffer.records import stored_body
 from ..connections.clients import redis_url, worker_client
 from ..delivery.deliverer import Deliverer, RequestTiming
-from ..delivery.drain import Ask, Drain
+from ..delivery.drain import Dispatch, Drain
 from ..errors import InvalidRecord
 from ..settings.destination import Destination
 from ..settings.settings import Settings
@@ -40,7 +40,7 @@ def _identity_of(destination: Destination) -> Callable[[bytes], bytes]:
 
     def identity(stored: bytes) -> bytes:
         try:
-            return schema.prepare(json_object(body_of(stored)) or {}, now_s=0).identity
+            return schema.prepare(json_object(stored_body(stored)) or {}, now_s=0).identity
         except InvalidRecord:
             return b""  # accepted under other rules: taken for the same as all such
 
@@ -79,7 +79,7 @@ class DestinationRuntime:
 class Runtime:
     """Everything a worker process needs, for every enabled destination."""
 
-    def __init__(self, settings: Settings, ask: Ask) -> None:
+    def __init__(self, settings: Settings, ask: Dispatch) -> None:
         self.settings = settings
         self.client: redis.Redis = worker_client(redis_url(settings))
         self._stopping = threading.Event()
@@ -88,10 +88,10 @@ class Runtime:
             each.name: self._line(each, ask) for each in settings.enabled()
         }
 
-    def _line(self, destination: Destination, ask: Ask) -> DestinationRuntime:
+    def _line(self, destination: Destination, ask: Dispatch) -> DestinationRuntime:
         buffer = Buffer(self.client, destination)
         buffer.repartition()
-        if buffer.evicts():
+        if buffer.is_evicting():
             log.error(
                 "Redis evicts keys when it is full, and records with them: "
                 "set its maxmemory-policy to noeviction",
@@ -111,9 +111,9 @@ class Runtime:
             transport,
             stopping=self._stopping.is_set,
             wait=self._stopping.wait,
-            spread=drain.fill,
+            on_more_capacity=drain.dispatch_ready,
             identity=_identity_of(destination),
-            traced=traced_by(self._spans, destination.name) if self._spans else None,
+            on_request=traced_by(self._spans, destination.name) if self._spans else None,
         )
         return DestinationRuntime(destination, buffer, drain, deliverer, transport)
 

@@ -13,7 +13,7 @@ from typing import Any
 from celery import signals
 
 from ..buffer.claims import Claim
-from ..delivery.drain import Ask
+from ..delivery.drain import Dispatch
 from ..errors import Stopped, VendorError
 from ..readback.client import reading
 from ..readback.export_file import Target, export_to_file
@@ -61,7 +61,7 @@ _stop_asked = threading.Event()
 
 @cache
 def _made() -> Runtime:
-    return Runtime(Settings.from_env(), Ask(_ask_deliver, _ask_probe))
+    return Runtime(Settings.from_env(), Dispatch(_ask_deliver, _ask_probe))
 
 
 def runtime() -> Runtime:
@@ -96,10 +96,10 @@ def deliver(*, destination: str, batch: str, token: str, **_shown: Any) -> dict[
     if line is None:
         return {"destination": destination, "answer": "not a destination of this worker"}
     end = time.monotonic() + RUN_S
-    done = line.deliverer.run(batch, token, until=lambda: time.monotonic() >= end)
+    done = line.deliverer.run(batch, token, is_over=lambda: time.monotonic() >= end)
     watchdog.progress()
     if done.batches and not runtime().stopping:
-        line.drain.fill()
+        line.drain.dispatch_ready()
     return asdict(done)
 
 
@@ -203,13 +203,13 @@ def _stand_in() -> None:
 
 def _stand_in_for(line: DestinationRuntime) -> None:
     patience_s = max(STAND_IN_AFTER_S, 3 * runtime().settings.drain_interval_s)
-    if runtime().stopping or line.buffer.unticked_s() < patience_s:
+    if runtime().stopping or line.buffer.seconds_since_tick() < patience_s:
         return
     name = line.destination.name
     log.warning("nobody has ticked for long: this worker drains by itself", destination=name)
     line.drain.tick()
     end = time.monotonic() + STAND_IN_AFTER_S  # from now: a broker that is silent took its time
-    line.deliverer.run_ready(until=lambda: time.monotonic() >= end)
+    line.deliverer.run_ready(is_over=lambda: time.monotonic() >= end)
 
 
 def _abandon() -> None:

@@ -112,7 +112,7 @@ class Buffer:
             records = self.client.lrange(key, 0, -1)
         return answers, Claim.of(claimed, records, send_by_s)
 
-    def turn(
+    def settle_and_claim(
         self, claim: Claim, settle: Settle, label: str, took_s: float, lesson: Feedback
     ) -> SettleAndClaim:
         """Learn from an answer, settle its batch, and claim the next one, in one round trip."""
@@ -179,19 +179,19 @@ class Buffer:
 
     def pause(self, reason: str) -> bool:
         """Stop deliveries on a person's word; False when they were stopped already."""
-        return bool(self._run("steer", "paused", reason, "running,parked"))
+        return bool(self._run("set_status", "paused", reason, "running,parked"))
 
     def resume(self) -> bool:
         """Start deliveries again; False when they were running."""
-        return bool(self._run("steer", "running", "", "paused,parked"))
+        return bool(self._run("set_status", "running", "", "paused,parked"))
 
     def park(self, reason: str) -> bool:
         """Stop deliveries because the vendor refuses credentials or address."""
-        return bool(self._run("steer", "parked", reason, "running"))
+        return bool(self._run("set_status", "parked", reason, "running"))
 
     def unpark(self) -> bool:
         """Start deliveries again after a probe passed; never undoes a person's pause."""
-        return bool(self._run("steer", "running", "", "parked"))
+        return bool(self._run("set_status", "running", "", "parked"))
 
     def repartition(self) -> None:
         """Bring the partitions of ordered kinds to the configured number."""
@@ -206,18 +206,18 @@ class Buffer:
 
     def memory_used(self) -> float:
         """The share of Redis' memory in use; 0 when it has no limit, above 1 when over it."""
-        return int(self._run("memory")) / 1000
+        return int(self._run("memory_used")) / 1000
 
-    def evicts(self) -> bool:
+    def is_evicting(self) -> bool:
         """Whether Redis throws records away when it is full, instead of refusing more."""
-        return bool(self._run("evicts"))
+        return bool(self._run("is_evicting"))
 
-    def unticked_s(self) -> float:
+    def seconds_since_tick(self) -> float:
         """Seconds since a drain ran anywhere; infinity when none ever did."""
-        since_ms = self._run("unticked")
+        since_ms = self._run("ms_since_tick")
         return float("inf") if since_ms is None else int(since_ms) / 1000
 
-    def note_reconciled(self, at_ms: int, missing: int) -> None:
+    def record_reconciliation(self, at_ms: int, missing: int) -> None:
         """Keep for the status what a comparison with the vendor's counts found."""
         found: list[str | int] = ["reconciled_at", at_ms, "missing", missing]
         self.client.hset(keys.state(self.destination.name), items=found)

@@ -12,7 +12,8 @@ from typing import Any, Literal, Self
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, Verdict
 from ..vendors.reasons import DeadLetterReason
-from . import histograms, slices
+from . import histograms
+from .records import count_names, joined_ids, split_heads, without
 
 _BLAMELESS = ",".join(reason for reason in DeadLetterReason if reason.is_blameless)
 Signal = Literal["success", "throttled", "failure"]
@@ -38,7 +39,7 @@ class Claim:
     """A leased batch: the heads of its records and their bodies, which are what is sent.
 
     Both are empty until the claim was begun. Times are epoch ms; ``wait_ms`` is how long to wait,
-    from when it was begun, before it is sent; ``alone`` tells that the vendor took others of this
+    from when it was begun, before it is sent; ``isolated`` says that the vendor took others of this
     kind since it last took none of these. ``send_by_s`` is when it is too late to send it, by this
     machine's monotonic clock: its lease might end before the request does.
     """
@@ -54,7 +55,7 @@ class Claim:
     heads: Sequence[bytes] = ()
     bodies: Sequence[bytes] = ()
     wait_ms: float = 0.0
-    alone: bool = False
+    isolated: bool = False
     send_by_s: float = inf
 
     @property
@@ -63,7 +64,7 @@ class Claim:
         return [b"%b\n%b" % each for each in zip(self.heads, self.bodies, strict=True)]
 
     @classmethod
-    def of(cls, answer: Any, records: Sequence[bytes], send_by_s: float = inf) -> Self | None:
+    def of(cls, answer: Any, stored: Sequence[bytes], send_by_s: float = inf) -> Self | None:
         """The claim that a script answered, with its records; None when there was none."""
         if answer is None:
             return None
@@ -71,7 +72,7 @@ class Claim:
         batch = json.loads(raw)
         begun_ms = int(batch["begun"])
         wait_ms = max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0
-        heads, bodies = slices.cut(records)
+        heads, bodies = split_heads(stored)
         return cls(
             batch=batch_id.decode(),
             token=batch["token"],
@@ -84,7 +85,7 @@ class Claim:
             heads=heads,
             bodies=bodies,
             wait_ms=wait_ms,
-            alone=batch.get("alone", False),
+            isolated=batch.get("alone", False),
             send_by_s=send_by_s + wait_ms / 1000,
         )
 
@@ -177,7 +178,7 @@ def settle_arguments(
 ) -> list[Any]:
     """The arguments of `settle`, without what the buffer knows by itself."""
     if settle.usual.outcome is Outcome.DELIVERED:
-        delivered = slices.without(claim.heads, (at for at, _ in settle.named))
+        delivered = without(claim.heads, (at for at, _ in settle.named))
     else:
         delivered = ()
     arguments = [
@@ -189,7 +190,7 @@ def settle_arguments(
         settle.ambiguous,
         label,
         destination.journal_settlements,
-        slices.ids(delivered) if destination.journal_settlements else b"",
+        joined_ids(delivered) if destination.journal_settlements else b"",
         destination.flood_window,
         destination.flood_share,
         destination.tally_days,
@@ -199,6 +200,6 @@ def settle_arguments(
     ]
     for position, verdict in settle.named:
         arguments += [position, *_verdict_arguments(verdict)]
-    for key, number in slices.tallies(delivered).items():
+    for key, number in count_names(delivered).items():
         arguments += [key, number]
     return arguments

@@ -8,6 +8,8 @@ deliveries by. Nothing after the line feed is ever parsed on the way to the vend
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -60,7 +62,7 @@ def pack(record_id: str, day: str, name: str, body: bytes) -> bytes:
     return record_id.encode() + header(day, name) + body
 
 
-def packed(record_id: str, prepared: Prepared, timezone: ZoneInfo) -> bytes:
+def pack_prepared(record_id: str, prepared: Prepared, timezone: ZoneInfo) -> bytes:
     """The same of a prepared record; what has no name has no day it would be counted by."""
     day = day_of(prepared.ts, timezone) if prepared.name else ""
     return pack(record_id, day, prepared.name, prepared.body)
@@ -101,6 +103,36 @@ def unpack(stored: bytes) -> StoredRecord:
     return StoredRecord(record_id, day, orjson.loads(f'"{name}"'), body)
 
 
-def body_of(stored: bytes) -> bytes:
+def stored_body(stored: bytes) -> bytes:
     """The bytes to send."""
     return stored[stored.index(b"\n") + 1 :]
+
+
+# What follows sees every record of a batch, and nothing else of a worker does: each is one
+# comprehension over a method of bytes, without a call of a function of ours (measured: a quarter of
+# the time). A record is cut once, when it comes from Redis; its head is short.
+
+
+def split_heads(stored: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The heads of the records (id, day and name), and their bodies: the bytes to send."""
+    parts = [record.partition(b"\n") for record in stored]
+    return [head for head, _, _ in parts], [body for _, _, body in parts]
+
+
+def count_names(heads: Iterable[bytes]) -> Counter[bytes]:
+    """How many records there are of each day and event name; those without a name are left out."""
+    counted = Counter([head[ID_LENGTH + 1 :] for head in heads])
+    return Counter({key: n for key, n in counted.items() if key.partition(b" ")[2]})
+
+
+def joined_ids(heads: Iterable[bytes]) -> bytes:
+    """The records' ids, 16 bytes each."""
+    return bytes.fromhex(b"".join([head[:ID_LENGTH] for head in heads]).decode())
+
+
+def without(heads: Sequence[bytes], positions: Iterable[int]) -> Sequence[bytes]:
+    """The heads whose position, counted from 1, is not among ``positions``."""
+    left_out = set(positions)
+    if not left_out:
+        return heads
+    return [head for at, head in enumerate(heads, 1) if at not in left_out]

@@ -52,7 +52,9 @@ class Audit:
         fields = asdict(entry)
         log.info("an operator acted", **fields)
         told = (each for field in fields.items() for each in field)
-        written: bytes = script("note").run(self._client, DASHBOARD, KEPT, instead_of or "", *told)
+        written: bytes = script("audit_append").run(
+            self._client, DASHBOARD, KEPT, instead_of or "", *told
+        )
         return written.decode()
 
     def begin(self, entry: Entry) -> Begun:

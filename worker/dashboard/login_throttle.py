@@ -23,7 +23,7 @@ class LoginThrottle:
 
     def wait_s(self, address: str) -> int:
         """Count a try; 0 when it may be made, else the seconds until the next one may."""
-        told = script("count_try").run(self._client, DASHBOARD, _short(address), WINDOW_S)
+        told = script("login_attempt").run(self._client, DASHBOARD, _short(address), WINDOW_S)
         tries, left_s = map(int, told)
         return 0 if tries <= TRIES else max(1, left_s)
 

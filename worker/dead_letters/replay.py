@@ -18,7 +18,7 @@ import redis
 
 from ..buffer import keys
 from ..buffer.accept import identity_hash
-from ..buffer.records import packed
+from ..buffer.records import pack_prepared
 from ..buffer.scripts import script
 from ..errors import InvalidRecord
 from ..settings.destination import Destination
@@ -166,7 +166,9 @@ class Replayer:
             belongs = identity_hash(prepared.identity) if ordered else b""
             # An untouched record goes back to the byte: parsing and writing it again might not.
             untouched = _untouched(each, letter)
-            instead = b"" if untouched else packed(letter.id, prepared, self.destination.timezone)
+            instead = (
+                b"" if untouched else pack_prepared(letter.id, prepared, self.destination.timezone)
+            )
             yield _Move(letter.kind, letter.entry, belongs, instead)
 
     def _valid(

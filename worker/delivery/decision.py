@@ -30,14 +30,14 @@ from ..vendors.reasons import DeadLetterReason
 class Attempt:
     """What the decision depends on besides the answer: times in epoch ms, counts as stored.
 
-    ``alone`` tells that the vendor took others of its kind since it last took none of this batch.
+    ``isolated`` says that the vendor took others of its kind since it last took none of this batch.
     """
 
     size: int
     attempt: int
     first_claim_ms: int
     now_ms: int
-    alone: bool = False
+    isolated: bool = False
 
     @property
     def age_ms(self) -> int:
@@ -173,7 +173,7 @@ def _spoilt(answer: UploadResult, attempt: Attempt, destination: Destination) ->
     has failed on this batch for a while (an hour, of the day that it may be tried for)."""
     alone_ms = destination.retry_horizon_s * 1000 / 24
     failed = answer.response_class is ResponseClass.UNAVAILABLE
-    return failed and attempt.alone and attempt.size > 1 and attempt.age_ms >= alone_ms
+    return failed and attempt.isolated and attempt.size > 1 and attempt.age_ms >= alone_ms
 
 
 def _failed(

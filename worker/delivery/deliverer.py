@@ -89,12 +89,12 @@ class Delivery:
 class Deliverer:
     """Delivers the batches of one destination; shared by the threads of a worker.
 
-    ``stopping`` is asked before each batch: while it says yes, nothing is sent. ``wait`` sleeps for
-    so many seconds, until a batch may be sent, and may end sooner when we stop. ``spread`` is
-    called when the destination bears more requests than before, so that other threads join in.
-    ``identity`` tells whose a stored record is; asked for ordered kinds, and seldom.
-    ``traced`` is told of every request after it was made; it must not raise. ``clock`` is the
-    buffer's own: a monotonic one.
+    ``stopping`` is asked before each batch: while it returns True, nothing is sent. ``wait`` sleeps
+    for that many seconds, until a batch may be sent, and may return early when the worker stops.
+    ``on_more_capacity`` is called when the destination bears more requests than before, so that
+    other threads join in. ``identity`` returns the identity of a stored record; it is called for
+    ordered kinds, and seldom. ``on_request`` is called after every request; it must not raise.
+    ``clock`` is the buffer's own: a monotonic one.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class Deliverer:
         *,
         stopping: Callable[[], bool] = lambda: False,
         wait: Callable[[float], object] = time.sleep,
-        spread: Callable[[], object] = lambda: None,
+        on_more_capacity: Callable[[], object] = lambda: None,
         identity: Callable[[bytes], bytes] = lambda _: b"",
-        traced: Callable[[Claim, RequestTiming], object] | None = None,
+        on_request: Callable[[Claim, RequestTiming], object] | None = None,
         random: Callable[[], float] = random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -118,21 +118,21 @@ class Deliverer:
         self.sender = sender
         self.stopping = stopping
         self.wait = wait
-        self.spread = spread
+        self.on_more_capacity = on_more_capacity
         self.identity = identity
-        self.traced = traced
+        self.on_request = on_request
         self.random = random
         self.clock = clock
 
-    def run(self, batch: str, token: str, *, until: Callable[[], bool]) -> Delivery:
-        """Deliver the batch claimed for us, then what is ready, until ``until`` says so."""
-        return self._run(self.buffer.begin(batch, token), until)
+    def run(self, batch: str, token: str, *, is_over: Callable[[], bool]) -> Delivery:
+        """Deliver the batch claimed for us, then what is ready, until ``is_over`` says so."""
+        return self._run(self.buffer.begin(batch, token), is_over)
 
-    def run_ready(self, *, until: Callable[[], bool]) -> Delivery:
-        """Deliver what is ready, though nobody asked, until ``until`` says so."""
-        return self._run(self.buffer.claim(begun=True), until)
+    def run_ready(self, *, is_over: Callable[[], bool]) -> Delivery:
+        """Deliver what is ready, though nobody asked, until ``is_over`` says so."""
+        return self._run(self.buffer.claim(begun=True), is_over)
 
-    def _run(self, claim: Claim | None, until: Callable[[], bool]) -> Delivery:
+    def _run(self, claim: Claim | None, is_over: Callable[[], bool]) -> Delivery:
         done = Delivery(self.destination.name)
         while claim is not None:
             if claim.wait_ms:
@@ -140,7 +140,7 @@ class Deliverer:
             if self.stopping():
                 self._hand_back(claim)
                 return done
-            step = self.deliver(claim, onward=lambda: not (until() or self.stopping()))
+            step = self.deliver(claim, onward=lambda: not (is_over() or self.stopping()))
             done = done.plus(claim, step)
             claim = step.following
         return done
@@ -160,15 +160,15 @@ class Deliverer:
         answer, tried = self._try(claim)
         # Both times by Redis' clock: this machine's may be wrong.
         attempt = Attempt(
-            claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms, claim.alone
+            claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms, claim.isolated
         )
         decision = decide(answer, attempt, self.destination, self.random())
         if isinstance(decision.action, Settle) and self._ordered(claim.kind):
             once = self.destination.sends_once
             kept = requeue_overtaken(decision.action, claim.records, self.identity, once=once)
             decision = replace(decision, action=kept)
-        turn = self._carry_out(claim, decision, tried, onward=onward())
-        settled = turn.settled or _nothing_moved(claim)
+        done = self._carry_out(claim, decision, tried, onward=onward())
+        settled = done.settled or _nothing_moved(claim)
         log.info(
             "batch settled",
             destination=self.destination.name,
@@ -181,7 +181,7 @@ class Deliverer:
             dead=settled.dead,
             retry=settled.retrying,
         )
-        return BatchResult(settled, tried.label, turn.following)
+        return BatchResult(settled, tried.label, done.following)
 
     def _too_late(self, claim: Claim) -> bool:
         """Whether the lease may end before the request does: another would send the batch, too.
@@ -211,8 +211,8 @@ class Deliverer:
         answer = self._send(claim)
         label = str(answer.status or answer.response_class.value)
         tried = RequestTiming(began_ns, time.perf_counter() - began_s, label)
-        if self.traced:
-            self.traced(claim, tried)
+        if self.on_request:
+            self.on_request(claim, tried)
         return answer, tried
 
     def _send(self, claim: Claim) -> UploadResult:
@@ -233,27 +233,27 @@ class Deliverer:
                 destination=self.destination.name,
                 answer=tried.label,
             )
-        turn = self._turn(claim, decision, tried, onward=onward)
-        if turn.settled is None:
+        done = self._turn(claim, decision, tried, onward=onward)
+        if done.settled is None:
             log.warning(
                 "settled too late: the lease ran out; the batch is sent again",
                 destination=self.destination.name,
                 batch=claim.batch,
             )
-        elif turn.settled.tripped:
+        elif done.settled.tripped:
             log.error(
                 "destination paused: most of its last records became dead letters; "
                 "look at `ingest dlq summary`, then `ingest resume` it",
                 destination=self.destination.name,
             )
-        if turn.wider:
+        if done.wider:
             self._ask_others()
-        return turn
+        return done
 
     def _ask_others(self) -> None:
         """Let other threads join in; without them, what was claimed for us is delivered as well."""
         try:
-            self.spread()
+            self.on_more_capacity()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next tick asks again
             log.warning(
                 "no other thread was asked to join in",
@@ -268,7 +268,7 @@ class Deliverer:
         if decision.signal:
             lesson = Feedback(decision.signal, self.random(), decision.wait_ms)
         if onward and lesson and isinstance(action, Settle):
-            return self.buffer.turn(claim, action, tried.label, tried.took_s, lesson)
+            return self.buffer.settle_and_claim(claim, action, tried.label, tried.took_s, lesson)
         wider = lesson is not None and self.buffer.adapt(claim.begun_ms, lesson).wider
         settled = self._move(claim, action, tried)
         return SettleAndClaim(settled, wider, self._claim(onward))

@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Dispatch:
     """How a drain asks for work: as messages to whichever worker is free."""
 
     deliver: Callable[[Destination, Claim], None]
@@ -28,21 +28,21 @@ class Ask:
 class Drain:
     """The tick of one destination."""
 
-    def __init__(self, destination: Destination, buffer: Buffer, ask: Ask) -> None:
+    def __init__(self, destination: Destination, buffer: Buffer, dispatch: Dispatch) -> None:
         self.destination = destination
         self.buffer = buffer
-        self.ask = ask
+        self.dispatch = dispatch
         self._history = History(buffer.client, destination)
 
     def tick(self) -> int:
         """Recover, look, claim; returns the number of batches whose delivery was asked for."""
-        if self.look():
-            self.ask.probe(self.destination)
-        asked = self.fill()
+        if self.check():
+            self.dispatch.probe(self.destination)
+        asked = self.dispatch_ready()
         self._history.sample()  # last: a picture less is no reason to deliver later
         return asked
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Recover, and note that somebody looks after it; returns whether a probe is due."""
         recovered = self.buffer.recover()
         if recovered.died:
@@ -60,7 +60,7 @@ class Drain:
             )
         return found.probe_due
 
-    def fill(self) -> int:
+    def dispatch_ready(self) -> int:
         """Claim while something is ready and a lease is free; returns the number of claims.
 
         When the broker does not take a message, the claim is given back at once, and the next tick
@@ -69,7 +69,7 @@ class Drain:
         claims = 0
         while (claim := self.buffer.claim(begun=False)) is not None:
             try:
-                self.ask.deliver(self.destination, claim)
+                self.dispatch.deliver(self.destination, claim)
             except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
                 self.buffer.recover(unbegun=True)
                 log.warning(

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import uuid_utils
 
-from ..buffer.records import packed
+from ..buffer.records import pack_prepared
 from ..errors import BufferFull, BufferUnavailable, InvalidRecord
 from ..settings.destination import Destination
 from ..settings.settings import Settings
@@ -145,7 +145,7 @@ def add(call: EnqueueBatch, prepared: Prepared, timezone: ZoneInfo) -> str:
     record_id = uuid_utils.uuid7()
     call.ids.append(str(record_id))
     call.identities.append(prepared.identity)
-    call.stored.append(packed(record_id.hex, prepared, timezone))
+    call.stored.append(pack_prepared(record_id.hex, prepared, timezone))
     return call.ids[-1]
 
 

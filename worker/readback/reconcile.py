@@ -118,7 +118,7 @@ class Reconciler:
         self._keep(found)
         if day is None:
             missing = sum(max(0, -each.difference) for each in lines if each.day not in doubt.young)
-            Buffer(self._client, self._destination).note_reconciled(
+            Buffer(self._client, self._destination).record_reconciliation(
                 found.checked_at * 1000, missing
             )
         return found

@@ -156,12 +156,12 @@ def test_a_turn_runs_scripts_that_redis_does_not_know(
         client.script_flush()
         for name in known:
             client.script_load(script(name).text)
-    turn = buffer.turn(claim, TAKEN, "200", 0.1, LEARNED)
+    turn = buffer.settle_and_claim(claim, TAKEN, "200", 0.1, LEARNED)
     assert turn.settled is not None
     assert turn.settled.delivered == claim.size
     assert turn.following is not None
     assert turn.following.size == len(turn.following.records) == sent - claim.size
-    last = buffer.turn(turn.following, TAKEN, "200", 0.1, LEARNED)
+    last = buffer.settle_and_claim(turn.following, TAKEN, "200", 0.1, LEARNED)
     assert last.settled is not None
     assert last.following is None
     assert adds_up(buffer)
@@ -176,7 +176,7 @@ def test_a_turn_outlasts_a_restart(
     claim = claimed(buffer)
     server.stop()
     with soon(server.start):
-        turn = buffer.turn(claim, TAKEN, "200", 0.1, LEARNED)
+        turn = buffer.settle_and_claim(claim, TAKEN, "200", 0.1, LEARNED)
     assert turn.settled is not None
     assert turn.following is not None
     assert turn.settled.delivered + len(turn.following.records) == sent
@@ -188,7 +188,7 @@ def test_a_turn_whose_lease_ran_out_settles_nothing(producer: Producer, buffer: 
     sent = send(producer, 10, 10)
     claim = claimed(buffer)
     assert buffer.settle(claim, TAKEN, "200") is not None
-    turn = buffer.turn(claim, TAKEN, "200", 0.1, LEARNED)
+    turn = buffer.settle_and_claim(claim, TAKEN, "200", 0.1, LEARNED)
     assert turn.settled is None
     assert turn.following is not None
     assert turn.following.size == sent - claim.size

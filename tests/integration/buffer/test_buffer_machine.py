@@ -30,7 +30,7 @@ from worker.buffer import keys
 from worker.buffer.accept import identity_hash
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim, Settle
-from worker.buffer.records import body_of, new_id, pack
+from worker.buffer.records import new_id, pack, stored_body
 from worker.dead_letters.letters import DeadLetter, DeadLetters, LetterFilter
 from worker.dead_letters.replay import Replacement, Replayer
 from worker.monitoring.locate import Buffered, DeliveredRecord, InFlight, RecordLocator
@@ -350,7 +350,7 @@ class BufferMachine(RuleBasedStateMachine):
         for key in self.client.scan_iter(f"{keys.base(NAME)}:*", count=1000):
             if b":pending:" in key or b":batch:" in key:
                 for each in self.client.lrange(key, 0, -1):
-                    yield each[:32].decode(), body_of(each)
+                    yield each[:32].decode(), stored_body(each)
         yield from ((letter.id, letter.body) for letter in self.letters.select())
 
     def hold_of(self, kind: str, partition: int) -> list[bytes]:

@@ -7,7 +7,7 @@ import redis
 
 from support.vendor import LoopbackVendor
 from worker.app.runtime import Runtime
-from worker.delivery.drain import Ask
+from worker.delivery.drain import Dispatch
 from worker.settings.settings import Settings
 
 
@@ -27,7 +27,7 @@ def test_a_worker_tells_of_a_redis_that_evicts(
     environ = {"REDIS_URL": f"redis://127.0.0.1:{port}", **vendor.environment}
     every_redis.config_set("maxmemory-policy", policy)
     try:
-        runtime = Runtime(Settings.from_env(environ), Ask(lambda *_: None, lambda *_: None))
+        runtime = Runtime(Settings.from_env(environ), Dispatch(lambda *_: None, lambda *_: None))
     finally:
         every_redis.config_set("maxmemory-policy", "noeviction")
     runtime.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from support import plays
+from support import fault_scripts
 from support.pipeline import Pipeline, PipelineFactory
 from support.scrape import Scrape
 from support.vendor import LoopbackVendor
@@ -56,7 +56,7 @@ def test_a_batch_on_its_way_is_delivered(
     """What waits for another attempt is sent, once, in its order, and settled by its answer."""
     before = pipeline_of()
     before.accept_profiles(["ann", "bob", "ann"])
-    vendor.script(plays.status(503))
+    vendor.script(fault_scripts.status(503))
     before.step()
     after = pipeline_of(kinds={Kind.EVENT: KindSettings(1000)})
     after.buffer.resume()

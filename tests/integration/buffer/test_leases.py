@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from support import plays
+from support import fault_scripts
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
@@ -72,7 +72,7 @@ def test_only_deaths_in_a_row_make_a_batch_suspect(hasty: Pipeline, vendor: Loop
         for _ in range(hasty.destination.max_deaths - 1):
             claimed(hasty, begun=True)
             recovered(hasty)
-        vendor.script(plays.status(503))
+        vendor.script(fault_scripts.status(503))
         hasty.buffer.resume()  # forgets the failures, so that no back-off makes this slow
         hasty.deliverer.deliver(_lasting(hasty))
     hasty.deliverer.deliver(_lasting(hasty))
@@ -86,7 +86,7 @@ def test_halves_that_were_answered_are_not_suspected(
     hasty.accept(identities(2))
     claimed(hasty, begun=True)
     recovered(hasty)
-    vendor.script(plays.status(400))
+    vendor.script(fault_scripts.status(400))
     hasty.deliverer.deliver(_lasting(hasty))
     assert [batch["deaths"] for batch in hasty.batches()] == [0, 0]
     claimed(hasty, begun=True)

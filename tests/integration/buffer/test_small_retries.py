@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from support import plays
+from support import fault_scripts
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import MISCELLANEOUS, LoopbackVendor, Record
 from worker.settings.destination import KindSettings
@@ -131,7 +131,7 @@ def test_nobody_is_drawn_into_another_batchs_trouble(
     pipeline.deliverer.random = lambda: 0.99
     remainders(pipeline, vendor, "a", "b")
     for prefix, trouble in (("w", 503), ("h", 400)):
-        vendor.script(plays.status(trouble))
+        vendor.script(fault_scripts.status(trouble))
         pipeline.accept(identities(4, prefix))
         claim = pipeline.buffer.claim(begun=True)
         assert claim is not None

@@ -17,11 +17,11 @@ from functools import partial
 
 import pytest
 
-from support.crews import Crew
+from support.fault_scripts import status
 from support.pipeline import Pipeline, PipelineFactory, elapsed_s, identities
-from support.plays import status
 from support.polling import poll_until
 from support.vendor import LoopbackVendor, Received, usual
+from support.worker_threads import WorkerThreads
 from worker.settings.destination import KindSettings
 
 SHORT_S, LONG_S = 0.1, 2.0  # what an answer takes, at least and at most
@@ -116,7 +116,7 @@ def test_a_steady_limit_is_used_and_kept(watched: list[Watched]) -> None:
     restless = watched
     with ExitStack() as stack:
         for each in watched:
-            stack.enter_context(Crew(each.pipeline))
+            stack.enter_context(WorkerThreads(each.pipeline))
         for each in watched:
             each.converges()
         for _ in range(SPANS):
@@ -143,7 +143,7 @@ def test_a_limit_that_changes_is_found_again(
     vendor.limit, vendor.latency_s = 8, latency_s(pipeline_of, 15)
     watch = Watched(vendor, pipeline_of(kinds=SMALL))
     watch.pipeline.accept(identities(60_000))
-    with Crew(watch.pipeline):
+    with WorkerThreads(watch.pipeline):
         watch.converges()
         for limit in (4, 8, 15):
             vendor.limit = limit
@@ -156,7 +156,7 @@ def test_a_slow_vendor_is_used_too(pipeline_of: PipelineFactory, vendor: Loopbac
     vendor.limit, vendor.latency_s = 4, 1.0
     watch = Watched(vendor, pipeline_of(kinds=SMALL, lease_s=30.0, request_timeout_s=10.0))
     watch.pipeline.accept(identities(2000))
-    with Crew(watch.pipeline):
+    with WorkerThreads(watch.pipeline):
         watch.converges()
 
 
@@ -168,7 +168,7 @@ def test_a_dead_vendor_meets_one_probe_at_a_time_and_comes_back_by_itself(
     watch = Watched(vendor, pipeline_of(kinds=SMALL, backoff_base_s=0.05, backoff_cap_s=0.5))
     names = identities(4000)
     watch.pipeline.accept(names)
-    with Crew(watch.pipeline):
+    with WorkerThreads(watch.pipeline):
         watch.converges()
         vendor.usual = status(503)
         # Those under way when it began fail together; each after them is alone.

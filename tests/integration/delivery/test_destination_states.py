@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from support import plays
+from support import fault_scripts
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.polling import poll_until
 from support.vendor import RESTRICTED_EVENT, LoopbackVendor
@@ -39,7 +39,7 @@ def test_the_vendors_wish_is_kept(
 ) -> None:
     """Nothing of the destination is sent before Retry-After is over, in seconds or as a date."""
     wish_s = 2
-    vendor.script(plays.status(code, headers=form(wish_s)))  # type: ignore[call-arg,arg-type] # functions
+    vendor.script(fault_scripts.status(code, headers=form(wish_s)))  # type: ignore[call-arg,arg-type] # functions
     pipeline.accept(identities(10))
     pipeline.step()
     pipeline.accept(identities(10, "new"))
@@ -63,7 +63,7 @@ def test_a_success_of_before_does_not_end_the_wait(
     late = pipeline.buffer.claim(begun=True)
     assert early is not None
     assert late is not None
-    vendor.script(plays.status(503, headers=in_seconds(30)))
+    vendor.script(fault_scripts.status(503, headers=in_seconds(30)))
     pipeline.deliverer.deliver(late)
     pipeline.deliverer.deliver(early)
     pipeline.accept(identities(10, "k"))
@@ -76,7 +76,7 @@ def test_a_denial_parks_the_destination_and_burns_nothing(
     pipeline: Pipeline, vendor: LoopbackVendor, code: int
 ) -> None:
     """Refused credentials or address stop the destination; no record dies or uses an attempt."""
-    vendor.usual = plays.status(code, "Account ID is not valid")
+    vendor.usual = fault_scripts.status(code, "Account ID is not valid")
     pipeline.accept(identities(2500))
     pipeline.step()
     assert pipeline.step() is None
@@ -96,7 +96,7 @@ def test_requests_under_way_when_it_parks_come_back_whole(
     names = identities(3000)
     pipeline.accept(names)
     claims = [pipeline.buffer.claim(begun=True) for _ in range(3)]
-    vendor.script(*[plays.status(401)] * 3)
+    vendor.script(*[fault_scripts.status(401)] * 3)
     for claim in claims:
         assert claim is not None
         pipeline.deliverer.deliver(claim)
@@ -112,7 +112,7 @@ def test_a_probe_asks_for_a_dry_run_and_unparks(
 ) -> None:
     """A probe stores nothing at the vendor; denied, it leaves the destination parked."""
     pipeline = pipeline_of(probe_interval_s=0.05)
-    vendor.usual = plays.status(401)
+    vendor.usual = fault_scripts.status(401)
     pipeline.accept(identities(10))
     pipeline.step()
     poll_until(lambda: pipeline.drain.tick() or pipeline.probes, what="a tick asks for a probe")
@@ -131,7 +131,7 @@ def test_a_probe_is_asked_for_once_in_its_interval(
 ) -> None:
     """Many ticks, one probe a minute; and none while the destination runs."""
     pipeline.drain.tick()
-    vendor.script(plays.status(403))
+    vendor.script(fault_scripts.status(403))
     pipeline.accept(identities(1))
     pipeline.step()
     for _ in range(5):
@@ -153,7 +153,7 @@ def test_a_probe_unparks_only_when_it_is_answered(
 ) -> None:
     """A vendor that is busy or down says nothing of our credentials: parked it stays."""
     pipeline.buffer.park("401")
-    vendor.script(plays.status(trouble))
+    vendor.script(fault_scripts.status(trouble))
     assert not pipeline.deliverer.probe()
     assert pipeline.status().state == "parked"
 
@@ -165,7 +165,7 @@ def test_pause_and_resume(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
     waiting = pipeline.buffer.claim(begun=False)
     assert waiting is not None
     assert pipeline.buffer.pause("maintenance")
-    assert pipeline.deliverer.run(waiting.batch, waiting.token, until=lambda: False).batches == 0
+    assert pipeline.deliverer.run(waiting.batch, waiting.token, is_over=lambda: False).batches == 0
     assert pipeline.step() is None
     assert vendor.requests == []
     status = pipeline.status()
@@ -244,7 +244,7 @@ def test_a_dead_vendor_is_held_back_from_ever_longer(
     """Failures without a success between lengthen the pause, to its cap, one request at a time."""
     pipeline = pipeline_of(backoff_base_s=0.02, backoff_cap_s=0.3)
     pipeline.deliverer.random = lambda: 0.99
-    vendor.usual = plays.status(503)
+    vendor.usual = fault_scripts.status(503)
     pipeline.accept(identities(20_000))
     pipeline.deliver(until=lambda: len(vendor.requests) >= 9)
     began = [each.began_s for each in vendor.requests]
@@ -262,7 +262,7 @@ def test_a_persons_resume_lifts_what_a_vendor_once_asked_for(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
     """After pause and resume nothing waits for an old Retry-After; until then the status tells."""
-    vendor.script(plays.status(429, headers=in_seconds(3600)))
+    vendor.script(fault_scripts.status(429, headers=in_seconds(3600)))
     pipeline.accept(identities(10))
     pipeline.step()
     assert re.search(r"held back for (3600|35\d\d) s", str(pipeline.status().reason))

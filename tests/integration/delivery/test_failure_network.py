@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support import plays
+from support import fault_scripts
 from support.environment import ROOT
 from support.pipeline import PASSCODE, Pipeline, PipelineFactory, elapsed_s, identities
 from support.vendor import LoopbackVendor, Play
@@ -16,7 +16,7 @@ SELF_SIGNED = ROOT / "tests" / "data" / "self_signed.pem"  # for 127.0.0.1; guar
 LARGE = "x" * 16_000  # half of a thousand of these fits into no socket's buffer
 # What the vendors below would take without a deadline is more than twice as long.
 SOON_S = 20.0
-TAKEN = {"a reset": plays.reset_after_all, "half an answer": plays.half_an_answer}
+TAKEN = {"a reset": fault_scripts.reset_after_all, "half an answer": fault_scripts.half_an_answer}
 
 
 @pytest.fixture
@@ -51,7 +51,9 @@ def test_a_refused_connection_costs_nothing(pipeline: Pipeline, vendor: Loopback
 
 
 @pytest.mark.parametrize(
-    "play", [plays.reset_before_reading, plays.reset_after_half], ids=["at once", "after half"]
+    "play",
+    [fault_scripts.reset_before_reading, fault_scripts.reset_after_half],
+    ids=["at once", "after half"],
 )
 def test_a_reset_before_the_last_byte_is_not_ambiguous(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor, play: Play
@@ -126,7 +128,7 @@ def test_money_that_never_left_us_is_sent_again(
 
 @pytest.mark.parametrize(
     "play",
-    [plays.silence_after_taking, plays.byte_by_byte(0.5)],
+    [fault_scripts.silence_after_taking, fault_scripts.byte_by_byte(0.5)],
     ids=["silence", "a byte at a time"],
 )
 def test_the_deadline_holds_whatever_the_vendor_does(
@@ -149,7 +151,7 @@ def test_the_deadline_holds_while_we_write(
     """A vendor that reads slowly does not hold us; it lacks the end: nothing is ambiguous."""
     large = {"batch_max_bytes": 64 * 1024 * 1024}
     pipeline = pipeline_of(request_timeout_s=1.0, **large)
-    vendor.script(plays.read_slowly(65_536, 0.2))
+    vendor.script(fault_scripts.read_slowly(65_536, 0.2))
     pipeline.accept(identities(1000), LARGE)
     assert elapsed_s(pipeline.step) < SOON_S
     assert pipeline.status().answers == {"unreachable": 1}
@@ -161,7 +163,7 @@ def test_a_refusal_that_breaks_off_is_still_a_refusal(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
     """A status that came whole tells enough: half a 503 is a 503, and nothing ambiguous."""
-    vendor.script(plays.half_a_refusal(503), plays.half_a_refusal(429))
+    vendor.script(fault_scripts.half_a_refusal(503), fault_scripts.half_a_refusal(429))
     pipeline.accept(identities(10))
     pipeline.deliver()
     assert pipeline.status().answers == {"503": 1, "429": 1, "200": 1}
@@ -187,7 +189,7 @@ def test_a_redirect_is_never_followed(
     pipeline: Pipeline, vendor: LoopbackVendor, other: LoopbackVendor, code: int
 ) -> None:
     """Another address never sees a credential: the destination is parked instead."""
-    vendor.script(plays.redirect(code, other.base_url))
+    vendor.script(fault_scripts.redirect(code, other.base_url))
     pipeline.accept(identities(10))
     pipeline.step()
     assert vendor.requests[0].headers["x-clevertap-passcode"] == PASSCODE

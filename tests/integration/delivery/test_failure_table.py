@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from support import plays
+from support import fault_scripts
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import (
     MISCELLANEOUS,
@@ -115,7 +115,7 @@ def test_an_answer_that_does_not_tell_is_tried_again(
     pipeline: Pipeline, vendor: LoopbackVendor, content: bytes | dict[str, object]
 ) -> None:
     """A 200 that says nothing sure is no delivery: the batch goes again, counted as ambiguous."""
-    vendor.script(plays.body(content))
+    vendor.script(fault_scripts.body(content))
     pipeline.accept(identities(10))
     pipeline.deliver()
     taken_once(vendor, identities(10))
@@ -128,7 +128,7 @@ def test_what_never_tells_is_bounded(
     pipeline: Pipeline, vendor: LoopbackVendor, content: bytes | dict[str, object]
 ) -> None:
     """After max_attempts of such answers the records are dead as unconfirmed, none is lost."""
-    vendor.usual = plays.body(content, takes=True)
+    vendor.usual = fault_scripts.body(content, takes=True)
     pipeline.accept(identities(10))
     pipeline.deliver()
     assert {each["reason"] for each in pipeline.dead()} == {"unconfirmed"}
@@ -142,7 +142,7 @@ def test_money_is_not_sent_twice_on_an_unclear_answer(
 ) -> None:
     """Where the account asks it, an answer that does not tell makes dead letters at once."""
     pipeline = pipeline_of(ambiguous="dead_letter")
-    vendor.usual = plays.body(b"nonsense", takes=True)
+    vendor.usual = fault_scripts.body(b"nonsense", takes=True)
     pipeline.accept(identities(10))
     pipeline.deliver()
     assert {each["reason"] for each in pipeline.dead()} == {"unconfirmed"}
@@ -235,7 +235,7 @@ def test_a_passing_413_does_not_make_batches_small_for_ever(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
     """After a run of successes batches grow again, until they are as full as before."""
-    vendor.script(plays.status(413), plays.status(413))
+    vendor.script(fault_scripts.status(413), fault_scripts.status(413))
     names = identities(60_000)
     for first in range(0, len(names), 1000):
         pipeline.accept(names[first : first + 1000])
@@ -249,7 +249,7 @@ def test_a_413_for_an_older_larger_batch_does_not_raise_the_limit(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
     """Of batches under way together, the last word on the size is the smallest."""
-    vendor.script(plays.status(413), plays.status(413))
+    vendor.script(fault_scripts.status(413), fault_scripts.status(413))
     pipeline.accept(identities(10), "x" * 1000)
     small = pipeline.buffer.claim(begun=True)
     pipeline.accept(identities(1000, "j"), "x" * 1000)
@@ -284,7 +284,7 @@ def test_413_before_the_body_was_read_is_understood(
 ) -> None:
     """A server that answers 413 on the headers and hangs up is read, though our writing broke."""
     pipeline = pipeline_of(batch_max_bytes=64 * 1024 * 1024)
-    vendor.script(plays.too_large_early)
+    vendor.script(fault_scripts.too_large_early)
     pipeline.accept(identities(1000), "x" * 8000)
     pipeline.deliver()
     taken_once(vendor, identities(1000))
@@ -296,7 +296,7 @@ def test_a_server_error_costs_no_attempt(
     pipeline: Pipeline, vendor: LoopbackVendor, code: int
 ) -> None:
     """The batch goes again as it is, as often as it takes, and is not called ambiguous."""
-    vendor.script(*[plays.status(code)] * 7)
+    vendor.script(*[fault_scripts.status(code)] * 7)
     pipeline.accept(identities(10))
     pipeline.deliver(until=lambda: len(vendor.requests) == 7)
     [batch] = pipeline.batches()
@@ -312,7 +312,7 @@ def test_429_costs_no_attempt_and_halves_the_concurrency(
 ) -> None:
     """A refusal for too many requests is no fault of the batch; the destination narrows."""
     pipeline = pipeline_of(concurrency=8)
-    vendor.script(plays.status(429))
+    vendor.script(fault_scripts.status(429))
     pipeline.accept(identities(10))
     pipeline.step()
     [batch] = pipeline.batches()
@@ -326,7 +326,7 @@ def test_a_whole_request_failure_inside_a_200_is_understood(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
     """A 200 whose body says 429 for the whole is a 429."""
-    vendor.script(plays.body(failure(429, "Too many concurrent requests")))
+    vendor.script(fault_scripts.body(failure(429, "Too many concurrent requests")))
     pipeline.accept(identities(10))
     pipeline.step()
     assert pipeline.batches()[0]["attempt"] == 0
@@ -336,14 +336,14 @@ def test_a_whole_request_failure_inside_a_200_is_understood(
 
 def test_what_is_older_than_the_horizon_expires(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
     """A batch that has failed for a day is dead as expired at its next failure, not before."""
-    vendor.script(*[plays.status(503)] * 2)
+    vendor.script(*[fault_scripts.status(503)] * 2)
     pipeline.accept(identities(10))
     pipeline.step()
     pipeline.age(pipeline.destination.retry_horizon_s - 60)
     pipeline.deliver(until=lambda: len(vendor.requests) == 2)
     assert pipeline.dead() == []
     pipeline.age(60)
-    vendor.script(plays.status(503))
+    vendor.script(fault_scripts.status(503))
     pipeline.deliver()
     dead = pipeline.dead()
     assert [each["identity"] for each in dead] == identities(10)
@@ -356,7 +356,7 @@ def test_an_old_batch_that_succeeds_at_last_is_delivered(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
     """The horizon ends tries, it does not forbid the one that works."""
-    vendor.script(plays.status(503))
+    vendor.script(fault_scripts.status(503))
     pipeline.accept(identities(10))
     pipeline.step()
     pipeline.age(2 * pipeline.destination.retry_horizon_s)
@@ -412,7 +412,7 @@ def test_a_vendor_that_is_away_gets_whole_batches(
 ) -> None:
     """While nothing succeeds no batch is suspected, however old: all go again as they were."""
     pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
-    vendor.script(*[plays.status(503)] * 40)
+    vendor.script(*[fault_scripts.status(503)] * 40)
     pipeline.accept(identities(3000))
     pipeline.step()
     pipeline.age(7200)
@@ -424,7 +424,12 @@ def test_a_vendor_that_is_away_gets_whole_batches(
 
 def test_no_answer_holds_a_secret(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
     """Nothing that is kept of any failure, dead letters included, shows our credentials."""
-    vendor.script(plays.status(401), plays.status(503), plays.reset_after_all, plays.body(b"x"))
+    vendor.script(
+        fault_scripts.status(401),
+        fault_scripts.status(503),
+        fault_scripts.reset_after_all,
+        fault_scripts.body(b"x"),
+    )
     vendor.prescribe("i0", always=RESTRICTED_EVENT)
     pipeline.accept(identities(4))
     pipeline.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support import plays
+from support import fault_scripts
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.polling import poll_until
 from support.vendor import MISCELLANEOUS, LoopbackVendor, Record
@@ -34,7 +34,7 @@ def test_what_waited_for_a_spoilt_record_has_its_own_time(
         step(pipeline)
     pipeline.age(pipeline.destination.retry_horizon_s)
     pipeline.deliver(until=lambda: pipeline.dead("profile"))
-    vendor.script(plays.status(503))
+    vendor.script(fault_scripts.status(503))
     pipeline.deliver()
     [dead] = pipeline.dead("profile")
     assert (dead["identity"], dead["code"]) == ("jack", "500")
@@ -49,13 +49,13 @@ def test_what_the_vendor_took_of_a_batch_does_not_make_the_rest_suspect(
     left = ["i1", "i2", "i3"]
     for name in left:
         vendor.prescribe(name, MISCELLANEOUS)
-    vendor.script(plays.status(503))
+    vendor.script(fault_scripts.status(503))
     pipeline.accept(identities(100))
     step(pipeline)
     pipeline.age(HOUR_S)
     step(pipeline)
     assert len(vendor.taken) == 97
-    vendor.script(plays.status(503))
+    vendor.script(fault_scripts.status(503))
     step(pipeline)
     pipeline.deliver()
     assert vendor.requests[-1].identities == left
@@ -70,8 +70,8 @@ def test_a_batch_is_delivered_though_no_other_thread_could_be_asked(
     def unable() -> None:
         raise ConnectionError
 
-    pipeline.deliverer.spread = unable
+    pipeline.deliverer.on_more_capacity = unable
     pipeline.accept(identities(4000))
-    done = pipeline.deliverer.run_ready(until=lambda: False)
+    done = pipeline.deliverer.run_ready(is_over=lambda: False)
     assert done.delivered == len(vendor.taken) == 4000
     assert pipeline.events.totals["ambiguous"] == 0

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import redis
 
+from support.busy_destination import NAME
 from support.commands import CREDENTIALS, Cli
 from support.environment import ROOT
-from support.eventful import NAME
 from support.gateway import GatewayResponse, LocalGateway, LocalGatewayFactory, request_app
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.ports import find_free_port
@@ -49,7 +49,7 @@ def scrape(url: str, **environ: str) -> Scrape:
     return Scrape.of(page_of(url, **environ).text().decode())
 
 
-def test_every_declared_metric_is_told(eventful: Pipeline, redis_url: str) -> None:
+def test_every_declared_metric_is_told(busy_destination: Pipeline, redis_url: str) -> None:
     """After everything has happened once, each metric has numbers, with exactly its labels."""
     told = scrape(redis_url)
     for metric in METRICS:
@@ -63,9 +63,9 @@ def test_every_declared_metric_is_told(eventful: Pipeline, redis_url: str) -> No
     assert told.names == {name for metric in METRICS for name in metric.samples}
 
 
-def test_the_numbers_are_those_of_the_status(eventful: Pipeline, redis_url: str) -> None:
+def test_the_numbers_are_those_of_the_status(busy_destination: Pipeline, redis_url: str) -> None:
     """Places and totals are the buffer's own, kind by kind."""
-    told, status = scrape(redis_url), eventful.status()
+    told, status = scrape(redis_url), busy_destination.status()
     words = {"attempts": "requests", **{name: f"records_{name}" for name in TOTALS[:-1]}}
     for kind, places in status.kinds.items():
         for place in PLACES:
@@ -83,7 +83,7 @@ def test_the_numbers_are_those_of_the_status(eventful: Pipeline, redis_url: str)
     assert told.value("ingest_leases_expired_total", phase="waiting") == 1
 
 
-def test_each_request_is_in_one_bucket(eventful: Pipeline, redis_url: str) -> None:
+def test_each_request_is_in_one_bucket(busy_destination: Pipeline, redis_url: str) -> None:
     """The histograms hold every request but those of dead workers, and every record in them."""
     told = scrape(redis_url)
     lost = told.value("ingest_answers_total", answer="worker_lost")
@@ -103,7 +103,7 @@ KINDS = ("event", "profile")
 
 
 def test_totals_never_go_back_by_a_little(
-    eventful: Pipeline, redis_client: redis.Redis, redis_url: str
+    busy_destination: Pipeline, redis_client: redis.Redis, redis_url: str
 ) -> None:
     """A Redis that lost its last moment takes no total back, and no histogram; one that was emptied
     begins anew, and what has caught up counts on."""
@@ -130,9 +130,9 @@ def test_totals_never_go_back_by_a_little(
     assert told.value("ingest_records_accepted_total", kind="event") == 1
 
 
-def test_the_last_comparison_is_told(eventful: Pipeline, redis_url: str) -> None:
+def test_the_last_comparison_is_told(busy_destination: Pipeline, redis_url: str) -> None:
     """When the vendor's counts were compared, and how many events were missing there."""
-    eventful.buffer.note_reconciled(1_700_000_000_000, 12)
+    busy_destination.buffer.record_reconciliation(1_700_000_000_000, 12)
     told = scrape(redis_url)
     assert told.value("ingest_last_reconcile_timestamp_seconds", destination=NAME) == 1.7e9
     assert told.value("ingest_reconcile_missing_records", destination=NAME) == 12
@@ -167,12 +167,14 @@ def test_a_new_installation_tells_zeros(redis_url: str) -> None:
     assert told.value("ingest_destination_state", destination=NAME, state="running") == 1
 
 
-def test_a_destination_that_was_taken_out_is_still_told(eventful: Pipeline, redis_url: str) -> None:
+def test_a_destination_that_was_taken_out_is_still_told(
+    busy_destination: Pipeline, redis_url: str
+) -> None:
     """Records of a destination that no file names any more are not lost to sight."""
     other = {"INGEST_DESTINATIONS": str(DATA / "one_destination.toml")}
     told = scrape(redis_url, **other)
     found = told.value("ingest_records", destination=NAME, kind="event", place="buffered")
-    assert found == eventful.events.buffered > 0
+    assert found == busy_destination.events.buffered > 0
     assert told.value("ingest_last_tick_timestamp_seconds", destination=NAME) > 0
     assert {"destination": NAME} not in told.labels("ingest_buffer_limit_records")
 
@@ -183,7 +185,7 @@ def test_a_destination_that_was_turned_off_raises_no_alarm(
     """Paused, lately found wanting, and without its secrets since: its totals are told, and nothing
     that an alert would wait for in vain. Records that wait in it are another matter."""
     made = pipeline_of(name=NAME, enabled=True)
-    made.buffer.note_reconciled(1_700_000_000_000, 12)
+    made.buffer.record_reconciliation(1_700_000_000_000, 12)
     made.buffer.pause("moved to another account")
     off = {"CLEVERTAP_ACCOUNT_ID": "", "CLEVERTAP_PASSCODE": ""}
     made.accept(identities(1))
@@ -206,7 +208,7 @@ DATA = ROOT / "tests" / "data"
 
 
 def test_a_scrape_looks_through_a_part_of_redis(
-    eventful: Pipeline, redis_client: redis.Redis, redis_url: str
+    busy_destination: Pipeline, redis_client: redis.Redis, redis_url: str
 ) -> None:
     """Among 100,000 keys of others a scrape asks for 20,000 at most; a destination that no file
     names is found by one of the next, and told from then on."""
@@ -237,13 +239,13 @@ def test_a_redis_that_is_away_is_told(redis_factory: RedisFactory) -> None:
     assert told.names == {"ingest_redis_up", "ingest_tick_interval_seconds"}
 
 
-def test_many_readers_are_one_for_redis(eventful: Pipeline, redis_url: str) -> None:
+def test_many_readers_are_one_for_redis(busy_destination: Pipeline, redis_url: str) -> None:
     """Within a second Redis is asked once; after it, again."""
     now = [0.0]
     settings = Settings.from_env({"REDIS_URL": redis_url, **CREDENTIALS})
     page = MetricsPage(settings, scraping_client(settings), Secret(""), clock=lambda: now[0])
     first = page.text()
-    eventful.buffer.tick()
+    busy_destination.buffer.tick()
     assert page.text() is first
     now[0] = 1.0
     value = Scrape.of(page.text().decode()).value("ingest_ticks_total", destination=NAME)
@@ -293,7 +295,7 @@ async def asked(gateway: LocalGateway, **headers: str) -> GatewayResponse:
 
 
 def test_the_gateway_shows_them_to_this_machine(
-    eventful: Pipeline, gateway_factory: LocalGatewayFactory
+    busy_destination: Pipeline, gateway_factory: LocalGatewayFactory
 ) -> None:
     """Without a token a program here may read; one that a proxy speaks for may not."""
     gateway = gateway_factory(**CREDENTIALS)
@@ -305,7 +307,7 @@ def test_the_gateway_shows_them_to_this_machine(
 
 
 def test_the_gateway_asks_for_the_token(
-    eventful: Pipeline, gateway_factory: LocalGatewayFactory, tmp_path: Path
+    busy_destination: Pipeline, gateway_factory: LocalGatewayFactory, tmp_path: Path
 ) -> None:
     """With a token, which may come from a file, only who shows it may read, also by a proxy."""
     file = tmp_path / "token"
@@ -320,7 +322,7 @@ def test_the_gateway_asks_for_the_token(
         assert gateway.run(lambda gateway, right=right: asked(gateway, **right)).status == 200  # type: ignore[misc] # mypy takes no defaults here
 
 
-def test_the_command_prints_them_once(eventful: Pipeline, redis_url: str) -> None:
+def test_the_command_prints_them_once(busy_destination: Pipeline, redis_url: str) -> None:
     """`ingest metrics` writes a scrape to standard output and ends."""
     done = Cli({"REDIS_URL": redis_url, **CREDENTIALS})("metrics")
     assert done.returncode == 0

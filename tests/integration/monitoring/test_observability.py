@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
+from support.busy_destination import NAME
 from support.commands import CREDENTIALS
 from support.environment import ROOT
-from support.eventful import NAME
 from support.gateway import GatewayProcessFactory
 from support.observing import CONFIG, PrometheusFactory, alerts, dashboard_queries
 from support.pipeline import Pipeline
@@ -38,7 +38,7 @@ def test_each_alert_fires_when_it_should(promtool: Path) -> None:
 
 
 def test_every_query_finds_something(
-    eventful: Pipeline,
+    busy_destination: Pipeline,
     redis_url: str,
     start_gateway: GatewayProcessFactory,
     prometheus_at: PrometheusFactory,
@@ -67,7 +67,7 @@ def test_every_query_finds_something(
 
 
 def test_kubernetes_scrapes_with_the_token_and_scales_by_what_it_reads(
-    eventful: Pipeline,
+    busy_destination: Pipeline,
     redis_url: str,
     start_gateway: GatewayProcessFactory,
     prometheus_at: PrometheusFactory,
@@ -84,8 +84,8 @@ def test_kubernetes_scrapes_with_the_token_and_scales_by_what_it_reads(
     (trigger,) = scaled["spec"]["triggers"]
     query = trigger["metadata"]["query"]
     assert [float(each["value"][1]) for each in prometheus.query(query)] == [0]  # it is parked
-    eventful.buffer.resume()
-    status = eventful.status()
+    busy_destination.buffer.resume()
+    status = busy_destination.status()
     buffered = sum(places.buffered for places in status.kinds.values())
     assert buffered > 0
 

@@ -13,7 +13,7 @@ from support.vendor import LoopbackVendor
 from worker import Producer
 from worker.app import tasks
 from worker.app.runtime import DestinationRuntime, Runtime
-from worker.delivery.drain import Ask
+from worker.delivery.drain import Dispatch
 from worker.settings.settings import Settings
 
 PATIENCE_S = 4.0  # in which even a busy machine delivers two batches
@@ -38,7 +38,7 @@ def line(
     producer.event("Viewed", {"n": 1}, identity="ann")
     producer.profile({"n": 1}, identity="bob")
     producer.close()
-    made = Runtime(Settings.from_env(environ), Ask(_silent, _silent))
+    made = Runtime(Settings.from_env(environ), Dispatch(_silent, _silent))
     monkeypatch.setattr(tasks, "_made", cache(lambda: made))
     monkeypatch.setattr(tasks, "STAND_IN_AFTER_S", PATIENCE_S)
     yield made.lines["clevertap"]

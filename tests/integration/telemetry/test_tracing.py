@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from support import plays
+from support import fault_scripts
 from support.environment import environment
 from support.http_sink import HttpSink
 from support.pipeline import Pipeline, identities
@@ -34,7 +34,7 @@ def traced(pipeline: Pipeline, exporter: InMemorySpanExporter) -> Pipeline:
     """A pipeline whose deliverer makes spans."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    pipeline.deliverer.traced = traced_by(Spans(provider), pipeline.destination.name)
+    pipeline.deliverer.on_request = traced_by(Spans(provider), pipeline.destination.name)
     return pipeline
 
 
@@ -43,7 +43,7 @@ def test_each_attempt_is_a_span(
 ) -> None:
     """It tells destination, kind, size, attempt, answer and time, and nobody's name."""
     traced.accept([PERSON, *identities(9)])
-    vendor.script(plays.status(503), plays.reset_after_all)
+    vendor.script(fault_scripts.status(503), fault_scripts.reset_after_all)
     traced.deliver()
     found = exporter.get_finished_spans()
     told = [(each.attributes or {}) for each in found]
@@ -76,7 +76,7 @@ def test_spans_reach_the_collector(
         monkeypatch.setenv(name, value)
     made = spans()
     assert made is not None
-    traced.deliverer.traced = traced_by(made, "main")
+    traced.deliverer.on_request = traced_by(made, "main")
     traced.accept([PERSON])
     traced.deliver()
     made.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import httpcore
 import pytest
 
-from support import plays
+from support import fault_scripts
 from support.pipeline import ACCOUNT, PASSCODE
 from support.ports import find_free_port
 from support.vendor import Exchange, LoopbackVendor, Play, rendered
@@ -202,7 +202,7 @@ def test_an_answer_that_nobody_asked_to_compress_is_read(vendor: LoopbackVendor)
     assert (answer.status, answer.content) == (200, b'{"status":"success"}')
 
 
-@pytest.mark.parametrize("play", [plays.body(b"x" * 2000), folded(b"x" * 2000)])
+@pytest.mark.parametrize("play", [fault_scripts.body(b"x" * 2000), folded(b"x" * 2000)])
 def test_an_answer_too_large_to_hold_is_not_held(
     vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch, play: Play
 ) -> None:

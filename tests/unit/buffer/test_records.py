@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.buffer import slices
 from worker.buffer.records import (
     accepted_at_ms,
-    body_of,
     canonical_id,
+    count_names,
     day_of,
+    joined_ids,
     new_id,
     pack,
+    split_heads,
+    stored_body,
     unpack,
+    without,
 )
 from worker.vendors.serialization import exact
 
@@ -33,11 +36,11 @@ def test_a_record_comes_back_as_it_was_packed(name: str, body: bytes) -> None:
     stored = pack(record_id, "20261121", name, body)
     taken = unpack(stored)
     assert (taken.id, taken.day, taken.name, taken.body) == (record_id, "20261121", name, body)
-    assert body_of(stored) == body
-    heads, bodies = slices.cut([stored])
+    assert stored_body(stored) == body
+    heads, bodies = split_heads([stored])
     assert bodies == [body]
-    assert slices.ids(heads).hex() == record_id
-    assert all(key.startswith(b"20261121 ") for key in slices.tallies(heads))
+    assert joined_ids(heads).hex() == record_id
+    assert all(key.startswith(b"20261121 ") for key in count_names(heads))
 
 
 def test_an_id_carries_the_time_of_acceptance_in_either_spelling() -> None:
@@ -97,18 +100,18 @@ def test_what_a_batch_is_counted_by_is_cut_from_the_headers() -> None:
         pack(ids[2], "20261122", "A b", b'{"n":2}'),
         pack(ids[3], "", "", b'{"n":3}'),
     ]
-    heads, bodies = slices.cut(stored)
+    heads, bodies = split_heads(stored)
     assert bodies == [b'{"n":%d}' % n for n in range(4)]
-    assert slices.tallies(heads) == {b"20261121 A": 2, b"20261122 A b": 1}
-    assert slices.ids(heads) == b"".join(map(bytes.fromhex, ids))
-    assert slices.without(heads, [2, 4]) == [heads[0], heads[2]]
+    assert count_names(heads) == {b"20261121 A": 2, b"20261122 A b": 1}
+    assert joined_ids(heads) == b"".join(map(bytes.fromhex, ids))
+    assert without(heads, [2, 4]) == [heads[0], heads[2]]
 
 
 @pytest.mark.parametrize("name", ["Viewed ", " Viewed", "A  b", "\u00a0"])
 def test_a_name_is_counted_whatever_blanks_it_has(name: str) -> None:
     """A blank at a name's end does not make it one of the records without a name."""
     stored = pack(new_id(), "20261121", name, b"{}")
-    assert slices.tallies(slices.cut([stored])[0]) == {b"20261121 " + name.encode(): 1}
+    assert count_names(split_heads([stored])[0]) == {b"20261121 " + name.encode(): 1}
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**300])

@@ -119,7 +119,9 @@ class Enqueuer:
         maybe_taken = False
         for tries_left in (1, 0):
             try:
-                answer: list[Any] = await script("take").run_async(self._client, base, *args)
+                answer: list[Any] = await script("accept_requests").run_async(
+                    self._client, base, *args
+                )
             except RedisError as error:
                 if is_out_of_memory(error):
                     raise BufferFull(f"{self._destination.name}: Redis is out of memory") from error

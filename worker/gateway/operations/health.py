@@ -64,7 +64,7 @@ class Ready(Endpoint):
         """Seconds since the newest tick, by Redis' clock: a gateway's own may be wrong."""
         ages: list[int] = []
         for name in self._destinations:
-            since_ms = await script("unticked").run_async(self._client, keys.base(name))
+            since_ms = await script("ms_since_tick").run_async(self._client, keys.base(name))
             if since_ms is not None:
                 ages.append(since_ms)
         return min(ages) / 1000 if ages else None

@@ -9,13 +9,13 @@ from typing import Self
 
 from support.pipeline import Pipeline
 from worker.buffer.claims import Claim
-from worker.delivery.drain import Ask, Drain
+from worker.delivery.drain import Dispatch, Drain
 from worker.settings.destination import Destination
 
 TICK_S = 0.5
 
 
-class Crew:
+class WorkerThreads:
     """Delivers for one pipeline in a `with` block; an error on a thread fails the test."""
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -24,9 +24,9 @@ class Crew:
         self._asked: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._drain = Drain(
-            pipeline.destination, pipeline.buffer, Ask(deliver=self._ask, probe=lambda _: None)
+            pipeline.destination, pipeline.buffer, Dispatch(deliver=self._ask, probe=lambda _: None)
         )
-        pipeline.deliverer.spread = self._drain.fill
+        pipeline.deliverer.on_more_capacity = self._drain.dispatch_ready
         pipeline.deliverer.stopping = self._stopped.is_set
         size = pipeline.destination.concurrency_limit + 1
         self._threads = [threading.Thread(target=self._deliver) for _ in range(size)]
@@ -57,9 +57,9 @@ class Crew:
     def _deliver(self) -> None:
         while (claim := self._asked.get()) is not None:
             try:
-                self.pipeline.deliverer.run(claim.batch, claim.token, until=lambda: False)
+                self.pipeline.deliverer.run(claim.batch, claim.token, is_over=lambda: False)
                 if not self._stopped.is_set():
-                    self._drain.fill()
+                    self._drain.dispatch_ready()
             except Exception as error:  # noqa: BLE001 - told at the end
                 self.errors.append(error)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from support import plays
+from support import fault_scripts
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.vendor import MISCELLANEOUS, RESTRICTED_EVENT, LoopbackVendor
 from worker.buffer.buffer import Buffer
@@ -19,7 +19,7 @@ NAME = "clevertap"  # as the shipped file calls it, so that every process finds 
 
 
 @pytest.fixture
-def eventful(pipeline_of: PipelineFactory, vendor: LoopbackVendor) -> Pipeline:
+def busy_destination(pipeline_of: PipelineFactory, vendor: LoopbackVendor) -> Pipeline:
     """Records in every place, every total above zero, answers of several sorts; parked at last."""
     made = pipeline_of(name=NAME, lease_s=300.0, backoff_base_s=0.0, enabled=True)
     _send_events(made, vendor)
@@ -37,7 +37,7 @@ def _send_events(made: Pipeline, vendor: LoopbackVendor) -> None:
     """Sent and not answered; sent again: some delivered, six refused, three to be sent again."""
     names = identities(20)
     made.accept(names)
-    vendor.script(plays.reset_after_all)
+    vendor.script(fault_scripts.reset_after_all)
     made.step()
     for each in names[:6]:
         vendor.prescribe(each, RESTRICTED_EVENT)

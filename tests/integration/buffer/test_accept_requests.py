@@ -43,7 +43,7 @@ def call(kind: str, *names: str) -> EnqueueBatch:
 def take(client: redis.Redis, *requests: EnqueueRequest, token: str | None = None) -> list[Any]:
     """Run the script."""
     args = arguments(MAIN, token or new_id(), requests)
-    answer: list[Any] = script("take").run(client, keys.base("main"), *args)
+    answer: list[Any] = script("accept_requests").run(client, keys.base("main"), *args)
     return answer
 
 
@@ -162,6 +162,6 @@ def test_thousands_of_records_go_in_with_one_call(every_redis: redis.Redis) -> N
     names = [str(number) for number in range(9000)]
     many = Destination("main", "clevertap", {Kind.EVENT: KindSettings(1000)}, max_buffered=10_000)
     args = arguments(many, new_id(), [EnqueueRequest([call(Kind.EVENT, *names)])])
-    assert script("take").run(every_redis, keys.base("main"), *args) == [1]
+    assert script("accept_requests").run(every_redis, keys.base("main"), *args) == [1]
     stored: list[bytes] = every_redis.lrange(keys.pending("main", Kind.EVENT), 0, -1)  # type: ignore[assignment] # a blocking client
     assert [each.partition(b"\n")[2].decode() for each in stored] == names
