@@ -1,11 +1,11 @@
-# One image for every process; what it runs is its command (Procfile, docker-compose.yml).
-# No secret is ever part of it: they come as environment variables or as files at run time.
+# One image for all processes; the command decides which one runs (Procfile, docker-compose.yml).
+# It contains no secrets: they come from environment variables or files at run time.
 ARG PYTHON_IMAGE=python:3.13.9-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 COPY requirements/ requirements/
-# The dependencies first and by themselves: this layer is made anew only when the lock changes.
+# Dependencies first, on their own: this layer is rebuilt only when the lock changes.
 RUN python -m venv /opt/worker \
     && /opt/worker/bin/pip install --no-cache-dir --no-deps --require-hashes \
         -r requirements/production.txt \
@@ -17,15 +17,15 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/worker/bin/pip install --no-cache-dir --no-deps --no-index dist/*.whl
 
 FROM ${PYTHON_IMAGE}
-# A number that no account of the host has, so that a way out of the container leads nowhere.
+# A user id that no account on the host has, so that escaping the container gains nothing.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin worker
 COPY --from=build /opt/worker /opt/worker
 WORKDIR /app
-# Here a volume may put others in their place; the package's own copy is deep in /opt.
+# A volume can replace these; the package's own copy is deep in /opt.
 COPY config/flower.py config/destinations.toml config/
-# MALLOC_ARENA_MAX: with glibc's own choice a worker of 20 threads grows from 100 to 113 MB over its
-# first million and a half records, by arenas that each keep what one batch needed; with two it stays
-# at 95 (measured over 3 million, at the same speed).
+# MALLOC_ARENA_MAX: with glibc's default, a worker with 20 threads grows from 100 to 113 MB over its
+# first 1.5 million records, because each arena keeps what one batch needed; with two arenas it stays
+# at 95 MB (measured over 3 million records, at the same speed).
 ENV PATH=/opt/worker/bin:$PATH \
     MALLOC_ARENA_MAX=2 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -33,5 +33,5 @@ ENV PATH=/opt/worker/bin:$PATH \
     INGEST_DESTINATIONS=/app/config/destinations.toml \
     INGEST_BEAT_SCHEDULE=/tmp/celerybeat-schedule
 USER worker
-# Exec form: the process gets the signals itself and can finish what it has begun.
+# Exec form: the process receives signals itself and can finish its work.
 CMD ["celery", "-A", "worker.app", "worker", "--loglevel=INFO", "--without-gossip", "--without-mingle"]

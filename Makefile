@@ -1,28 +1,28 @@
-# The menu: `make` or `make help` shows it.
+# `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help setup run test bench chaos lint lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
-# Two processes suit two cores; each has its own Redis.
+# Test processes, each with its own Redis; two suit two cores.
 JOBS ?= 2
-# What to hand on: `make run ARGS=--exit-when-drained`, `make test ARGS="-k settle"`.
+# Options to pass on: `make run ARGS=--exit-when-drained`, `make test ARGS="-k settle"`.
 ARGS ?=
 
-help: ## show this menu
+help: ## list the targets
 	@echo "make <target>:"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-9s %s\n", $$1, $$2 }'
 
-setup: .venv/.complete ## make .venv with the locked dependencies and the project
+setup: .venv/.complete ## create .venv with the locked dependencies and the project
 	@:
 
 .venv/.complete: pyproject.toml requirements/dev.txt scripts/setup
 	@PYTHON="$(PYTHON)" scripts/setup
 
-run: setup ## the whole system in the foreground; Ctrl-C stops it (ARGS go to `ingest up`)
+run: setup ## run the whole system in the foreground; Ctrl-C stops it (ARGS go to `ingest up`)
 	@exec $(BIN)/ingest up $(ARGS)
 
-test: lint ## lint, then every test (ARGS go to pytest)
+test: lint ## lint, then run every test (ARGS go to pytest)
 	@$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 .tools/celery-batches/.complete: requirements/bench.txt scripts/setup
@@ -34,15 +34,15 @@ bench: setup .tools/celery-batches/.complete ## measure against the floor and th
 chaos: setup ## kill workers, beats and Redis for minutes, then count every record
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
-lint: setup ## ruff, mypy, and the layers (import-linter)
+lint: setup ## check the code with ruff, mypy and import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-lock: ## find new versions of the dependencies and pin them with their hashes
+lock: ## update the dependencies and pin them by hash
 	@scripts/lock
 
-clean: ## remove what the other targets made, but not var/ (it may hold records)
+clean: ## remove what the other targets created, except var/ (it may hold records)
 	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,8 @@
-"""Flower's configuration: never without a login, and on loopback unless told otherwise.
+"""Flower's configuration: always with a login, and on loopback by default.
 
-Flower has no login of its own accord, and whoever reaches it can stop workers (CVE-2022-30034).
-Two of its pages stay open by its design, and show neither records nor secrets: /metrics and
-/healthcheck. Task arguments need no masking: they are batch ids.
+By default Flower has no login, and anyone who can connect to it can stop workers (CVE-2022-30034).
+Two of its pages are open by design and show neither records nor secrets: /metrics and /healthcheck.
+Task arguments need no masking: they are batch ids.
 """
 
 import os
@@ -12,7 +12,7 @@ from worker.settings.third_party import flower_logins
 
 
 def _logins() -> list[str]:
-    """The logins, `name:password` each: of FLOWER_BASIC_AUTH, or of the file for it."""
+    """Return the logins, each `name:password`, from FLOWER_BASIC_AUTH or its file."""
     try:
         logins = flower_logins(os.environ)
     except SettingsError as error:
@@ -26,9 +26,9 @@ def _logins() -> list[str]:
 
 
 basic_auth = _logins()
-# Other addresses are for those who put TLS in front; a container has to listen to its network.
+# Use another address only behind TLS; a container has to listen on its network.
 address = os.environ.get("FLOWER_ADDRESS") or "127.0.0.1"
-# A task is a batch: 10,000 of them are up to ten million records, and some 20 MB here.
+# A task is a batch: 10,000 of them are up to ten million records and take some 20 MB here.
 max_tasks = 10_000
-# Restarted workers come back under new names in containers; the old ones go after five minutes.
+# In containers, restarted workers get new names; forget the old ones after five minutes.
 purge_offline_workers = 300
