@@ -20,6 +20,7 @@ from worker.buffer.status import DestinationStatus, KindCounts
 from worker.delivery.deliverer import Deliverer, Delivery
 from worker.delivery.drain import Dispatch, Drain
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.clevertap.upload import CleverTap
 from worker.vendors.protocol import Kind
 from worker.vendors.transport import Transport
@@ -29,7 +30,7 @@ ACCOUNT = "TEST-ACC-OUNT"
 # Small numbers, so that what takes minutes in production takes a test part of a second.
 QUICK = Destination(
     name="main",
-    vendor="clevertap",
+    account=CleverTapAccount(),
     kinds={Kind.EVENT: KindSettings(1000), Kind.PROFILE: KindSettings(100, partitions=8)},
     max_wait_s=0.0,
     request_timeout_s=20.0,

@@ -12,9 +12,10 @@ from support.vendor import Exchange, LoopbackVendor, Play
 from worker.sandbox.ledger import Row
 from worker.sandbox.server import Running
 from worker.sandbox.settings import SandboxSettings
-from worker.settings.converters import Secret
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import Kind
+from worker.vendors.secret import Secret
 
 # One moment for all: a test that begins before midnight and ends after it has one day all the same.
 NOW = int(time.time())
@@ -27,12 +28,12 @@ def account(base_url: str, **changed: Any) -> Destination:
     """The sandbox's account at that address, with waits of a test's length."""
     quick: dict[str, Any] = {
         "name": "main",
-        "vendor": "clevertap",
+        "account": CleverTapAccount(
+            account_id=SANDBOX.account_id, passcode=Secret(SANDBOX.passcode)
+        ),
         "kinds": {Kind.EVENT: KindSettings(1000)},
         "enabled": True,
         "base_url": base_url,
-        "account_id": SANDBOX.account_id,
-        "passcode": Secret(SANDBOX.passcode),
         "request_timeout_s": 20.0,
         "backoff_base_s": 0.01,
         "backoff_cap_s": 0.05,

@@ -22,9 +22,7 @@ from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..telemetry.logs import get_logger
 from ..telemetry.tracing import Spans, spans
-from ..vendors.registry import vendor_for
 from ..vendors.responses import json_object
-from ..vendors.schemas import schema_for
 from ..vendors.transport import Transport
 
 log = get_logger(__name__)
@@ -36,7 +34,7 @@ STOP_WITHIN_S = 20.0
 
 def _identity_of(destination: Destination) -> Callable[[bytes], bytes]:
     """Whose a stored record is, as its schema told when it was accepted."""
-    schema = schema_for(destination)
+    schema = destination.account.schema()
 
     def identity(stored: bytes) -> bytes:
         try:
@@ -98,7 +96,7 @@ class Runtime:
                 destination=destination.name,
             )
         drain = Drain(destination, buffer, ask)
-        vendor = vendor_for(destination)
+        vendor = destination.account.adapter(destination.base_url)
         transport = Transport(
             vendor.base_url,
             timeout_s=destination.request_timeout_s,

@@ -162,7 +162,7 @@ def reconcile(*, destination: str | None = None, day: str | None = None) -> dict
     """
     found = {}
     for each in runtime().settings.enabled():
-        if destination in (None, each.name) and each.vendor == "clevertap":
+        if destination in (None, each.name) and each.account.has_read_back:
             found[each.name] = _reconcile(each, day)
     return found
 

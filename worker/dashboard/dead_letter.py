@@ -23,7 +23,6 @@ from .edited_record import Edited, typed_record
 from .endpoint import Asked, page, see
 from .grouping import Exactly, cause_href
 from .overview import frame, missing
-from .reason_texts import field_of
 from .record_view import Line, lines, masked, pretty
 from .vendor_check import ask_vendor, askable
 
@@ -105,7 +104,7 @@ class OneRecord:
             return self._page(asked, replace(found, edited=edited, good=good))
         code = f" (code {verdict.code})" if verdict.code else ""
         bad = f"The vendor would refuse it{code}: {masked_text(verdict.error)}"
-        named = field_of(found.destination.vendor, verdict.code)
+        named = found.destination.account.field_of(verdict.code)
         errors = {named: [masked_text(verdict.error)]} if named else {}
         edited = replace(edited, errors=errors)
         return self._page(asked, replace(found, edited=edited, bad=bad))
@@ -198,7 +197,7 @@ class OneRecord:
 
 
 def _field(shown: Shown) -> str | None:
-    return field_of(shown.destination.vendor, shown.letter.code)
+    return shown.destination.account.field_of(shown.letter.code)
 
 
 def _written(shown: Shown) -> tuple[list[Line], list[str]]:

@@ -11,7 +11,6 @@ from worker.dead_letters.letters import DeadLetter
 from worker.errors import InvalidRecord
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Prepared
-from worker.vendors.schemas import schema_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def typed_record(text: str, destination: Destination, letter: DeadLetter, now_s:
 def _prepared(destination: Destination, letter: DeadLetter, record: Any, now_s: float) -> Prepared:
     if not destination.vendor:
         raise InvalidRecord({"": ["this destination is not configured: no rules are known"]})
-    prepared = schema_for(destination).prepare(record, now_s=int(now_s))
+    prepared = destination.account.schema().prepare(record, now_s=int(now_s))
     if prepared.kind != letter.kind:
         raise InvalidRecord({"type": [f"must stay {letter.kind}, as it was accepted"]})
     return prepared

@@ -32,7 +32,6 @@ from .grouping import (
     together,
 )
 from .overview import frame, missing
-from .reason_texts import field_of
 from .vendor_check import ask_vendor, askable
 
 _MOST_KEPT_SHOWN = 50
@@ -166,7 +165,7 @@ class OneCause:
             "group": group,
             "state": self._reach.state(shown.destination),
             "meaning": reason_text(group.reason),
-            "field": field_of(shown.destination.vendor, group.code),
+            "field": shown.destination.account.field_of(group.code),
             "href": cause_href(group),
             "parts_of_it": [(part, cause_href(part)) for part in shown.parts],
             "until_ms": group.last_ms,

@@ -15,7 +15,7 @@ PATIENCE_S = 10.0
 
 def askable(destination: Destination) -> bool:
     """Whether its vendor has a dry run at all; Bloomreach would keep what it is asked about."""
-    return destination.vendor == "clevertap"
+    return destination.account.has_dry_run
 
 
 @contextmanager

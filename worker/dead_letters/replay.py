@@ -23,7 +23,6 @@ from ..buffer.scripts import script
 from ..errors import InvalidRecord
 from ..settings.destination import Destination
 from ..vendors.protocol import Prepared
-from ..vendors.schemas import schema_for
 from .letters import DeadLetter, DeadLetters, Selection, epoch_ms
 
 CHUNK = 500  # one call of `replay` holds Redis for about a millisecond
@@ -95,7 +94,7 @@ class Replayer:
         self.client = client
         self.destination = destination
         self._letters = DeadLetters(client, destination)
-        self._schema = schema_for(destination)
+        self._schema = destination.account.schema()
         self._now = now
 
     def replay(

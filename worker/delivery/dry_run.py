@@ -10,7 +10,6 @@ from ..connections.backoff import backoff
 from ..errors import VendorError
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, ResponseClass, UploadAdapter, UploadResult, Verdict
-from ..vendors.registry import vendor_for
 from ..vendors.transport import Transport
 from .deliverer import Sender
 
@@ -86,7 +85,7 @@ def dry_run(destination: Destination, timeout_s: float) -> Iterator[DryRun]:
 
     ``timeout_s`` bounds each question.
     """
-    vendor = vendor_for(destination)
+    vendor = destination.account.adapter(destination.base_url)
     transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
     try:
         yield DryRun(vendor, transport)

@@ -10,9 +10,9 @@ import redis.asyncio
 from worker.connections.clients import gateway_client, redis_url
 from worker.dashboard.settings import DashboardSettings
 from worker.producer.encoder import RecordEncoder
-from worker.settings.converters import Secret
 from worker.settings.environment import secret_of
 from worker.settings.settings import Settings
+from worker.vendors.secret import Secret
 
 from .api.enqueuer import Enqueuer
 from .api.request_handler import RequestHandler

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from typing import ClassVar
 
-from worker.errors import SettingsError
-from worker.settings.converters import CONVERTERS
+from worker.settings.environment import EnvironmentSettings
 
-PREFIX = "INGEST_GATEWAY_"
 ACCESS_LOGS = ("all", "errors", "none")
 _ORIGIN = re.compile(r"https?://[^/?#@\s*]+|\*")
 MOST_REDIS_TIMEOUT_S = 5.0  # a call's result is kept for a repeat, twice as long
 MOST_DEPTH = 200  # orjson writes no deeper than 254 levels, and a refused record is sent back
+_ABOVE_0 = (
+    "processes",
+    "max_body_bytes",
+    "max_unfolded_bytes",
+    "max_depth",
+    "body_timeout_s",
+    "max_connections",
+    "redis_timeout_s",
+    "max_waiting_bytes",
+)
 
 
 @dataclass(frozen=True, slots=True)
-class GatewaySettings:
+class GatewaySettings(EnvironmentSettings):
     """How the gateway serves; sizes in bytes, times in seconds.
 
     ``host`` is loopback unless told otherwise: what stands before it adds TLS.
@@ -38,6 +44,9 @@ class GatewaySettings:
     ``access_log``: a line for every request costs a tenth of the rate, so "errors" is the default.
     """
 
+    prefix = "INGEST_GATEWAY_"
+    variables: ClassVar = {"port": "PORT"}
+
     host: str = "127.0.0.1"
     port: int = 8000
     processes: int = 1
@@ -55,60 +64,20 @@ class GatewaySettings:
     cors_origins: tuple[str, ...] = ()
     access_log: str = "errors"
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> GatewaySettings:
-        """Read the environment; SettingsError names what is wrong."""
-        environ = os.environ if environ is None else environ
-        hints = get_type_hints(cls)
-        values: dict[str, Any] = {}
-        for each in fields(cls):
-            name = variable(each.name)
-            if raw := environ.get(name):
-                values[each.name] = _value(name, hints[each.name], raw)
-        settings = cls(**values)
-        _check(settings)
-        return settings
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return "PORT" if name == "port" else f"{PREFIX}{name.upper()}"
-
-
-def _value(name: str, hint: Any, raw: str) -> Any:
-    if hint == tuple[str, ...]:
-        return tuple(filter(None, (part.strip() for part in raw.split(","))))
-    return CONVERTERS[hint](name, raw)
-
-
-def _check(settings: GatewaySettings) -> None:
-    above_0 = (
-        "processes",
-        "max_body_bytes",
-        "max_unfolded_bytes",
-        "max_depth",
-        "body_timeout_s",
-        "max_connections",
-        "redis_timeout_s",
-        "max_waiting_bytes",
-    )
-    for name in above_0:
-        if not getattr(settings, name) > 0:
-            raise SettingsError(f"{variable(name)}: must be above 0")
-    if not 0 <= settings.port <= 65535:
-        raise SettingsError("PORT: must be 0-65535")
-    if settings.redis_timeout_s > MOST_REDIS_TIMEOUT_S:
-        raise SettingsError(
-            f"{variable('redis_timeout_s')}: must be at most {MOST_REDIS_TIMEOUT_S:g}"
-        )
-    if settings.max_depth > MOST_DEPTH:
-        raise SettingsError(f"{variable('max_depth')}: must be at most {MOST_DEPTH}")
-    if settings.rate_records_per_s and settings.rate_burst_records < 1:
-        raise SettingsError(f"{variable('rate_burst_records')}: must be 1 or more")
-    if settings.access_log not in ACCESS_LOGS:
-        raise SettingsError(f"{variable('access_log')}: must be one of {', '.join(ACCESS_LOGS)}")
-    for origin in settings.cors_origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise SettingsError(
-                f"{variable('cors_origins')}: must be origins such as https://shop.example, or *"
-            )
+    def check(self) -> None:
+        """Raise SettingsError for a value out of range."""
+        for name in _ABOVE_0:
+            if not getattr(self, name) > 0:
+                raise self.error(name, "must be above 0")
+        if not 0 <= self.port <= 65535:
+            raise self.error("port", "must be 0-65535")
+        if self.redis_timeout_s > MOST_REDIS_TIMEOUT_S:
+            raise self.error("redis_timeout_s", f"must be at most {MOST_REDIS_TIMEOUT_S:g}")
+        if self.max_depth > MOST_DEPTH:
+            raise self.error("max_depth", f"must be at most {MOST_DEPTH}")
+        if self.rate_records_per_s and self.rate_burst_records < 1:
+            raise self.error("rate_burst_records", "must be 1 or more")
+        if self.access_log not in ACCESS_LOGS:
+            raise self.error("access_log", f"must be one of {', '.join(ACCESS_LOGS)}")
+        if not all(map(_ORIGIN.fullmatch, self.cors_origins)):
+            raise self.error("cors_origins", "must be origins such as https://shop.example, or *")

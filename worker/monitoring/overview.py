@@ -12,8 +12,9 @@ from ..buffer import keys
 from ..buffer.buffer import Buffer
 from ..buffer.status import DestinationStatus, KindCounts
 from ..errors import UnknownDestination
-from ..settings.destination import VENDORS, Destination, KindSettings
+from ..settings.destination import Destination, KindSettings
 from ..settings.settings import Settings
+from ..vendors.protocol import VendorAccount
 from .discovery import DestinationDiscovery
 
 _EVERY_KIND = ("event", "profile", "token")
@@ -78,8 +79,8 @@ def _one(settings: Settings, client: redis.Redis, name: str) -> Destination:
 
 def _whole(client: redis.Redis, destination: Destination) -> Destination:
     """The destination, with the kinds that are in Redis and not in its configuration any more."""
-    _, allowed = VENDORS[destination.vendor]
-    if not (left_out := [kind for kind in allowed if kind not in destination.kinds]):
+    kinds = destination.account.kinds
+    if not (left_out := [kind for kind in kinds if kind not in destination.kinds]):
         return destination
     fields = [f"{kind}:accepted" for kind in left_out]
     totals: Any = client.hmget(keys.counters(destination.name), fields)
@@ -89,7 +90,9 @@ def _whole(client: redis.Redis, destination: Destination) -> Destination:
 
 def _stranger(name: str) -> Destination:
     """A destination that is in Redis and not in the configuration."""
-    return Destination(name=name, vendor="", kinds={kind: KindSettings(1) for kind in _EVERY_KIND})
+    return Destination(
+        name=name, account=VendorAccount(), kinds={kind: KindSettings(1) for kind in _EVERY_KIND}
+    )
 
 
 def as_json(statuses: Mapping[str, DestinationStatus]) -> dict[str, Any]:

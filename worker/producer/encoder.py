@@ -17,7 +17,6 @@ from ..errors import BufferFull, BufferUnavailable, InvalidRecord
 from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..vendors.protocol import Prepared, Schema
-from ..vendors.schemas import schema_for
 
 # One call of `accept` holds Redis for about a millisecond per thousand records.
 MOST_PER_CALL = 1000
@@ -77,7 +76,7 @@ class RecordEncoder:
     def schema(self, destination: Destination) -> Schema:
         schema = self._schemas.get(destination.name)
         if schema is None:
-            schema = self._schemas[destination.name] = schema_for(destination)
+            schema = self._schemas[destination.name] = destination.account.schema()
         return schema
 
     def prepare(self, destination: Destination, record: Mapping[str, Any]) -> Prepared:

@@ -12,7 +12,6 @@ from ..errors import InvalidQuery, SettingsError
 from ..settings.destination import Destination
 from ..vendors.clevertap.reads import ClevertapReads, ReadReply, ReplyKind, parse_reply
 from ..vendors.protocol import Request, Response, UploadResult
-from ..vendors.registry import clevertap_for
 from ..vendors.secret_headers import hidden
 from ..vendors.transport import Transport
 from .retries import FAILURES, Patience
@@ -87,13 +86,13 @@ class Reader:
 
 def refuse_unreadable(destination: Destination) -> None:
     """InvalidQuery for a vendor without read-back, SettingsError for one without credentials."""
-    if destination.vendor != "clevertap":
+    if not destination.account.has_read_back:
         raise InvalidQuery(
             f"{destination.name}: no read-back from {destination.vendor}: the documents this is "
             "built on tell how to send to it, and no way to export or count what was sent"
         )
-    if not (destination.account_id and destination.passcode.reveal()):
-        raise SettingsError(f"destinations.{destination.name}: account_id or passcode is not set")
+    if missing := destination.account.missing():
+        raise SettingsError(f"destinations.{destination.name}: not set: {', '.join(missing)}")
 
 
 @contextmanager
@@ -102,7 +101,7 @@ def reading(
 ) -> Iterator[Reader]:
     """A reader of that account, with connections that end with the block."""
     refuse_unreadable(destination)
-    vendor = clevertap_for(destination)
+    vendor = destination.account.adapter(destination.base_url)
     transport = Transport(
         vendor.base_url, timeout_s=destination.request_timeout_s, connections=CONCURRENCY
     )

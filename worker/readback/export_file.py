@@ -96,7 +96,7 @@ def export_to_file(
 def _asked(reader: Reader, query: ExportQuery, target: Target) -> dict[str, Any]:
     """What makes an export this one and no other; how large its pages are does not."""
     parameters = {key: value for key, value in query.parameters.items() if key != "batch_size"}
-    account = {"url": reader.reads.base_url, "account": reader.destination.account_id}
+    account = {"url": reader.reads.base_url, "account": reader.destination.account.public_id}
     form = {"format": target.format, "columns": list(target.paths)}
     return {**query.body, **parameters, **account, **form}
 

@@ -1,23 +1,19 @@
-"""What Celery's processes read for themselves, each from the variable INGEST_ and its name."""
+"""What Celery's processes read for themselves."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import get_type_hints
+from dataclasses import dataclass
 
-from ..errors import SettingsError
-from .converters import CONVERTERS
+from .environment import EnvironmentSettings
 
 _LOG_FORMATS = ("text", "json")
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessSettings:
+class ProcessSettings(EnvironmentSettings):
     """How a worker and a beat run.
 
-    ``threads`` of a worker; 0 stands for one for each request that may be under way, and two.
+    ``threads`` of a worker; 0 means one for each request that may be in flight, and two more.
     ``heartbeat_path``: a file that a living worker touches every few seconds, if any.
     ``log_format``: "text", or "json" for one object a line.
     ``beat_schedule``: the file in which a beat keeps its schedule.
@@ -28,28 +24,11 @@ class ProcessSettings:
     log_format: str = "text"
     beat_schedule: str = "celerybeat-schedule"
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> ProcessSettings:
-        """Read the environment; SettingsError names what is wrong."""
-        environ = os.environ if environ is None else environ
-        hints = get_type_hints(cls)
-        named = {each.name: variable(each.name) for each in fields(cls)}
-        found = cls(
-            **{
-                field: CONVERTERS[hints[field]](name, environ[name])
-                for field, name in named.items()
-                if environ.get(name)
-            }
-        )
-        if found.log_format not in _LOG_FORMATS:
-            raise SettingsError(
-                f"INGEST_LOG_FORMAT: must be {' or '.join(_LOG_FORMATS)}, not {found.log_format!r}"
+    def check(self) -> None:
+        """Raise SettingsError for an unknown format or a negative number of threads."""
+        if self.log_format not in _LOG_FORMATS:
+            raise self.error(
+                "log_format", f"must be {' or '.join(_LOG_FORMATS)}, not {self.log_format!r}"
             )
-        if found.threads < 0:
-            raise SettingsError(f"INGEST_THREADS: must be 0 or more, not {found.threads}")
-        return found
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return f"INGEST_{name.upper()}"
+        if self.threads < 0:
+            raise self.error("threads", f"must be 0 or more, not {self.threads}")

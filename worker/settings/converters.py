@@ -11,27 +11,9 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from ..errors import SettingsError
+from ..vendors.secret import Secret
 
 Ambiguous = Literal["retry", "dead_letter"]
-
-
-class Secret(str):
-    """A string that shows itself only when asked for with `reveal`."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret('***')" if self.reveal() else "Secret('')"
-
-    def __str__(self) -> str:
-        return "***" if self.reveal() else ""
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
-
-    def reveal(self) -> str:
-        """The secret itself."""
-        return str.__str__(self)
 
 
 def _whole_number(where: str, raw: Any) -> int:
@@ -95,6 +77,7 @@ CONVERTERS: dict[Any, Callable[[str, Any], Any]] = {
     str: _text,
     Secret: lambda where, raw: Secret(_text(where, raw)),
     ZoneInfo: _zone,
+    tuple[str, ...]: lambda _, raw: tuple(filter(None, (part.strip() for part in raw.split(",")))),
     Ambiguous: _ambiguous,
 }
 

@@ -8,28 +8,12 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from ..errors import SettingsError
-from .converters import Ambiguous, Secret
+from ..vendors.protocol import VendorAccount
+from .converters import Ambiguous
 
 # What a destination may be called: no character that means something in a key or an address.
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-# What a vendor needs before it can be delivered to, and the kinds of records it takes.
-VENDORS = {
-    "clevertap": (("account_id", "passcode"), ("event", "profile", "token")),
-    "bloomreach": (("project_token", "api_key_id"), ("event", "profile")),
-}
-# Records a request may hold: Bloomreach takes 50 commands (page "Batch commands"); no page of
-# CleverTap's allows more than 1000, and 5000 leaves room for accounts that were given more.
-MOST_RECORDS = {"clevertap": 5000, "bloomreach": 50}
 MOST_PARTITIONS = 1024
-# The page "Common API components". ``eu1`` is the dashboard's word for the default host.
-CLEVERTAP_REGIONS = {
-    "eu1": "https://api.clevertap.com",
-    "in1": "https://in1.api.clevertap.com",
-    "sg1": "https://sg1.api.clevertap.com",
-    "us1": "https://us1.api.clevertap.com",
-    "aps3": "https://aps3.api.clevertap.com",
-    "mec1": "https://mec1.api.clevertap.com",
-}
 _BASE_URL = re.compile(r"https?://[^/?#@\s]+/?$")
 _ABOVE_0 = (
     "concurrency",
@@ -66,22 +50,15 @@ class Destination:
 
     ``lease_s`` must exceed ``request_timeout_s``: a lease that ends while its request is under way
     would send the batch twice. The default of 90 is three times the timeout, which leaves room for
-    a worker to be stopped for a moment. ``hard_id`` and ``soft_id`` are what a Bloomreach project
-    calls the ids that producers give as identity and object_id.
+    a worker to be stopped for a moment.
     """
 
     name: str
-    vendor: str
+    account: VendorAccount
     kinds: Mapping[str, KindSettings]
     enabled: bool = False
-    region: str = ""
     base_url: str = ""
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    account_id: str = ""
-    passcode: Secret = field(default_factory=lambda: Secret(""))
-    project_token: str = ""
-    api_key_id: str = ""
-    api_secret: Secret = field(default_factory=lambda: Secret(""))
     concurrency: int = 3
     concurrency_limit: int = 15
     requests_per_s: int = 0
@@ -100,12 +77,13 @@ class Destination:
     ambiguous: Ambiguous = "retry"
     flood_window: int = 1000
     flood_share: float = 0.5
-    event_properties: int = 256
-    nested_objects: bool = False
-    hard_id: str = "registered"
-    soft_id: str = "cookie"
     journal_settlements: int = 1000
     tally_days: int = 35
+
+    @property
+    def vendor(self) -> str:
+        """Return the vendor's name."""
+        return self.account.vendor
 
     @property
     def sends_once(self) -> bool:
@@ -114,21 +92,14 @@ class Destination:
 
 
 def lacking(destination: Destination) -> list[str]:
-    """What keeps a destination from being enabled, where a part of its credentials is set."""
-    needed, _ = VENDORS[destination.vendor]
-    missing = _missing(destination)
+    """Return the credentials that keep a destination from being enabled, if some others are set."""
+    missing, needed = destination.account.missing(), destination.account.credentials
     return missing if not destination.enabled and len(missing) < len(needed) else []
-
-
-def _missing(destination: Destination) -> list[str]:
-    """The vendor's credentials that are not set."""
-    needed, _ = VENDORS[destination.vendor]
-    return [key for key in needed if not getattr(destination, key)]
 
 
 def check(destination: Destination, named: Callable[[str], str]) -> None:
     """SettingsError for values that cannot go together; ``named`` tells what to call a setting."""
-    missing = [named(key) for key in _missing(destination)]
+    missing = [named(key) for key in destination.account.missing()]
     if destination.enabled and missing:
         raise SettingsError(f"{named('')}: enabled, but not set: {', '.join(missing)}")
     _check_address(destination, named)
@@ -143,7 +114,7 @@ def check(destination: Destination, named: Callable[[str], str]) -> None:
     if destination.flood_share > 1:
         raise SettingsError(f"{named('flood_share')}: must be 0 to 1, as in 0.5")
     for name, kind in destination.kinds.items():
-        _check_kind(named(f"kinds.{name}"), kind, MOST_RECORDS[destination.vendor])
+        _check_kind(named(f"kinds.{name}"), kind, destination.account.max_records)
 
 
 def _check_address(destination: Destination, named: Callable[[str], str]) -> None:
@@ -151,13 +122,8 @@ def _check_address(destination: Destination, named: Callable[[str], str]) -> Non
         raise SettingsError(
             f"{named('base_url')}: must be a scheme and a host, as in https://api.clevertap.com"
         )
-    if destination.vendor != "clevertap" or destination.base_url:
-        return
-    if destination.region.strip().lower() not in ("", *CLEVERTAP_REGIONS):
-        raise SettingsError(
-            f"{named('region')}: {destination.region[:40]!r} is no CleverTap region; "
-            f"known regions: {', '.join(sorted(CLEVERTAP_REGIONS))}"
-        )
+    for key, rule in destination.account.problems(destination.base_url):
+        raise SettingsError(f"{named(key)}: {rule}")
 
 
 def _check_kind(where: str, kind: KindSettings, most: int) -> None:

@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..errors import SettingsError
-from .converters import CONVERTERS, Secret
-from .destination import NAME, VENDORS, Destination, KindSettings, check
+from ..vendors.protocol import VendorAccount
+from ..vendors.registry import VENDORS
+from ..vendors.secret import Secret
+from .converters import CONVERTERS
+from .destination import NAME, Destination, KindSettings, check
 from .environment import DEFAULT, Environment, lookup
 
+_FILE = "destinations file"
+_OWN = [each.name for each in fields(Destination) if each.name not in ("name", "account", "kinds")]
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -64,41 +69,41 @@ class _Table:
         if not isinstance(table, dict) or table.get("vendor") not in tuple(VENDORS):
             raise SettingsError(f"{where}.vendor: must be one of {', '.join(VENDORS)}")
         table = dict(table)
-        kinds = self._kinds(table["vendor"], table.pop("kinds", None))
+        self._environment.note(f"{where}.vendor", table["vendor"], _FILE)
+        account_class = VENDORS[table.pop("vendor")]
+        kinds = self._kinds(account_class, table.pop("kinds", None))
         values = self._values(table)
-        needed, _ = VENDORS[table["vendor"]]
-        values.setdefault("enabled", all(values.get(key) for key in needed))
-        destination = Destination(name=self._name, kinds=kinds, **values)
+        of_account = [each.name for each in fields(account_class)]
+        account = account_class(**{key: values[key] for key in of_account if key in values})
+        own = {key: values[key] for key in _OWN if key in values}
+        own.setdefault("enabled", not account.missing())
+        destination = Destination(name=self._name, account=account, kinds=kinds, **own)
         check(destination, self._named)
-        self._note_defaults(destination, table)
+        for settings, keys in ((destination, _OWN), (account, of_account)):
+            for key in keys:
+                if key not in table:
+                    self._environment.note(f"{where}.{key}", str(getattr(settings, key)), DEFAULT)
         return destination
 
     def _values(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        hints = {name: hint for name, hint in get_type_hints(Destination).items() if name != "name"}
+        hints = _hints()
+        known = {"vendor", "kinds", *hints}
         values: dict[str, Any] = {}
         for key, raw in table.items():
             if key not in hints:
                 raise SettingsError(
-                    f"{self._where}.{key}: not a setting; there are: {', '.join(sorted(hints))}"
+                    f"{self._where}.{key}: not a setting; there are: {', '.join(sorted(known))}"
                 )
             values[key] = self._value(key, hints[key], raw)
         return values
 
-    def _note_defaults(self, destination: Destination, table: Mapping[str, Any]) -> None:
-        for each in fields(Destination):
-            if each.name not in table and each.name not in ("name", "kinds", "vendor"):
-                usual = str(getattr(destination, each.name))
-                self._environment.note(f"{self._where}.{each.name}", usual, DEFAULT)
-
-    def _kinds(self, vendor: str, tables: Any) -> dict[str, KindSettings]:
-        _, allowed = VENDORS[vendor]
+    def _kinds(self, account: type[VendorAccount], tables: Any) -> dict[str, KindSettings]:
+        allowed = ", ".join(account.kinds)
         if not isinstance(tables, dict) or not tables:
-            raise SettingsError(f"{self._where}.kinds: needs at least one of {', '.join(allowed)}")
+            raise SettingsError(f"{self._where}.kinds: needs at least one of {allowed}")
         for kind in tables:
-            if kind not in allowed:
-                raise SettingsError(
-                    f"{self._where}.kinds.{kind}: {vendor} has {', '.join(allowed)}"
-                )
+            if kind not in account.kinds:
+                raise SettingsError(f"{self._where}.kinds.{kind}: {account.vendor} has {allowed}")
         return {kind: self._kind(f"kinds.{kind}", table) for kind, table in tables.items()}
 
     def _kind(self, place: str, table: Any) -> KindSettings:
@@ -111,20 +116,28 @@ class _Table:
         return KindSettings(**values)
 
     def _value(self, key: str, hint: Any, raw: Any) -> Any:
-        origin = "destinations file"
+        origin = _FILE
         if isinstance(raw, str) and (reference := _REFERENCE.fullmatch(raw)):
-            self._variables[key] = reference[1]
             value, origin = lookup(self._environment.environ, reference[1])
+            self._variables[key] = reference[1] if value is None else origin.split()[-1]
             raw = value if value is not None else (reference[2] or "")
         elif hint is Secret and raw:
             raise SettingsError(
-                f"{self._named(key)}: a secret is not written down here; name it as ${{NAME}}"
+                f"{self._named(key)}: a secret does not belong in this file; name it as ${{NAME}}"
             )
         converted = CONVERTERS[hint](self._named(key), raw)
         self._environment.note(f"{self._where}.{key}", str(converted), origin)
         return converted
 
     def _named(self, key: str) -> str:
-        """What to call a setting in an error: by its variable first, where it comes from one."""
+        """Return what to call a setting in an error: its variable first, if it comes from one."""
         where = f"{self._where}.{key}" if key else self._where
         return f"{self._variables[key]} ({where})" if key in self._variables else where
+
+
+def _hints() -> dict[str, Any]:
+    """Return the type of each key of a table; those of other vendors are let through, unused."""
+    declared = (Destination, *VENDORS.values())
+    hints = {key: hint for each in declared for key, hint in get_type_hints(each).items()}
+    keys = [*_OWN, *(each.name for account in VENDORS.values() for each in fields(account))]
+    return {key: hints[key] for key in keys}

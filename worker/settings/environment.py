@@ -1,14 +1,16 @@
-"""An environment as it is read: values, files that stand for values, and where each came from."""
+"""The one reader of settings: fields of dataclasses, from variables, files and defaults."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, ClassVar, Self, get_type_hints
 
 from ..errors import SettingsError
-from .converters import Secret, mask_url
+from ..vendors.secret import Secret
+from .converters import CONVERTERS, mask_url
 
 DEFAULT = "default"
 
@@ -23,10 +25,10 @@ class Source:
 
 
 def lookup(environ: Mapping[str, str], name: str) -> tuple[str | None, str]:
-    """A variable's value, else what is in the file that NAME_FILE names, else None; its origin.
+    """Return a variable's value, else the text of the file that NAME_FILE names, and the origin.
 
-    SettingsError when the file cannot be read, or holds nothing: a destination would be switched
-    off by it without a word.
+    Without either the value is None. SettingsError when the file cannot be read or is empty: an
+    empty secret would silently turn off what needs it.
     """
     if value := environ.get(name):
         return value, f"environment {name}"
@@ -34,43 +36,92 @@ def lookup(environ: Mapping[str, str], name: str) -> tuple[str | None, str]:
     if not path:
         return None, DEFAULT
     try:
-        # -sig: a mark that an editor put before the secret is no part of it.
+        # -sig: a byte order mark that an editor put before the secret is not part of it.
         value = Path(path).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise SettingsError(f"{name}_FILE: cannot read the file: {error.strerror}") from error
-    except UnicodeDecodeError:  # which shows a byte of the secret
-        raise SettingsError(f"{name}_FILE: the file is no text in UTF-8") from None
+    except UnicodeDecodeError:  # whose text shows a byte of the secret
+        raise SettingsError(f"{name}_FILE: the file is not UTF-8 text") from None
     if not value:
         raise SettingsError(f"{name}_FILE: the file is empty")
     return value, f"file named by {name}_FILE"
 
 
 def secret_of(name: str, environ: Mapping[str, str] | None = None) -> Secret:
-    """A variable's value, or what is in the file that NAME_FILE names; empty when there is neither.
-
-    SettingsError when the file cannot be read, or holds nothing.
-    """
-    value, origin = lookup(os.environ if environ is None else environ, name)
-    if not value and value is not None:
-        raise SettingsError(f"{origin.removeprefix('file named by ')}: the file is empty")
+    """Return a secret from its variable or file, empty when neither is set; see `lookup`."""
+    value, _ = lookup(os.environ if environ is None else environ, name)
     return Secret(value or "")
 
 
 class Environment:
-    """Reads one environment, and notes in ``sources`` what was read, and from where."""
+    """Reads one environment; ``sources`` holds every setting that was read and where from."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ = os.environ if environ is None else environ
         self.sources: list[Source] = []
 
     def note(self, name: str, value: str, origin: str) -> None:
-        """Note a setting that is read; ``value`` is what may be shown of it."""
+        """Note a setting; ``value`` is what may be shown of it."""
         self.sources.append(Source(name, value, origin))
 
-    def value(self, name: str, default: str, *, address: bool = False) -> str:
-        """A variable's value; of an ``address`` the password is not shown."""
-        value, origin = lookup(self.environ, name)
-        if value is None:
-            value = default
-        self.note(name, mask_url(value) if address else value, origin)
+    def value(self, name: str, hint: Any, default: Any, *, from_file: bool = True) -> Any:
+        """Return a variable converted to the type ``hint``, or the default, and note its source.
+
+        A variable that is not a secret is read from NAME_FILE only if ``from_file``.
+        """
+        if from_file:
+            raw, origin = lookup(self.environ, name)
+        else:
+            raw = self.environ.get(name) or None
+            origin = DEFAULT if raw is None else f"environment {name}"
+        value = default if raw is None else CONVERTERS[hint](origin.split()[-1], raw)
+        shown = mask_url(_text_of(default) if raw is None else raw)
+        self.note(name, str(Secret(shown)) if hint is Secret else shown, origin)
         return value
+
+
+def _text_of(value: Any) -> str:
+    return value.reveal() if isinstance(value, Secret) else "" if value == () else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSettings:
+    """Base of a frozen dataclass whose fields are read from variables: PREFIX and FIELD."""
+
+    prefix: ClassVar[str] = "INGEST_"
+    #: Variables that are not called prefix and field.
+    variables: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """Return the environment variable of a field."""
+        return cls.variables.get(field, f"{cls.prefix}{field.upper()}")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the environment; SettingsError names the variable and the rule it breaks."""
+        return cls.read(Environment(environ))
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        """Read the fields from an environment that notes where each came from."""
+        usual, hints = cls(), get_type_hints(cls)
+        found = {
+            each.name: environment.value(
+                cls.variable(each.name),
+                hints[each.name],
+                getattr(usual, each.name),
+                from_file=hints[each.name] is Secret,
+            )
+            for each in fields(cls)
+        }
+        settings = cls(**found)
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Raise SettingsError for a value that is out of range."""
+
+    def error(self, field: str, rule: str) -> SettingsError:
+        """Return the error for a field that breaks a rule."""
+        return SettingsError(f"{self.variable(field)}: {rule}")

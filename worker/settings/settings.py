@@ -7,12 +7,12 @@ not understand.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import UnknownDestination
-from .converters import Secret, number
+from ..vendors.protocol import VendorAccount
+from ..vendors.secret import Secret
 from .destination import Destination
 from .destinations_file import destinations_path, read_destinations
 from .environment import Environment, Source
@@ -32,7 +32,7 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the environment and the destinations file; SettingsError names what is wrong."""
-        return _read(Environment(os.environ if environ is None else environ))
+        return _read(Environment(environ))
 
     def destination(self, name: str | None = None) -> Destination:
         """The destination of that name, or the default; UnknownDestination names the others."""
@@ -43,16 +43,19 @@ class Settings:
             known = ", ".join(self.destinations)
             raise UnknownDestination(f"no destination {wanted!r}; there are: {known}") from None
 
+    def at(self, account: type[VendorAccount]) -> list[Destination]:
+        """Return the destinations at a vendor, which its class of accounts stands for."""
+        return [each for each in self.destinations.values() if isinstance(each.account, account)]
+
     def enabled(self) -> Iterator[Destination]:
         """The destinations that are delivered to."""
         return (each for each in self.destinations.values() if each.enabled)
 
 
 def _read(environment: Environment) -> Settings:
-    redis_url = environment.value("REDIS_URL", "", address=True)
-    broker_url = environment.value("CELERY_BROKER_URL", redis_url, address=True)
-    interval = environment.value("INGEST_DRAIN_INTERVAL_S", "1")
-    interval_s = number("INGEST_DRAIN_INTERVAL_S", interval)
+    redis_url = environment.value("REDIS_URL", str, "")
+    broker_url = environment.value("CELERY_BROKER_URL", str, redis_url)
+    interval_s = environment.value("INGEST_DRAIN_INTERVAL_S", float, 1.0)
     path = destinations_path(environment.environ)
     destinations = read_destinations(path, environment)
     return Settings(
@@ -68,7 +71,7 @@ def _read(environment: Environment) -> Settings:
 def _default(environment: Environment, destinations: Mapping[str, Destination]) -> str:
     enabled = [name for name, each in destinations.items() if each.enabled]
     first = (enabled or list(destinations))[0]
-    chosen = environment.value("INGEST_DEFAULT_DESTINATION", first)
+    chosen: str = environment.value("INGEST_DEFAULT_DESTINATION", str, first)
     if chosen not in destinations:
         raise UnknownDestination(
             f"INGEST_DEFAULT_DESTINATION: no destination {chosen!r}; there are: "

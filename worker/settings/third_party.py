@@ -8,17 +8,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
-from .environment import secret_of
+from ..vendors.secret import NO_SECRET, Secret
+from .environment import EnvironmentSettings, secret_of
 
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _DSN = re.compile(r"https?://[^/@\s]+@[^/@\s]+/(?:\S*/)?\d+")
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
 
 
-def check_foreign(environ: Mapping[str, str]) -> None:
+@dataclass(frozen=True, slots=True)
+class ThirdPartySettings(EnvironmentSettings):
+    """Variables that other programs read, with their defaults, and the token of /metrics."""
+
+    prefix = ""
+
+    flower_address: str = "127.0.0.1"
+    flower_port: str = "5555"
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_traces_endpoint: str = ""
+    otel_service_name: str = "ingestion-worker"
+    otel_sdk_disabled: str = "false"
+    sentry_environment: str = "production"
+    flower_basic_auth: Secret = NO_SECRET
+    ingest_metrics_token: Secret = NO_SECRET
+    otel_exporter_otlp_headers: Secret = NO_SECRET
+    sentry_dsn: Secret = NO_SECRET
+
+
+def check_third_party(environ: Mapping[str, str]) -> None:
     """SettingsError for the first setting that its reader would not understand."""
     check_flower_port(environ)
     flower_logins(environ)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 
 class Kind(StrEnum):
@@ -150,3 +150,58 @@ class UploadAdapter(Protocol):
 
     def read_probe(self, response: Response) -> UploadResult:
         """What the probe's response says; ANSWERED means that deliveries may go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class VendorAccount:
+    """An account at a vendor; this class itself is one at a vendor that is not configured any more.
+
+    A vendor's package declares its settings as a frozen dataclass derived from this class, with
+    defaults, whose fields are keys in `destinations.toml`. It is imported by producers too: what
+    takes long to import belongs into the methods that need it.
+    """
+
+    vendor: ClassVar[str] = ""
+    kinds: ClassVar[Sequence[str]] = tuple(Kind)
+    #: The fields without which nothing can be sent.
+    credentials: ClassVar[Sequence[str]] = ()
+    #: The most records that a request may hold.
+    max_records: ClassVar[int] = 1
+    #: Whether the vendor checks records without storing them.
+    has_dry_run: ClassVar[bool] = False
+    #: Whether events can be exported and counted, in the way that `worker.readback` does.
+    has_read_back: ClassVar[bool] = False
+    fields_by_code: ClassVar[Mapping[int, str]] = {}
+
+    @property
+    def public_id(self) -> str:
+        """Return what clients name the account by; not a secret."""
+        return ""
+
+    def field_of(self, code: int | None) -> str | None:
+        """Return the path of the field that an error code is about, if it is about one."""
+        return None if code is None else self.fields_by_code.get(code)
+
+    def missing(self) -> list[str]:
+        """Return the credentials that are not set."""
+        return [key for key in self.credentials if not getattr(self, key)]
+
+    def gateway_credentials(self) -> tuple[str | None, str]:
+        """Return the public part (None when any will do) and the secret that clients send."""
+        return None, ""
+
+    def problems(self, base_url: str) -> Iterable[tuple[str, str]]:
+        """Return each field whose value the vendor would not take, with the rule it breaks."""
+        del base_url
+        return ()
+
+    def schema(self) -> Schema:
+        """Return the rules that the account's records must follow."""
+        raise NotImplementedError
+
+    def adapter(self, base_url: str) -> UploadAdapter:
+        """Return the upload API, at the vendor's usual address if ``base_url`` is empty.
+
+        Raises SettingsError for credentials or an address that cannot be used.
+        """
+        raise NotImplementedError

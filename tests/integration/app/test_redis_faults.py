@@ -24,11 +24,12 @@ from worker.connections.clients import operator_client, worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import DELIVERED, Outcome, Verdict
 
 SETTINGS = Destination(
     name="clevertap",
-    vendor="clevertap",
+    account=CleverTapAccount(),
     kinds={"event": KindSettings(10), "profile": KindSettings(10, partitions=4)},
     max_wait_s=0.0,
     lease_s=31.0,

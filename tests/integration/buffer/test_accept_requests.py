@@ -21,11 +21,12 @@ from worker.gateway.api.enqueue_request import (
 )
 from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import Kind
 
 MAIN = Destination(
     name="main",
-    vendor="clevertap",
+    account=CleverTapAccount(),
     kinds={Kind.EVENT: KindSettings(1000), Kind.PROFILE: KindSettings(100, partitions=4)},
     max_buffered=10,
 )
@@ -160,7 +161,9 @@ def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
 def test_thousands_of_records_go_in_with_one_call(every_redis: redis.Redis) -> None:
     """More records than Lua's stack holds arguments are pushed in parts, in order."""
     names = [str(number) for number in range(9000)]
-    many = Destination("main", "clevertap", {Kind.EVENT: KindSettings(1000)}, max_buffered=10_000)
+    many = Destination(
+        "main", CleverTapAccount(), {Kind.EVENT: KindSettings(1000)}, max_buffered=10_000
+    )
     args = arguments(many, new_id(), [EnqueueRequest([call(Kind.EVENT, *names)])])
     assert script("accept_requests").run(every_redis, keys.base("main"), *args) == [1]
     stored: list[bytes] = every_redis.lrange(keys.pending("main", Kind.EVENT), 0, -1)  # type: ignore[assignment] # a blocking client

@@ -35,13 +35,14 @@ from worker.dead_letters.letters import DeadLetter, DeadLetters, LetterFilter
 from worker.dead_letters.replay import Replacement, Replayer
 from worker.monitoring.locate import Buffered, DeliveredRecord, InFlight, RecordLocator
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Verdict
 
 NAME = "machine"
 # Small batches, so that a few records make several; no flood breaker, which has its own tests.
 SETTINGS = Destination(
     name=NAME,
-    vendor="clevertap",
+    account=CleverTapAccount(),
     kinds={Kind.EVENT: KindSettings(5), Kind.PROFILE: KindSettings(4, partitions=3)},
     max_wait_s=0.0,
     concurrency=6,
@@ -472,7 +473,5 @@ def test_a_long_life(every_redis: redis.Redis, rng: random.Random, disorder: int
 @pytest.mark.parametrize("who", ["ann", "bob"])
 def test_the_model_and_the_schema_agree_on_identities(who: str) -> None:
     """The machine's records belong to the partition that their schema's identity chooses."""
-    from worker.vendors.schemas import schema_for
-
-    prepared = schema_for(SETTINGS).prepare(record_of(Kind.PROFILE, who, 1), now_s=1)
+    prepared = SETTINGS.account.schema().prepare(record_of(Kind.PROFILE, who, 1), now_s=1)
     assert identity_hash(prepared.identity) == identity_hash(f"identity:{who}".encode())

@@ -17,10 +17,10 @@ from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import NotReplayed, Replayer
 from worker.monitoring.metrics.page import MetricsPage, scraping_client
 from worker.monitoring.overview import Overview
-from worker.settings.converters import Secret
 from worker.settings.destination import KindSettings
 from worker.settings.settings import Settings
 from worker.vendors.protocol import Kind
+from worker.vendors.secret import Secret
 
 EVENTS_ALONE = """
 [destinations.main]

@@ -21,10 +21,11 @@ from worker.dashboard.grouping import Exactly
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Replayer
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import Kind
 
 PROFILES = Destination(
-    name="clevertap", vendor="clevertap", kinds={Kind.PROFILE: KindSettings(100, 8)}
+    name="clevertap", account=CleverTapAccount(), kinds={Kind.PROFILE: KindSettings(100, 8)}
 )
 DEAD = keys.dead("clevertap", Kind.PROFILE)
 COUNTERS = keys.counters("clevertap")

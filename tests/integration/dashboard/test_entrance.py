@@ -19,7 +19,7 @@ from worker.dashboard.login_throttle import TRIES
 from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
 from worker.gateway.components import build_components
-from worker.settings.converters import Secret
+from worker.vendors.secret import Secret
 
 PAGES = ("/", "/destinations/clevertap", "/dead-letters", "/audit")
 

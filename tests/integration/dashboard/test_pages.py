@@ -30,6 +30,7 @@ from worker.dashboard.audit_log import KEPT, Audit, Entry
 from worker.dead_letters.groups import masked_text
 from worker.dead_letters.letters import DeadLetters
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.clevertap.rules import BAD_AGE, BAD_PHONE
 from worker.vendors.protocol import Kind
 
@@ -828,7 +829,7 @@ def test_pages_of_a_cause_hold_each_record_once(operator: Visitor, kill: Kill) -
         for link in links(operator.get(f"{cause}?page={at}").text, "/records/")
     ]
     destination = Destination(
-        name="clevertap", vendor="clevertap", kinds={Kind.PROFILE: KindSettings(100, 8)}
+        name="clevertap", account=CleverTapAccount(), kinds={Kind.PROFILE: KindSettings(100, 8)}
     )
     letters = DeadLetters(pipeline.client, destination).select()
     assert shown == [f"/records/clevertap/{letter.id}" for letter in letters]

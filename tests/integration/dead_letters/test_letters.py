@@ -32,12 +32,12 @@ from worker.dead_letters.letters import (
 from worker.dead_letters.replay import NotReplayed, Replacement, Replayer
 from worker.dead_letters.replay_check import ReplayCheck, check_replay
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Verdict
-from worker.vendors.schemas import schema_for
 
 SETTINGS = Destination(
     name="letters",
-    vendor="clevertap",
+    account=CleverTapAccount(),
     kinds={Kind.EVENT: KindSettings(1000), Kind.PROFILE: KindSettings(100, partitions=4)},
     max_wait_s=0.0,
     concurrency=15,
@@ -72,7 +72,7 @@ class Desk:
 
     def accept(self, records: Sequence[dict[str, Any]]) -> list[str]:
         """Take records of one kind; returns their ids."""
-        schema = schema_for(SETTINGS)
+        schema = SETTINGS.account.schema()
         prepared = [schema.prepare(record, now_s=1_700_000_000) for record in records]
         packed = [stored(each, SETTINGS) for each in prepared]
         kind, identities = prepared[0].kind, [each.identity for each in prepared]

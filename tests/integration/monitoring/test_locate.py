@@ -19,11 +19,12 @@ from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replay import Replayer
 from worker.monitoring.locate import Buffered, DeliveredRecord, InFlight, RecordLocator
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Prepared, Verdict
 
 SETTINGS = Destination(
     name="traced",
-    vendor="clevertap",
+    account=CleverTapAccount(),
     kinds={Kind.EVENT: KindSettings(10), Kind.PROFILE: KindSettings(10, partitions=4)},
     max_wait_s=0.0,
     flood_window=10**9,

@@ -25,9 +25,9 @@ from worker.monitoring.metrics.collector import ScrapeResult, StatusCollector
 from worker.monitoring.metrics.definitions import METRICS, PLACES, RECORDS, TICKS, Metric, Type
 from worker.monitoring.metrics.monotonic import Ratchet
 from worker.monitoring.metrics.page import MetricsPage, scraping_client
-from worker.settings.converters import Secret
 from worker.settings.settings import Settings
 from worker.vendors.protocol import Outcome, Verdict
+from worker.vendors.secret import Secret
 
 TOKEN = "m3trics-token"
 # What is 0 in a healthy system, and is shown all the same.

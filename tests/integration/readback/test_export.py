@@ -39,6 +39,7 @@ from worker.readback.export_file import Progress, Target, export_to_file
 from worker.readback.queries import ExportQuery
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
+from worker.vendors.bloomreach.account import BloomreachAccount
 from worker.vendors.protocol import Request
 from worker.vendors.transport import Transport
 
@@ -274,7 +275,7 @@ def test_a_cursor_lost_later_is_told(vendor: LoopbackVendor) -> None:
 
 def test_bloomreach_has_no_read_back() -> None:
     """A vendor without read-back is refused in words, before anything is asked."""
-    other = account("http://127.0.0.1:9", vendor="bloomreach")
+    other = account("http://127.0.0.1:9", account=BloomreachAccount())
     with pytest.raises(InvalidQuery, match="no read-back from bloomreach"):
         export_events(NAME, DAY, DAY, destination=other)
 

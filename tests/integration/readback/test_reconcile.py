@@ -30,7 +30,6 @@ from worker.readback.reconcile import KEPT_S, Line, Reconciler, Reconciliation, 
 from worker.sandbox.server import Running, running
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
-from worker.vendors.clevertap.upload import CleverTap
 from worker.vendors.transport import Transport
 
 YESTERDAY = (datetime.fromtimestamp(NOW, UTC) - timedelta(days=1)).strftime("%Y%m%d")
@@ -54,7 +53,7 @@ def deliver(client: redis.Redis, to: Destination, *records: dict[str, Any]) -> N
     result = Producer(settings_for(to), client).send_many(records)
     assert result.rejected == 0
     transport = Transport(to.base_url, timeout_s=5)
-    vendor = CleverTap(to.base_url, to.account_id, to.passcode.reveal())
+    vendor = to.account.adapter(to.base_url)
     buffer = Buffer(client, to)
     deliverer = Deliverer(to, buffer, vendor, transport)
     while (claim := buffer.claim(begun=True)) is not None:

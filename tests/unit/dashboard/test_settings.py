@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from support.environment import ROOT
-from worker.dashboard.settings import PASSWORD, REFRESH_S, SESSION_S, USER, DashboardSettings
+from worker.dashboard.settings import DashboardSettings
 from worker.errors import SettingsError
+
+USER, PASSWORD, SESSION_S, REFRESH_S = map(
+    DashboardSettings.variable, ("user", "password", "session_s", "refresh_s")
+)
 
 
 @pytest.mark.parametrize(

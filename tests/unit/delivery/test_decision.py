@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from worker.buffer.claims import Settle
 from worker.delivery.decision import Attempt, Decision, Split, decide, wait_by_age_ms
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import DELIVERED, Outcome, ResponseClass, UploadResult, Verdict
 
-SETTINGS = Destination(name="main", vendor="clevertap", kinds={"event": KindSettings(1000)})
+SETTINGS = Destination(name="main", account=CleverTapAccount(), kinds={"event": KindSettings(1000)})
 NOW_MS = 1_700_000_000_000
 FRESH = Attempt(size=3, attempt=0, first_claim_ms=NOW_MS, now_ms=NOW_MS)
 DAY_MS = 86_400_000

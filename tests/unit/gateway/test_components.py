@@ -27,8 +27,9 @@ from worker.gateway.server.endpoint import RequestInfo, parameter
 from worker.gateway.server.errors import HttpError
 from worker.gateway.server.middleware import Middleware
 from worker.gateway.server.request_body import MOST_CONTAINERS, MOST_VALUES, BodyReader
-from worker.gateway.settings import GatewaySettings, variable
+from worker.gateway.settings import GatewaySettings
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 
 REDIS = {"REDIS_URL": "redis://127.0.0.1:1/0"}
 KINDS = {"event": KindSettings(1000)}
@@ -36,7 +37,7 @@ KINDS = {"event": KindSettings(1000)}
 
 def destination(name: str, account_id: str = "") -> Destination:
     """A CleverTap destination."""
-    return Destination(name, "clevertap", KINDS, account_id=account_id)
+    return Destination(name, CleverTapAccount(account_id=account_id), KINDS)
 
 
 ONE = [destination("main")]
@@ -63,7 +64,7 @@ def test_an_account_names_a_destination(
     destinations: list[Destination], name: str, found: str | None
 ) -> None:
     """By its name or its account; any name will do only where there is nothing to mix up."""
-    meant = named(destinations, name, "account_id")
+    meant = named(destinations, name)
     assert (meant.name if meant else None) == found
 
 
@@ -210,7 +211,7 @@ def test_settings_come_from_their_variables() -> None:
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.redis_timeout_s == 0.5
     assert settings.max_depth == GatewaySettings().max_depth
-    assert {variable(each.name) for each in fields(GatewaySettings)} >= set(environ)
+    assert {GatewaySettings.variable(each.name) for each in fields(GatewaySettings)} >= set(environ)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +249,10 @@ def spelt(default: Any) -> str:
 
 def test_every_setting_is_told_in_the_docs() -> None:
     """docs/configuration.md has a row for each variable of the gateway, with its default."""
-    payload = dict(ROW.findall((ROOT / "docs" / "configuration.md").read_text()))
-    assert payload == {variable(each.name): spelt(each.default) for each in fields(GatewaySettings)}
+    told = dict(ROW.findall((ROOT / "docs" / "configuration.md").read_text()))
+    assert told == {
+        GatewaySettings.variable(each.name): spelt(each.default) for each in fields(GatewaySettings)
+    }
 
 
 def test_the_document_and_the_routes_agree() -> None:

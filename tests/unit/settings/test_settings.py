@@ -12,8 +12,9 @@ import pytest
 from support.environment import ROOT
 from worker.cli.commands.settings import of_processes
 from worker.errors import SettingsError, UnknownDestination
-from worker.settings.converters import Secret
 from worker.settings.settings import Settings
+from worker.vendors.clevertap.account import CleverTapAccount
+from worker.vendors.secret import Secret
 
 SECRETS = {
     "CLEVERTAP_ACCOUNT_ID": "ACC",
@@ -37,6 +38,13 @@ def read(tmp_path: Path, destination: str = "", rest: str = "", **environ: str) 
     path = tmp_path / "destinations.toml"
     path.write_text(MINIMAL % (destination, rest))
     return Settings.from_env({"INGEST_DESTINATIONS": str(path), **environ})
+
+
+def account(settings: Settings) -> CleverTapAccount:
+    """The account of the default destination."""
+    found = settings.destination().account
+    assert isinstance(found, CleverTapAccount)
+    return found
 
 
 def test_as_shipped_a_destination_is_enabled_by_its_secrets() -> None:
@@ -85,7 +93,8 @@ def test_the_shipped_file_takes_tuning_from_the_environment(
 ) -> None:
     """Every promised variable reaches the setting it names."""
     settings = Settings.from_env({**SECRETS, variable: value})
-    assert getattr(settings.destination("clevertap"), name) == expected
+    holder = account(settings) if name == "region" else settings.destination("clevertap")
+    assert getattr(holder, name) == expected
     shown = {each.name: each for each in settings.sources}[f"destinations.clevertap.{name}"]
     assert shown.origin == f"environment {variable}"
 
@@ -160,7 +169,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     file.write_text("from-a-file\n")
     given = {"CLEVERTAP_ACCOUNT_ID": "ACC", "CLEVERTAP_PASSCODE_FILE": str(file)}
     settings = Settings.from_env(given)
-    assert settings.destination().passcode.reveal() == "from-a-file"
+    assert account(settings).passcode.reveal() == "from-a-file"
     shown = {each.name: each for each in settings.sources}["destinations.clevertap.passcode"]
     assert (shown.value, shown.origin) == ("***", "file named by CLEVERTAP_PASSCODE_FILE")
 
@@ -170,9 +179,11 @@ def test_a_secrets_file_is_text(tmp_path: Path) -> None:
     file = tmp_path / "passcode"
     named = {"CLEVERTAP_ACCOUNT_ID": "ACC", "CLEVERTAP_PASSCODE_FILE": str(file)}
     file.write_bytes(b"\xef\xbb\xbfPASS-1\r\n")
-    assert Settings.from_env(named).destination().passcode.reveal() == "PASS-1"
+    assert account(Settings.from_env(named)).passcode.reveal() == "PASS-1"
     file.write_bytes(b"\xff\xfeP\x00")
-    with pytest.raises(SettingsError, match=r"^CLEVERTAP_PASSCODE_FILE: the file is no text"):
+    with pytest.raises(
+        SettingsError, match=r"^CLEVERTAP_PASSCODE_FILE: the file is not UTF-8 text"
+    ):
         Settings.from_env(named)
 
 
@@ -252,7 +263,7 @@ def test_a_wrong_file_is_refused_with_its_place_and_rule(
         ("INGEST_BATCH_MAX_BYTES", "4M", "must be a whole number, not '4M'"),
         ("INGEST_TIMEZONE", "Mars", "no time zone 'Mars'"),
         ("CLEVERTAP_BASE_URL", "h/1", "must be a scheme and a host"),
-        ("CLEVERTAP_REGION", "eu", "'eu' is no CleverTap region; known regions: aps3, eu1"),
+        ("CLEVERTAP_REGION", "eu", "'eu' is not a CleverTap region; known regions: aps3, eu1"),
         ("INGEST_LEASE_S", "30", "must be longer than INGEST_REQUEST_TIMEOUT_S"),
     ],
 )
@@ -267,7 +278,7 @@ def test_a_wrong_variable_is_refused_by_its_own_name(variable: str, value: str, 
 def test_an_address_wins_over_a_region_that_nobody_knows_yet() -> None:
     """A region that the vendor opens tomorrow can be used by its address."""
     new = {"CLEVERTAP_REGION": "new1", "CLEVERTAP_BASE_URL": "https://new1.vendor.example"}
-    assert Settings.from_env({**SECRETS, **new}).destination().region == "new1"
+    assert account(Settings.from_env({**SECRETS, **new})).region == "new1"
 
 
 def test_a_secret_written_into_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
@@ -276,7 +287,7 @@ def test_a_secret_written_into_the_file_is_refused_and_not_repeated(tmp_path: Pa
     path.write_text(MINIMAL.replace("${SHOP_PASSCODE}", "hunter2") % ("", ""))
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({"INGEST_DESTINATIONS": str(path)})
-    assert "destinations.shop.passcode: a secret is not written down here" in str(refused.value)
+    assert "destinations.shop.passcode: a secret does not belong in this file" in str(refused.value)
     assert "hunter2" not in str(refused.value)
 
 
@@ -285,7 +296,7 @@ def test_several_accounts_of_one_vendor_are_several_destinations(tmp_path: Path)
     other = MINIMAL.replace("shop", "app").replace("SHOP", "APP") % ("", "")
     settings = read(tmp_path, "", other, SHOP_ACCOUNT="1", SHOP_PASSCODE="p", APP_ACCOUNT="2")
     assert list(settings.destinations) == ["shop", "app"]
-    assert [each.account_id for each in settings.enabled()] == ["1"]
+    assert [each.account.public_id for each in settings.enabled()] == ["1"]
 
 
 def test_an_unknown_destination_is_told_with_those_there_are() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from worker.errors import SettingsError
-from worker.settings.converters import Secret
-from worker.settings.destination import MOST_RECORDS, Destination
+from worker.settings.destination import Destination
 from worker.settings.settings import Settings
-from worker.vendors.bloomreach.upload import BASE_URL, MOST_COMMANDS, Bloomreach
-from worker.vendors.registry import vendor_for
-from worker.vendors.schemas import schema_for
+from worker.vendors.bloomreach.account import BASE_URL, MAX_COMMANDS, BloomreachAccount
+from worker.vendors.bloomreach.upload import Bloomreach
+from worker.vendors.registry import VENDORS
+from worker.vendors.secret import Secret
 
 FILE = """
 [destinations.crm]
@@ -34,7 +34,7 @@ def destination(folder: Path, batch_records: int = 50) -> Destination:
 
 def test_a_batch_above_the_vendors_limit_is_a_wrong_setting(tmp_path: Path) -> None:
     """What the vendor does with more is not published: it never gets to see it."""
-    assert MOST_RECORDS["bloomreach"] == MOST_COMMANDS
+    assert VENDORS["bloomreach"].max_records == MAX_COMMANDS
     assert destination(tmp_path, 50).kinds["event"].batch_records == 50
     with pytest.raises(SettingsError, match="batch_records is 1-50"):
         destination(tmp_path, 51)
@@ -42,16 +42,14 @@ def test_a_batch_above_the_vendors_limit_is_a_wrong_setting(tmp_path: Path) -> N
 
 def test_the_projects_names_for_ids_reach_the_schema(tmp_path: Path) -> None:
     """A producer's identity becomes the id that the project calls its own."""
-    made = schema_for(destination(tmp_path)).event("view", {}, ids={"identity": "42"}, ts=None)
+    made = destination(tmp_path).account.schema().event("view", {}, ids={"identity": "42"}, ts=None)
     assert made["customer_ids"] == {"customer_no": "42"}
 
 
 def test_the_adapter_is_made_of_the_settings() -> None:
     """Private access with a secret, public without, and the vendor's address unless given."""
-    made = Destination(
-        "crm", "bloomreach", {}, project_token="p", api_key_id="k", api_secret=Secret("s")
-    )
-    vendor = vendor_for(made)
+    account = BloomreachAccount(project_token="p", api_key_id="k", api_secret=Secret("s"))
+    vendor = account.adapter("")
     assert isinstance(vendor, Bloomreach)
     assert vendor.base_url == BASE_URL
     # The secret itself, not the stars it shows.

@@ -12,10 +12,11 @@ from support.reading import DAY, NAME, account, breaks_off, says
 from support.vendor import LoopbackVendor
 from worker.errors import CredentialsRefused
 from worker.readback.counts import count
-from worker.settings.converters import Secret
 from worker.vendors.bloomreach.upload import Bloomreach
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.clevertap.upload import CleverTap
 from worker.vendors.protocol import DELIVERED, Response, UploadResult
+from worker.vendors.secret import Secret
 from worker.vendors.transport import Transport
 
 PASSCODE, KEY, API_SECRET = "ABC-DEF-GHIJ", "k3y-of-the-project", "s3cret-of-the-project"
@@ -75,7 +76,10 @@ def test_a_secret_cut_off_is_hidden_as_well() -> None:
 def test_reading_back_quotes_none(vendor: LoopbackVendor) -> None:
     """What `ingest export`, `count` and `reconcile` tell is treated alike."""
     vendor.usual = says({"status": "fail", "error": f"Invalid Credentials {PASSCODE}"}, 401)
-    to = account(vendor.base_url, passcode=Secret(PASSCODE))
+    to = account(
+        vendor.base_url,
+        account=CleverTapAccount(account_id="TEST-ACC-OUNT", passcode=Secret(PASSCODE)),
+    )
     with pytest.raises(CredentialsRefused, match=r"Invalid Credentials \*\*\* \(HTTP 401\)"):
         count(NAME, DAY, DAY, destination=to)
 

@@ -16,6 +16,7 @@ from worker.errors import InvalidRecord
 from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
+from worker.vendors.bloomreach.account import BloomreachAccount
 from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID
 from worker.vendors.protocol import Kind, Prepared
 
@@ -52,9 +53,7 @@ class Tracking(Endpoint):
     ) -> None:
         self._handler = handler
         self._now = now
-        self._destinations = [
-            each for each in settings.destinations.values() if each.vendor == "bloomreach"
-        ]
+        self._destinations = settings.at(BloomreachAccount)
 
     async def _entered(self, request: Request) -> AuthorizedRequest:
         shown = credentials.bloomreach(request.header(b"authorization"))
@@ -64,7 +63,7 @@ class Tracking(Endpoint):
         if producer is None:
             raise HttpError(401, "access key not found")
         token: str = request.scope["path_params"]["token"]
-        destination = named(self._destinations, token, "project_token")
+        destination = named(self._destinations, token)
         if destination is None:
             raise HttpError(400, "Invalid project id")
         return await self._handler.let_in(request, producer, destination)

@@ -12,6 +12,7 @@ from worker.errors import InvalidRecord
 from worker.producer.encoder import Rejected
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import Kind
 
 from ..auth import credentials
@@ -52,9 +53,7 @@ class Upload(Endpoint):
 
     def __init__(self, handler: RequestHandler, settings: Settings) -> None:
         self._handler = handler
-        self._destinations = [
-            each for each in settings.destinations.values() if each.vendor == "clevertap"
-        ]
+        self._destinations = settings.at(CleverTapAccount)
         usual = settings.destinations[settings.default_destination]
         self._usual = usual if usual in self._destinations else None
         if self._usual is None and self._destinations:
@@ -97,7 +96,7 @@ class Upload(Endpoint):
     def _destination(self, account: str) -> Destination | None:
         if not account:
             return self._usual
-        return named(self._destinations, account, "account_id")
+        return named(self._destinations, account)
 
     def _records(self, body: bytes) -> list[Any]:
         try:

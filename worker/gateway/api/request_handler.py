@@ -132,16 +132,16 @@ def _away(error: BufferUnavailable, authorized: AuthorizedRequest) -> str:
     )
 
 
-def named(destinations: Sequence[Destination], name: str, account_of: str) -> Destination | None:
-    """The destination that a client's account id or project token means.
+def named(destinations: Sequence[Destination], name: str) -> Destination | None:
+    """Return the destination that a client's account id or project token means.
 
-    It is a destination's own name, or the account that the destination is set to (``account_of``
-    names the setting). Where there is only one and the gateway does not know its account - it
-    needs no vendor's secrets - every name means that one.
+    It is a destination's own name, or the account that the destination is set to. Where there is
+    only one and the gateway does not know its account - it needs no vendor's secrets - every name
+    means that one.
     """
     for each in destinations:
-        if name in {each.name, getattr(each, account_of)} and name:
+        if name in {each.name, each.account.public_id} and name:
             return each
-    if len(destinations) == 1 and not getattr(destinations[0], account_of):
+    if len(destinations) == 1 and not destinations[0].account.public_id:
         return destinations[0]
     return None

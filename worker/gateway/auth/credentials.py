@@ -52,12 +52,8 @@ def bloomreach(authorization: str) -> Credentials | None:
 
 def are_the_vendors(shown: Credentials, destination: Destination) -> bool:
     """Whether these are the credentials that we ourselves use at the destination's vendor."""
-    if destination.vendor == "clevertap":
-        return _same(shown, destination.account_id, destination.passcode.reveal())
-    if secret := destination.api_secret.reveal():
-        return _same(shown, destination.api_key_id, secret)
-    # Without a secret the key is a public access token, and is all that is shown.
-    return _same(Credentials("", shown.secret), "", destination.api_key_id)
+    public, secret = destination.account.gateway_credentials()
+    return _same(shown, shown.public if public is None else public, secret)
 
 
 def _same(shown: Credentials, public: str, secret: str) -> bool:

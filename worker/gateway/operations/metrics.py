@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage, scraping_client
-from worker.settings.converters import Secret
 from worker.settings.settings import Settings
+from worker.vendors.secret import Secret
 
 from ..server.endpoint import Endpoint, HttpResponse, Request
 from ..server.errors import HttpError

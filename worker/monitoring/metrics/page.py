@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from ...connections.clients import redis_url, worker_client
-from ...settings.converters import Secret
 from ...settings.settings import Settings
+from ...vendors.secret import Secret
 from .collector import StatusCollector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

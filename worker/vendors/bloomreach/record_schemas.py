@@ -13,7 +13,7 @@ from typing import Any, cast
 import orjson
 
 from worker.vendors.bloomreach import rules
-from worker.vendors.bloomreach.rules import NOBODY, Limits
+from worker.vendors.bloomreach.rules import NOBODY, BloomreachLimits
 from worker.vendors.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
 from worker.vendors.protocol import Kind
 from worker.vendors.validation import (
@@ -54,7 +54,7 @@ class EventType(RuleField):
         return None if isinstance(value, str) and value.strip() else rules.NO_EVENT_TYPE
 
 
-class Timestamp(RuleField):
+class EpochOrIsoTime(RuleField):
     """Seconds since the epoch, or ISO 8601; null is as good as absent."""
 
     def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
@@ -68,10 +68,10 @@ class Properties(RuleField):
     def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         if not isinstance(value, dict):
             return rules.NO_PROPERTIES
-        return cast("RecordSchema", self.parent).property_errors(value)
+        return cast("BloomreachRecordSchema", self.parent).property_errors(value)
 
 
-class RecordSchema(RuleSchema):
+class BloomreachRecordSchema(RuleSchema):
     """What both kinds share: somebody whom the record is about, and properties."""
 
     customer_ids = CustomerIds(rules.NO_IDS, required=True)
@@ -80,7 +80,7 @@ class RecordSchema(RuleSchema):
     #: The key that holds the record's time.
     time_key = ""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: BloomreachLimits) -> None:
         super().__init__()
         self._limits = limits
         self._safe_chars = limits.value_bytes // _MOST_BYTES_PER_CHAR - 1
@@ -141,21 +141,21 @@ class RecordSchema(RuleSchema):
         return errors
 
 
-class EventSchema(RecordSchema):
+class BloomreachEventSchema(BloomreachRecordSchema):
     """One event, as in the body of "Add event"; the newer page has ``properties`` optional."""
 
     kind, time_key = Kind.EVENT, "timestamp"
     event_type = EventType(rules.NO_EVENT_TYPE, required=True)
     properties = Properties(rules.NO_PROPERTIES)
-    timestamp = Timestamp(rules.BAD_TS, allow_none=True)
+    timestamp = EpochOrIsoTime(rules.BAD_TS, allow_none=True)
 
 
-class CustomerSchema(RecordSchema):
+class BloomreachCustomerSchema(BloomreachRecordSchema):
     """One update of a customer, as in the body of "Update customer properties"."""
 
     kind, time_key = Kind.PROFILE, "update_timestamp"
     properties = Properties(rules.NO_PROPERTIES, required=True)
-    update_timestamp = Timestamp(rules.BAD_TS, allow_none=True)
+    update_timestamp = EpochOrIsoTime(rules.BAD_TS, allow_none=True)
 
     def property_errors(self, properties: dict[Any, Any]) -> FieldErrors | Rule | None:
         """As for events; and customer attributes are bounded in number, and named in ASCII."""

@@ -14,7 +14,7 @@ from worker.vendors.validation import Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BloomreachLimits:
     """The numbers of the published rules. A KByte is counted as 1000 bytes: the safe reading."""
 
     message_bytes: int = 800_000  # of an event or update; it must be less

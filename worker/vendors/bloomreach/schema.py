@@ -14,20 +14,18 @@ from typing import Any, Final
 from worker.errors import InvalidRecord
 from worker.vendors.bloomreach import rules
 from worker.vendors.bloomreach.record_schemas import (
-    CustomerSchema,
-    EventSchema,
-    RecordSchema,
+    BloomreachCustomerSchema,
+    BloomreachEventSchema,
+    BloomreachRecordSchema,
     epoch_s,
     usable_id,
 )
-from worker.vendors.bloomreach.rules import Limits
+from worker.vendors.bloomreach.rules import BloomreachLimits
 from worker.vendors.dates import dated
 from worker.vendors.dates import epoch_s as date_epoch_s
 from worker.vendors.protocol import Kind, Prepared
 from worker.vendors.serialization import plain, serialize
 from worker.vendors.validation import MAX_ERRORS, Rule, check, join
-
-__all__ = ["BloomreachSchema", "Limits"]
 
 _NO_HOME: Final = "has no counterpart here: name the customer by identity or object_id"
 _MICROSECONDS: Final = 6  # what a double holds of today's epoch seconds
@@ -41,17 +39,21 @@ class BloomreachSchema:
     """
 
     def __init__(
-        self, limits: Limits | None = None, *, hard_id: str = "registered", soft_id: str = "cookie"
+        self,
+        limits: BloomreachLimits | None = None,
+        *,
+        hard_id: str = "registered",
+        soft_id: str = "cookie",
     ) -> None:
-        limits = limits or Limits()
+        limits = limits or BloomreachLimits()
         self._hard_id = hard_id
         self._id_names = {"identity": hard_id, "object_id": soft_id}
         self._message_bytes = limits.message_bytes
         self._too_large = Rule(f"must be less than {limits.message_bytes} bytes of JSON")
-        self._event = EventSchema(limits)
-        self._customer = CustomerSchema(limits)
+        self._event = BloomreachEventSchema(limits)
+        self._customer = BloomreachCustomerSchema(limits)
         #: The marshmallow schema of each kind.
-        self.schemas: Mapping[str, RecordSchema] = {
+        self.schemas: Mapping[str, BloomreachRecordSchema] = {
             Kind.EVENT: self._event,
             Kind.PROFILE: self._customer,
         }
@@ -71,7 +73,9 @@ class BloomreachSchema:
         check(schema, known)
         return self._prepared(schema, known, now_s)
 
-    def _prepared(self, schema: RecordSchema, record: dict[str, Any], now_s: float) -> Prepared:
+    def _prepared(
+        self, schema: BloomreachRecordSchema, record: dict[str, Any], now_s: float
+    ) -> Prepared:
         given = record.get(schema.time_key)
         if given is None:
             given = round(now_s, _MICROSECONDS)

@@ -36,12 +36,6 @@ from worker.vendors.responses import (
 )
 from worker.vendors.secret_headers import SecretHeaders, credential
 
-#: The address of projects that were given none of their own (page "Authentication").
-BASE_URL: Final = "https://api.exponea.com"
-
-#: The page "Batch commands".
-MOST_COMMANDS: Final = 50
-
 #: Said of the whole request, with HTTP 400 (page "Tracking API authorization errors"): not a word
 #: about the records, so the destination is parked. The last three come with 401 and 403.
 _DENIALS: Final = re.compile(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from worker.vendors.clevertap import rules
 from worker.vendors.clevertap.property_rules import PropertyRules, add
-from worker.vendors.clevertap.rules import Limits
+from worker.vendors.clevertap.rules import CleverTapLimits
 from worker.vendors.json_values import scalar_rule
 from worker.vendors.validation import MAX_ERRORS, FieldErrors, Rule, join
 
@@ -27,7 +27,7 @@ _CATEGORIES: Final = ("category-unsubscribe", "category-resubscribe")
 class ProfileRules:
     """Checks profile properties against one account's limits; holds no state."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: CleverTapLimits) -> None:
         self._limits = limits
         self._properties = PropertyRules(limits)
         self._safe_chars = limits.key_length // 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from worker.vendors.clevertap import rules
-from worker.vendors.clevertap.rules import Limits
+from worker.vendors.clevertap.rules import CleverTapLimits
 from worker.vendors.json_values import NO_NUMBER, json_errors, scalar_rule
 from worker.vendors.validation import MAX_ERRORS, FieldErrors, Rule, join
 
@@ -20,7 +20,7 @@ _BYTES_PER_CHAR = 4
 class PropertyRules:
     """Checks property names and values against one account's limits; holds no state."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: CleverTapLimits) -> None:
         self._limits = limits
         self._key_chars = limits.key_length
         self._value_bytes = limits.value_bytes

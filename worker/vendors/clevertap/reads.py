@@ -16,9 +16,8 @@ from urllib.parse import urlencode
 
 import orjson
 
-from ..protocol import Request, Response, ResponseClass, UploadResult
+from ..protocol import Request, Response, ResponseClass, UploadAdapter, UploadResult
 from ..responses import error_text, exact_object, response_class_of, retry_after_s
-from .upload import CleverTap
 
 _EVENTS: Final = "/1/events.json"
 _COUNTS: Final = "/1/counts/events.json"
@@ -64,7 +63,7 @@ class ReadReply:
 class ClevertapReads:
     """Builds the read-back requests of one account; holds no state."""
 
-    def __init__(self, vendor: CleverTap) -> None:
+    def __init__(self, vendor: UploadAdapter) -> None:
         self.base_url = vendor.base_url
         self._headers = vendor.probe().headers
 

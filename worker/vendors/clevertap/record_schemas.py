@@ -13,7 +13,7 @@ from typing import Any, cast
 from worker.vendors.clevertap import rules
 from worker.vendors.clevertap.profile_rules import ProfileRules
 from worker.vendors.clevertap.property_rules import PropertyRules, plain_name
-from worker.vendors.clevertap.rules import IDENTITY_KEYS, NOBODY, Limits
+from worker.vendors.clevertap.rules import IDENTITY_KEYS, NOBODY, CleverTapLimits
 from worker.vendors.json_values import json_errors
 from worker.vendors.protocol import Kind
 from worker.vendors.validation import MAX_TS_S, FieldErrors, Rule, RuleField, RuleSchema
@@ -35,7 +35,7 @@ class EventName(RuleField):
         return None
 
 
-class Timestamp(RuleField):
+class EpochSeconds(RuleField):
     """Epoch seconds. The vendor was recorded to answer 525 to 0."""
 
     def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
@@ -52,7 +52,7 @@ class EventData(RuleField):
     def broken(self, value: Any, record: Any, /) -> FieldErrors | Rule | None:
         if not isinstance(value, dict):
             return rules.NO_DATA
-        schema = cast("RecordSchema", self.parent)
+        schema = cast("CleverTapRecordSchema", self.parent)
         return schema.event_rules.event_errors(value, record.get("evtName"))
 
 
@@ -62,7 +62,7 @@ class ProfileData(RuleField):
     def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
         if not isinstance(value, dict):
             return rules.NO_PROFILE_DATA
-        schema = cast("RecordSchema", self.parent)
+        schema = cast("CleverTapRecordSchema", self.parent)
         return schema.profile_rules.errors(value)
 
 
@@ -87,10 +87,10 @@ class TokenData(RuleField):
         return errors
 
 
-class RecordSchema(RuleSchema):
+class CleverTapRecordSchema(RuleSchema):
     """What all kinds share: a time, and somebody whom the record is about."""
 
-    ts = Timestamp(rules.BAD_TS)
+    ts = EpochSeconds(rules.BAD_TS)
 
     kind = ""
     #: What a record without any of its identities is told, and under which key.
@@ -99,7 +99,7 @@ class RecordSchema(RuleSchema):
     #: What an objectId is told that is no text, or names nobody.
     object_id_rules = (rules.BAD_OBJECT_ID, rules.NOBODYS_OBJECT_ID)
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: CleverTapLimits) -> None:
         super().__init__()
         self.event_rules = PropertyRules(limits)
         self.profile_rules = ProfileRules(limits)
@@ -148,7 +148,7 @@ class RecordSchema(RuleSchema):
         return None
 
 
-class EventSchema(RecordSchema):
+class CleverTapEventSchema(CleverTapRecordSchema):
     """One event, as in the upload API's ``d``."""
 
     kind = Kind.EVENT
@@ -156,14 +156,14 @@ class EventSchema(RecordSchema):
     evtData = EventData(rules.NO_DATA, required=True)  # noqa: N815
 
 
-class ProfileSchema(RecordSchema):
+class CleverTapProfileSchema(CleverTapRecordSchema):
     """One profile update, as in the upload API's ``d``."""
 
     kind = Kind.PROFILE
     profileData = ProfileData(rules.NO_PROFILE_DATA, required=True)  # noqa: N815
 
 
-class TokenSchema(RecordSchema):
+class CleverTapTokenSchema(CleverTapRecordSchema):
     """One device token, as in the upload API's ``d``: it belongs to a device's objectId."""
 
     kind = Kind.TOKEN

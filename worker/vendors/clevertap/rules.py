@@ -15,7 +15,7 @@ from worker.vendors.validation import Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CleverTapLimits:
     """The numbers of the published rules, for accounts that were given others.
 
     ``nested`` is for accounts in the vendor's Nested Objects beta: objects and arrays then pass

@@ -12,18 +12,16 @@ from typing import Any, Final
 
 from worker.errors import InvalidRecord
 from worker.vendors.clevertap.record_schemas import (
-    EventSchema,
-    ProfileSchema,
-    RecordSchema,
-    TokenSchema,
+    CleverTapEventSchema,
+    CleverTapProfileSchema,
+    CleverTapRecordSchema,
+    CleverTapTokenSchema,
 )
-from worker.vendors.clevertap.rules import IDENTITY_KEYS, NO_TYPE, Limits
+from worker.vendors.clevertap.rules import IDENTITY_KEYS, NO_TYPE, CleverTapLimits
 from worker.vendors.dates import dated, epoch_s
 from worker.vendors.protocol import Kind, Prepared
 from worker.vendors.serialization import plain, serialize
 from worker.vendors.validation import Rule, check
-
-__all__ = ["CleverTapSchema", "Limits"]
 
 _NO_RECORD = Rule("must be an object", NO_TYPE.code)
 
@@ -42,12 +40,12 @@ class CleverTapSchema:
     ``schemas`` holds the marshmallow schema of each kind (`event`, `profile`, `token`).
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        limits = limits or Limits()
-        self.schemas: Mapping[str, RecordSchema] = {
-            Kind.EVENT: EventSchema(limits),
-            Kind.PROFILE: ProfileSchema(limits),
-            Kind.TOKEN: TokenSchema(limits),
+    def __init__(self, limits: CleverTapLimits | None = None) -> None:
+        limits = limits or CleverTapLimits()
+        self.schemas: Mapping[str, CleverTapRecordSchema] = {
+            Kind.EVENT: CleverTapEventSchema(limits),
+            Kind.PROFILE: CleverTapProfileSchema(limits),
+            Kind.TOKEN: CleverTapTokenSchema(limits),
         }
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:

@@ -12,8 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from worker.errors import SettingsError
-from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.vendors.protocol import (
     DELIVERED,
     Outcome,
@@ -111,15 +109,6 @@ def _read(size: int, response: Response) -> UploadResult:
     if (code := _whole_request_code(body)) is not None:
         return _whole(response_class_of(code), response, body)
     return _read_success(size, response.status, body)
-
-
-def base_url(region: str) -> str:
-    """The address of a region, such as ``in1``, or of none; SettingsError names the known ones."""
-    url = CLEVERTAP_REGIONS.get(region.strip().lower() or "eu1")
-    if url is None:
-        known = ", ".join(sorted(CLEVERTAP_REGIONS))
-        raise SettingsError(f"{region[:40]!r} is no CleverTap region; known regions: {known}")
-    return url
 
 
 def _whole(

@@ -11,9 +11,12 @@ import pytest
 from worker.errors import InvalidRecord
 from worker.gateway.api.validation import FEW, TURN_S, RecordValidator
 from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import Prepared
 
-MAIN = Destination("main", "clevertap", {"event": KindSettings(1000), "profile": KindSettings(100)})
+MAIN = Destination(
+    "main", CleverTapAccount(), {"event": KindSettings(1000), "profile": KindSettings(100)}
+)
 
 
 class Clock:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import InvalidRecord
-from worker.vendors.bloomreach.schema import BloomreachSchema, Limits
+from worker.vendors.bloomreach.rules import BloomreachLimits
+from worker.vendors.bloomreach.schema import BloomreachSchema
 from worker.vendors.protocol import Prepared
 
 NOW_S = 1_700_000_000.25
@@ -235,7 +236,9 @@ def test_unknown_keys_pass() -> None:
 
 def test_other_limits_are_kept() -> None:
     """An account may have been given other numbers."""
-    schema = BloomreachSchema(Limits(message_bytes=500, value_bytes=50, customer_properties=1))
+    schema = BloomreachSchema(
+        BloomreachLimits(message_bytes=500, value_bytes=50, customer_properties=1)
+    )
     assert errors(event(properties={"a": "x" * 48}), schema)
     assert not errors(event(properties={"a": "x" * 47}), schema)
     assert errors(JACK | {"properties": {"a": 1, "b": 2}}, schema)

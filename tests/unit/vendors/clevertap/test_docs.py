@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from support.environment import ROOT
-from worker.settings.destination import CLEVERTAP_REGIONS
 from worker.vendors.clevertap import rules
+from worker.vendors.clevertap.account import REGIONS
 from worker.vendors.clevertap.upload import PERMANENT_CODES, SERVER_ERROR_CODE
 from worker.vendors.validation import Rule
 
@@ -35,8 +35,8 @@ def test_every_code_of_an_answer_is_documented() -> None:
 
 def test_regions_limits_and_words_are_the_codes_own() -> None:
     """Each region, each number of the published limits, each type of token."""
-    limits = rules.Limits()
-    named = [*CLEVERTAP_REGIONS, *rules.TOKEN_TYPES, *rules.IDENTITY_KEYS]
+    limits = rules.CleverTapLimits()
+    named = [*REGIONS, *rules.TOKEN_TYPES, *rules.IDENTITY_KEYS]
     assert not [name for name in named if f"`{name}`" not in PAGE]
     assert f"`event_properties` ({limits.event_properties})" in PAGE
     assert f"at most {limits.profile_properties} custom" in PAGE

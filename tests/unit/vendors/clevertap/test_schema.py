@@ -10,10 +10,9 @@ import pytest
 
 from worker.errors import InvalidRecord
 from worker.settings.settings import Settings
-from worker.vendors.clevertap.rules import RESERVED_EVENTS, TOKEN_TYPES
-from worker.vendors.clevertap.schema import CleverTapSchema, Limits
+from worker.vendors.clevertap.rules import RESERVED_EVENTS, TOKEN_TYPES, CleverTapLimits
+from worker.vendors.clevertap.schema import CleverTapSchema
 from worker.vendors.protocol import Prepared
-from worker.vendors.schemas import schema_for
 
 NOW_S = 1_700_000_000
 SCHEMA = CleverTapSchema()
@@ -104,7 +103,7 @@ def charged(items: Any) -> dict[str, Any]:
     return event({"Amount": 1, "Items": items}, evtName="Charged")
 
 
-def prepare(record: Any, limits: Limits | None = None) -> Prepared:
+def prepare(record: Any, limits: CleverTapLimits | None = None) -> Prepared:
     """The record prepared, by the shared schema or by one with its own limits."""
     return (CleverTapSchema(limits) if limits else SCHEMA).prepare(record, now_s=NOW_S)
 
@@ -403,7 +402,7 @@ def test_a_refusal_tells_no_value() -> None:
 
 def test_limits_are_the_accounts_own() -> None:
     """Accounts differ: newer vendor pages speak of 100 properties, configurable."""
-    limits = Limits(event_properties=2, profile_properties=1, key_length=4, value_bytes=4)
+    limits = CleverTapLimits(event_properties=2, profile_properties=1, key_length=4, value_bytes=4)
     assert prepare(event({"keys": "four", "b": 1}), limits).body
     assert prepare(profile({"keys": "four", "Name": 1}), limits).body
     for record in (
@@ -419,7 +418,7 @@ def test_limits_are_the_accounts_own() -> None:
 
 def test_nested_objects_pass_for_accounts_that_have_them() -> None:
     """The vendor's beta takes objects and arrays, three levels deep."""
-    limits = Limits(nested=True)
+    limits = CleverTapLimits(nested=True)
     assert prepare(event({"a": {"b": {"c": [1]}}, "d": [1, 2]}), limits).body
     assert prepare(profile({"a": {"b": [{"c": 1}]}}), limits).body
     with pytest.raises(InvalidRecord) as refused:
@@ -439,7 +438,8 @@ def test_an_account_is_given_its_limits_by_its_destination(tmp_path: Path) -> No
         kinds.event.batch_records = 1000
         """
     )
-    schema = schema_for(Settings.from_env({"INGEST_DESTINATIONS": str(path)}).destination("beta"))
+    settings = Settings.from_env({"INGEST_DESTINATIONS": str(path)})
+    schema = settings.destination("beta").account.schema()
     assert schema.prepare(event({"a": {"b": 1}, "c": [1]}), now_s=NOW_S).body
     with pytest.raises(InvalidRecord, match="at most 2 properties"):
         schema.prepare(event({"a": 1, "b": 1, "c": 1}), now_s=NOW_S)

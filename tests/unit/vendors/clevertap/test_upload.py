@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from support.environment import ROOT
 from worker.errors import SettingsError
-from worker.settings.destination import CLEVERTAP_REGIONS
-from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap, base_url
+from worker.vendors.clevertap.account import REGIONS, base_url_of
+from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap
 from worker.vendors.protocol import Outcome, Response, ResponseClass, UploadResult
 from worker.vendors.responses import MAX_ERROR_CHARS, one_line, retry_after_s
 
@@ -95,17 +95,17 @@ def test_credentials_that_fit_no_header_are_a_settings_error(passcode: str) -> N
     assert not passcode.strip() or passcode not in str(refused.value)
 
 
-@pytest.mark.parametrize("region", CLEVERTAP_REGIONS)
+@pytest.mark.parametrize("region", REGIONS)
 def test_every_region_has_its_host(region: str) -> None:
     """A region's address is its host, however its name is spelt."""
     host = "api.clevertap.com" if region == "eu1" else f"{region}.api.clevertap.com"
-    assert base_url(f" {region.upper()} ") == f"https://{host}"
+    assert base_url_of(f" {region.upper()} ") == f"https://{host}"
 
 
 def test_an_unknown_region_names_the_known_ones() -> None:
     """Whoever mistypes a region reads which there are."""
     with pytest.raises(SettingsError, match=r"'mars1'.*aps3, eu1, in1, mec1, sg1, us1"):
-        base_url("mars1")
+        base_url_of("mars1")
 
 
 @pytest.mark.parametrize(
