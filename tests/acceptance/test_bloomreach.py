@@ -41,9 +41,9 @@ def env(redis_url: str, sandbox: Running) -> dict[str, str]:
     """The environment of all our processes, with the destinations as shipped."""
     return {
         "REDIS_URL": redis_url,
-        "BLOOMREACH_PROJECT_TOKEN": sandbox.stand.settings.project_token,
-        "BLOOMREACH_API_KEY_ID": sandbox.stand.settings.api_key_id,
-        "BLOOMREACH_API_SECRET": sandbox.stand.settings.api_secret,
+        "BLOOMREACH_PROJECT_TOKEN": sandbox.state.settings.project_token,
+        "BLOOMREACH_API_KEY_ID": sandbox.state.settings.api_key_id,
+        "BLOOMREACH_API_SECRET": sandbox.state.settings.api_secret,
         "BLOOMREACH_BASE_URL": sandbox.url,
         "INGEST_MAX_WAIT_S": "1",
         "INGEST_BACKOFF_BASE_S": "0.1",
@@ -83,7 +83,7 @@ def dead(client: redis.Redis, name: str, kind: str) -> dict[bytes, tuple[str, st
 
 def bodies(sandbox: Running, vendor: str, kind: str) -> list[dict[str, Any]]:
     """What the vendor has taken, in the order it came."""
-    rows = sandbox.stand.ledger.rows()
+    rows = sandbox.state.ledger.rows()
     return [orjson.loads(row.body) for row in rows if (row.vendor, row.kind) == (vendor, kind)]
 
 
@@ -112,7 +112,7 @@ def test_every_record_arrives_or_dies_under_its_own_name(
         {"status": 503, "times": 3, "after": 5},
         {"status": 429, "times": 2, "after": 20},
     ):
-        sandbox.stand.faults.add({"vendor": "bloomreach", **fault})
+        sandbox.state.faults.add({"vendor": "bloomreach", **fault})
     refused = set(range(13, EVENTS, REFUSED_EVERY))
     events = [event(at, "internal_audit" if at in refused else "view_item") for at in range(EVENTS)]
     updates = [
@@ -127,7 +127,7 @@ def test_every_record_arrives_or_dies_under_its_own_name(
         producer.send_many(events[chunk + size : chunk + 500])
     poll_until(lambda: settled(redis_client, env, "bloomreach"), 90, "all is settled")
 
-    assert [rule["times"] for rule in sandbox.stand.faults.listed()] == [0, 0]
+    assert [rule["times"] for rule in sandbox.state.faults.listed()] == [0, 0]
     taken = Counter(each["properties"]["number"] for each in bodies(sandbox, "bloomreach", "event"))
     assert taken == Counter(set(range(EVENTS)) - refused)
     died = dead(redis_client, "bloomreach", "event")
@@ -148,7 +148,7 @@ def test_every_record_arrives_or_dies_under_its_own_name(
     (score,) = dead(redis_client, "bloomreach", "profile").items()
     assert orjson.loads(score[0])["properties"] == {"step": 5, "internal_score": 1}
 
-    requests = [seen for seen in sandbox.stand.seen if seen.vendor == "bloomreach"]
+    requests = [seen for seen in sandbox.state.seen if seen.vendor == "bloomreach"]
     assert max(seen.records for seen in requests) == 50
     kinds = status(redis_client, env, "bloomreach").kinds
     assert kinds["event"].totals["delivered"] == EVENTS - len(refused)
@@ -292,5 +292,5 @@ def test_several_accounts_of_both_vendors_stand_side_by_side(
     assert "Invalid project id" in (closed.reason or "")
     assert closed.kinds["event"].open == 50
     assert closed.kinds["event"].totals["dead_lettered"] == 0
-    sizes = [seen.records for seen in second.stand.seen if seen.vendor == "bloomreach"]
+    sizes = [seen.records for seen in second.state.seen if seen.vendor == "bloomreach"]
     assert max(sizes) == 20

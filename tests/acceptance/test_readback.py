@@ -30,7 +30,7 @@ MOST_MEMORY_BYTES = 150 * 1024 * 1024
 def sandbox() -> Iterator[Running]:
     """A sandbox that is busy for a while, and takes its time for each page."""
     with running(SandboxSettings(busy_polls=3, count_partials=3)) as started:
-        started.stand.faults.add({"kind": "delay", "delay_ms": 20, "path": "/1/events.json"})
+        started.state.faults.add({"kind": "delay", "delay_ms": 20, "path": "/1/events.json"})
         yield started
 
 
@@ -152,7 +152,7 @@ def test_what_the_worker_delivered_is_what_the_vendor_counts(
     ingest(env, "wait", "--timeout", "60")
     assert "all 1 agree" in ingest(env, "reconcile")
     assert ingest(env, "count", NAME, "--from", DAY, "--to", DAY) == "10000\n"
-    sandbox.stand.ledger.remove(lambda row: row.name == NAME, 7)
+    sandbox.state.ledger.remove(lambda row: row.name == NAME, 7)
     assert f"{NAME} on {DAY}: 7 too few" in ingest(env, "reconcile", ends=3)
     redis_client.delete(keys.reconciled("clevertap", DAY))
     call(env, "ingest.reconcile")

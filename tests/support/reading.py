@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from support.vendor import Exchange, LoopbackVendor, Play
-from worker.sandbox.ledger import Row
+from worker.sandbox.ledger import LedgerRecord
 from worker.sandbox.server import Running
 from worker.sandbox.settings import SandboxSettings
 from worker.settings.destination import Destination, KindSettings
@@ -58,10 +58,10 @@ def fill(sandbox: Running, size: int, name: str = NAME, filler: str = "") -> Non
     """So many events of today at the vendor's, numbered from 0 in their property ``n``."""
     for first in range(0, size, 1000):
         rows = [
-            Row("clevertap", "event", name, NOW, _event(name, NOW, number, filler))
+            LedgerRecord("clevertap", "event", name, NOW, _event(name, NOW, number, filler))
             for number in range(first, min(first + 1000, size))
         ]
-        sandbox.stand.ledger.take("clevertap", rows)
+        sandbox.state.ledger.take("clevertap", rows)
 
 
 def _event(name: str, ts: int, number: int, filler: str) -> bytes:

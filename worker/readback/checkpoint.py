@@ -30,7 +30,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint | None:
-        """The checkpoint in that file, None when there is no file; InvalidQuery for any other."""
+        """Return the checkpoint in that file, None without one; InvalidQuery if it holds none."""
         try:
             return cls._read(json.loads(path.read_bytes()))
         except FileNotFoundError:
@@ -42,7 +42,7 @@ class Checkpoint:
 
     @classmethod
     def _read(cls, told: dict[str, Any]) -> Checkpoint:
-        """What JSON tells; some error for what no checkpoint of ours holds."""
+        """Build a checkpoint from parsed JSON; raise for anything that is not one."""
         trail = Trail(**told.get("trail", {}))
         found = cls(**{**told, "trail": trail})
         cursor_in(told, "cursor")

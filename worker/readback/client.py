@@ -26,7 +26,7 @@ class Sender(Protocol):
     """What carries a request out: the transport."""
 
     def send(self, request: Request) -> Response | UploadResult:
-        """The vendor's response, or what its absence means."""
+        """Send a request; return the response, or what its absence means."""
 
     def stop_by(self, seconds: float) -> None:
         """Let no request go on longer than so many seconds from now."""
@@ -99,7 +99,7 @@ def refuse_unreadable(destination: Destination) -> None:
 def reading(
     destination: Destination, *, sleep: Callable[[float], object] = time.sleep
 ) -> Iterator[Reader]:
-    """A reader of that account, with connections that end with the block."""
+    """Open a reader of that account; its connections close with the block."""
     refuse_unreadable(destination)
     vendor = destination.account.adapter(destination.base_url)
     transport = Transport(

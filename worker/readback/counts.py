@@ -86,7 +86,7 @@ class Counting:
 
 
 def count_one(reader: Reader, query: CountQuery) -> int:
-    """The vendor's count; VendorError when it gives none."""
+    """Return the vendor's count; VendorError if it gives none."""
     counting = Counting(reader, query)
     while (wait_s := counting.step()) is not None:
         reader.wait(wait_s, "not counted yet")
@@ -102,7 +102,7 @@ def count(
     *,
     destination: Destination | str | None = None,
 ) -> int:
-    """The vendor's count of an event from ``first`` to ``last``, days as in ExportQuery.
+    """Return the vendor's count of an event from ``first`` to ``last``, days as in ExportQuery.
 
     Blocks for as long as the vendor counts: it wants ``count_poll_s`` (30 s) between polls. Raises
     InvalidQuery, SettingsError, VendorError.
@@ -115,7 +115,7 @@ def count(
 
 
 def count_all(reader: Reader, queries: Sequence[CountQuery]) -> list[int | VendorError]:
-    """The counts of many questions, in their order; a question that failed has its error instead.
+    """Count many queries, in order; a query that failed yields its error instead.
 
     At most CONCURRENCY requests are under way; while one question waits for its next poll, others
     are asked. CredentialsRefused is raised: the other answers would be the same.

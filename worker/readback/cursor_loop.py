@@ -20,7 +20,7 @@ class Trail:
     span: int = 1
 
     def after(self, cursor: str) -> Trail:
-        """The trail with one cursor more; VendorError when that one was there before."""
+        """Return the trail with one more cursor; VendorError for one seen before."""
         if cursor == self.mark:
             raise VendorError(
                 "the vendor's cursors lead in a circle: the export would never end, and what came "

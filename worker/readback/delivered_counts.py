@@ -34,7 +34,7 @@ class Tallies:
         self._destination = destination
 
     def days(self, *, changed_within_days: int) -> list[str]:
-        """The days whose tally grew lately, oldest first: also old days that were backfilled.
+        """Return the days with recent deliveries, oldest first, including backfilled old days.
 
         A tally's remaining life tells when it grew: each delivery renews it.
         """
@@ -44,7 +44,7 @@ class Tallies:
         return sorted(day for key in lately if (day := key[-len(NO_DAY) :]) != NO_DAY)
 
     def of(self, day: str) -> dict[str, Delivered]:
-        """A day's deliveries by the plain form of the event's name."""
+        """Count a day's deliveries by normalized event name."""
         raw: Any = self._client.hgetall(self._key(day))
         return merged({orjson.loads(b'"' + name + b'"'): int(n) for name, n in raw.items()})
 

@@ -43,7 +43,7 @@ class Page:
 
 
 def start(reader: Reader, query: ExportQuery) -> str:
-    """The cursor of an export's first page; VendorError when the vendor does not give one."""
+    """Start an export and return its first cursor; VendorError if the vendor gives none."""
     reply = reader.ask(reader.reads.start_export(query.body, query.parameters))
     try:
         cursor = cursor_in(reply.body, "cursor") if reply.kind is ReplyKind.DATA else None
@@ -55,7 +55,7 @@ def start(reader: Reader, query: ExportQuery) -> str:
 
 
 def pages(reader: Reader, cursor: str, trail: Trail | None = None) -> Iterator[Page]:
-    """The pages from ``cursor`` to the end; CursorLost, or VendorError.
+    """Yield the pages from ``cursor`` to the end; raise CursorLost or VendorError.
 
     The next page is asked for when it is wanted, so one page is held at a time. ``trail`` is that
     of the page that named ``cursor``.
@@ -103,7 +103,7 @@ def export_events(
     events: bool | None = None,
     destination: Destination | str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The events of that name from ``first`` to ``last``, in the vendor's shape, page by page.
+    """Yield the events of that name, ``first`` to ``last``, in the vendor's shape.
 
     Each is ``{"profile": {..}, "ts": .., "event_props": {..}, "session_props": {..}}``, with ``ts``
     as yyyymmddhhmmss in the account's time zone. Days are as in ExportQuery; ``destination`` is
@@ -128,7 +128,7 @@ def _events(destination: Destination, query: ExportQuery) -> Iterator[dict[str, 
 
 
 def pages_from_start(reader: Reader, query: ExportQuery) -> Iterator[Page]:
-    """All pages; begins again as long as none was handed out, and raises CursorExpired after."""
+    """Yield all pages; restart while none was handed out, and raise CursorExpired after."""
     for _ in range(RESTARTS + 1):
         handed_out = 0
         try:

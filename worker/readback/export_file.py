@@ -94,7 +94,7 @@ def export_to_file(
 
 
 def _asked(reader: Reader, query: ExportQuery, target: Target) -> dict[str, Any]:
-    """What makes an export this one and no other; how large its pages are does not."""
+    """Return what identifies an export; the page size is not part of it."""
     parameters = {key: value for key, value in query.parameters.items() if key != "batch_size"}
     account = {"url": reader.reads.base_url, "account": reader.destination.account.public_id}
     form = {"format": target.format, "columns": list(target.paths)}
@@ -102,7 +102,7 @@ def _asked(reader: Reader, query: ExportQuery, target: Target) -> dict[str, Any]
 
 
 def _ours(target: Target, found: Checkpoint | None, asked: Mapping[str, Any]) -> Checkpoint | None:
-    """The checkpoint if it is this export's; another one that holds nothing is no loss."""
+    """Return the checkpoint if it belongs to this export; discard an empty one of another."""
     if found is None or found.query == asked:
         return found
     if not found.size:

@@ -37,7 +37,7 @@ class Encoder(Protocol):
     header: bytes
 
     def encode(self, records: Iterable[Mapping[str, Any]]) -> bytes:
-        """A page; every event ends with a line feed."""
+        """Encode a page; every event ends with a line feed."""
 
 
 class JsonLines:
@@ -69,12 +69,12 @@ class Csv:
 
 
 def encoder_of(name: str, paths: Sequence[str] = ()) -> Encoder:
-    """The encoder of a format's file; Parquet is made of JSON Lines, at the end."""
+    """Return a format's encoder; Parquet is converted from JSON Lines at the end."""
     return Csv(paths) if name == "csv" else JsonLines()
 
 
 def format_of(out: Path | None, name: str | None, paths: Sequence[str] = ()) -> str:
-    """The format asked for, else the one the file's name ends in, else JSON Lines.
+    """Return the given format, else the one of the file's suffix, else JSON Lines.
 
     InvalidQuery for what cannot be had, before anything is asked of the vendor.
     """
@@ -95,7 +95,7 @@ def format_of(out: Path | None, name: str | None, paths: Sequence[str] = ()) -> 
 
 
 def columns(record: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as a row: COLUMNS, with objects as JSON text; ``other`` holds what has no column."""
+    """Flatten an event to COLUMNS, objects as JSON text; ``other`` holds the remaining fields."""
     profile = record.get("profile")
     known = profile if isinstance(profile, Mapping) else {}
     row: dict[str, Any] = {"ts": _cell(record.get("ts"))}
@@ -128,7 +128,7 @@ def _utf8(text: str) -> str:
 
 
 def _at(record: Any, path: Sequence[str]) -> Any:
-    """The value a path leads to; a key that itself holds a dot is found as well."""
+    """Return the value at a path; a key that contains a dot is found too."""
     for at in range(len(path), 0, -1):
         if isinstance(record, Mapping) and (key := ".".join(path[:at])) in record:
             return record[key] if at == len(path) else _at(record[key], path[at:])

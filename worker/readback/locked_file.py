@@ -48,7 +48,7 @@ class HeldFile:
 
 @contextmanager
 def held(path: Path) -> Iterator[HeldFile]:
-    """The file, open and locked; one that was made for this and stayed empty goes away again.
+    """Open and lock the file; remove it again if it was created here and stayed empty.
 
     InvalidQuery when it cannot be written, or is being written.
     """

@@ -29,7 +29,7 @@ _NUMERIC: Final = ("greater_than", "less_than", "between")
 
 
 def day_number(value: int | str | date) -> int:
-    """A day as yyyymmdd; InvalidQuery when there is no such day."""
+    """Return a day as yyyymmdd; InvalidQuery if there is no such day."""
     text = value.strftime("%Y%m%d") if isinstance(value, date) else str(value)
     try:
         if not re.fullmatch(r"[0-9]{8}", text, re.ASCII):

@@ -142,7 +142,7 @@ class Reconciler:
 
 
 def kept(client: redis.Redis, destination: str, day: str) -> Reconciliation | None:
-    """The last comparison of that day (yyyymmdd), None when there is none (any more)."""
+    """Return the last comparison of that day (yyyymmdd); None if there is none any more."""
     raw: Any = client.get(keys.reconciled(destination, day))
     if raw is None:
         return None
@@ -152,7 +152,7 @@ def kept(client: redis.Redis, destination: str, day: str) -> Reconciliation | No
 
 
 def _refuse_silence(counted: Sequence[int | VendorError]) -> None:
-    """A vendor that answered nothing was not compared with."""
+    """Raise VendorError if no query got an answer: nothing was compared."""
     failed = [each for each in counted if isinstance(each, VendorError)]
     if failed and len(failed) == len(counted):
         raise failed[0]

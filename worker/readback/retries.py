@@ -38,7 +38,7 @@ class Patience:
         self.calm()
 
     def calm(self) -> None:
-        """A good answer came."""
+        """Reset the failures after a good response."""
         self._tries = self._failures = 0
         self._since: float | None = None
 

@@ -19,7 +19,7 @@ class AccountTime:
         self._days: dict[int, int] = {}
 
     def day_of(self, ts: int) -> int:
-        """The day of ``ts`` (epoch seconds) as yyyymmdd."""
+        """Return the day of ``ts`` (epoch seconds) as yyyymmdd."""
         quarter = ts // _QUARTER_S
         day = self._days.get(quarter)
         if day is None:
@@ -29,7 +29,7 @@ class AccountTime:
         return day
 
     def second_of(self, ts: int) -> int:
-        """The second of ``ts`` (epoch seconds) as yyyymmddhhmmss."""
+        """Return the second of ``ts`` (epoch seconds) as yyyymmddhhmmss."""
         return int(self._at(ts).strftime("%Y%m%d%H%M%S"))
 
     def _at(self, ts: int) -> datetime:

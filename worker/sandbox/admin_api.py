@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints, beside the vendors': what it took, what it is to do wrong."""
+"""The sandbox's own endpoints, beside the vendors': received records and faults."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from starlette.routing import Route
 
 from worker.sandbox.clevertap_rules import folded
 from worker.sandbox.fault_rules import BadRule
-from worker.sandbox.ledger import Ledger, Row
+from worker.sandbox.ledger import Ledger, LedgerRecord
 from worker.sandbox.settings import SandboxSettings
 from worker.sandbox.state import SandboxState
 
 _SECRETS = ("passcode", "api_secret", "public_token")
 
 
-class Control:
+class AdminApi:
     """The routes under ``/sandbox``, and ``/healthz``."""
 
-    def __init__(self, stand: SandboxState) -> None:
-        self._stand = stand
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
 
     def routes(self) -> list[Route]:
         """``HEAD`` goes with every ``GET``."""
@@ -50,49 +50,49 @@ class Control:
         return JSONResponse({"status": "ok", "what": "a local stand-in, not the vendors"})
 
     async def _ledger(self, _: Request) -> Response:
-        return JSONResponse(summary(self._stand))
+        return JSONResponse(summary(self._state))
 
     async def _settings(self, _: Request) -> Response:
-        return JSONResponse(masked(self._stand.settings))
+        return JSONResponse(masked(self._state.settings))
 
     async def _requests(self, _: Request) -> Response:
-        return _json_lines(orjson.dumps(dataclasses.asdict(seen)) for seen in self._stand.seen)
+        return _json_lines(orjson.dumps(dataclasses.asdict(seen)) for seen in self._state.seen)
 
     async def _reset(self, request: Request) -> Response:
         _refuse_other_sites(request)
-        self._stand.reset()
+        self._state.reset()
         if _is_form(request):
             return RedirectResponse("/", status_code=303)
         return JSONResponse({"reset": True})
 
     async def _forget_cursors(self, request: Request) -> Response:
         _refuse_other_sites(request)
-        self._stand.forget_cursors()
+        self._state.forget_cursors()
         return JSONResponse({"forgotten": True})
 
     async def _records(self, request: Request) -> Response:
-        wanted = _wanted(self._stand.ledger, request.query_params)
+        wanted = _wanted(self._state.ledger, request.query_params)
         offset = _count(request.query_params, "offset", 0)
         limit = _count(request.query_params, "limit", 100)
-        rows = (row for row in self._stand.ledger.rows() if wanted(row))
+        rows = (row for row in self._state.ledger.rows() if wanted(row))
         return _json_lines(row.body for row in islice(rows, offset, offset + limit))
 
     async def _remove(self, request: Request) -> Response:
         _refuse_other_sites(request)
         if not request.query_params.get("evtName"):
-            raise HTTPException(400, "evtName says which events to remove")
-        wanted = _wanted(self._stand.ledger, request.query_params)
+            raise HTTPException(400, "evtName: required, the name of the events to remove")
+        wanted = _wanted(self._state.ledger, request.query_params)
         count = _count(request.query_params, "count", 1)
-        return JSONResponse({"removed": self._stand.ledger.remove(wanted, count)})
+        return JSONResponse({"removed": self._state.ledger.remove(wanted, count)})
 
     async def _faults(self, _: Request) -> Response:
-        return JSONResponse(self._stand.faults.listed())
+        return JSONResponse(self._state.faults.listed())
 
     async def _order(self, request: Request) -> Response:
-        """A rule or a list of them as JSON; from the page, a form with ``rule`` or ``clear``."""
+        """Add a rule or a list of rules (JSON), or apply the page's form."""
         _refuse_other_sites(request)
         body = await request.body()
-        # curl calls whatever it is given a form, unless it is told otherwise.
+        # curl labels every body a form unless it gets a content type.
         if _is_form(request) and not body.lstrip().startswith((b"{", b"[")):
             self._order_form(dict(parse_qsl(body.decode("utf-8", "replace"))))
             return RedirectResponse("/", status_code=303)
@@ -103,25 +103,25 @@ class Control:
     def _order_form(self, form: Mapping[str, str]) -> None:
         if "clear" in form:
             everything = form["clear"] == "all"
-            self._stand.faults.clear(None if everything else _count(form, "clear", 0))
+            self._state.faults.clear(None if everything else _count(form, "clear", 0))
         else:
             self._add(_parsed(form.get("rule", "").encode()))
 
     async def _clear(self, request: Request) -> Response:
         _refuse_other_sites(request)
         rule_id = _count(request.query_params, "id", 0)
-        return JSONResponse({"cleared": self._stand.faults.clear(rule_id or None)})
+        return JSONResponse({"cleared": self._state.faults.clear(rule_id or None)})
 
     def _add(self, given: Any) -> dict[str, Any]:
         try:
-            return self._stand.faults.add(given).public()
+            return self._state.faults.add(given).public()
         except BadRule as error:
             raise HTTPException(400, str(error)) from None
 
 
-def summary(stand: SandboxState) -> dict[str, Any]:
-    """What was received, by vendor; every number is exact, save duplicates (of those kept)."""
-    ledger = stand.ledger
+def summary(state: SandboxState) -> dict[str, Any]:
+    """Summarize what was received, by vendor; only duplicates are of kept records alone."""
+    ledger = state.ledger
     vendors = {}
     for vendor in ("clevertap", "bloomreach"):
         totals = ledger.of(vendor)
@@ -132,18 +132,18 @@ def summary(stand: SandboxState) -> dict[str, Any]:
             "events": events,
             "refused": dict(sorted(totals.refused.items())),
             "duplicates": totals.duplicates,
-            "dry_run": totals.rehearsed,
+            "dry_run": totals.dry_run_records,
             "removed": totals.removed,
         }
     return {
         "vendors": vendors,
         "kept": ledger.kept,
-        "highest_upload_concurrency": stand.uploads.highest,
+        "highest_upload_concurrency": state.uploads.highest,
     }
 
 
 def _tallied(ledger: Ledger, vendor: str) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    """Counts of events by name and day, and of records by kind."""
+    """Count events by name and day, and records by kind."""
     events: dict[str, dict[str, int]] = {}
     records: dict[str, int] = {}
     for entry, count in sorted(ledger.tally.items()):
@@ -156,17 +156,17 @@ def _tallied(ledger: Ledger, vendor: str) -> tuple[dict[str, dict[str, int]], di
 
 
 def masked(settings: SandboxSettings) -> dict[str, Any]:
-    """The settings as JSON, secrets hidden: they may be somebody's real ones by mistake."""
+    """Return the settings as JSON, secrets masked: they may be real ones by mistake."""
     shown = dataclasses.asdict(settings)
     return shown | dict.fromkeys(_SECRETS, "***")
 
 
 def _wanted(ledger: Ledger, query: Mapping[str, str]) -> Any:
-    """A test of records by ``vendor``, ``kind``, ``evtName`` and ``day``, each optional."""
+    """Return a filter by ``vendor``, ``kind``, ``evtName`` and ``day``, each optional."""
     vendor, kind, day = query.get("vendor"), query.get("kind"), query.get("day")
     name = folded(query.get("evtName", ""))
 
-    def wanted(row: Row) -> bool:
+    def wanted(row: LedgerRecord) -> bool:
         return (
             vendor in {None, row.vendor}
             and kind in {None, row.kind}
@@ -192,7 +192,7 @@ def _parsed(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise HTTPException(400, "the body is no JSON") from None
+        raise HTTPException(400, "the body is not valid JSON") from None
 
 
 def _is_form(request: Request) -> bool:
@@ -200,7 +200,7 @@ def _is_form(request: Request) -> bool:
 
 
 def _refuse_other_sites(request: Request) -> None:
-    """A web page open in the same browser could reach a loopback port: only our own page may."""
+    """Refuse other origins: any page in the same browser can reach a loopback port."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
         raise HTTPException(403, "not from another site")

@@ -8,9 +8,16 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, MOST_COMMANDS, TIME, Errors, Taken
-from worker.sandbox.endpoint import Answer, Call
-from worker.sandbox.ledger import Row
+from worker.sandbox.bloomreach_rules import (
+    CUSTOMERS,
+    EVENTS,
+    MOST_COMMANDS,
+    TIME,
+    CommandErrors,
+    Taken,
+)
+from worker.sandbox.endpoint import VendorRequest, VendorResponse
+from worker.sandbox.ledger import LedgerRecord
 from worker.sandbox.state import SandboxState
 
 _ERRORS = {
@@ -26,23 +33,23 @@ class BloomreachApi:
     vendor = "bloomreach"
     content_type = "application/json"
 
-    def __init__(self, stand: SandboxState) -> None:
-        self._stand = stand
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
 
-    def event(self, call: Call) -> Answer:
+    def event(self, call: VendorRequest) -> VendorResponse:
         """``POST .../customers/events``."""
         return self._refusal(call, "POST") or self._single(EVENTS, call)
 
-    def customer(self, call: Call) -> Answer:
+    def customer(self, call: VendorRequest) -> VendorResponse:
         """``POST .../customers``."""
         return self._refusal(call, "POST") or self._single(CUSTOMERS, call)
 
-    def time(self, call: Call) -> Answer:
+    def time(self, call: VendorRequest) -> VendorResponse:
         """``GET .../system/time``."""
-        told = {"errors": [], "success": True, "time": self._stand.clock()}
+        told = {"errors": [], "success": True, "time": self._state.clock()}
         return self._refusal(call, "GET") or _json(200, told)
 
-    def batch(self, call: Call) -> Answer:
+    def batch(self, call: VendorRequest) -> VendorResponse:
         """``POST .../batch``: a result for each command, in order, or a refusal of the whole."""
         if refused := self._refusal(call, "POST"):
             return refused
@@ -57,26 +64,26 @@ class BloomreachApi:
             return _message(400, f"Too many commands, the limit is {MOST_COMMANDS}")
         return self._batch(call.path, commands)
 
-    def unknown(self, _call: Call) -> Answer:
+    def unknown(self, _call: VendorRequest) -> VendorResponse:
         """Any other path: the router's own shape of an error."""
         text = "The requested URL was not found on the server"
         return _json(404, {"errors": {"code": 404, "description": text}})
 
-    def too_many(self) -> Answer:
-        """The answer above the rate limit: nothing of the request is kept."""
+    def too_many(self) -> VendorResponse:
+        """Refuse a request above the rate limit; nothing of it is kept."""
         return self.failing(429, None)
 
-    def failing(self, status: int, error: str | None) -> Answer:
-        """A refusal of the whole request."""
+    def failing(self, status: int, error: str | None) -> VendorResponse:
+        """Refuse the whole request."""
         return _json(status, {"success": False, "error": error or _ERRORS.get(status, "Failed")})
 
-    def empty(self) -> Answer:
-        """A batch answer without a single result."""
-        now = self._stand.clock()
+    def empty(self) -> VendorResponse:
+        """Answer a batch without a single result."""
+        now = self._state.clock()
         return _json(200, {"results": [], "start_time": now, "end_time": now, "success": True})
 
-    def _batch(self, path: str, commands: list[dict[str, Any]]) -> Answer:
-        started = self._stand.clock()
+    def _batch(self, path: str, commands: list[dict[str, Any]]) -> VendorResponse:
+        started = self._state.clock()
         outcomes = [self._outcome(path, command) for command in commands]
         self._enter([each for each in outcomes if isinstance(each, Taken)])
         results = [
@@ -85,14 +92,14 @@ class BloomreachApi:
         told = {
             "results": results,
             "start_time": started,
-            "end_time": self._stand.clock(),
+            "end_time": self._state.clock(),
             # Stays true whatever became of the commands.
             "success": True,
         }
         refused = sum(not result["success"] for result in results)
         return _json(200, told, records=len(commands), refused=refused)
 
-    def _single(self, name: str, call: Call) -> Answer:
+    def _single(self, name: str, call: VendorRequest) -> VendorResponse:
         data = _parsed(call.body)
         if not isinstance(data, dict):
             return _message(400, "Invalid JSON")
@@ -102,44 +109,46 @@ class BloomreachApi:
         self._enter([outcome])
         return _json(200, {"errors": [], "success": True}, records=1)
 
-    def _outcome(self, path: str, command: Mapping[str, Any]) -> Taken | Errors | float:
+    def _outcome(self, path: str, command: Mapping[str, Any]) -> Taken | CommandErrors | float:
         """Queued, refused with errors, or (for ``system/time``) the time."""
         name, data = command.get("name"), command.get("data")
         if name == TIME:
-            return self._stand.clock()
+            return self._state.clock()
         if name not in (EVENTS, CUSTOMERS):
             return ["Unknown command name"]
-        outcome = self._faulty(path, data) or self._stand.commands.judge(name, data)
+        outcome = self._faulty(path, data) or self._state.commands.validate(name, data)
         if not isinstance(outcome, Taken):
-            self._stand.ledger.of(self.vendor).refused[_summary(outcome)] += 1
+            self._state.ledger.of(self.vendor).refused[_summary(outcome)] += 1
         return outcome
 
-    def _faulty(self, path: str, data: Any) -> Errors | None:
-        for rule in self._stand.faults.record_rules(self.vendor, path):
+    def _faulty(self, path: str, data: Any) -> CommandErrors | None:
+        for rule in self._state.faults.record_rules(self.vendor, path):
             if rule.describes(data) and rule.draws():
                 return [rule.error or "Ordered from the sandbox."]
         return None
 
     def _enter(self, taken: list[Taken]) -> None:
-        now = int(self._stand.clock())
+        now = int(self._state.clock())
         rows = [
-            Row(self.vendor, each.kind, each.name, now if each.ts is None else each.ts, each.body)
+            LedgerRecord(
+                self.vendor, each.kind, each.name, now if each.ts is None else each.ts, each.body
+            )
             for each in taken
         ]
-        self._stand.ledger.take(self.vendor, rows)
+        self._state.ledger.take(self.vendor, rows)
 
-    def _refusal(self, call: Call, method: str) -> Answer | None:
+    def _refusal(self, call: VendorRequest, method: str) -> VendorResponse | None:
         if call.method != method:
             return self.failing(405, "The method is not allowed for the requested URL")
         if refused := self._unauthorised(call):
             return refused
         project = call.path.split("/")[4]
-        if project != self._stand.settings.project_token:
+        if project != self._state.settings.project_token:
             return self.failing(400, "Invalid project id")
         return None
 
-    def _unauthorised(self, call: Call) -> Answer | None:
-        settings = self._stand.settings
+    def _unauthorised(self, call: VendorRequest) -> VendorResponse | None:
+        settings = self._state.settings
         scheme, _, value = call.headers.get("authorization", "").partition(" ")
         value = value or call.parameter("access_token") or ""
         if not value:
@@ -164,7 +173,7 @@ def _are_objects(commands: Any) -> bool:
     return isinstance(commands, list) and all(isinstance(each, dict) for each in commands)
 
 
-def _result(command: Mapping[str, Any], outcome: Taken | Errors | float) -> dict[str, Any]:
+def _result(command: Mapping[str, Any], outcome: Taken | CommandErrors | float) -> dict[str, Any]:
     if isinstance(outcome, Taken):
         result: dict[str, Any] = {"success": True}
     elif isinstance(outcome, float):
@@ -176,8 +185,8 @@ def _result(command: Mapping[str, Any], outcome: Taken | Errors | float) -> dict
     return result
 
 
-def _summary(errors: Errors | float) -> str:
-    """The first text among the errors: what refusals are counted by."""
+def _summary(errors: CommandErrors | float) -> str:
+    """Return the first text among the errors, by which refusals are counted."""
     while not isinstance(errors, str):
         if isinstance(errors, dict):
             errors = next(iter(errors.values()))
@@ -195,9 +204,9 @@ def _decoded(value: str) -> str:
         return ""
 
 
-def _message(status: int, text: str) -> Answer:
+def _message(status: int, text: str) -> VendorResponse:
     return _json(status, {"success": False, "message": text})
 
 
-def _json(status: int, told: Any, *, records: int = 0, refused: int = 0) -> Answer:
-    return Answer(status, orjson.dumps(told), records=records, refused=refused)
+def _json(status: int, told: Any, *, records: int = 0, refused: int = 0) -> VendorResponse:
+    return VendorResponse(status, orjson.dumps(told), records=records, refused=refused)

@@ -14,16 +14,16 @@ from typing import Any
 
 import orjson
 
-Errors = list[str] | str | dict[str, list[str]]
+CommandErrors = list[str] | str | dict[str, list[str]]
 
 EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
 MOST_COMMANDS = 50  # vendor page "Batch commands"
 # Bytes, vendor page "Add event": less than 800 KBytes a message, 16 KBytes a property's value.
 _LARGEST_MESSAGE, _LARGEST_VALUE = 800_000, 16_000
-NO_ID: Errors = ["At least one id should be specified."]
-NO_VALID_ID: Errors = ["At least one valid id should be specified"]
-EVENT_TYPE: Errors = {"_global": ["Not authorized to add event of specified type"]}
-PROPERTIES: Errors = {"_global": ["not authorized to update specified customer properties"]}
+NO_ID: CommandErrors = ["At least one id should be specified."]
+NO_VALID_ID: CommandErrors = ["At least one valid id should be specified"]
+EVENT_TYPE: CommandErrors = {"_global": ["Not authorized to add event of specified type"]}
+PROPERTIES: CommandErrors = {"_global": ["not authorized to update specified customer properties"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Taken:
     body: bytes
 
 
-class Commands:
+class CommandValidator:
     """The rules of one project."""
 
     def __init__(
@@ -45,8 +45,8 @@ class Commands:
         self._types = frozenset(unauthorised_types)
         self._properties = frozenset(unauthorised_properties)
 
-    def judge(self, name: str, data: Any) -> Taken | Errors:
-        """What becomes of the command ``name`` with ``data``: queued, or the errors it draws."""
+    def validate(self, name: str, data: Any) -> Taken | CommandErrors:
+        """Queue the command ``name`` with ``data``, or return its errors."""
         if not isinstance(data, dict):
             return "Field data is required"
         try:
@@ -62,13 +62,13 @@ class Commands:
             return Taken("event", data["event_type"], _seconds(data.get("timestamp")), body)
         return Taken("profile", "", _seconds(data.get("update_timestamp")), body)
 
-    def _errors(self, name: str, data: Mapping[str, Any]) -> Errors | None:
+    def _errors(self, name: str, data: Mapping[str, Any]) -> CommandErrors | None:
         errors = _ids(data.get("customer_ids"))
         if errors is not None:
             return errors
         return self._event(data) if name == EVENTS else self._customer(data)
 
-    def _event(self, data: Mapping[str, Any]) -> Errors | None:
+    def _event(self, data: Mapping[str, Any]) -> CommandErrors | None:
         event_type = data.get("event_type")
         if not isinstance(event_type, str) or not event_type:
             return "Field event_type is required"
@@ -77,14 +77,14 @@ class Commands:
         # Required by the older page, optional on the newer: absent is taken.
         return _properties(data.get("properties", {})) or _timestamp(data, "timestamp")
 
-    def _customer(self, data: Mapping[str, Any]) -> Errors | None:
+    def _customer(self, data: Mapping[str, Any]) -> CommandErrors | None:
         properties = data.get("properties")
         if isinstance(properties, dict) and not self._properties.isdisjoint(properties):
             return PROPERTIES
         return _properties(properties) or _timestamp(data, "update_timestamp")
 
 
-def _ids(ids: Any) -> Errors | None:
+def _ids(ids: Any) -> CommandErrors | None:
     if not isinstance(ids, dict) or not ids:
         return NO_ID
     several = (value if isinstance(value, list) else [value] for value in ids.values())
@@ -92,14 +92,14 @@ def _ids(ids: Any) -> Errors | None:
 
 
 def _is_id(value: Any) -> bool:
-    """An id has one letter or digit at least, and is neither of the words a bug writes."""
+    """Return whether an id has a letter or digit and is not a word that a bug writes."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
     text = str(value)
     return text not in {"null", "undefined"} and any(map(str.isalnum, text))
 
 
-def _properties(properties: Any) -> Errors | None:
+def _properties(properties: Any) -> CommandErrors | None:
     if not isinstance(properties, dict):
         return {"properties": ["must be an object"]}
     for name, value in properties.items():
@@ -116,7 +116,7 @@ def _is_too_large(value: Any) -> bool:
     return isinstance(value, str | list | dict) and len(orjson.dumps(value)) >= _LARGEST_VALUE
 
 
-def _timestamp(data: Mapping[str, Any], field: str) -> Errors | None:
+def _timestamp(data: Mapping[str, Any], field: str) -> CommandErrors | None:
     given = data.get(field)
     if given is None or _seconds(given) is not None:
         return None

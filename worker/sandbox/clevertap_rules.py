@@ -1,6 +1,6 @@
-"""What CleverTap's server says to one uploaded record: pure, knows nothing of HTTP.
+"""What CleverTap's server answers to one uploaded record. Pure, without HTTP.
 
-One error a record, the first check that fails. The recordings prove that gender, email and ts come
+One error per record: the first check that fails. Recordings prove that gender, email and ts come
 before the phone, the phone before employment, education and marriage, and the age last: a phone
 number that passed is echoed as a number from then on, and the age's error finds an inner identity
 already turned into text. Within those bounds the order is that of the codes.
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from worker.sandbox import error_codes as refusals
+from worker.sandbox import error_codes
 from worker.sandbox.calling_codes import is_phone
-from worker.sandbox.error_codes import Refusal
+from worker.sandbox.error_codes import ErrorCode
 
 # The vendor's published system events ("Platform considerations"), beside the setting's own.
 SYSTEM_EVENTS = (
@@ -45,12 +45,12 @@ _SCALARS = (str, int, float, bool, type(None))
 
 @lru_cache(maxsize=4096)
 def folded(name: str) -> str:
-    """An event's name as the vendor compares it: without case and without spaces."""
+    """Fold an event name as the vendor compares it: without case and without spaces."""
     return "".join(name.split()).casefold()
 
 
 class Validator:
-    """The rules of one account. ``judge`` is pure: the same record always draws the same answer."""
+    """The rules of one account; ``validate`` is pure."""
 
     def __init__(
         self,
@@ -65,55 +65,55 @@ class Validator:
         self._refused_domains = {domain.casefold() for domain in refused_domains}
         self._nested = nested_objects
         self._event_properties = event_properties
-        self._profile_rules: tuple[tuple[str, Refusal, Callable[[Any], bool]], ...] = (
-            ("Gender", refusals.GENDER, ("M", "F").__contains__),
-            ("Email", refusals.EMAIL, self._takes_email),
-            ("Phone", refusals.PHONE, is_phone),
-            ("Employed", refusals.EMPLOYED, ("Y", "N").__contains__),
-            ("Education", refusals.EDUCATION, ("School", "College", "Graduate").__contains__),
-            ("Married", refusals.MARRIED, ("Y", "N").__contains__),
-            ("Age", refusals.AGE, _is_age),
+        self._profile_rules: tuple[tuple[str, ErrorCode, Callable[[Any], bool]], ...] = (
+            ("Gender", error_codes.GENDER, ("M", "F").__contains__),
+            ("Email", error_codes.EMAIL, self._takes_email),
+            ("Phone", error_codes.PHONE, is_phone),
+            ("Employed", error_codes.EMPLOYED, ("Y", "N").__contains__),
+            ("Education", error_codes.EDUCATION, ("School", "College", "Graduate").__contains__),
+            ("Married", error_codes.MARRIED, ("Y", "N").__contains__),
+            ("Age", error_codes.AGE, _is_age),
         )
 
-    def judge(self, record: Any) -> Refusal | None:
-        """The first fault of ``record``; None when it is taken."""
+    def validate(self, record: Any) -> ErrorCode | None:
+        """Return the first error of ``record``; None if it is accepted."""
         if not isinstance(record, dict):
-            return refusals.NO_KIND
+            return error_codes.NO_KIND
         kind = record.get("type")
         if kind == "event":
             return _envelope(record) or self._event(record)
         if kind == "profile" and isinstance(record.get("profileData"), dict):
             return _envelope(record) or self._profile(record["profileData"])
-        return _token(record) if kind == "token" else refusals.NO_KIND
+        return _token(record) if kind == "token" else error_codes.NO_KIND
 
-    def _event(self, record: Mapping[str, Any]) -> Refusal | None:
+    def _event(self, record: Mapping[str, Any]) -> ErrorCode | None:
         name = record.get("evtName")
         if not isinstance(name, str) or not name.strip():
-            return refusals.NO_NAME
+            return error_codes.NO_NAME
         key = folded(name)
         if key in self._restricted:
-            return refusals.RESTRICTED
+            return error_codes.RESTRICTED
         if key in self._discarded:
-            return refusals.DISCARDED
+            return error_codes.DISCARDED
         properties = record.get("evtData")
         if not isinstance(properties, dict):
-            return refusals.STRUCTURE
+            return error_codes.STRUCTURE
         if len(properties) > self._event_properties:
-            return refusals.TOO_MANY
+            return error_codes.TOO_MANY
         return self._properties(properties, charged=key == "charged")
 
-    def _properties(self, properties: Mapping[str, Any], *, charged: bool) -> Refusal | None:
+    def _properties(self, properties: Mapping[str, Any], *, charged: bool) -> ErrorCode | None:
         for key, value in properties.items():
             # Parsed JSON has exact types; this loop is where an upload's time goes.
             given = type(value)
             if given is str:
                 # A character takes at most 4 bytes: short text needs no counting.
                 if len(value) > 128 and len(value.encode()) > 512:
-                    return refusals.STRUCTURE
+                    return error_codes.STRUCTURE
             elif (given is dict or given is list) and not self._may_nest(key, value, charged):
-                return refusals.STRUCTURE
+                return error_codes.STRUCTURE
             if len(key) > 120:
-                return refusals.STRUCTURE
+                return error_codes.STRUCTURE
         return None
 
     def _may_nest(self, key: str, value: Any, charged: bool) -> bool:
@@ -121,7 +121,7 @@ class Validator:
             return isinstance(value, list) and len(value) <= 256 and all(map(_is_flat, value))
         return self._nested
 
-    def _profile(self, data: Mapping[str, Any]) -> Refusal | None:
+    def _profile(self, data: Mapping[str, Any]) -> ErrorCode | None:
         for field, refusal, passes in self._profile_rules:
             value = data.get(field)
             # Absent, or an operator such as {"$delete": 1}: nothing to check.
@@ -134,36 +134,36 @@ class Validator:
         return match is not None and match[1].casefold() not in self._refused_domains
 
 
-def _envelope(record: Mapping[str, Any]) -> Refusal | None:
-    """The checks that events and profiles share: who it is, and when it was."""
+def _envelope(record: Mapping[str, Any]) -> ErrorCode | None:
+    """Check what events and profiles share: the identity and the time."""
     if not (_identifies(record.get("identity")) or any(map(_identifies, _others(record)))):
-        return refusals.NO_IDENTITY
+        return error_codes.NO_IDENTITY
     ts = record.get("ts")
     if ts is not None and not (type(ts) is int and 0 < ts <= _LATEST_TS):
-        return refusals.TIMESTAMP
+        return error_codes.TIMESTAMP
     object_id = record.get("objectId")
     if object_id is not None and not _is_object_id(object_id):
-        return refusals.OBJECT_ID
+        return error_codes.OBJECT_ID
     return None
 
 
-def _token(record: Mapping[str, Any]) -> Refusal | None:
+def _token(record: Mapping[str, Any]) -> ErrorCode | None:
     data = record.get("tokenData")
     if not _is_object_id(record.get("objectId")):
-        return refusals.TOKEN_OBJECT_ID
+        return error_codes.TOKEN_OBJECT_ID
     if not isinstance(data, dict):
-        return refusals.TOKEN_DATA
+        return error_codes.TOKEN_DATA
     if not data.get("id"):
-        return refusals.TOKEN_ID
+        return error_codes.TOKEN_ID
     if not data.get("type"):
-        return refusals.TOKEN_TYPE
+        return error_codes.TOKEN_TYPE
     if not (isinstance(data["type"], str) and data["type"] in _TOKEN_TYPES):
-        return refusals.TOKEN_MISMATCH
+        return error_codes.TOKEN_MISMATCH
     keys = data.get("keys", {})
     if data["type"] == "chrome" and not (
         isinstance(keys, dict) and {"p256dh", "auth"} <= set(keys)
     ):
-        return refusals.TOKEN_KEYS
+        return error_codes.TOKEN_KEYS
     return None
 
 

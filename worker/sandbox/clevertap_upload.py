@@ -1,4 +1,4 @@
-"""CleverTap's answer to an upload: the records it took, and the bytes it says so in. Pure."""
+"""CleverTap's response to an upload: accepted records and the body. Pure."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox import error_codes as refusals
+from worker.sandbox import error_codes
 from worker.sandbox.calling_codes import is_phone
 from worker.sandbox.clevertap_json import spaced
-from worker.sandbox.error_codes import Refusal
+from worker.sandbox.error_codes import ErrorCode
 
 MALFORMED = "Malformed request"
 
 
 class Malformed(ValueError):
-    """The request as a whole is refused (HTTP 400): no JSON, no list ``d``, or too long a one."""
+    """The whole request is refused (HTTP 400): not JSON, no list ``d``, or one too long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedRecord:
     """A refused record and its position, counted from 1 in the request."""
 
     position: int
     record: Any
-    refusal: Refusal
+    refusal: ErrorCode
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """What became of a request: together, ``taken`` and ``skipped`` are all of its records."""
+class UploadOutcome:
+    """The result of a request: ``taken`` and ``skipped`` are together all of its records."""
 
     taken: Sequence[dict[str, Any]]
-    skipped: Sequence[Skipped]
+    skipped: Sequence[SkippedRecord]
 
 
 def records_of(body: bytes, max_records: int) -> list[Any]:
-    """The records of a request body; raises `Malformed`."""
+    """Return the records of a request body; raise `Malformed`."""
     try:
         envelope = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -49,21 +49,23 @@ def records_of(body: bytes, max_records: int) -> list[Any]:
     return records
 
 
-def sift(records: Sequence[Any], judge: Callable[[Any], Refusal | None]) -> Upload:
-    """Part the records that ``judge`` takes from those it refuses, in one pass."""
+def validate_records(
+    records: Sequence[Any], validate: Callable[[Any], ErrorCode | None]
+) -> UploadOutcome:
+    """Separate accepted from refused records, in one pass."""
     taken: list[dict[str, Any]] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedRecord] = []
     for position, record in enumerate(records, 1):
-        refusal = judge(record)
+        refusal = validate(record)
         if refusal is None:
             taken.append(record)
         else:
-            skipped.append(Skipped(position, record, refusal))
-    return Upload(taken, skipped)
+            skipped.append(SkippedRecord(position, record, refusal))
+    return UploadOutcome(taken, skipped)
 
 
-def answer(upload: Upload, *, of_2017: bool = False) -> bytes:
-    """The body of the answer, byte for byte as the server spaces it."""
+def answer(upload: UploadOutcome, *, of_2017: bool = False) -> bytes:
+    """Return the response body, byte for byte as the server spaces it."""
     body = {
         "status": _status(upload, of_2017),
         "processed": len(upload.taken),
@@ -73,17 +75,17 @@ def answer(upload: Upload, *, of_2017: bool = False) -> bytes:
 
 
 def failure(error: str, code: int | str) -> bytes:
-    """The body of a refusal of the whole request."""
+    """Return the body that refuses the whole request."""
     return spaced({"status": "fail", "error": error, "code": code}).encode()
 
 
-def _status(upload: Upload, of_2017: bool) -> str:
+def _status(upload: UploadOutcome, of_2017: bool) -> str:
     if of_2017 or not upload.skipped:
         return "success"
     return "partial" if upload.taken else "fail"
 
 
-def _unprocessed(skipped: Skipped, of_2017: bool) -> dict[str, Any]:
+def _unprocessed(skipped: SkippedRecord, of_2017: bool) -> dict[str, Any]:
     echo = _echo(skipped.record, skipped.refusal.code)
     return {
         "status": "fail",
@@ -94,13 +96,13 @@ def _unprocessed(skipped: Skipped, of_2017: bool) -> dict[str, Any]:
 
 
 def _echo(record: Any, code: int) -> Any:
-    """The record as the server sends it back: changed by the checks that it had already passed."""
+    """Return the record as the server echoes it: changed by the checks it has passed."""
     data = record.get("profileData") if isinstance(record, dict) else None
-    if not isinstance(data, dict) or not refusals.EMPLOYED.code <= code <= refusals.AGE.code:
+    if not isinstance(data, dict) or not error_codes.EMPLOYED.code <= code <= error_codes.AGE.code:
         return record
     changed = dict(data)
     if is_phone(data.get("Phone")):  # no other gets past that check, save by an ordered fault
         changed["Phone"] = int(data["Phone"])
-    if code == refusals.AGE.code and type(data.get("identity")) is int:
+    if code == error_codes.AGE.code and type(data.get("identity")) is int:
         changed["identity"] = str(data["identity"])
     return {**record, "profileData": changed}

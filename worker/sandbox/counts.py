@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.sandbox.ledger import Ledger
-from worker.sandbox.queries import Query, Refused, counted
+from worker.sandbox.queries import Query, QueryRefused, counted
 from worker.sandbox.settings import SandboxSettings
 
 
@@ -34,17 +34,17 @@ class Counts:
         self._counts.clear()
 
     def start(self, query: Query) -> dict[str, Any]:
-        """The answer to the first request."""
+        """Answer the first request."""
         self._counts = {key: each for key, each in self._counts.items() if not self._is_old(each)}
         count = _Count(query, self._settings.count_partials, self._clock())
         return self._answer(secrets.randbelow(10**15) + 10**14, count)
 
     def poll(self, request_id: str) -> dict[str, Any]:
-        """The answer to a poll; raises `Refused` when the id is not, or no longer, known."""
+        """Answer a poll; raise `QueryRefused` for an id that is unknown or expired."""
         key = int(request_id) if re.fullmatch("[0-9]{1,18}", request_id) else 0
         count = self._counts.get(key)
         if count is None or self._is_old(count):
-            raise Refused("invalid request id", 400, 400)
+            raise QueryRefused("invalid request id", 400, 400)
         return self._answer(key, count)
 
     def _answer(self, key: int, count: _Count) -> dict[str, Any]:

@@ -1,5 +1,7 @@
-"""The way of a vendor request through the sandbox: gate, faults, answer. It speaks ASGI itself, for
-breaking a connection is beyond what a response object can do."""
+"""A vendor request through the sandbox: limiter, faults, response.
+
+It speaks ASGI directly, because a response object cannot break a connection.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from worker.sandbox.faults import Plan
-from worker.sandbox.state import SandboxState, Seen
+from worker.sandbox.state import LoggedRequest, SandboxState
 
 TRANSPORT = "sandbox.transport"
 _BODILESS = (204, 304)  # a body behind one of these would be read as the next answer
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class VendorRequest:
     """A request, whole. ``path`` is decoded, ``query`` as it came."""
 
     method: str
@@ -32,13 +34,13 @@ class Call:
     body: bytes
 
     def parameter(self, name: str) -> str | None:
-        """The first value of a query parameter, decoded once; None when it is absent."""
+        """Return the first value of a query parameter, decoded once; None if absent."""
         pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
         return next((value for key, value in pairs if key == name), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VendorResponse:
     """A response, with what the request log says of it."""
 
     status: int
@@ -49,53 +51,53 @@ class Answer:
     refused: int = 0
 
 
-class Gate(Protocol):
+class Limiter(Protocol):
     """See `worker.sandbox.limiters`."""
 
     def entered(self) -> AbstractContextManager[bool]:
-        """Whether the request is let in; it is inside until the block ends."""
+        """Enter, and yield whether the request is allowed; it counts until the block ends."""
 
 
 class Api(Protocol):
-    """What a vendor answers where no endpoint of its own is asked."""
+    """The responses a vendor gives at every path."""
 
     vendor: str
     content_type: str
 
-    def too_many(self) -> Answer:
-        """The answer to a request over the limit."""
+    def too_many(self) -> VendorResponse:
+        """Answer a request over the limit."""
 
-    def failing(self, status: int, error: str | None) -> Answer:
-        """The answer of a vendor in trouble."""
+    def failing(self, status: int, error: str | None) -> VendorResponse:
+        """Answer as a vendor that fails."""
 
-    def empty(self) -> Answer:
-        """The answer that refuses everything and names nothing."""
+    def empty(self) -> VendorResponse:
+        """Answer that every record is refused, naming none."""
 
 
-class Door:
+class Endpoint:
     """An ASGI endpoint: one path of one vendor."""
 
     def __init__(
         self,
-        stand: SandboxState,
+        state: SandboxState,
         api: Api,
-        answer: Callable[[Call], Answer],
-        gate: Gate,
+        answer: Callable[[VendorRequest], VendorResponse],
+        limiter: Limiter,
         latency_ms: float = 0.0,
     ) -> None:
-        self._stand, self._api, self._answer = stand, api, answer
-        self._gate, self._latency_ms = gate, latency_ms
+        self._state, self._api, self._answer = state, api, answer
+        self._limiter, self._latency_ms = limiter, latency_ms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        with self._gate.entered() as let_in:
+        with self._limiter.entered() as let_in:
             body = await _read(receive)
             if body is None:
                 return
-            call = Call(
+            call = VendorRequest(
                 scope["method"], scope["path"], scope["query_string"], Headers(scope=scope), body
             )
-            plan = self._stand.faults.plan(self._api.vendor, call.path) if let_in else Plan()
+            plan = self._state.faults.plan(self._api.vendor, call.path) if let_in else Plan()
             if let_in and (delay_ms := plan.delay_ms + self._latency_ms):
                 await asyncio.sleep(delay_ms / 1000)
             answer = self._played(call, plan) if let_in else self._api.too_many()
@@ -103,8 +105,8 @@ class Door:
             self._note(call, plan, answer, 0 if dropped else answer.status, started)
             await self._deliver(scope, receive, send, answer, plan)
 
-    def _played(self, call: Call, plan: Plan) -> Answer:
-        """The true answer, or what a fault makes of it."""
+    def _played(self, call: VendorRequest, plan: Plan) -> VendorResponse:
+        """Return the true response, or what a fault makes of it."""
         rule = plan.rule
         if rule is None:
             return self._answer(call)
@@ -112,23 +114,27 @@ class Door:
         if rule.kind == "http":
             return self._ordered(plan)
         if rule.kind == "nonsense":
-            return Answer(200, b"<html><body>It works!</body></html>", content_type="text/html")
+            return VendorResponse(
+                200, b"<html><body>It works!</body></html>", content_type="text/html"
+            )
         return self._api.empty() if rule.kind == "empty" else true
 
-    def _ordered(self, plan: Plan) -> Answer:
+    def _ordered(self, plan: Plan) -> VendorResponse:
         rule = plan.rule
         assert rule is not None  # noqa: S101 - its only caller has looked
         headers = [] if rule.retry_after is None else [("retry-after", rule.retry_after)]
         answer = self._api.failing(rule.status, rule.error)
         body = answer.body if rule.body is None else rule.body.encode()
         body = b"" if rule.status in _BODILESS else body
-        return Answer(rule.status, body, headers, self._api.content_type)
+        return VendorResponse(rule.status, body, headers, self._api.content_type)
 
-    def _note(self, call: Call, plan: Plan, answer: Answer, status: int, started: float) -> None:
-        self._stand.ledger.of(self._api.vendor).requests[status] += 1
-        self._stand.seen.append(
-            Seen(
-                self._stand.clock(),
+    def _note(
+        self, call: VendorRequest, plan: Plan, answer: VendorResponse, status: int, started: float
+    ) -> None:
+        self._state.ledger.of(self._api.vendor).requests[status] += 1
+        self._state.seen.append(
+            LoggedRequest(
+                self._state.clock(),
                 self._api.vendor,
                 call.method,
                 call.path,
@@ -142,7 +148,7 @@ class Door:
         )
 
     async def _deliver(
-        self, scope: Scope, receive: Receive, send: Send, answer: Answer, plan: Plan
+        self, scope: Scope, receive: Receive, send: Send, answer: VendorResponse, plan: Plan
     ) -> None:
         kind = plan.rule.kind if plan.rule else ""
         if kind == "drop":
@@ -157,7 +163,7 @@ class Door:
         await send({"type": "http.response.body", "body": answer.body})
 
 
-def _head(answer: Answer) -> Message:
+def _head(answer: VendorResponse) -> Message:
     headers = [
         ("content-type", answer.content_type),
         ("content-length", str(len(answer.body))),
@@ -168,7 +174,7 @@ def _head(answer: Answer) -> Message:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The whole body; None when the client hung up before its end."""
+    """Read the whole body; None if the client disconnected before its end."""
     parts: list[bytes] = []
     while True:
         message = await receive()

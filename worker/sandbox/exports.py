@@ -18,8 +18,8 @@ from urllib.parse import quote
 import orjson
 
 from worker.sandbox.account_time import AccountTime
-from worker.sandbox.ledger import Ledger, Row
-from worker.sandbox.queries import Query, Refused, found
+from worker.sandbox.ledger import Ledger, LedgerRecord
+from worker.sandbox.queries import Query, QueryRefused, found
 from worker.sandbox.settings import SandboxSettings
 
 LARGEST_PAGE = 5000  # vendor page
@@ -44,7 +44,7 @@ class Shape:
 class _Export:
     """``pages`` maps an offset to the (decoded) cursor that stands for it."""
 
-    rows: Sequence[Row]
+    rows: Sequence[LedgerRecord]
     shape: Shape
     busy: int
     made_at: float
@@ -72,7 +72,7 @@ class Exports:
         self._exports.clear()
 
     def start(self, query: Query, shape: Shape) -> str:
-        """The first cursor, percent-encoded, of what is there now."""
+        """Return the first cursor, percent-encoded, of the records there now."""
         now = self._clock()
         rows = list(found(self._ledger, query))
         export = _Export(rows, shape, self._settings.busy_polls, now, now)
@@ -83,16 +83,16 @@ class Exports:
         return self._cursor(export, 0)
 
     def page(self, cursor: str) -> dict[str, Any]:
-        """The page behind ``cursor``, decoded once as any server does; raises `Refused`."""
+        """Return the page of ``cursor``, decoded once as any server does; raise `QueryRefused`."""
         if "%" in cursor:
-            raise Refused(*INCORRECT_USAGE)
+            raise QueryRefused(*INCORRECT_USAGE)
         export, offset = self._cursors.get(cursor, (None, 0))
         if export is None or self._has_run_out(export):
-            raise Refused(*INVALIDATED)
+            raise QueryRefused(*INVALIDATED)
         export.used_at = self._clock()
         if export.busy > 0:
             export.busy -= 1
-            raise Refused(*IN_PROGRESS)
+            raise QueryRefused(*IN_PROGRESS)
         return self._page(export, offset)
 
     def _page(self, export: _Export, offset: int) -> dict[str, Any]:
@@ -125,18 +125,18 @@ class Exports:
 
 
 def page_size(asked: str | None, *, odd: bool) -> int:
-    """The records a page holds when ``batch_size`` is ``asked``; raises `Refused`."""
+    """Return the page size for the requested ``batch_size``; raise `QueryRefused`."""
     if asked is None:
         return LARGEST_PAGE
     if not re.fullmatch("0*[1-9][0-9]{0,8}", asked):
-        raise Refused("Invalid batch_size", 400, 400)
+        raise QueryRefused("Invalid batch_size", 400, 400)
     size = min(int(asked), LARGEST_PAGE)
     if not odd:
         return size
     return LARGEST_PAGE if size < SMALLEST_PAGE else size - size % SMALLEST_PAGE
 
 
-def _record(row: Row, shape: Shape, time: AccountTime) -> dict[str, Any]:
+def _record(row: LedgerRecord, shape: Shape, time: AccountTime) -> dict[str, Any]:
     sent = orjson.loads(row.body)
     record: dict[str, Any] = {"profile": _profile(sent, shape), "ts": time.second_of(row.ts)}
     if shape.events:

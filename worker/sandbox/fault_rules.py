@@ -1,4 +1,4 @@
-"""A fault to order: a rule that makes the sandbox misbehave in one named way. Pure.
+"""A fault: a rule that makes the sandbox misbehave in one named way. Pure.
 
 A rule is a JSON object. ``kind`` says what it does:
 
@@ -6,7 +6,7 @@ A rule is a JSON object. ``kind`` says what it does:
     http       answers ``status`` (with ``retry_after``, ``error`` or a whole ``body``)
     drop       reads the request, then breaks the connection without an answer
     truncate   cuts the answer in half and breaks the connection
-    nonsense   answers 200 with a body that is no JSON
+    nonsense   answers 200 with a body that is not JSON
     empty      answers 200 "fail" that names no record (CleverTap uploads)
     record     refuses each record that ``match`` describes, with ``code`` and ``error``
 
@@ -14,7 +14,7 @@ A rule is a JSON object. ``kind`` says what it does:
 (without it: until cleared), ``after`` how many chances it lets pass first, ``probability`` and
 ``seed`` make it random but repeatable. ``apply`` says whether the vendor has kept the records all
 the same: true unless given, save for ``http`` and ``empty``. ``kind`` may be left out where the
-rest tells it.
+other keys imply it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ VENDORS = ("clevertap", "bloomreach", "any")
 
 
 class BadRule(ValueError):
-    """The rule cannot be followed; the text says why."""
+    """The rule is invalid; the message says why."""
 
 
 @dataclass(slots=True)
-class Rule:
+class FaultRule:
     """A fault in force. ``times`` and ``after`` count down as it is met; None is without end."""
 
     kind: str
@@ -57,7 +57,7 @@ class Rule:
     _random: random.Random = field(default_factory=random.Random, repr=False)
 
     def draws(self) -> bool:
-        """Whether it strikes now; counts the chance, and the strike."""
+        """Decide whether it applies now; count the chance and the use."""
         if self.times == 0:
             return False
         if self.after > 0:
@@ -71,28 +71,28 @@ class Rule:
         return True
 
     def concerns(self, vendor: str, path: str) -> bool:
-        """Whether it is about requests of ``vendor`` to ``path``."""
+        """Return whether it applies to requests of ``vendor`` to ``path``."""
         return self.vendor in {vendor, "any"} and path.startswith(self.path)
 
     def describes(self, record: Any) -> bool:
-        """Whether every dotted path in ``match`` leads to the value given for it."""
+        """Return whether every dotted path in ``match`` has its given value."""
         return all(_at(record, path) == value for path, value in self.match.items())
 
     def public(self) -> dict[str, Any]:
-        """The rule as JSON, with what is left of it and how often it struck."""
+        """Return the rule as JSON, with its remaining and past uses."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name[0] != "_"}
 
 
-def read_rule(given: Any) -> Rule:
-    """The rule ``given`` describes; raises `BadRule`."""
+def read_rule(given: Any) -> FaultRule:
+    """Build the rule that ``given`` describes; raise `BadRule`."""
     if not isinstance(given, dict):
         raise BadRule("a rule is a JSON object")
-    settable = {each.name for each in fields(Rule)} - {"id", "met", "_random"}
+    settable = {each.name for each in fields(FaultRule)} - {"id", "met", "_random"}
     if unknown := set(given) - settable:
         raise BadRule(f"unknown: {', '.join(sorted(unknown))}")
     kind = given.get("kind") or _kind_of(given)
     _check(given, kind)
-    rule = Rule(**{"apply": kind not in {"http", "empty"}, **given, "kind": kind})
+    rule = FaultRule(**{"apply": kind not in {"http", "empty"}, **given, "kind": kind})
     rule._random = random.Random(rule.seed)  # noqa: SLF001 - its own module
     return rule
 

@@ -1,6 +1,6 @@
-"""What the vendors took, in the order it arrived: the account that tests reconcile against.
+"""What the vendors accepted, in order of arrival: what tests reconcile against.
 
-Counts are exact for ever; bodies are kept for the newest records alone, a whole request at a time.
+Counts stay exact; only the newest records keep their bodies, a whole request at a time.
 Duplicates are found among the bodies still kept, by content: two equal bodies are one too many.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Row(NamedTuple):
+class LedgerRecord(NamedTuple):
     """A record as it was taken: ``ts`` in epoch seconds, ``body`` its JSON."""
 
     vendor: str
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     body: bytes
 
 
-class Entry(NamedTuple):
+class TallyKey(NamedTuple):
     """What names an event for counting: ``day`` is yyyymmdd in the account's time zone."""
 
     vendor: str
@@ -43,21 +43,21 @@ class _Chunk:
     stamps: array[int]
     bodies: list[bytes]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[LedgerRecord]:
         for kind, name, ts, body in zip(
             self.kinds, self.names, self.stamps, self.bodies, strict=True
         ):
-            yield Row(self.vendor, kind, name, ts, body)
+            yield LedgerRecord(self.vendor, kind, name, ts, body)
 
 
 @dataclass(slots=True)
-class Totals:
+class VendorTotals:
     """Everything that was ever counted for one vendor, save what `Ledger.tally` holds."""
 
     requests: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
-    rehearsed: int = 0
+    dry_run_records: int = 0
     removed: int = 0
 
 
@@ -71,28 +71,28 @@ class Ledger:
 
     def reset(self) -> None:
         """Forget everything, counts included."""
-        self.tally: Counter[Entry] = Counter()
-        self.totals: dict[str, Totals] = {}
+        self.tally: Counter[TallyKey] = Counter()
+        self.totals: dict[str, VendorTotals] = {}
         self.kept = 0
         self._chunks: deque[_Chunk] = deque()
         self._contents: Counter[bytes] = Counter()
         self._spellings: dict[str, str] = {}
 
-    def of(self, vendor: str) -> Totals:
-        """The running totals of ``vendor``."""
-        return self.totals.setdefault(vendor, Totals())
+    def of(self, vendor: str) -> VendorTotals:
+        """Return the running totals of ``vendor``."""
+        return self.totals.setdefault(vendor, VendorTotals())
 
-    def take(self, vendor: str, rows: Sequence[Row]) -> int:
-        """Enter the records of one request; returns how many were duplicates."""
+    def take(self, vendor: str, rows: Sequence[LedgerRecord]) -> int:
+        """Enter the records of one request; return how many were duplicates."""
         if not rows:
             return 0
         _, kinds, names, stamps, bodies = map(list, zip(*rows, strict=True))
         bodies = _fitted(bodies)
-        # One string for all records of a name: each request parsed brings copies of its own.
+        # One string for all records of a name: each parsed request brings its own copy.
         names = [self._spellings.setdefault(name, name) for name in names]
         counts = Counter(zip(kinds, names, map(self.day_of, stamps), strict=True))
         for (kind, name, day), count in counts.items():
-            self.tally[Entry(vendor, kind, name, day)] += count
+            self.tally[TallyKey(vendor, kind, name, day)] += count
         before = len(self._contents)
         self._contents.update(bodies)
         duplicates = len(bodies) - (len(self._contents) - before)
@@ -115,20 +115,20 @@ class Ledger:
         else:
             del self._contents[body]
 
-    def rows(self) -> Iterator[Row]:
-        """The records still kept, oldest first; safe against records arriving meanwhile."""
+    def rows(self) -> Iterator[LedgerRecord]:
+        """Yield the kept records, oldest first; records may arrive meanwhile."""
         return itertools.chain.from_iterable(chunk.rows() for chunk in tuple(self._chunks))
 
-    def newest(self, count: int) -> list[Row]:
-        """The last ``count`` records kept, newest first."""
+    def newest(self, count: int) -> list[LedgerRecord]:
+        """Return the last ``count`` records kept, newest first."""
         newest_first = (
             row for chunk in reversed(self._chunks) for row in reversed([*chunk.rows()])
         )
         return list(itertools.islice(newest_first, count))
 
-    def remove(self, wanted: Callable[[Row], bool], count: int) -> int:
-        """Take the ``count`` oldest records that are ``wanted`` off the vendor's side, uncounting
-        them too; returns how many there were. Only kept bodies can be removed."""
+    def remove(self, wanted: Callable[[LedgerRecord], bool], count: int) -> int:
+        """Remove the ``count`` oldest ``wanted`` records from the vendor's side and its counts;
+        return how many there were. Only kept bodies can be removed."""
         removed = 0
         for chunk in self._chunks:
             if removed >= count:
@@ -143,10 +143,10 @@ class Ledger:
                 self._drop(chunk, rows, doomed)
         return min(removed, count)
 
-    def _drop(self, chunk: _Chunk, rows: Sequence[Row], doomed: set[int]) -> None:
+    def _drop(self, chunk: _Chunk, rows: Sequence[LedgerRecord], doomed: set[int]) -> None:
         for index in doomed:
             row = rows[index]
-            entry = Entry(row.vendor, row.kind, row.name, self.day_of(row.ts))
+            entry = TallyKey(row.vendor, row.kind, row.name, self.day_of(row.ts))
             self.tally[entry] -= 1
             self._forget_content(row.body)
         left = [row for index, row in enumerate(rows) if index not in doomed]
@@ -159,6 +159,6 @@ class Ledger:
 
 
 def _fitted(bodies: list[bytes]) -> list[bytes]:
-    """The same bodies, each in memory of its own size: what orjson 3.13 returns holds on to some
-    4 kB (measured), and a body has 200 bytes. Compact JSON has no line feed of its own."""
+    """Copy each body to memory of its own size: orjson 3.13 returns buffers of some 4 kB
+    (measured) for 200 bytes. Compact JSON contains no line feed."""
     return b"\n".join(bodies).split(b"\n")

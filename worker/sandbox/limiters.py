@@ -1,4 +1,4 @@
-"""What a vendor lets through: so many requests at once, or so many a second."""
+"""A vendor's limits: requests at once, or requests per second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Concurrency:
-    """At most ``limit`` at once; ``highest`` is the most that were ever let in together."""
+    """At most ``limit`` at once; ``highest`` is the peak."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -16,7 +16,7 @@ class Concurrency:
 
     @contextmanager
     def entered(self) -> Iterator[bool]:
-        """Whether the request was let in; it is inside until the block ends."""
+        """Enter, and yield whether the request is allowed; it counts until the block ends."""
         if self._inside >= self._limit:
             yield False
             return
@@ -37,7 +37,7 @@ class Rate:
 
     @contextmanager
     def entered(self) -> Iterator[bool]:
-        """Whether the request was let in."""
+        """Yield whether the request is allowed."""
         now = self._clock()
         self._left = min(self._per_s, self._left + (now - self._at) * self._per_s)
         self._at = now

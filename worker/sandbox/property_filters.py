@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Filter = Callable[[Mapping[str, Any]], bool]
+PropertyFilter = Callable[[Mapping[str, Any]], bool]
 
 
 class BadFilter(ValueError):
@@ -64,8 +64,8 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def read_filters(given: Any) -> Sequence[Filter]:
-    """The filters of a request's ``event_properties``; raises `BadFilter`."""
+def read_filters(given: Any) -> Sequence[PropertyFilter]:
+    """Return the filters of a request's ``event_properties``; raise `BadFilter`."""
     if given is None:
         return ()
     if not isinstance(given, list):
@@ -73,7 +73,7 @@ def read_filters(given: Any) -> Sequence[Filter]:
     return [_read(each) for each in given]
 
 
-def _read(given: Any) -> Filter:
+def _read(given: Any) -> PropertyFilter:
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         raise BadFilter("an event property needs a name")
     if "value" not in given:

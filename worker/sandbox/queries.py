@@ -1,4 +1,4 @@
-"""What CleverTap's read-back APIs are asked: an event's name, and days from and to. Pure."""
+"""Queries to CleverTap's read-back APIs: an event name and a range of days. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from worker.sandbox.clevertap_rules import folded
-from worker.sandbox.ledger import Ledger, Row
-from worker.sandbox.property_filters import BadFilter, Filter, read_filters
+from worker.sandbox.ledger import Ledger, LedgerRecord
+from worker.sandbox.property_filters import BadFilter, PropertyFilter, read_filters
 
 VENDOR = "clevertap"
 # The seed page lists them: the export API answers "not allowed" for each.
@@ -28,8 +28,8 @@ NOT_EXPORTABLE = frozenset(
 )
 
 
-class Refused(Exception):
-    """The API answers with a failure: its text, its code, and the HTTP status it comes with."""
+class QueryRefused(Exception):
+    """A failure that the API answers with: its text, code and HTTP status."""
 
     def __init__(self, text: str, code: int | str, status: int = 200) -> None:
         super().__init__(text)
@@ -43,10 +43,10 @@ class Query:
     name: str
     first: int
     last: int
-    filters: Sequence[Filter] = ()
+    filters: Sequence[PropertyFilter] = ()
 
-    def matches(self, row: Row, day: int) -> bool:
-        """Whether ``row``, an event of ``day``, is asked for; filters parse its body."""
+    def matches(self, row: LedgerRecord, day: int) -> bool:
+        """Return whether ``row``, an event of ``day``, matches; filters parse its body."""
         if row.vendor != VENDOR or row.kind != "event" or not self.first <= day <= self.last:
             return False
         return folded(row.name) == self.name and self._passes(row.body)
@@ -59,42 +59,42 @@ class Query:
 
 
 def read_query(body: bytes) -> Query:
-    """The query in a request's body; raises `Refused` with the vendor's codes."""
+    """Parse the query in a request's body; raise `QueryRefused` with the vendor's codes."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise Refused("Malformed request", 400, 400) from None
+        raise QueryRefused("Malformed request", 400, 400) from None
     name = given.get("event_name") if isinstance(given, dict) else None
     if not isinstance(name, str) or not name.strip():
-        raise Refused("Event name is mandatory", 400, 400)
+        raise QueryRefused("Event name is mandatory", 400, 400)
     first, last = _day(given.get("from")), _day(given.get("to"))
     if first > last:
         # Clients report this code for bad dates; the text is our own.
-        raise Refused("Invalid date range", 4002)
+        raise QueryRefused("Invalid date range", 4002)
     try:
         filters = read_filters(given.get("event_properties"))
     except BadFilter as error:
-        raise Refused(f"Invalid event properties: {error}", 400, 400) from None
+        raise QueryRefused(f"Invalid event properties: {error}", 400, 400) from None
     return Query(folded(name), first, last, filters)
 
 
 def _day(value: Any) -> int:
-    """A yyyymmdd, as a number or (clients send it) as text."""
+    """Parse yyyymmdd, a number or (as some clients send) text."""
     try:
         text = str(int(value))
         date(int(text[:4]), int(text[4:6]), int(text[6:]))
     except (TypeError, ValueError, OverflowError):
-        raise Refused("Invalid date", 4002) from None
+        raise QueryRefused("Invalid date", 4002) from None
     return int(text)
 
 
-def found(ledger: Ledger, query: Query) -> Iterator[Row]:
-    """The records asked for, among those still kept, in the order they arrived."""
+def found(ledger: Ledger, query: Query) -> Iterator[LedgerRecord]:
+    """Yield the matching records still kept, in order of arrival."""
     return (row for row in ledger.rows() if query.matches(row, ledger.day_of(row.ts)))
 
 
 def counted(ledger: Ledger, query: Query) -> int:
-    """How many records are asked for: from the exact counts, or, with filters, by looking."""
+    """Count the matching records: from the exact counts or, with filters, by search."""
     if query.filters:
         return sum(1 for _ in found(ledger, query))
     return sum(

@@ -84,7 +84,7 @@ class _Shop:
         self._steps = self._visit()
 
     def event(self, *, faulty: bool) -> Record:
-        """The next thing somebody does; when ``faulty``, under a name the vendor refuses."""
+        """Return the next step of a visitor; when ``faulty``, under a name the vendor refuses."""
         step = next(self._steps, None)
         if step is None:
             self._steps = self._visit()
@@ -92,7 +92,7 @@ class _Shop:
         return self._page_view(step["evtData"], step["identity"]) if faulty else step
 
     def _page_view(self, step: Record, identity: str) -> Record:
-        """A page that was seen, told in place of ``step``; both names are refused."""
+        """Return a page view in place of ``step``; both names are refused."""
         page = f"/{self._rng.choice(_GOODS)[1].lower()}"
         return {
             "identity": identity,
@@ -102,7 +102,7 @@ class _Shop:
         }
 
     def profile(self, customer: int, *, faulty: bool) -> Record:
-        """What is known of a customer; when ``faulty``, with an address or number refused."""
+        """Return a customer's profile; when ``faulty``, with an address or number refused."""
         rng = self._rng
         first, last = rng.choice(_FIRST), rng.choice(_LAST)
         data: Record = {

@@ -15,13 +15,13 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from worker.sandbox.admin_api import Control
+from worker.sandbox.admin_api import AdminApi
 from worker.sandbox.bloomreach_api import BloomreachApi
 from worker.sandbox.clevertap_api import CleverTapApi
-from worker.sandbox.endpoint import TRANSPORT, Door
+from worker.sandbox.endpoint import TRANSPORT, Endpoint
 from worker.sandbox.settings import SandboxSettings
 from worker.sandbox.state import SandboxState
-from worker.sandbox.web_page import Page
+from worker.sandbox.web_page import WebPage
 
 HOST, PORT = "127.0.0.1", 8090
 _LOOPBACK = ("127.", "localhost", "::1")
@@ -29,26 +29,26 @@ _JOIN_S = 10.0
 
 
 class SandboxApp:
-    """The ASGI application; ``stand`` is its state, for a test in the same process to look at."""
+    """The ASGI application; ``state`` is its state, for a test in the same process to look at."""
 
-    def __init__(self, stand: SandboxState) -> None:
-        self.stand = stand
-        self._app = Starlette(routes=_routes(stand))
+    def __init__(self, state: SandboxState) -> None:
+        self.state = state
+        self._app = Starlette(routes=_routes(state))
 
     def routes(self) -> list[str]:
-        """Every path it answers."""
+        """Return every path it serves."""
         return [route.path for route in self._app.routes if isinstance(route, Route)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # uvicorn's `send` is a method of the object that holds the connection. ASGI has no word
-        # for breaking one, and Starlette wraps `send`, so it is taken here, outside of all.
+        # uvicorn's `send` is a method of the object that holds the connection. ASGI cannot break
+        # a connection, and Starlette wraps `send`, so take the transport here, outermost.
         cycle = getattr(send, "__self__", None)
         scope[TRANSPORT] = getattr(cycle, "transport", None)
         await self._app(scope, receive, send)
 
 
 def create_app(settings: SandboxSettings | None = None) -> SandboxApp:
-    """A sandbox of its own, with nothing received yet."""
+    """Create an empty sandbox."""
     return SandboxApp(SandboxState(settings or SandboxSettings()))
 
 
@@ -66,23 +66,23 @@ def serve(host: str = HOST, port: int = PORT) -> None:
             "a development tool, not the vendors; it forgets everything when it stops"
         )
         if not host.startswith(_LOOPBACK):
-            _say(f"sandbox: {host} is not loopback, others can reach it")
-        # uvicorn ends cleanly on Ctrl-C, then raises the signal again.
+            _say(f"sandbox: {host} is not loopback: other machines can reach it")
+        # uvicorn stops cleanly on Ctrl-C, then raises the signal again.
         with suppress(KeyboardInterrupt):
             _server(create_app(settings)).run(sockets=[listener])
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A sandbox at work in a thread of this process."""
+    """A sandbox that runs in a thread of this process."""
 
     url: str
-    stand: SandboxState
+    state: SandboxState
 
 
 @contextmanager
 def running(settings: SandboxSettings | None = None) -> Iterator[Running]:
-    """A sandbox on a free loopback port until the block ends. For tests."""
+    """Run a sandbox on a free loopback port until the block ends. For tests."""
     app = create_app(settings)
     with _listening(HOST, 0) as listener:
         server = _server(app)
@@ -90,7 +90,7 @@ def running(settings: SandboxSettings | None = None) -> Iterator[Running]:
         # The socket listens already: a client that comes before the loop waits in its backlog.
         thread.start()
         try:
-            yield Running(url(listener), app.stand)
+            yield Running(url(listener), app.state)
         finally:
             server.should_exit = True
             thread.join(_JOIN_S)
@@ -102,7 +102,7 @@ def _say(line: str) -> None:
 
 
 def url(listener: socket.socket) -> str:
-    """The address of a listening socket, without a path."""
+    """Return the address of a listening socket, without a path."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -123,31 +123,36 @@ def _server(app: SandboxApp) -> uvicorn.Server:
             access_log=False,
             lifespan="off",
             log_level="warning",
-            # Requests held up by an ordered delay must not hold up the end.
+            # Requests held up by a delay fault must not hold up the shutdown.
             timeout_graceful_shutdown=2,
         )
     )
 
 
-def _routes(stand: SandboxState) -> list[BaseRoute]:
-    clevertap, bloomreach = CleverTapApi(stand), BloomreachApi(stand)
-    latency_ms = stand.settings.latency_ms
+def _routes(state: SandboxState) -> list[BaseRoute]:
+    clevertap, bloomreach = CleverTapApi(state), BloomreachApi(state)
+    latency_ms = state.settings.latency_ms
     tracking = "/track/v2/projects/{token}"
     return [
-        Route("/1/upload", Door(stand, clevertap, clevertap.upload, stand.uploads, latency_ms)),
-        Route("/1/events.json", Door(stand, clevertap, clevertap.events, stand.reads)),
-        Route("/1/counts/events.json", Door(stand, clevertap, clevertap.counts, stand.reads)),
-        Route("/1/{rest:path}", Door(stand, clevertap, clevertap.unknown, stand.reads)),
+        Route("/1/upload", Endpoint(state, clevertap, clevertap.upload, state.uploads, latency_ms)),
+        Route("/1/events.json", Endpoint(state, clevertap, clevertap.events, state.reads)),
+        Route("/1/counts/events.json", Endpoint(state, clevertap, clevertap.counts, state.reads)),
+        Route("/1/{rest:path}", Endpoint(state, clevertap, clevertap.unknown, state.reads)),
         Route(
             f"{tracking}/customers/events",
-            Door(stand, bloomreach, bloomreach.event, stand.tracking),
+            Endpoint(state, bloomreach, bloomreach.event, state.tracking),
         ),
         Route(
-            f"{tracking}/customers", Door(stand, bloomreach, bloomreach.customer, stand.tracking)
+            f"{tracking}/customers",
+            Endpoint(state, bloomreach, bloomreach.customer, state.tracking),
         ),
-        Route(f"{tracking}/batch", Door(stand, bloomreach, bloomreach.batch, stand.tracking)),
-        Route(f"{tracking}/system/time", Door(stand, bloomreach, bloomreach.time, stand.tracking)),
-        Route("/track/{rest:path}", Door(stand, bloomreach, bloomreach.unknown, stand.tracking)),
-        *Control(stand).routes(),
-        *Page(stand).routes(),
+        Route(f"{tracking}/batch", Endpoint(state, bloomreach, bloomreach.batch, state.tracking)),
+        Route(
+            f"{tracking}/system/time", Endpoint(state, bloomreach, bloomreach.time, state.tracking)
+        ),
+        Route(
+            "/track/{rest:path}", Endpoint(state, bloomreach, bloomreach.unknown, state.tracking)
+        ),
+        *AdminApi(state).routes(),
+        *WebPage(state).routes(),
     ]

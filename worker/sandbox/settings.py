@@ -75,9 +75,9 @@ class SandboxSettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> SandboxSettings:
-        """Settings from ``INGEST_SANDBOX_<FIELD>`` variables.
+        """Read the settings from ``INGEST_SANDBOX_<FIELD>`` variables.
 
-        Lists are comma-separated. ValueError names a variable that is not what it must be.
+        Lists are comma-separated. ValueError names the variable and the rule it breaks.
         """
         found: dict[str, Any] = {}
         for name, default in _defaults(cls).items():
@@ -93,7 +93,7 @@ def _defaults(cls: type[SandboxSettings]) -> dict[str, Any]:
 
 
 def _like(variable: str, kind: Any, text: str) -> Any:
-    """``text`` read as a setting of that kind."""
+    """Convert ``text`` to a setting of that kind."""
     what, read = _READERS[kind]
     try:
         return read(text)

@@ -1,4 +1,4 @@
-"""The state of one sandbox: what it took, what it is to do wrong, and the requests it saw."""
+"""The state of one sandbox: received records, faults and the request log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.sandbox.account_time import AccountTime
-from worker.sandbox.bloomreach_rules import Commands
+from worker.sandbox.bloomreach_rules import CommandValidator
 from worker.sandbox.clevertap_rules import Validator
 from worker.sandbox.counts import Counts
 from worker.sandbox.exports import Exports
@@ -19,8 +19,8 @@ from worker.sandbox.settings import SandboxSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A request as the log keeps it; ``status`` 0 is a connection broken without an answer."""
+class LoggedRequest:
+    """A request in the log; ``status`` 0 is a connection broken without a response."""
 
     at_s: float
     vendor: str
@@ -35,7 +35,7 @@ class Seen:
 
 
 class SandboxState:
-    """``clock`` gives epoch seconds: it stamps records that carry no time of their own."""
+    """``clock`` gives epoch seconds: it stamps records without a time."""
 
     def __init__(self, settings: SandboxSettings, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
@@ -44,15 +44,15 @@ class SandboxState:
         self.time = AccountTime(settings.time_zone)
         self.ledger = Ledger(settings.keep_records, self.time.day_of)
         self.faults = Faults()
-        self.seen: deque[Seen] = deque(maxlen=settings.keep_requests)
-        self.judge = Validator(
+        self.seen: deque[LoggedRequest] = deque(maxlen=settings.keep_requests)
+        self.validator = Validator(
             settings.restricted_events,
             settings.discarded_events,
             settings.refused_email_domains,
             settings.nested_objects,
             settings.event_properties,
         )
-        self.commands = Commands(
+        self.commands = CommandValidator(
             settings.unauthorised_event_types, settings.unauthorised_properties
         )
         self.exports = Exports(self.ledger, self.time, settings, clock)
@@ -62,12 +62,12 @@ class SandboxState:
         self.tracking = Rate(settings.bloomreach_requests_per_s, clock)
 
     def reset(self) -> None:
-        """Forget all that was received; the faults stay."""
+        """Forget everything received; faults stay."""
         self.ledger.reset()
         self.seen.clear()
         self.forget_cursors()
 
     def forget_cursors(self) -> None:
-        """Make every cursor and every req_id given out invalid."""
+        """Invalidate every cursor and req_id."""
         self.exports.forget()
         self.counts.forget()

@@ -13,14 +13,14 @@ from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from worker.sandbox.admin_api import summary
-from worker.sandbox.ledger import Row
-from worker.sandbox.state import SandboxState, Seen
+from worker.sandbox.ledger import LedgerRecord
+from worker.sandbox.state import LoggedRequest, SandboxState
 
 REFRESH_S = 2
 _SHOWN_REQUESTS, _SHOWN_RECORDS, _SHOWN_EVENTS, _SHOWN_BODY = 15, 10, 20, 400
 
 # What the buttons set: the label, and the rule.
-ORDERS: tuple[tuple[str, dict[str, Any]], ...] = (
+PRESET_FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("503, five times", {"kind": "http", "status": 503, "times": 5}),
     ("429, Retry-After 2", {"kind": "http", "status": 429, "retry_after": "2", "times": 5}),
     ("401 until cleared", {"kind": "http", "status": 401, "error": "Account ID is not valid"}),
@@ -34,22 +34,22 @@ ORDERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("One in five fails", {"kind": "http", "status": 500, "probability": 0.2, "seed": 1}),
 )
 
-# Nothing from elsewhere, no script at all, and forms to ourselves alone.
+# No external content, no script, and forms to this server only.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
 
-class Page:
-    """Renders `SandboxState` with Jinja's escaping on: record content is somebody else's text."""
+class WebPage:
+    """Renders `SandboxState` with escaping on: record content is untrusted."""
 
-    def __init__(self, stand: SandboxState) -> None:
-        self._stand = stand
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
         self._templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 
     def routes(self) -> list[Route]:
-        """The page has one address."""
+        """Return the page's one route."""
         return [Route("/", self._show)]
 
     async def _show(self, request: Request) -> Response:
@@ -59,21 +59,21 @@ class Page:
         return self._templates.TemplateResponse(request, "page.html", context, headers=headers)
 
     def _context(self) -> dict[str, Any]:
-        stand = self._stand
-        told = summary(stand)
-        seen = list(stand.seen)[-_SHOWN_REQUESTS:]
+        state = self._state
+        told = summary(state)
+        seen = list(state.seen)[-_SHOWN_REQUESTS:]
         return {
             "vendors": told["vendors"],
             "kept": told["kept"],
             "events": _busiest(told["vendors"]),
             "seen": [_request_line(each) for each in reversed(seen)],
-            "records": [_record_line(row) for row in stand.ledger.newest(_SHOWN_RECORDS)],
-            "faults": [_fault_line(rule) for rule in stand.faults.listed()],
-            "orders": [(label, json.dumps(rule)) for label, rule in ORDERS],
-            "account_id": stand.settings.account_id,
-            "project_token": stand.settings.project_token,
-            "time_zone": stand.settings.time_zone,
-            "since": _clock_text(stand.started_at_s),
+            "records": [_record_line(row) for row in state.ledger.newest(_SHOWN_RECORDS)],
+            "faults": [_fault_line(rule) for rule in state.faults.listed()],
+            "orders": [(label, json.dumps(rule)) for label, rule in PRESET_FAULTS],
+            "account_id": state.settings.account_id,
+            "project_token": state.settings.project_token,
+            "time_zone": state.settings.time_zone,
+            "since": _clock_text(state.started_at_s),
         }
 
 
@@ -87,7 +87,7 @@ def _busiest(vendors: dict[str, Any]) -> list[tuple[str, str, int]]:
     return sorted(counts, key=lambda each: -each[2])[:_SHOWN_EVENTS]
 
 
-def _request_line(seen: Seen) -> dict[str, Any]:
+def _request_line(seen: LoggedRequest) -> dict[str, Any]:
     return {
         "at": _clock_text(seen.at_s),
         "vendor": seen.vendor,
@@ -102,7 +102,7 @@ def _request_line(seen: Seen) -> dict[str, Any]:
     }
 
 
-def _record_line(row: Row) -> dict[str, str]:
+def _record_line(row: LedgerRecord) -> dict[str, str]:
     text = row.body[:_SHOWN_BODY].decode("utf-8", "replace")
     cut = "..." if len(row.body) > _SHOWN_BODY else ""
     return {"vendor": row.vendor, "kind": row.kind, "body": text + cut}

@@ -242,7 +242,7 @@ def test_check_needs_no_redis(cli: Cli) -> None:
 def test_check_by_the_vendor_names_what_it_alone_refuses(cli: Cli) -> None:
     """With `--vendor` a name that the vendor alone knows as restricted is told, and not kept."""
     with running() as sandbox:
-        settings = sandbox.stand.settings
+        settings = sandbox.state.settings
         checked = cli(
             "check",
             "--vendor",
@@ -255,7 +255,7 @@ def test_check_by_the_vendor_names_what_it_alone_refuses(cli: Cli) -> None:
         assert json.loads(checked.stdout) == {"accepted": 2, "rejected": 1}
         assert told(checked)[0]["line"] == 2
         assert "code 513" in told(checked)[0]["errors"]["vendor"][0]
-        assert sandbox.stand.ledger.kept == 0
+        assert sandbox.state.ledger.kept == 0
 
 
 def test_check_by_the_vendor_tells_when_the_vendor_refuses_us(cli: Cli) -> None:

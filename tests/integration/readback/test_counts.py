@@ -161,12 +161,12 @@ def test_many_counts_share_the_wait(sandbox: Running) -> None:
     sandbox would refuse a fourth."""
     for number in range(20):
         fill(sandbox, number, f"Event {number}")
-    sandbox.stand.faults.add({"kind": "delay", "delay_ms": 20})
+    sandbox.state.faults.add({"kind": "delay", "delay_ms": 20})
     queries = [CountQuery(f"event{number}", int(DAY), int(DAY)) for number in range(20)]
     with reading(account(sandbox.url)) as reader:
         assert count_all(reader, queries) == list(range(20))
-    assert sandbox.stand.reads.highest == CONCURRENCY
-    assert not sandbox.stand.ledger.of("clevertap").requests[429]
+    assert sandbox.state.reads.highest == CONCURRENCY
+    assert not sandbox.state.ledger.of("clevertap").requests[429]
 
 
 def test_one_failing_count_costs_the_others_nothing(vendor: LoopbackVendor) -> None:

@@ -328,7 +328,7 @@ def test_an_expired_cursor_begins_again_without_doubles(sandbox: Running, out: P
     fill(sandbox, 3000)
     with pytest.raises(Stopped):
         export(sandbox.url, out, stopping=lambda: True)
-    sandbox.stand.forget_cursors()
+    sandbox.state.forget_cursors()
     said: list[str] = []
     export(sandbox.url, out, say=said.append)
     assert "no longer knows the cursor after 1000 events" in said[1]

@@ -83,4 +83,4 @@ def test_a_closed_output_is_one_line(sandbox: Running, command: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (1, b"Error: standard output is closed\n")
-    assert not sandbox.stand.ledger.of("clevertap").requests
+    assert not sandbox.state.ledger.of("clevertap").requests

@@ -87,7 +87,7 @@ def test_ten_thousand_agree_and_seven_missing_are_named(
     deliver(redis_client, to, *(event(number) for number in range(10_000)))
     agreed = ingest(sandbox, redis_url)
     assert (agreed.returncode, agreed.stdout.splitlines()[-1]) == (0, "clevertap: all 1 agree")
-    sandbox.stand.ledger.remove(lambda row: row.name == NAME, 7)
+    sandbox.state.ledger.remove(lambda row: row.name == NAME, 7)
     differs = ingest(sandbox, redis_url)
     assert differs.returncode == 3
     assert f"{NAME} on {DAY}: 7 too few" in differs.stdout
@@ -200,7 +200,7 @@ def test_more_at_the_vendors_may_be_dead_letters(
     event there: the note says so, also when it was replayed and is there twice."""
     to = replace(ready(account(sandbox.url)), ambiguous="dead_letter")
     deliver(redis_client, to, event(1))
-    sandbox.stand.faults.add({"kind": "drop", "times": 1})
+    sandbox.state.faults.add({"kind": "drop", "times": 1})
     deliver(redis_client, to, event(2))
     (line,) = reconciled(redis_client, to).differences
     assert (line.delivered, line.difference) == (1, 1)

@@ -212,8 +212,8 @@ def test_too_many_at_once() -> None:
         assert refused[0].text == (
             '{ "status" : "fail" , "error" : "Too many concurrent requests" , "code" : 429}'
         )
-        assert sandbox.stand.ledger.kept == 6 - len(refused)
-        assert sandbox.stand.uploads.highest == 2
+        assert sandbox.state.ledger.kept == 6 - len(refused)
+        assert sandbox.state.uploads.highest == 2
 
 
 def test_the_vendor_may_close_connections_and_limit_bodies() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, Commands, Taken
+from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, CommandValidator, Taken
 
-COMMANDS = Commands(["internal_audit"], ["internal_score"])
+COMMANDS = CommandValidator(["internal_audit"], ["internal_score"])
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def event(**changes: Any) -> dict[str, Any]:
 )
 def test_errors_come_in_three_shapes(changes: dict[str, Any], errors: Any) -> None:
     """A list, a text, or an object by field: a client has to read all of them."""
-    assert COMMANDS.judge(EVENTS, event(**changes)) == errors
+    assert COMMANDS.validate(EVENTS, event(**changes)) == errors
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_errors_come_in_three_shapes(changes: dict[str, Any], errors: Any) -> No
 )
 def test_a_timestamp_is_seconds_or_iso_8601(timestamp: Any, ts: int | None) -> None:
     """Milliseconds are not recognised: they are taken for seconds, as the vendor warns."""
-    taken = COMMANDS.judge(EVENTS, event(timestamp=timestamp))
+    taken = COMMANDS.validate(EVENTS, event(timestamp=timestamp))
     assert isinstance(taken, Taken)
     assert (taken.kind, taken.name, taken.ts) == ("event", "purchase", ts)
 
@@ -79,12 +79,12 @@ def test_a_timestamp_is_seconds_or_iso_8601(timestamp: Any, ts: int | None) -> N
 def test_a_customer_needs_an_object_of_properties() -> None:
     """An update with a list, which one of the vendor's own clients warns of, is refused."""
     customer = {"customer_ids": {"registered": "jane"}, "update_timestamp": 1681484247}
-    taken = COMMANDS.judge(CUSTOMERS, {**customer, "properties": {"first_name": "Jane"}})
+    taken = COMMANDS.validate(CUSTOMERS, {**customer, "properties": {"first_name": "Jane"}})
     assert isinstance(taken, Taken)
     assert (taken.kind, taken.ts) == ("profile", 1681484247)
-    assert COMMANDS.judge(CUSTOMERS, {**customer, "properties": []}) == {
+    assert COMMANDS.validate(CUSTOMERS, {**customer, "properties": []}) == {
         "properties": ["must be an object"]
     }
-    assert COMMANDS.judge(CUSTOMERS, {**customer, "properties": {"internal_score": 1}}) == {
+    assert COMMANDS.validate(CUSTOMERS, {**customer, "properties": {"internal_score": 1}}) == {
         "_global": ["not authorized to update specified customer properties"]
     }

@@ -10,7 +10,7 @@ from worker.sandbox import clevertap_upload as uploads
 from worker.sandbox.clevertap_json import spaced
 from worker.sandbox.clevertap_rules import Validator
 from worker.sandbox.clevertap_upload import Malformed
-from worker.sandbox.error_codes import TOO_MANY, Refusal, of
+from worker.sandbox.error_codes import TOO_MANY, ErrorCode, of
 from worker.sandbox.settings import SandboxSettings
 from worker.sandbox.state import SandboxState
 
@@ -52,7 +52,7 @@ def event(**changes: Any) -> dict[str, Any]:
 
 def answered(*records: Any, of_2017: bool = False) -> str:
     """The body that the records draw."""
-    upload = uploads.sift(list(records), JUDGE.judge)
+    upload = uploads.validate_records(list(records), JUDGE.validate)
     return uploads.answer(upload, of_2017=of_2017).decode()
 
 
@@ -189,15 +189,15 @@ def test_profile_refusals_read_and_echo_as_recorded(
 )
 def test_every_code_has_its_reason(record: Any, code: int | None) -> None:
     """The judge finds each published fault of events and profiles, and passes what is sound."""
-    refusal = JUDGE.judge(record)
+    refusal = JUDGE.validate(record)
     assert (refusal.code if refusal else None) == code
 
 
 def test_an_account_may_have_been_given_another_limit() -> None:
     """The newer page speaks of 100 properties an event, for accounts that were given no more."""
-    judge = SandboxState(SandboxSettings(event_properties=100)).judge
-    assert judge.judge(event(evtData={f"p{i}": i for i in range(100)})) is None
-    assert judge.judge(event(evtData={f"p{i}": i for i in range(101)})) == TOO_MANY
+    validate = SandboxState(SandboxSettings(event_properties=100)).validator
+    assert validate.validate(event(evtData={f"p{i}": i for i in range(100)})) is None
+    assert validate.validate(event(evtData={f"p{i}": i for i in range(101)})) == TOO_MANY
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_an_account_may_have_been_given_another_limit() -> None:
 def test_tokens_have_codes_of_their_own(changes: dict[str, Any], code: int | None) -> None:
     """Device tokens are checked too: all three kinds come to one address."""
     token = {"type": "token", "objectId": "2ce3ab", "tokenData": {"id": "abc", "type": "fcm"}}
-    refusal = JUDGE.judge({**token, **changes})
+    refusal = JUDGE.validate({**token, **changes})
     assert (refusal.code if refusal else None) == code
 
 
@@ -232,14 +232,14 @@ def test_the_first_fault_wins_in_the_order_of_the_codes() -> None:
     codes = []
     mended = {"ts": 1521649274}
     for field in ("ts", "Gender", "Email", "Phone", "Employed", "Education", "Married", "Age"):
-        refusal = JUDGE.judge(broken)
+        refusal = JUDGE.validate(broken)
         assert refusal is not None
         codes.append(refusal.code)
         broken = broken | mended if field == "ts" else broken
         if field != "ts":
             broken["profileData"][field] = PERSON[field]
     assert codes == [525, 514, 515, 516, 517, 518, 519, 520]
-    assert JUDGE.judge(broken) is None
+    assert JUDGE.validate(broken) is None
 
 
 @pytest.mark.parametrize(
@@ -255,4 +255,4 @@ def test_a_request_that_is_no_list_of_records_is_malformed(body: bytes) -> None:
 def test_an_ordered_refusal_has_the_texts_known_or_given() -> None:
     """Faults to order speak as the vendor where its words are known."""
     assert of(516).at(3).startswith("Profile data is incorrect. Phone number is not valid.Skipped")
-    assert of(599, "Odd.") == Refusal(599, "Odd. ")
+    assert of(599, "Odd.") == ErrorCode(599, "Odd. ")

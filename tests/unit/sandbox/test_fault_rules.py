@@ -101,21 +101,21 @@ def test_a_rule_that_cannot_be_followed_is_refused(given: Any) -> None:
 
 def test_the_concurrency_gate_counts_who_is_inside() -> None:
     """One over the limit is not let in, and a place is free again when somebody leaves."""
-    gate = Concurrency(1)
-    with gate.entered() as first, gate.entered() as second:
+    limiter = Concurrency(1)
+    with limiter.entered() as first, limiter.entered() as second:
         assert (first, second) == (True, False)
-    with gate.entered() as third:
+    with limiter.entered() as third:
         assert third
-    assert gate.highest == 1
+    assert limiter.highest == 1
 
 
 def test_the_rate_gate_fills_with_time() -> None:
     """One second's worth may come at once; then requests are let in as time passes."""
     now = [0.0]
-    gate = Rate(2, lambda: now[0])
+    limiter = Rate(2, lambda: now[0])
 
     def enter() -> bool:
-        with gate.entered() as let_in:
+        with limiter.entered() as let_in:
             return let_in
 
     assert [enter(), enter(), enter()] == [True, True, False]

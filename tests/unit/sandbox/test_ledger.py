@@ -11,19 +11,21 @@ from support.clocks import Clock
 from worker.sandbox.account_time import AccountTime
 from worker.sandbox.counts import Counts
 from worker.sandbox.exports import Exports, Shape, page_size
-from worker.sandbox.ledger import Entry, Ledger, Row
+from worker.sandbox.ledger import Ledger, LedgerRecord, TallyKey
 from worker.sandbox.property_filters import BadFilter, read_filters
-from worker.sandbox.queries import Refused, read_query
+from worker.sandbox.queries import QueryRefused, read_query
 from worker.sandbox.settings import SandboxSettings
 
 NOON = 1_700_049_600  # 2023-11-15 12:00:00 UTC
 ALL = {"event_name": "Seen", "from": 20200101, "to": 20300101}
 
 
-def rows(*numbers: int, name: str = "Seen", ts: int = NOON) -> list[Row]:
+def rows(*numbers: int, name: str = "Seen", ts: int = NOON) -> list[LedgerRecord]:
     """Events told apart by a number."""
     return [
-        Row("clevertap", "event", name, ts, orjson.dumps({"evtData": {"n": n}, "identity": "a"}))
+        LedgerRecord(
+            "clevertap", "event", name, ts, orjson.dumps({"evtData": {"n": n}, "identity": "a"})
+        )
         for n in numbers
     ]
 
@@ -38,7 +40,7 @@ def test_counts_outlive_the_bodies() -> None:
     book = ledger(keep=5)
     for first in range(0, 30, 3):
         book.take("clevertap", rows(first, first + 1, first + 2))
-    assert book.tally[Entry("clevertap", "event", "Seen", 20231115)] == 30
+    assert book.tally[TallyKey("clevertap", "event", "Seen", 20231115)] == 30
     assert 5 <= book.kept < 8
     assert [orjson.loads(row.body)["evtData"]["n"] for row in book.newest(2)] == [29, 28]
 
@@ -58,7 +60,7 @@ def test_removing_uncounts() -> None:
     book.take("clevertap", rows(5, 6))
     assert book.remove(lambda row: row.name == "Seen", 4) == 4
     assert [orjson.loads(row.body)["evtData"]["n"] for row in book.rows()] == [4, 6]
-    assert book.tally[Entry("clevertap", "event", "Seen", 20231115)] == 1
+    assert book.tally[TallyKey("clevertap", "event", "Seen", 20231115)] == 1
     assert book.remove(lambda row: row.name == "Seen", 9) == 1
 
 
@@ -89,7 +91,7 @@ def test_an_export_pages_through_everything_once() -> None:
     cursor = exports.start(read_query(orjson.dumps(ALL)), Shape(3))
     assert cursor.endswith("%3D")
     for _ in range(2):
-        with pytest.raises(Refused, match="in progress"):
+        with pytest.raises(QueryRefused, match="in progress"):
             exports.page(cursor.replace("%2F", "/").replace("%3D", "="))
     numbers = []
     while cursor:
@@ -109,7 +111,7 @@ def test_a_cursor_runs_out() -> None:
         clock.now = hour * 3599.0
         assert exports.page(cursor) == {"status": "success"}
     clock.now = 4 * 3600.0 + 1
-    with pytest.raises(Refused, match="Invalid cursor"):
+    with pytest.raises(QueryRefused, match="Invalid cursor"):
         exports.page(cursor)
 
 
@@ -139,7 +141,7 @@ def test_a_count_is_partial_first() -> None:
     assert counts.poll(str(first["req_id"])) == {"status": "success", "count": 3}
     clock.now = 601.0
     for unknown in (str(first["req_id"]), "1", "x"):
-        with pytest.raises(Refused, match="invalid request id"):
+        with pytest.raises(QueryRefused, match="invalid request id"):
             counts.poll(unknown)
 
 
@@ -189,6 +191,6 @@ def test_filters_that_make_no_sense_are_refused(given: Any) -> None:
 )
 def test_queries_that_make_no_sense_are_refused(changes: dict[str, Any], code: int) -> None:
     """Bad dates have a code of their own."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(QueryRefused) as refused:
         read_query(orjson.dumps(ALL | changes))
     assert refused.value.code == code

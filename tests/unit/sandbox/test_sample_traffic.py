@@ -15,7 +15,7 @@ from worker.vendors.clevertap.schema import CleverTapSchema
 
 def shipped_judge() -> Validator:
     """The rules of a sandbox with its settings as shipped."""
-    return create_app().stand.judge
+    return create_app().state.validator
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ def shipped_judge() -> Validator:
 )
 def test_one_in_a_hundred_is_refused(events: int, profiles: int, seed: int) -> None:
     """The sandbox as shipped refuses one in each full hundred of a kind, and nothing else."""
-    judge = shipped_judge()
+    validate = shipped_judge()
     refused = {"event": 0, "profile": 0}
     seen = {"event": 0, "profile": 0}
     for record in sample(events, profiles, seed):
         seen[record["type"]] += 1
-        refused[record["type"]] += judge.judge(record) is not None
+        refused[record["type"]] += validate.validate(record) is not None
     assert seen == {"event": events, "profile": profiles}
     assert refused == {"event": events // 100, "profile": profiles // 100}
     assert sum(refused.values()) == expected_refusals(events, profiles)
@@ -43,9 +43,9 @@ def test_our_own_schema_passes_every_record() -> None:
 
 def test_all_four_reasons_occur() -> None:
     """Restricted and discarded names, a refused domain, a country code that is none."""
-    judge = shipped_judge()
-    refusals = [judge.judge(record) for record in sample()]
-    assert {refusal.code for refusal in refusals if refusal} == {513, 515, 516, 528}
+    validate = shipped_judge()
+    error_codes = [validate.validate(record) for record in sample()]
+    assert {refusal.code for refusal in error_codes if refusal} == {513, 515, 516, 528}
 
 
 def test_the_same_seed_gives_the_same_records_and_no_two_are_equal() -> None:
