@@ -12,7 +12,7 @@ from support.processes import Process, Processes
 from support.services import RabbitMQ
 from support.vendor import LoopbackVendor
 from worker import Producer
-from worker.app.scheduler import MOST_WAITING, waiting
+from worker.app.scheduler import MAX_QUEUED_TICKS, queued_messages
 
 EVENTS = 3000
 
@@ -40,7 +40,7 @@ def start(processes: Processes, env: dict[str, str]) -> Process:
 def messages(rabbitmq: RabbitMQ, queue: str = "ingest") -> int:
     """The number of messages that wait in a queue, as the beat and the watchdog ask for it."""
     with Connection(rabbitmq.url) as connection:  # type: ignore[no-untyped-call] # kombu has none
-        return waiting(connection, queue)
+        return queued_messages(connection, queue)
 
 
 def send(env: dict[str, str], prefix: str, size: int = EVENTS) -> set[str]:
@@ -75,8 +75,8 @@ def test_a_beat_does_not_fill_the_queue_of_a_worker_that_is_away(
     env = {**env, "INGEST_DRAIN_INTERVAL_S": "0.05"}
     worker = start(processes, env)
     worker.stop()
-    poll_until(lambda: messages(rabbitmq) >= MOST_WAITING, what="ticks wait")
-    assert messages(rabbitmq) <= MOST_WAITING + 1
+    poll_until(lambda: messages(rabbitmq) >= MAX_QUEUED_TICKS, what="ticks wait")
+    assert messages(rabbitmq) <= MAX_QUEUED_TICKS + 1
     assert messages(rabbitmq, "no such queue") == 0
 
 

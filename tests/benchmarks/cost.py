@@ -124,7 +124,7 @@ def backlogs(theatre: Theatre, results: Results, options: Options) -> None:
         contenders: list[Contender] = []
         for stage, backlog in zip((one, two, three), sizes, strict=False):
             runtime = Runtime(Settings.from_env(stage.environ), Dispatch(_nobody, _nobody))
-            line = runtime.lines["clevertap"]
+            line = runtime.destinations["clevertap"]
             fill(stage, results, backlog)
             # A batch less would be waited for; what is delivered is put back at once.
             samples.fill_events(line.buffer, max(0, BATCHES * samples.CHUNK - backlog))

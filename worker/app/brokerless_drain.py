@@ -1,7 +1,7 @@
-"""Delivers without the broker while the Redis that may carry it, too, has no room for a message.
+"""Delivers without the broker while Redis, which may also be the broker, has no room for a message.
 
-A worker whose broker is a Redis without room cannot even connect to it: Celery writes first. So
-what fills the memory is delivered before, by threads that ask nobody.
+A worker whose broker is a full Redis cannot even connect to it: Celery writes first. So it first
+delivers what fills the memory, by threads that need no message.
 """
 
 from __future__ import annotations
@@ -10,25 +10,50 @@ import threading
 import time
 from collections.abc import Callable
 from copy import copy
+from typing import Any
 
-from redis.exceptions import RedisError
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from ..buffer.buffer import Buffer
 from ..connections.clients import operator_client, redis_url
 from ..settings.settings import Settings
 from ..telemetry.logs import get_logger
+from .broker import AMQP_SCHEMES
+from .process import runtime, watchdog
 from .runtime import DestinationRuntime, Runtime
 
 log = get_logger(__name__)
 
-# Of Redis' memory. Producers are refused above 90 %: so it gets here only when somebody else fills
-# it, or its limit was lowered; and what is left is room enough for Celery.
+# Of Redis' memory. Producers stop at 90 %, so this level means that another client is filling
+# Redis or `maxmemory` was lowered; what is left is enough for Celery.
 MEMORY_HIGH_WATERMARK = 0.95
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
+
+
+class Consumer(CeleryConsumer):
+    """Makes room in a full Redis before it connects, at the start and after every loss.
+
+    Measured on Celery 5.7: connecting writes, and an error of a full Redis ended the worker.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connection_errors = (*self.conninfo.connection_errors, OutOfMemoryError)
+
+    def connect(self) -> Any:
+        """Connect to the broker; the watchdog runs from the first attempt on."""
+        watchdog.start()
+        shared = not str(self.app.conf.broker_url).startswith(AMQP_SCHEMES)
+        if shared and redis_is_full(Settings.from_env()):
+            BrokerlessDrain(runtime(), watchdog.progress).run()
+            maybe_shutdown()
+        return super().connect()
 
 
 def redis_is_full(settings: Settings) -> bool:
-    """Whether Redis has no room for the broker; no, when it does not answer."""
+    """Return whether Redis has no room for the broker; False when it does not answer."""
     try:
         with operator_client(redis_url(settings)) as client:
             return any(
@@ -36,13 +61,13 @@ def redis_is_full(settings: Settings) -> bool:
                 for each in settings.enabled()
             )
     except RedisError:
-        return False  # whoever needs it waits for it, and is told
+        return False  # whatever needs it waits for it, and logs that
 
 
 class BrokerlessDrain:
-    """As many threads for each destination as it may have requests under way, and one that ticks.
+    """One thread per request that may be in flight, and one per destination that ticks.
 
-    ``progress`` is called again and again, for those who watch that something happens.
+    ``progress`` is called repeatedly while it runs.
     """
 
     def __init__(self, runtime: Runtime, progress: Callable[[], object] = lambda: None) -> None:
@@ -51,16 +76,16 @@ class BrokerlessDrain:
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Deliver until Redis has room, or the worker is told to stop; what was begun is settled.
+        """Deliver until Redis has room or the worker stops; what was begun is settled.
 
-        Where nothing can be delivered (paused, parked, the vendor away) it goes on until it can,
-        or somebody makes room.
+        While nothing can be delivered (paused, parked, the vendor away) it goes on until something
+        can, or another client makes room.
         """
-        log.error("Redis is full: delivering without the broker, until there is room for messages")
+        log.error("Redis is full: delivering without the broker until there is room for messages")
         threads = [
-            threading.Thread(target=self._repeat, args=(work, line), name=work.__name__)
-            for line in self._runtime.lines.values()
-            for work in [_tick] + line.destination.concurrency_limit * [self._deliver]
+            threading.Thread(target=self._repeat, args=(work, parts), name=work.__name__)
+            for parts in self._runtime.destinations.values()
+            for work in [_tick] + parts.destination.concurrency_limit * [self._deliver]
         ]
         for thread in threads:
             thread.start()
@@ -69,32 +94,33 @@ class BrokerlessDrain:
         self._over.set()
         while any(thread.is_alive() for thread in threads):
             self._pause()
-        log.info("delivered without the broker; Redis is no longer full, or the worker stops")
+        log.info("delivering by the broker again, or stopping")
 
     def _pause(self) -> None:
         self._progress()
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(CHECK_EVERY_S)
 
     def _ended(self) -> bool:
         return self._over.is_set() or self._runtime.stopping
 
     def _repeat(
-        self, work: Callable[[DestinationRuntime], object], line: DestinationRuntime
+        self, work: Callable[[DestinationRuntime], object], parts: DestinationRuntime
     ) -> None:
         while not self._ended():
             try:
-                work(line)
+                work(parts)
             except Exception:  # the next round tries again
-                log.exception("could not deliver", destination=line.destination.name)
-            self._over.wait(LOOK_EVERY_S)
+                log.exception("could not deliver", destination=parts.destination.name)
+            self._over.wait(CHECK_EVERY_S)
 
-    def _deliver(self, line: DestinationRuntime) -> None:
-        deliverer = copy(line.deliverer)
-        # It would ask other threads by messages, which no process takes yet.
-        deliverer.on_more_capacity = lambda: None
+    def _deliver(self, parts: DestinationRuntime) -> None:
+        deliverer = copy(parts.deliverer)
+        deliverer.on_more_capacity = lambda: (
+            None
+        )  # it would send messages, which no worker takes yet
         deliverer.run_ready(is_over=self._ended)
 
 
-def _tick(line: DestinationRuntime) -> None:
-    if line.drain.check():
-        line.deliverer.probe()
+def _tick(parts: DestinationRuntime) -> None:
+    if parts.drain.check():
+        parts.deliverer.probe()

@@ -1,4 +1,4 @@
-"""The parts of a worker process, put together once, after it was started (never at import)."""
+"""The parts of a worker process, put together once, after it has started (never at import)."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from ..vendors.transport import Transport
 
 log = get_logger(__name__)
 
-# A request under way when the process is told to stop may go on so long; what is not answered then
-# is settled as ambiguous. With the settlement it fits into a grace period of 25 s.
+# A request in flight when the process is asked to stop may take this long; one not answered then is
+# settled as ambiguous. With the settlement it fits into a grace period of 25 s.
 STOP_WITHIN_S = 20.0
 
 
 def _identity_of(destination: Destination) -> Callable[[bytes], bytes]:
-    """Whose a stored record is, as its schema told when it was accepted."""
+    """Return a function that finds the identity of a stored record by its schema."""
     schema = destination.account.schema()
 
     def identity(stored: bytes) -> bytes:
         try:
             return schema.prepare(json_object(stored_body(stored)) or {}, now_s=0).identity
         except InvalidRecord:
-            return b""  # accepted under other rules: taken for the same as all such
+            return b""  # accepted under older rules; treat all such records as one identity
 
     return identity
 
 
 def traced_by(spans: Spans, destination: str) -> Callable[[Claim, RequestTiming], None]:
-    """Return what a deliverer calls after each request, to make a span of it."""
+    """Return a callback that makes a span of each request of a deliverer."""
 
     def traced(claim: Claim, request: RequestTiming) -> None:
         spans.request(
@@ -75,27 +75,27 @@ class DestinationRuntime:
 
 
 class Runtime:
-    """Everything a worker process needs, for every enabled destination."""
+    """The parts of every enabled destination, by name, and the Redis client that they share."""
 
-    def __init__(self, settings: Settings, ask: Dispatch) -> None:
+    def __init__(self, settings: Settings, dispatch: Dispatch) -> None:
         self.settings = settings
         self.client: redis.Redis = worker_client(redis_url(settings))
         self._stopping = threading.Event()
         self._spans = spans()
-        self.lines: Mapping[str, DestinationRuntime] = {
-            each.name: self._line(each, ask) for each in settings.enabled()
+        self.destinations: Mapping[str, DestinationRuntime] = {
+            each.name: self._parts(each, dispatch) for each in settings.enabled()
         }
 
-    def _line(self, destination: Destination, ask: Dispatch) -> DestinationRuntime:
+    def _parts(self, destination: Destination, dispatch: Dispatch) -> DestinationRuntime:
         buffer = Buffer(self.client, destination)
         buffer.repartition()
         if buffer.is_evicting():
             log.error(
-                "Redis evicts keys when it is full, and records with them: "
+                "Redis evicts keys, and records with them, when it is full: "
                 "set its maxmemory-policy to noeviction",
                 destination=destination.name,
             )
-        drain = Drain(destination, buffer, ask)
+        drain = Drain(destination, buffer, dispatch)
         vendor = destination.account.adapter(destination.base_url)
         transport = Transport(
             vendor.base_url,
@@ -117,32 +117,35 @@ class Runtime:
 
     @property
     def stopping(self) -> bool:
-        """Whether the process was told to stop."""
+        """Whether the process was asked to stop."""
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Send nothing new, and let what is under way end soon."""
+        """Send nothing new, and limit what requests in flight may take."""
         self._stopping.set()
-        for line in self.lines.values():
-            line.transport.stop_by(STOP_WITHIN_S)
+        for parts in self.destinations.values():
+            parts.transport.stop_by(STOP_WITHIN_S)
 
     def close(self) -> None:
-        """Give back what nobody began, and close every connection.
+        """Release claimed batches that were not begun, and close every connection.
 
-        A Redis that is away is not waited for: leases run out by themselves.
+        It does not wait for a Redis that is away: leases expire on their own.
         """
         self.client.set_retry(Retry(NoBackoff(), 1))
         try:
-            for line in self.lines.values():
-                line.buffer.recover(unbegun=True)
+            for parts in self.destinations.values():
+                parts.buffer.recover(unbegun=True)
         except RedisError as error:
-            log.warning("what nobody began waits for its lease", error=type(error).__name__)
+            log.warning(
+                "could not release claimed batches: they wait for their leases",
+                error=type(error).__name__,
+            )
         self.abandon()
 
     def abandon(self) -> None:
-        """Close every connection, and ask nothing of anybody."""
-        for line in self.lines.values():
-            line.transport.close()
+        """Close every connection, without a word to Redis."""
+        for parts in self.destinations.values():
+            parts.transport.close()
         if self._spans:
             self._spans.close()
         self.client.close()

@@ -4,8 +4,8 @@ A connection to the broker that was cut without a word looks idle for ever to th
 on it. The watchdog asks the broker on a connection of its own: when messages have waited while this
 worker was idle, for longer than anything explains, it ends the process with EX_SOFTWARE.
 
-It also stands in for a beat that is dead, and for a broker that takes no messages: whoever made it
-says what is to be done then. So both cost latency, and nothing else.
+It also runs the fallback drain, so that a dead beat and a broker that accepts no messages cost
+latency, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,34 +25,38 @@ from ..connections.clients import TRANSIENT
 from ..connections.cluster import UNSETTLED
 from ..settings.celery_processes import ProcessSettings
 from ..telemetry.logs import get_logger
-from .scheduler import waiting
+from .scheduler import queued_messages
 
 log = get_logger(__name__)
 
 EXIT_STUCK = 70  # EX_SOFTWARE of sysexits.h
-LOOK_EVERY_S = 2.5
+CHECK_EVERY_S = 2.5
 STUCK_AFTER_S = 20.0
-STAND_IN_EVERY_S = 5.0
-# Redis or the broker is away: that passes by itself. Whatever else is raised is a mistake.
-AWAY = (*TRANSIENT, *UNSETTLED, OperationalError)
+FALLBACK_EVERY_S = 5.0
+# Redis or the broker is away, which passes. Any other error is a bug.
+UNAVAILABLE = (*TRANSIENT, *UNSETTLED, OperationalError)
 
 
 class Watchdog:
-    """Looks every few seconds, on a thread of its own, from `start` to `stop`.
+    """Checks this worker every few seconds, from `start` to `stop`, on a thread of its own.
 
-    ``stand_in`` is called now and then on another one: it does what nobody asked for in time.
+    ``fallback_drain`` is called now and then on another one.
     """
 
     def __init__(
         self,
         app: Celery,
         *,
-        stand_in: Callable[[], object] = lambda: None,
+        fallback_drain: Callable[[], object] = lambda: None,
+        check_every_s: float = CHECK_EVERY_S,
+        fallback_every_s: float = FALLBACK_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
         end: Callable[[int], Any] = os._exit,
     ) -> None:
         self._app = app
-        self._stand_in = stand_in
+        self._fallback_drain = fallback_drain
+        self._check_every_s = check_every_s
+        self._fallback_every_s = fallback_every_s
         self._clock = clock
         self._end = end
         self._stopped = threading.Event()
@@ -63,76 +67,87 @@ class Watchdog:
         self._last_progress = clock()
 
     def start(self) -> None:
-        """Begin to look; Celery calls it again whenever it has connected anew."""
+        """Start the threads, once: Celery calls this again whenever it has reconnected."""
         if self._started:
             return
         self._started = True
         self._heartbeat = ProcessSettings.from_env().heartbeat_path
-        signals.task_prerun.connect(self._begun, weak=False)
-        signals.task_postrun.connect(self._ended, weak=False)
-        self._last_progress = self._clock()
-        for target, name in ((self._watch, "watchdog"), (self._stand_in_for_beat, "stand-in")):
+        signals.task_prerun.connect(self.task_began, weak=False)
+        signals.task_postrun.connect(self.task_ended, weak=False)
+        self.progress()
+        for target, name in ((self._watch, "watchdog"), (self._drain, "fallback drain")):
             threading.Thread(target=target, name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop both threads after their current round."""
         self._stopped.set()
 
     def progress(self) -> None:
         """Note that work was done."""
         self._last_progress = self._clock()
 
-    def _begun(self, **_: Any) -> None:
+    def task_began(self, **_: Any) -> None:
+        """Count a task that is running."""
         with self._lock:
             self._running += 1
         self.progress()
 
-    def _ended(self, **_: Any) -> None:
+    def task_ended(self, **_: Any) -> None:
+        """Count it out again."""
         with self._lock:
             self._running -= 1
         self.progress()
 
-    def _watch(self) -> None:
-        self._beat()
-        while not self._stopped.wait(LOOK_EVERY_S):
-            self._beat()
-            try:
-                self.look()
-            except Exception as error:  # noqa: BLE001 - the broker is away: nobody could work, so nobody is stuck
-                self.progress()
-                log.debug("the watchdog cannot see the broker", error=type(error).__name__)
+    @property
+    def idle_s(self) -> float:
+        """The time since the last progress."""
+        return self._clock() - self._last_progress
 
-    def _beat(self) -> None:
+    def _watch(self) -> None:
+        self._touch_heartbeat()
+        while not self._stopped.wait(self._check_every_s):
+            self._touch_heartbeat()
+            self.check()
+
+    def _touch_heartbeat(self) -> None:
         """Touch the heartbeat file: once it is old, not even this thread runs."""
         if self._heartbeat:
             try:
                 Path(self._heartbeat).touch()
             except OSError as error:
-                log.warning("the heartbeat file cannot be written", error=error.strerror)
+                log.warning("could not write the heartbeat file", error=error.strerror)
 
-    def _stand_in_for_beat(self) -> None:
+    def _drain(self) -> None:
         failures = 0
-        while not self._stopped.wait(STAND_IN_EVERY_S):
+        while not self._stopped.wait(self._fallback_every_s):
             try:
-                self._stand_in()
+                self._fallback_drain()
                 failures = 0
-            except AWAY as error:
-                log.debug("the watchdog cannot stand in", error=type(error).__name__)
+            except UNAVAILABLE as error:
+                log.debug("the fallback drain cannot reach Redis", error=type(error).__name__)
             except Exception:  # the next round tries again
                 failures += 1
-                log.exception("the watchdog failed to stand in", failures=failures)
+                log.exception("the fallback drain failed", failures=failures)
 
-    def look(self) -> None:
-        """End the process if messages wait, this worker has room, and long nothing has happened."""
-        with self._app.connection_for_read(transport_options=self._options()) as connection:
-            messages = waiting(connection, self._app.conf.task_default_queue)
-        busy = self._running >= self._app.conf.worker_concurrency
-        if not messages or busy:
+    def check(self) -> None:
+        """End the process if messages wait, this worker has room, and nothing has happened.
+
+        While the broker is away no worker can work, so none is stuck.
+        """
+        try:
+            messages = self._messages()
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             self.progress()
-        elif self._clock() - self._last_progress > STUCK_AFTER_S:
+            log.debug("the watchdog cannot reach the broker", error=type(error).__name__)
+            return
+        if not messages or self._running >= self._app.conf.worker_concurrency:
+            self.progress()
+        elif self.idle_s > STUCK_AFTER_S:
             log.error("messages wait and this worker takes none: ending it", messages=messages)
             logging.shutdown()
             self._end(EXIT_STUCK)
 
-    def _options(self) -> dict[str, Any]:
-        return {**self._app.conf.broker_transport_options, "socket_timeout": 5}
+    def _messages(self) -> int:
+        options = {**self._app.conf.broker_transport_options, "socket_timeout": 5}
+        with self._app.connection_for_read(transport_options=options) as connection:
+            return queued_messages(connection, self._app.conf.task_default_queue)

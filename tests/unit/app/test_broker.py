@@ -1,45 +1,45 @@
-"""What Celery is told of its broker, by the address that settings give."""
+"""Celery's settings for its broker, by the address that is configured."""
 
 from __future__ import annotations
 
 import pytest
 
-from worker.app import _broker
+from worker.app.broker import broker_settings
 from worker.errors import SettingsError
 from worker.settings.settings import Settings
 
 
 def broker(url: str, redis_url: str = "redis://records") -> dict[str, object]:
-    """Celery's settings for a broker."""
-    return _broker(Settings.from_env({"REDIS_URL": redis_url, "CELERY_BROKER_URL": url}))
+    """Return Celery's settings for a broker."""
+    return broker_settings(Settings.from_env({"REDIS_URL": redis_url, "CELERY_BROKER_URL": url}))
 
 
-def test_without_a_broker_of_its_own_celery_uses_the_records_redis() -> None:
+def test_broker_settings_without_broker_url_use_redis_url() -> None:
     """One address is enough to begin with."""
     assert broker("")["broker_url"] == "redis://records"
 
 
-def test_sentinels_are_told_in_kombus_words() -> None:
-    """Each Sentinel under a scheme of kombu's, and the master's name as an option."""
-    told = broker("", "redis+sentinel://:pw@a:1,b/records/2?sentinel_password=x")
-    assert told["broker_url"] == "sentinel://:pw@a:1/2;sentinel://:pw@b:26379/2"
-    options = told["broker_transport_options"]
+def test_broker_settings_for_sentinels_use_kombu_terms() -> None:
+    """Each Sentinel has a scheme of kombu's, and the master's name is an option."""
+    found = broker("", "redis+sentinel://:pw@a:1,b/records/2?sentinel_password=x")
+    assert found["broker_url"] == "sentinel://:pw@a:1/2;sentinel://:pw@b:26379/2"
+    options = found["broker_transport_options"]
     assert isinstance(options, dict)
     assert options["master_name"] == "records"
     assert options["sentinel_kwargs"]["password"] == "x"
     assert options["socket_timeout"] == 15
-    assert told["broker_use_ssl"] is None
+    assert found["broker_use_ssl"] is None
 
 
-def test_sentinels_with_tls_are_asked_with_tls() -> None:
-    """The certificate is looked at, by the authority given."""
-    told = broker("rediss+sentinel://a:1/records?ssl_ca_certs=/ca.pem")
-    assert told["broker_url"] == "sentinel://a:1/0"
-    assert told["broker_use_ssl"] == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
+def test_broker_settings_for_sentinels_with_tls_verify_certificates() -> None:
+    """Certificates are checked against the configured authority."""
+    found = broker("rediss+sentinel://a:1/records?ssl_ca_certs=/ca.pem")
+    assert found["broker_url"] == "sentinel://a:1/0"
+    assert found["broker_use_ssl"] == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "translated"),
     [
         ("unix:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=0"),
         ("unix://:db=1@/run/r.sock?db=2", "redis+socket://:db=1@/run/r.sock?virtual_host=2"),
@@ -52,30 +52,30 @@ def test_sentinels_with_tls_are_asked_with_tls() -> None:
         ("redis://h", "redis://h"),
     ],
 )
-def test_a_redis_is_told_in_kombus_words(url: str, told: str) -> None:
-    """A socket has another scheme and word for its database, a login is before the host, and what
-    redis-py alone knows is left out."""
-    assert broker("", url)["broker_url"] == told
+def test_broker_settings_for_one_redis_translate_its_url(url: str, translated: str) -> None:
+    """Kombu has its own scheme for sockets, expects the login before the host, and gets no option
+    that only redis-py knows."""
+    assert broker("", url)["broker_url"] == translated
 
 
-def test_rabbitmq_gets_none_of_redis_options() -> None:
-    """Messages are wake-ups: they need not be written to disk."""
-    told = broker("amqp://h//", "redis+cluster://a:1")
-    assert "broker_transport_options" not in told
-    assert told["task_default_delivery_mode"] == "transient"
+def test_broker_settings_for_rabbitmq_have_no_redis_options() -> None:
+    """Messages are wake-ups, so RabbitMQ need not write them to disk."""
+    found = broker("amqp://h//", "redis+cluster://a:1")
+    assert "broker_transport_options" not in found
+    assert found["task_default_delivery_mode"] == "transient"
 
 
 @pytest.mark.parametrize("url", ["", "redis+cluster://:hidden@a:1"])
-def test_a_cluster_is_refused_as_broker(url: str) -> None:
-    """The error names the setting and says what to set, without the address."""
+def test_broker_settings_for_a_cluster_are_refused(url: str) -> None:
+    """The error names the setting and what to set, and does not contain the address."""
     with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: .* amqp://host//") as refused:
         broker(url, "redis+cluster://:hidden@a:1")
     assert "hidden" not in str(refused.value)
 
 
 @pytest.mark.parametrize("named", ["", "redis://:hidden@a:port"])
-def test_a_malformed_redis_url_is_named_before_celery_reads_it(named: str) -> None:
-    """A worker does not start with it, and its password is not shown, be it the broker's too."""
+def test_broker_settings_for_a_malformed_redis_url_name_it(named: str) -> None:
+    """A worker does not start, and the password stays hidden, also where it is the broker's too."""
     with pytest.raises(SettingsError, match="REDIS_URL: not an address") as refused:
         broker(named, "redis://:hidden@a:port")
     assert "hidden" not in str(refused.value)
@@ -84,15 +84,15 @@ def test_a_malformed_redis_url_is_named_before_celery_reads_it(named: str) -> No
 @pytest.mark.parametrize(
     "url", ["rabbitmq", "rabbit://:hidden@h", "redis://:hidden@h:port/0", "amqp://:hidden@h?no=1"]
 )
-def test_a_malformed_broker_is_named_before_celery_reads_it(url: str) -> None:
-    """A worker does not start with it, or look for a RabbitMQ of that name for ever."""
+def test_broker_settings_for_a_malformed_broker_url_name_it(url: str) -> None:
+    """A worker does not start, instead of looking for a RabbitMQ host of that name for ever."""
     with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: not an address") as refused:
         broker(url)
     assert "hidden" not in str(refused.value)
 
 
-def test_a_broker_that_lacks_its_package_is_told_the_package() -> None:
-    """An address that is right is not called wrong, and what to install is named."""
+def test_broker_settings_without_the_brokers_package_name_it() -> None:
+    """The error does not call the address malformed, and names what to install."""
     with pytest.raises(SettingsError, match=r"CELERY_BROKER_URL: .* missing: pymongo$") as refused:
         broker("mongodb://:hidden@h/records")
     assert "hidden" not in str(refused.value)
