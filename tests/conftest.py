@@ -16,7 +16,7 @@ pytest_plugins = [
     "support.processes",
     "support.redis_groups",
     "support.services",
-    "support.chance",
+    "support.randomness",
     "support.gateway",
     "support.npm",
     "support.producers",
@@ -44,8 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Plugins, which pytest imports before us.
-    from support.chance import fixed_seed
     from support.producers import be_patient
+    from support.randomness import fixed_seed
 
     be_patient()
     # No deadline, and no complaint of slow examples: two test processes share two cores. The blob

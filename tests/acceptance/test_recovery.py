@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from chaos.keeper import Kept
+from chaos.supervised_process import SupervisedProcess
 from support import fault_scripts
 from support.polling import poll_until
 from support.system import System
@@ -51,22 +51,26 @@ def test_a_killed_workers_batch_goes_first_and_is_counted(system: System) -> Non
 
 
 @pytest.fixture
-def kept(system: System, tmp_path: Path) -> Iterator[list[Kept]]:
+def kept(system: System, tmp_path: Path) -> Iterator[list[SupervisedProcess]]:
     """Workers put into this list are ended after the test."""
-    started: list[Kept] = []
+    started: list[SupervisedProcess] = []
     yield started
     for each in started:
         each.end()
 
 
-def keep(system: System, kept: list[Kept], line: str, folder: Path) -> Kept:
+def keep(
+    system: System, kept: list[SupervisedProcess], line: str, folder: Path
+) -> SupervisedProcess:
     """A process that is started again whenever it ends."""
-    kept.append(Kept(f"kept-{line}", system.command(line), system.environment(), folder))
+    kept.append(
+        SupervisedProcess(f"kept-{line}", system.command(line), system.environment(), folder)
+    )
     return kept[-1]
 
 
 def test_a_record_that_kills_workers_dies_alone(
-    system: System, kept: list[Kept], tmp_path: Path
+    system: System, kept: list[SupervisedProcess], tmp_path: Path
 ) -> None:
     """Each worker that sends it is killed: its batch is halved until it alone is dead as poison."""
     system.configure({"concurrency = 3": "concurrency = 1\nmax_deaths = 1"})

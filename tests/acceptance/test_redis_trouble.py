@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from chaos.keeper import Kept
+from chaos.supervised_process import SupervisedProcess
 from support.polling import poll_until
 from support.processes import Process
 from support.proxy import Proxy
@@ -141,13 +141,13 @@ class Pair:
 
     def __init__(self, system: System, folder: Path) -> None:
         self._system, self._folder = system, folder
-        self.processes: list[Kept] = []
+        self.processes: list[SupervisedProcess] = []
 
     def start(self) -> None:
         """Start both, and wait until the worker is ready."""
         for line in ("worker", "beat"):
             command, env = self._system.command(line), self._system.environment()
-            self.processes.append(Kept(f"kept-{line}", command, env, self._folder))
+            self.processes.append(SupervisedProcess(f"kept-{line}", command, env, self._folder))
         poll_until(lambda: self.processes[0].says(" ready."), what="the worker is ready")
 
     def see_trouble(self) -> None:

@@ -17,7 +17,7 @@ from benchmarks import samples
 from benchmarks.drain import DEADLINE_S
 from benchmarks.program_options import Options
 from benchmarks.results import Contender, Results, in_turn
-from benchmarks.stage import Stage, Theatre
+from benchmarks.setup import Setup, SetupFactory
 from support.polling import poll_until
 from worker.app.runtime import DestinationRuntime, Runtime
 from worker.buffer import keys
@@ -49,86 +49,86 @@ def delivered_from(backlog: int) -> str:
     return f"CPU of a delivery off a backlog of {backlog:,}"
 
 
-def fill(stage: Stage, results: Results, size: int) -> None:
+def fill(setup: Setup, results: Results, size: int) -> None:
     """Buffer so many events, and note Redis' memory for them and the bytes that will be sent."""
-    before = int(stage.client.info("memory")["used_memory"])
-    samples.fill_events(stage.buffer, size)
-    used = int(stage.client.info("memory")["used_memory"]) - before
-    key = keys.pending(stage.destination.name, Kind.EVENT)
-    if stage.client.llen(key) != size:
+    before = int(setup.client.info("memory")["used_memory"])
+    samples.fill_events(setup.buffer, size)
+    used = int(setup.client.info("memory")["used_memory"]) - before
+    key = keys.pending(setup.destination.name, Kind.EVENT)
+    if setup.client.llen(key) != size:
         raise AssertionError(f"{key} does not hold what was accepted")
     results.add(SECTION, JSON_BYTES, "bytes", len(samples.body(0)))
     results.add(SECTION, held_by(size), "bytes", used / size)
 
 
-def worker_memory(theatre: Theatre, results: Results, size: int) -> None:
+def worker_memory(setups: SetupFactory, results: Results, size: int) -> None:
     """One worker's resident memory, in the second tenth of the records and in the last.
 
     It is warm by then: all of its threads have run, and each has its buffers. From one moment to
     the next it changes by the batches in hand, so a median of many looks is told.
     """
-    with theatre.stage() as stage:
-        stage.start_workers(1)
-        process = psutil.Process(stage.workers[0].pid)
-        samples.fill_events(stage.buffer, WARM)
-        stage.wait_until_settled(DEADLINE_S)
-        stage.buffer.pause("benchmark")
-        samples.fill_events(stage.buffer, size)
-        stage.sink.start_over()
-        stage.buffer.resume()
-        stage.sink.wait_for(size // 10, DEADLINE_S)
-        results.add(SECTION, RSS_EARLY, "MiB", _memory_until(stage, process, 2 * size // 10))
-        stage.sink.wait_for(9 * size // 10, DEADLINE_S)
-        results.add(SECTION, RSS_LATE, "MiB", _memory_until(stage, process, size))
+    with setups.create() as setup:
+        setup.start_workers(1)
+        process = psutil.Process(setup.workers[0].pid)
+        samples.fill_events(setup.buffer, WARM)
+        setup.wait_until_settled(DEADLINE_S)
+        setup.buffer.pause("benchmark")
+        samples.fill_events(setup.buffer, size)
+        setup.sink.start_over()
+        setup.buffer.resume()
+        setup.sink.wait_for(size // 10, DEADLINE_S)
+        results.add(SECTION, RSS_EARLY, "MiB", _memory_until(setup, process, 2 * size // 10))
+        setup.sink.wait_for(9 * size // 10, DEADLINE_S)
+        results.add(SECTION, RSS_LATE, "MiB", _memory_until(setup, process, size))
 
 
-def _memory_until(stage: Stage, process: psutil.Process, records: int) -> float:
+def _memory_until(setup: Setup, process: psutil.Process, records: int) -> float:
     """The median of a process' resident memory until so many records have arrived, in MiB."""
     looks: list[float] = []
 
     def arrived() -> bool:
         looks.append(process.memory_info().rss / 2**20)
-        return stage.sink.records() >= records
+        return setup.sink.records() >= records
 
     poll_until(arrived, DEADLINE_S, f"{records} records", 0.005)
     return median(looks)
 
 
-def _turn_over(stage: Stage, line: DestinationRuntime, backlog: int, results: Results) -> None:
+def _turn_over(setup: Setup, line: DestinationRuntime, backlog: int, results: Results) -> None:
     """Deliver some batches off a backlog, and accept as many records again.
 
     The price is the CPU of this thread and of Redis.
     """
-    with _priced(stage, results, delivered_from(backlog)):
+    with _priced(setup, results, delivered_from(backlog)):
         for _ in range(BATCHES):
             claim = line.buffer.claim(begun=True)
             if claim is None or claim.size != samples.CHUNK:
                 raise AssertionError("the backlog gave no full batch")
             line.deliverer.deliver(claim)
-    with _priced(stage, results, accepted_onto(backlog)):
+    with _priced(setup, results, accepted_onto(backlog)):
         samples.fill_events(line.buffer, BATCHES * samples.CHUNK)
 
 
 @contextmanager
-def _priced(stage: Stage, results: Results, name: str) -> Iterator[None]:
-    began = time.thread_time() + stage.redis_cpu_s()
+def _priced(setup: Setup, results: Results, name: str) -> Iterator[None]:
+    began = time.thread_time() + setup.redis_cpu_s()
     yield
-    took_s = time.thread_time() + stage.redis_cpu_s() - began
+    took_s = time.thread_time() + setup.redis_cpu_s() - began
     results.add(SECTION, name, "us/record", took_s / BATCHES / samples.CHUNK * 1e6)
 
 
-def backlogs(theatre: Theatre, results: Results, options: Options) -> None:
+def backlogs(setups: SetupFactory, results: Results, options: Options) -> None:
     """Prices at backlogs of different sizes, each in a Redis of its own."""
     sizes = BACKLOGS[:2] if options.quick else BACKLOGS
-    with theatre.stage() as one, theatre.stage() as two, theatre.stage() as three:
+    with setups.create() as one, setups.create() as two, setups.create() as three:
         contenders: list[Contender] = []
-        for stage, backlog in zip((one, two, three), sizes, strict=False):
-            runtime = Runtime(Settings.from_env(stage.environ), Dispatch(_nobody, _nobody))
+        for setup, backlog in zip((one, two, three), sizes, strict=False):
+            runtime = Runtime(Settings.from_env(setup.environ), Dispatch(_nobody, _nobody))
             line = runtime.destinations["clevertap"]
-            fill(stage, results, backlog)
+            fill(setup, results, backlog)
             # A batch less would be waited for; what is delivered is put back at once.
             samples.fill_events(line.buffer, max(0, BATCHES * samples.CHUNK - backlog))
-            contenders.append(partial(_turn_over, stage, line, backlog, results))
+            contenders.append(partial(_turn_over, setup, line, backlog, results))
         in_turn(contenders, 10 * options.rounds)
 
 
@@ -136,7 +136,7 @@ def _nobody(*_: object) -> None:
     """Nobody is asked for deliveries here."""
 
 
-def run(theatre: Theatre, results: Results, options: Options) -> None:
+def run(setups: SetupFactory, results: Results, options: Options) -> None:
     """The section."""
-    worker_memory(theatre, results, options.sized(300_000, 1_000_000))
-    backlogs(theatre, results, options)
+    worker_memory(setups, results, options.sized(300_000, 1_000_000))
+    backlogs(setups, results, options)

@@ -22,9 +22,9 @@ _BEGIN, _END = "<!-- a run: begin -->", "<!-- a run: end -->"
 
 def read(path: Path) -> Results:
     """The results that a run wrote."""
-    told = json.loads(path.read_text())
-    results = Results(told["facts"])
-    for each in told["series"]:
+    reported = json.loads(path.read_text())
+    results = Results(reported["facts"])
+    for each in reported["series"]:
         for value in each["values"]:
             results.add(each["section"], each["name"], each["unit"], value)
     return results

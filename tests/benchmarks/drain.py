@@ -14,7 +14,7 @@ from celery import Celery
 from benchmarks import floor, samples
 from benchmarks.program_options import Options
 from benchmarks.results import Contender, Results, in_turn
-from benchmarks.stage import Stage, Theatre
+from benchmarks.setup import Setup, SetupFactory
 from support.environment import ROOT
 
 SECTION = "drain"
@@ -60,30 +60,30 @@ def ours(workers: int, latency_ms: int = 0) -> str:
 class Drains:
     """The contenders of this section."""
 
-    theatre: Theatre
+    setups: SetupFactory
     results: Results
 
     def ours(self, workers: int, size: int, latency_ms: int = 0) -> None:
         """Fill a paused destination, start the workers, resume it."""
-        with self.theatre.stage(latency_ms) as stage:
-            stage.buffer.pause("benchmark")
-            samples.fill_events(stage.buffer, size)
-            self._measure(stage, workers, size, ours(workers, latency_ms))
+        with self.setups.create(latency_ms) as setup:
+            setup.buffer.pause("benchmark")
+            samples.fill_events(setup.buffer, size)
+            self._measure(setup, workers, size, ours(workers, latency_ms))
 
     def profiles(self, workers: int, size: int) -> None:
         """The same with profile updates, 100 a request, in order."""
-        with self.theatre.stage() as stage:
-            stage.buffer.pause("benchmark")
-            samples.fill_profiles(stage.buffer, size)
-            self._measure(stage, workers, size, f"{ours(workers)}, profiles")
+        with self.setups.create() as setup:
+            setup.buffer.pause("benchmark")
+            samples.fill_profiles(setup.buffer, size)
+            self._measure(setup, workers, size, f"{ours(workers)}, profiles")
 
-    def _measure(self, stage: Stage, workers: int, size: int, name: str) -> None:
-        stage.start_workers(workers)
-        before = stage.workers_cpu_s(), stage.redis_cpu_s()
-        stage.buffer.resume()
+    def _measure(self, setup: Setup, workers: int, size: int, name: str) -> None:
+        setup.start_workers(workers)
+        before = setup.workers_cpu_s(), setup.redis_cpu_s()
+        setup.buffer.resume()
         began = time.monotonic()
-        ended = stage.wait_until_settled(DEADLINE_S)
-        seen = stage.sink.seen()
+        ended = setup.wait_until_settled(DEADLINE_S)
+        seen = setup.sink.seen()
         if seen.records != size:
             raise AssertionError(f"{name}: {seen.records} of {size} records arrived")
         records_per_s, requests_per_s = seen.steady()
@@ -92,32 +92,32 @@ class Drains:
         add(f"{name}: resumed to settled", "records/s", size / (ended - began))
         add(f"{name}: requests", "requests/s", requests_per_s)
         scale = 1_000_000 / size
-        add(f"{name}: CPU of the workers", "s/million", (stage.workers_cpu_s() - before[0]) * scale)
-        add(f"{name}: CPU of Redis", "s/million", (stage.redis_cpu_s() - before[1]) * scale)
+        add(f"{name}: CPU of the workers", "s/million", (setup.workers_cpu_s() - before[0]) * scale)
+        add(f"{name}: CPU of Redis", "s/million", (setup.redis_cpu_s() - before[1]) * scale)
 
     def floor(self, size: int) -> None:
         """A loop without safety, in one process."""
-        with self.theatre.stage() as stage:
+        with self.setups.create() as setup:
             for bodies in samples.bodies(size):
-                stage.client.rpush(floor.KEY, *bodies)
-            stage.run_module("benchmarks.floor", stage.server.url, str(stage.sink.port))
-            seen = stage.sink.wait_for(size, DEADLINE_S)
+                setup.client.rpush(floor.KEY, *bodies)
+            setup.run_module("benchmarks.floor", setup.server.url, str(setup.sink.port))
+            seen = setup.sink.wait_for(size, DEADLINE_S)
             self.results.add(SECTION, FLOOR, "records/s", seen.steady()[0])
 
     def celery(self, yardstick: Yardstick, size: int) -> None:
         """A Celery worker whose queue was filled before."""
-        with self.theatre.stage() as stage:
-            _ask(yardstick, stage, size)
+        with self.setups.create() as setup:
+            _ask(yardstick, setup, size)
             command = f"celery -A {yardstick.module} worker --loglevel=WARNING --without-gossip"
             options = ("--without-mingle", "--concurrency=2")
-            stage.run_module(command, *options, python=yardstick.python)
-            seen = stage.sink.wait_for(size, DEADLINE_S)
+            setup.run_module(command, *options, python=yardstick.python)
+            seen = setup.sink.wait_for(size, DEADLINE_S)
             self.results.add(SECTION, yardstick.name, "records/s", seen.steady()[0])
 
 
-def _ask(yardstick: Yardstick, stage: Stage, size: int) -> None:
+def _ask(yardstick: Yardstick, setup: Setup, size: int) -> None:
     """Put a message for each event into the broker."""
-    app: Any = Celery(broker=stage.server.url, set_as_current=False)
+    app: Any = Celery(broker=setup.server.url, set_as_current=False)
     with app, app.connection_for_write() as connection:
         producer = app.amqp.Producer(connection)
         for number in range(size):
@@ -130,9 +130,9 @@ def _ask(yardstick: Yardstick, stage: Stage, size: int) -> None:
             )
 
 
-def run(theatre: Theatre, results: Results, options: Options) -> None:
+def run(setups: SetupFactory, results: Results, options: Options) -> None:
     """The section."""
-    drains = Drains(theatre, results)
+    drains = Drains(setups, results)
     size = options.sized(300_000, 1_000_000)
     in_turn([partial(drains.floor, size), *_ours(drains, size, options)], options.rounds)
     in_turn(_celery(drains, options), options.slow_rounds)

@@ -17,7 +17,7 @@ from benchmarks import samples
 from benchmarks.memory_sdk import MemorySdk
 from benchmarks.program_options import Options
 from benchmarks.results import Results, in_turn
-from benchmarks.stage import Stage, Theatre
+from benchmarks.setup import Setup, SetupFactory
 from worker.connections.clients import async_producer_client, producer_client
 from worker.producer.producer import AsyncProducer, Producer
 from worker.vendors.clevertap.schema import CleverTapSchema
@@ -40,7 +40,7 @@ SDK_FLUSHED = "analytics SDK in memory, until it is posted"
 class Calls:
     """The contenders of this section, on one Redis."""
 
-    stage: Stage
+    setup: Setup
     results: Results
     size: int
 
@@ -65,7 +65,7 @@ class Calls:
 
     def event(self) -> None:
         """One event a call."""
-        producer = Producer.from_env(self.stage.environ)
+        producer = Producer.from_env(self.setup.environ)
         self._singly(
             EVENT_CALL,
             lambda number: producer.event(
@@ -76,7 +76,7 @@ class Calls:
 
     def rpush(self) -> None:
         """The same bytes, pushed by a client of the same settings: a network's price, no more."""
-        client = producer_client(self.stage.server.url)
+        client = producer_client(self.setup.server.url)
         content = samples.body(0)
         self._singly(RPUSH, lambda _: client.rpush("bench:rpush", content))
         client.close()
@@ -109,7 +109,7 @@ class Calls:
 
         async def call(number: int) -> None:
             if not made:
-                made.append(AsyncProducer.from_env(self.stage.environ))
+                made.append(AsyncProducer.from_env(self.setup.environ))
             await made[0].event(
                 samples.NAME, samples.properties(), identity=samples.identity(number)
             )
@@ -123,14 +123,14 @@ class Calls:
 
         async def call(_: int) -> None:
             if not made:
-                made.append(async_producer_client(self.stage.server.url))
+                made.append(async_producer_client(self.setup.server.url))
             await made[0].rpush("bench:rpush", content)
 
         self._together(ASYNC_RPUSH, call)
 
     def send_many(self) -> None:
         """A thousand a call."""
-        producer = Producer.from_env(self.stage.environ)
+        producer = Producer.from_env(self.setup.environ)
         size = 10 * self.size
         chunks = [
             [samples.event(number) for number in range(at, at + samples.CHUNK)]
@@ -158,7 +158,7 @@ class Calls:
         """A Celery message an event, on a pooled connection."""
         from celery import Celery
 
-        app = Celery("bench", broker=self.stage.server.url, set_as_current=False)
+        app = Celery("bench", broker=self.setup.server.url, set_as_current=False)
         self._singly(
             SEND_TASK,
             lambda number: app.send_task(
@@ -170,7 +170,7 @@ class Calls:
 
     def sdk(self) -> None:
         """A message into a queue in memory; and until its thread has posted all of them."""
-        sdk = MemorySdk(self.stage.sink.port, self.size)
+        sdk = MemorySdk(self.setup.sink.port, self.size)
         began = time.perf_counter()
         for number in range(self.size):
             sdk.track(samples.identity(number), samples.NAME, samples.properties())
@@ -179,15 +179,15 @@ class Calls:
         self._note(SDK_FLUSHED, self.size - sdk.dropped, time.perf_counter() - began)
 
 
-def run(theatre: Theatre, results: Results, options: Options) -> None:
+def run(setups: SetupFactory, results: Results, options: Options) -> None:
     """The section; the Redis is emptied before each contender."""
-    with theatre.stage() as stage:
-        calls = Calls(stage, results, options.sized(2_000, 10_000))
+    with setups.create() as setup:
+        calls = Calls(setup, results, options.sized(2_000, 10_000))
         contenders = [calls.event, calls.rpush, calls.async_event, calls.async_rpush]
         contenders += [calls.send_many, calls.load, calls.send_task, calls.sdk]
-        in_turn([partial(_alone, stage, each) for each in contenders], options.rounds)
+        in_turn([partial(_alone, setup, each) for each in contenders], options.rounds)
 
 
-def _alone(stage: Stage, contend: Callable[[], None]) -> None:
-    stage.client.flushall()
+def _alone(setup: Setup, contend: Callable[[], None]) -> None:
+    setup.client.flushall()
     contend()

@@ -134,9 +134,10 @@ def measure(handler: Handler, key: str, connections: int, seconds: float) -> Non
     statuses = uvloop.run(load(handler.port, key, connections, seconds))
     took_s, cpu_s = time.monotonic() - began, handler.cpu_s() - before
     total = sum(statuses.values())
-    told = ", ".join(f"{status.decode()}: {number}" for status, number in statuses.items())
+    reported = ", ".join(f"{status.decode()}: {number}" for status, number in statuses.items())
     print(
-        f"{handler.name:8} {total / took_s:8.0f} requests/s {cpu_s / total * 1e6:6.0f} us  {told}"
+        f"{handler.name:8} {total / took_s:8.0f} requests/s {cpu_s / total * 1e6:6.0f} us  "
+        f"{reported}"
     )
 
 

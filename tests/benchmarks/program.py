@@ -20,13 +20,13 @@ from benchmarks import cost, drain, end_to_end, enqueue
 from benchmarks.program_options import Options
 from benchmarks.report import show
 from benchmarks.results import Results
-from benchmarks.stage import Theatre
+from benchmarks.setup import SetupFactory
 from benchmarks.targets import Target, targets
 from support.environment import ROOT, clear_own_variables
 from worker.connections.embedded.binaries import preferred_binary
 from worker.telemetry.logs import configure
 
-Section = Callable[[Theatre, Results, Options], None]
+Section = Callable[[SetupFactory, Results, Options], None]
 SECTIONS: Mapping[str, Section] = {
     "enqueue": enqueue.run,
     "drain": drain.run,
@@ -60,7 +60,7 @@ def _facts(options: Options) -> dict[str, Any]:
 
 
 def _write(path: Path, results: Results, found: list[Target]) -> None:
-    told = [
+    reported = [
         {
             "text": each.text,
             "value": each.value,
@@ -71,7 +71,7 @@ def _write(path: Path, results: Results, found: list[Target]) -> None:
         for each in found
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**results.as_json(), "targets": told}, indent=1) + "\n")
+    path.write_text(json.dumps({**results.as_json(), "targets": reported}, indent=1) + "\n")
 
 
 def main() -> int:
@@ -86,7 +86,7 @@ def main() -> int:
     try:
         for name in options.only:
             console.print(f"{time.monotonic() - began:4.0f} s  {name}")
-            SECTIONS[name](Theatre(folder / name), results, options)
+            SECTIONS[name](SetupFactory(folder / name), results, options)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     results.facts["load after"] = round(os.getloadavg()[0], 1)

@@ -50,7 +50,7 @@ class Ledger:
             self.ages_ms += [now_ms - int(sent) for sent in found]
         return size
 
-    def told(self, *, whole: bool) -> dict[str, Any]:
+    def reported(self, *, whole: bool) -> dict[str, Any]:
         """The count, and with ``whole`` all of it."""
         if not whole:
             return {"records": self.records, "requests": len(self.times)}
@@ -101,7 +101,7 @@ class Sink(asyncio.Protocol):
                 asyncio.get_running_loop().call_later(latency_s, self._send, answer)
                 return
         elif path.startswith("/seen"):
-            answer = json.dumps(Sink.ledger.told(whole="whole" in path)).encode()
+            answer = json.dumps(Sink.ledger.reported(whole="whole" in path)).encode()
         else:
             asked = parse_qs(path.partition("?")[2])
             latency_s = float(asked["latency_ms"][0]) / 1000

@@ -25,8 +25,8 @@ from worker.connections.embedded.server import EmbeddedRedis
 from worker.settings.settings import Settings
 
 from .hostile import HostileVendor
-from .keeper import Kept
 from .ledger import Ledger
+from .supervised_process import SupervisedProcess
 
 BEATS, WEB_APPS = 2, 2
 STOP_WITHIN_S = 25.0
@@ -75,8 +75,8 @@ class Scene:
         self.ledger = Ledger()
         self.redis = EmbeddedRedis(folder / "redis", appendfsync="always")
         self.vendor = HostileVendor(self.ledger, plan.seed)
-        self.workers: list[Kept] = []
-        self.beats: list[Kept] = []
+        self.workers: list[SupervisedProcess] = []
+        self.beats: list[SupervisedProcess] = []
         self.apps: list[subprocess.Popen[str]] = []
         self.samples = self.wrong_samples = self.resumed = 0
         self._done = threading.Event()
@@ -136,9 +136,9 @@ class Scene:
         path.write_text(changed)
         return path
 
-    def _keep(self, line: str, at: int, *options: str) -> Kept:
+    def _keep(self, line: str, at: int, *options: str) -> SupervisedProcess:
         command = [*procfile()[line], *options]
-        return Kept(f"{line}-{at}", command, self.env, self.folder)
+        return SupervisedProcess(f"{line}-{at}", command, self.env, self.folder)
 
     def _web_app(self, at: int) -> subprocess.Popen[str]:
         share = [str(_share(total, at)) for total in (self.plan.events, self.plan.profiles)]

@@ -1,8 +1,8 @@
 """A vendor on loopback, on raw sockets: it answers as CleverTap's upload does, or as a test says.
 
 What a request meets is decided when its first byte arrives: the next of the `script`ed plays, else
-the `usual` one. `support.plays` has plays for each way an answer can go wrong. A ledger keeps every
-record the vendor took, by its identity, so that a test can tell where each record is.
+the `usual` one. `support.fault_scripts` has plays for each way an answer can go wrong. A ledger
+keeps every record the vendor took, by its identity, so that a test can tell where each record is.
 """
 
 from __future__ import annotations

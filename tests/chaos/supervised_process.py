@@ -16,7 +16,7 @@ from support.processes import Process
 RESTART_AFTER_S = 0.1
 
 
-class Kept:
+class SupervisedProcess:
     """A process that is started again when it ends, until it is told to stop."""
 
     def __init__(

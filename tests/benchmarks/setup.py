@@ -31,7 +31,7 @@ STEADY = (0.5, 0.95)  # from half of the records to all but the last: what comes
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SinkCounts:
     """What the sink received: a time (monotonic seconds) and a number of records each request."""
 
     times: Sequence[float]
@@ -62,7 +62,7 @@ class Seen:
         return [cuts[each - 1] for each in percents]
 
 
-class SinkDoor:
+class SinkClient:
     """The sink's process, from outside."""
 
     def __init__(self, process: Process, port: int) -> None:
@@ -86,25 +86,25 @@ class SinkDoor:
         """The number of records received."""
         return int(self._ask("/seen")["records"])
 
-    def seen(self) -> Seen:
+    def seen(self) -> SinkCounts:
         """Everything."""
-        told = self._ask("/seen?whole")
-        return Seen(told["times"], told["sizes"], told["ages_ms"])
+        reported = self._ask("/seen?whole")
+        return SinkCounts(reported["times"], reported["sizes"], reported["ages_ms"])
 
-    def wait_for(self, records: int, deadline_s: float) -> Seen:
+    def wait_for(self, records: int, deadline_s: float) -> SinkCounts:
         """Wait until so many were received."""
         poll_until(lambda: self.records() >= records, deadline_s, f"{records} records", 0.05)
         return self.seen()
 
 
 @dataclass(slots=True)
-class Stage:
+class Setup:
     """A new Redis, the sink, and what is started on it; `environ` is for our own processes."""
 
     folder: Path
     server: EmbeddedRedis
     client: redis.Redis
-    sink: SinkDoor
+    sink: SinkClient
     processes: Processes
     workers: list[Process] = field(default_factory=list)
 
@@ -158,8 +158,8 @@ class Stage:
 
     def redis_cpu_s(self) -> float:
         """CPU seconds of Redis so far, as it tells to the microsecond."""
-        told = self.client.info("cpu")
-        return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
+        reported = self.client.info("cpu")
+        return float(reported["used_cpu_user"]) + float(reported["used_cpu_sys"])
 
     def workers_cpu_s(self) -> float:
         """CPU seconds of the workers so far."""
@@ -172,18 +172,18 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-class Theatre:
-    """Makes a stage for each measurement, so that none inherits another's memory or files."""
+class SetupFactory:
+    """Makes a setup for each measurement, so that none inherits another's memory or files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._made = 0
 
     @contextmanager
-    def stage(self, latency_ms: int = 0, *, sample: bool = False) -> Iterator[Stage]:
+    def create(self, latency_ms: int = 0, *, sample: bool = False) -> Iterator[Setup]:
         """A new Redis and sink, for as long as the block runs."""
         self._made += 1
-        folder = self.folder / f"stage-{self._made}"
+        folder = self.folder / f"setup-{self._made}"
         folder.mkdir(parents=True)
         processes = Processes(folder)
         server = EmbeddedRedis(folder / "redis", maxmemory="6gb")
@@ -192,12 +192,12 @@ class Theatre:
             client = worker_client(server.url)
             sink = self._sink(processes)
             sink.start_over(latency_ms, sample=sample)
-            yield Stage(folder, server, client, sink, processes)
+            yield Setup(folder, server, client, sink, processes)
         finally:
             processes.end()
             server.kill()
 
-    def _sink(self, processes: Processes) -> SinkDoor:
+    def _sink(self, processes: Processes) -> SinkClient:
         port = find_free_port()
         process = processes.run(
             [sys.executable, "-m", "benchmarks.sink", str(port)],
@@ -205,4 +205,4 @@ class Theatre:
             name="sink",
         )
         poll_until(lambda: listens(port), 20, "the sink listens")
-        return SinkDoor(process, port)
+        return SinkClient(process, port)
