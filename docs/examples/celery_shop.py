@@ -1,4 +1,4 @@
-"""Another Celery application, whose tasks send what they find out."""
+"""Another Celery application with a task that sends."""
 
 from functools import cache
 from typing import Any
@@ -13,13 +13,13 @@ CUSTOMERS = {7: {"identity": "jack", "Name": "Jack Montana"}}  # stands for a da
 
 @cache
 def producer() -> Producer:
-    """One for each process, made when it is first needed, so after the worker has forked."""
+    """Return the process' producer, created on first use, so after the worker has forked."""
     return Producer.from_env()
 
 
 @app.task(bind=True, ignore_result=True, max_retries=8)
 def send_profile(self: Task, customer: int) -> None:
-    """Send a customer's profile. The argument is a number: arguments lie open in a broker."""
+    """Send a customer's profile. The argument is an id: arguments are visible in the broker."""
     properties: dict[str, Any] = dict(CUSTOMERS[customer])
     identity = properties.pop("identity")
     try:
@@ -27,6 +27,6 @@ def send_profile(self: Task, customer: int) -> None:
     except BufferFull as error:
         raise self.retry(exc=error, countdown=60) from error
     except BufferUnavailable as error:
-        # A profile sent twice is the same profile. An event that must not be counted twice is
-        # repeated only when `error.sent` is False.
+        # Sending a profile twice is harmless. Repeat an event that must not be counted twice only
+        # if `error.sent` is False.
         raise self.retry(exc=error, countdown=5) from error

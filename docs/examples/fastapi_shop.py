@@ -1,4 +1,4 @@
-"""A FastAPI application that sends what its customers do."""
+"""A FastAPI application that sends its customers' orders and profiles."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -16,14 +16,14 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One producer for the event loop, made when it starts."""
+    """Create one producer for the event loop, and close it at the end."""
     app.state.producer = AsyncProducer.from_env()
     yield
     await app.state.producer.close()
 
 
 def producer_of(request: Request) -> AsyncProducer:
-    """The application's producer."""
+    """Return the application's producer."""
     made: AsyncProducer = request.app.state.producer
     return made
 
@@ -33,7 +33,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 class Order(BaseModel):
-    """What is ordered."""
+    """An order."""
 
     customer: str
     amount: float
@@ -41,7 +41,7 @@ class Order(BaseModel):
 
 @app.post("/orders", status_code=201)
 async def order(ordered: Order, producer: Sender) -> dict[str, bool]:
-    """Take an order. It is worth more than its event: an event that is not sent is noted."""
+    """Accept an order. It matters more than its event, so log an event that is not sent."""
     try:
         await producer.event("Charged", {"Amount": ordered.amount}, identity=ordered.customer)
     except IngestError as error:  # no room, no Redis, or against the vendor's rules
@@ -51,19 +51,19 @@ async def order(ordered: Order, producer: Sender) -> dict[str, bool]:
 
 @app.put("/profiles/{identity}", status_code=202)
 async def update(identity: str, properties: dict[str, Any], producer: Sender) -> dict[str, str]:
-    """Pass a profile on. Here sending is all there is to do, so its failure is the answer."""
+    """Forward a profile. Sending is all this does, so the response reports its failure."""
     return {"id": await producer.profile(properties, identity=identity)}
 
 
 @app.exception_handler(InvalidRecord)
 async def refused(_: Request, error: InvalidRecord) -> JSONResponse:
-    """Which fields break which of the vendor's rules."""
+    """Report which fields break which of the vendor's rules."""
     return JSONResponse({"errors": error.errors, "code": error.code}, status_code=422)
 
 
 @app.exception_handler(BufferFull)
 @app.exception_handler(BufferUnavailable)
 async def not_now(_: Request, error: Exception) -> JSONResponse:
-    """Nothing was taken, or it is not known: the caller tries again."""
+    """Ask the caller to try again: nothing was accepted, or it is not known."""
     log.warning("not sent: %s", error)
     return JSONResponse({"error": "not now"}, status_code=503, headers={"Retry-After": "1"})

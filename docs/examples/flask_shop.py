@@ -1,4 +1,4 @@
-"""A Flask application that sends what its customers do."""
+"""A Flask application that sends its customers' orders and profiles."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from worker import BufferFull, BufferUnavailable, IngestError, InvalidRecord, Pr
 
 
 def create_app() -> Flask:
-    """One producer for the application: threads may share it, and it outlives a fork."""
+    """Create the application with one producer: threads can share it, and it survives a fork."""
     app = Flask(__name__)
     app.extensions["ingest"] = Producer.from_env()
     app.add_url_rule("/orders", view_func=order, methods=["POST"])
@@ -18,13 +18,13 @@ def create_app() -> Flask:
 
 
 def producer() -> Producer:
-    """The application's producer."""
+    """Return the application's producer."""
     made: Producer = current_app.extensions["ingest"]
     return made
 
 
 def order() -> tuple[Response, int]:
-    """Take an order. It is worth more than its event: an event that is not sent is noted."""
+    """Accept an order. It matters more than its event, so log an event that is not sent."""
     ordered: dict[str, Any] = request.get_json()
     try:
         producer().event("Charged", {"Amount": ordered["amount"]}, identity=ordered["customer"])
@@ -34,7 +34,7 @@ def order() -> tuple[Response, int]:
 
 
 def update(identity: str) -> tuple[Response, int]:
-    """Pass a profile on. Here sending is all there is to do, so its failure is the answer."""
+    """Forward a profile. Sending is all this does, so the response reports its failure."""
     try:
         record_id = producer().profile(request.get_json(), identity=identity)
     except (BufferFull, BufferUnavailable):
@@ -43,5 +43,5 @@ def update(identity: str) -> tuple[Response, int]:
 
 
 def refused(error: InvalidRecord) -> tuple[Response, int]:
-    """Which fields break which of the vendor's rules."""
+    """Report which fields break which of the vendor's rules."""
     return jsonify(errors=error.errors, code=error.code), 422

@@ -1,1 +1,1 @@
-"""A Django project that sends what its customers do."""
+"""A Django project that sends its customers' orders and profiles."""

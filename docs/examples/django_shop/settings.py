@@ -1,4 +1,4 @@
-"""Nothing here is about sending: the producer reads REDIS_URL from the environment."""
+"""The project's settings; the producer reads REDIS_URL from the environment."""
 
 SECRET_KEY = "not one for production"  # noqa: S105
 ROOT_URLCONF = "django_shop.urls"

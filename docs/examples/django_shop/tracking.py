@@ -1,4 +1,4 @@
-"""The project's one place that sends."""
+"""The only place in the project that sends."""
 
 import logging
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ log = logging.getLogger(__name__)
 
 @cache
 def producer() -> Producer:
-    """One for each process, made when it is first needed, so after the server has forked."""
+    """Return the process' producer, created on first use, so after the server has forked."""
     return Producer.from_env()
 
 
 def track(identity: str, name: str, properties: Mapping[str, Any]) -> None:
-    """Send an event once the transaction is committed: what is rolled back never happened."""
+    """Send an event once the transaction is committed, and not if it is rolled back."""
     transaction.on_commit(partial(_send, identity, name, dict(properties)))
 
 
 def _send(identity: str, name: str, properties: Mapping[str, Any]) -> None:
-    """A customer's order is worth more than its event: no error of ours reaches the view."""
+    """Send an event; log errors, because a customer's order matters more than its event."""
     try:
         producer().event(name, properties, identity=identity)
     except InvalidRecord as error:

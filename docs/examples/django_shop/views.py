@@ -1,4 +1,4 @@
-"""What customers call."""
+"""The views that customers use."""
 
 import json
 
@@ -12,7 +12,7 @@ from .tracking import track
 @csrf_exempt
 @transaction.atomic
 def order(request: HttpRequest) -> JsonResponse:
-    """Take an order; `track` waits for its commit."""
+    """Accept an order; `track` waits for its commit."""
     ordered = json.loads(request.body)
     track(ordered["customer"], "Charged", {"Amount": ordered["amount"]})
     if ordered["amount"] < 0:
