@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .environment import EnvironmentSettings
-
-_LOG_FORMATS = ("text", "json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,10 @@ class ProcessSettings(EnvironmentSettings):
 
     threads: int = 0
     heartbeat_path: str = ""
-    log_format: str = "text"
+    log_format: Literal["text", "json"] = "text"
     beat_schedule: str = "celerybeat-schedule"
 
     def check(self) -> None:
-        """Raise SettingsError for an unknown format or a negative number of threads."""
-        if self.log_format not in _LOG_FORMATS:
-            raise self.error(
-                "log_format", f"must be {' or '.join(_LOG_FORMATS)}, not {self.log_format!r}"
-            )
+        """Raise SettingsError for a negative number of threads."""
         if self.threads < 0:
             raise self.error("threads", f"must be 0 or more, not {self.threads}")

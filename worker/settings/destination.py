@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from ..errors import SettingsError
 from ..vendors.protocol import VendorAccount
-from .converters import Ambiguous
 
 # What a destination may be called: no character that means something in a key or an address.
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-MOST_PARTITIONS = 1024
+MAX_PARTITIONS = 1024
 _BASE_URL = re.compile(r"https?://[^/?#@\s]+/?$")
 _ABOVE_0 = (
     "concurrency",
@@ -74,7 +74,7 @@ class Destination:
     probe_interval_s: float = 60.0
     count_poll_s: float = 30.0
     max_buffered: int = 5_000_000
-    ambiguous: Ambiguous = "retry"
+    ambiguous: Literal["retry", "dead_letter"] = "retry"
     flood_window: int = 1000
     flood_share: float = 0.5
     journal_settlements: int = 1000
@@ -98,34 +98,31 @@ def lacking(destination: Destination) -> list[str]:
 
 
 def check(destination: Destination, named: Callable[[str], str]) -> None:
-    """SettingsError for values that cannot go together; ``named`` tells what to call a setting."""
-    missing = [named(key) for key in destination.account.missing()]
+    """Raise SettingsError for values that do not fit; ``named`` returns a setting's name."""
+    account = destination.account
+    missing = [named(key) for key in account.missing()]
     if destination.enabled and missing:
         raise SettingsError(f"{named('')}: enabled, but not set: {', '.join(missing)}")
-    _check_address(destination, named)
-    if destination.lease_s <= destination.request_timeout_s:
-        raise SettingsError(
-            f"{named('lease_s')}: must be longer than {named('request_timeout_s')}, "
-            f"which is {destination.request_timeout_s:g}"
-        )
-    for key in _ABOVE_0:
-        if not getattr(destination, key) > 0:
-            raise SettingsError(f"{named(key)}: must be above 0")
-    if destination.flood_share > 1:
-        raise SettingsError(f"{named('flood_share')}: must be 0 to 1, as in 0.5")
-    for name, kind in destination.kinds.items():
-        _check_kind(named(f"kinds.{name}"), kind, destination.account.max_records)
-
-
-def _check_address(destination: Destination, named: Callable[[str], str]) -> None:
-    if destination.base_url and not _BASE_URL.match(destination.base_url):
-        raise SettingsError(
-            f"{named('base_url')}: must be a scheme and a host, as in https://api.clevertap.com"
-        )
-    for key, rule in destination.account.problems(destination.base_url):
+    for key, rule in (*_problems(destination, named), *account.problems(destination.base_url)):
         raise SettingsError(f"{named(key)}: {rule}")
 
 
-def _check_kind(where: str, kind: KindSettings, most: int) -> None:
-    if not 1 <= kind.batch_records <= most or not 0 <= kind.partitions <= MOST_PARTITIONS:
-        raise SettingsError(f"{where}: batch_records is 1-{most}, partitions 0-{MOST_PARTITIONS}")
+def _problems(destination: Destination, named: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Yield each setting whose value does not fit, with the rule."""
+    if destination.base_url and not _BASE_URL.match(destination.base_url):
+        yield "base_url", "must be a scheme and a host, as in https://api.clevertap.com"
+    if destination.lease_s <= destination.request_timeout_s:
+        timeout, given = named("request_timeout_s"), destination.request_timeout_s
+        yield "lease_s", f"must be longer than {timeout}, which is {given:g}"
+    for key in _ABOVE_0:
+        if not getattr(destination, key) > 0:
+            yield key, "must be above 0"
+    if destination.flood_share > 1:
+        yield "flood_share", "must be 0 to 1, as in 0.5"
+    most = destination.account.max_records
+    for name, kind in destination.kinds.items():
+        if not 1 <= kind.batch_records <= most or not 0 <= kind.partitions <= MAX_PARTITIONS:
+            yield (
+                f"kinds.{name}",
+                f"batch_records is 1-{most}, partitions 0-{MAX_PARTITIONS}",
+            )

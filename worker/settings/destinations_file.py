@@ -17,17 +17,15 @@ from ..errors import SettingsError
 from ..vendors.protocol import VendorAccount
 from ..vendors.registry import VENDORS
 from ..vendors.secret import Secret
-from .converters import CONVERTERS
+from .converters import convert
 from .destination import NAME, Destination, KindSettings, check
 from .environment import DEFAULT, Environment, lookup
 
-_FILE = "destinations file"
-_OWN = [each.name for each in fields(Destination) if each.name not in ("name", "account", "kinds")]
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
 def destinations_path(environ: Mapping[str, str]) -> Path:
-    """The destinations file: the one named, else the checkout's, else the package's own."""
+    """Return the destinations file: the one named, else the checkout's, else the package's own."""
     if named := environ.get("INGEST_DESTINATIONS"):
         return Path(named)
     package = Path(__file__).parents[1]
@@ -36,7 +34,7 @@ def destinations_path(environ: Mapping[str, str]) -> Path:
 
 
 def read_destinations(path: Path, environment: Environment) -> dict[str, Destination]:
-    """The destinations by name, in the file's order; SettingsError names what is wrong where."""
+    """Return the destinations by name, in order; SettingsError names what is wrong, and where."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -69,41 +67,39 @@ class _Table:
         if not isinstance(table, dict) or table.get("vendor") not in tuple(VENDORS):
             raise SettingsError(f"{where}.vendor: must be one of {', '.join(VENDORS)}")
         table = dict(table)
-        self._environment.note(f"{where}.vendor", table["vendor"], _FILE)
-        account_class = VENDORS[table.pop("vendor")]
-        kinds = self._kinds(account_class, table.pop("kinds", None))
-        values = self._values(table)
-        of_account = [each.name for each in fields(account_class)]
-        account = account_class(**{key: values[key] for key in of_account if key in values})
-        own = {key: values[key] for key in _OWN if key in values}
+        vendor = VENDORS[self._value("vendor", str, table.pop("vendor"))]
+        kinds = self._kinds(vendor, table.pop("kinds", None))
+        values = self._values(vendor, table)
+        own = {key: values.pop(key) for key in _OWN if key in values}
+        account = vendor(**{key: values[key] for key in _names(vendor) if key in values})
         own.setdefault("enabled", not account.missing())
         destination = Destination(name=self._name, account=account, kinds=kinds, **own)
         check(destination, self._named)
-        for settings, keys in ((destination, _OWN), (account, of_account)):
+        for settings, keys in ((destination, _OWN), (account, _names(vendor))):
             for key in keys:
                 if key not in table:
                     self._environment.note(f"{where}.{key}", str(getattr(settings, key)), DEFAULT)
         return destination
 
-    def _values(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        hints = _hints()
-        known = {"vendor", "kinds", *hints}
-        values: dict[str, Any] = {}
-        for key, raw in table.items():
-            if key not in hints:
-                raise SettingsError(
-                    f"{self._where}.{key}: not a setting; there are: {', '.join(sorted(known))}"
-                )
-            values[key] = self._value(key, hints[key], raw)
-        return values
+    def _values(self, vendor: type[VendorAccount], table: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a table; settings of other vendors may be there and do nothing."""
+        hints: dict[str, Any] = {}
+        for each in (*VENDORS.values(), vendor, Destination):
+            hints |= get_type_hints(each)
+        known = {*_OWN, *(key for each in VENDORS.values() for key in _names(each))}
+        for key in table:
+            if key not in known:
+                listed = ", ".join(sorted({"kinds", "vendor", *known}))
+                raise SettingsError(f"{self._where}.{key}: not a setting; there are: {listed}")
+        return {key: self._value(key, hints[key], raw) for key, raw in table.items()}
 
-    def _kinds(self, account: type[VendorAccount], tables: Any) -> dict[str, KindSettings]:
-        allowed = ", ".join(account.kinds)
+    def _kinds(self, vendor: type[VendorAccount], tables: Any) -> dict[str, KindSettings]:
+        allowed = ", ".join(vendor.kinds)
         if not isinstance(tables, dict) or not tables:
             raise SettingsError(f"{self._where}.kinds: needs at least one of {allowed}")
         for kind in tables:
-            if kind not in account.kinds:
-                raise SettingsError(f"{self._where}.kinds.{kind}: {account.vendor} has {allowed}")
+            if kind not in vendor.kinds:
+                raise SettingsError(f"{self._where}.kinds.{kind}: {vendor.vendor} has {allowed}")
         return {kind: self._kind(f"kinds.{kind}", table) for kind, table in tables.items()}
 
     def _kind(self, place: str, table: Any) -> KindSettings:
@@ -112,11 +108,10 @@ class _Table:
             raise SettingsError(
                 f"{self._named(place)}: needs batch_records, and may have partitions"
             )
-        values = {key: self._value(f"{place}.{key}", int, raw) for key, raw in table.items()}
-        return KindSettings(**values)
+        return KindSettings(**{k: self._value(f"{place}.{k}", int, v) for k, v in table.items()})
 
     def _value(self, key: str, hint: Any, raw: Any) -> Any:
-        origin = _FILE
+        origin = "destinations file"
         if isinstance(raw, str) and (reference := _REFERENCE.fullmatch(raw)):
             value, origin = lookup(self._environment.environ, reference[1])
             self._variables[key] = reference[1] if value is None else origin.split()[-1]
@@ -125,9 +120,9 @@ class _Table:
             raise SettingsError(
                 f"{self._named(key)}: a secret does not belong in this file; name it as ${{NAME}}"
             )
-        converted = CONVERTERS[hint](self._named(key), raw)
-        self._environment.note(f"{self._where}.{key}", str(converted), origin)
-        return converted
+        value = convert(self._named(key), hint, raw)
+        self._environment.note(f"{self._where}.{key}", str(value), origin)
+        return value
 
     def _named(self, key: str) -> str:
         """Return what to call a setting in an error: its variable first, if it comes from one."""
@@ -135,9 +130,8 @@ class _Table:
         return f"{self._variables[key]} ({where})" if key in self._variables else where
 
 
-def _hints() -> dict[str, Any]:
-    """Return the type of each key of a table; those of other vendors are let through, unused."""
-    declared = (Destination, *VENDORS.values())
-    hints = {key: hint for each in declared for key, hint in get_type_hints(each).items()}
-    keys = [*_OWN, *(each.name for account in VENDORS.values() for each in fields(account))]
-    return {key: hints[key] for key in keys}
+def _names(settings: type[VendorAccount | Destination]) -> list[str]:
+    return [each.name for each in fields(settings)]
+
+
+_OWN = [key for key in _names(Destination) if key not in ("name", "account", "kinds")]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, get_type_hints
 
 from ..errors import SettingsError
 from ..vendors.secret import Secret
-from .converters import CONVERTERS, mask_url
+from .converters import convert, mask_url
 
 DEFAULT = "default"
 
@@ -74,7 +74,7 @@ class Environment:
         else:
             raw = self.environ.get(name) or None
             origin = DEFAULT if raw is None else f"environment {name}"
-        value = default if raw is None else CONVERTERS[hint](origin.split()[-1], raw)
+        value = default if raw is None else convert(origin.split()[-1], hint, raw)
         shown = mask_url(_text_of(default) if raw is None else raw)
         self.note(name, str(Secret(shown)) if hint is Secret else shown, origin)
         return value
