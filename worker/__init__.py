@@ -1,6 +1,6 @@
-"""Ingestion worker: single records in, full batches at the vendor, nothing lost between.
+"""Ingestion worker: accept single records, deliver full batches to the vendor, lose nothing.
 
-The public names of the producer's side; everything else is the worker's own.
+These are the public names, for producers; everything else is internal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the producer when it is first asked for: the errors alone need no Redis client."""
+    """Import the producer on first use: the errors alone need no Redis client."""
     if name in ("AsyncProducer", "Producer", "SendResult"):
         from .producer import producer
 

@@ -14,11 +14,10 @@ import orjson
 from starlette.routing import BaseRoute, Route
 
 from worker.errors import InvalidRecord
-from worker.gateway.api.request_handler import named
+from worker.gateway.api.request_handler import find_destination
+from worker.gateway.app import Components
 from worker.gateway.auth.credentials import Credentials, bearer
-from worker.gateway.components import Components
-from worker.gateway.server.endpoint import Endpoint, HttpResponse
-from worker.gateway.server.endpoint import Request as HttpRequest
+from worker.gateway.server.endpoint import Endpoint, HttpRequest, HttpResponse
 from worker.gateway.server.errors import HttpError
 from worker.vendors.protocol import (
     DELIVERED,
@@ -134,23 +133,23 @@ class Rows(Endpoint):
         self._handler = parts.handler
         self._destinations = parts.settings.at(AcmeAccount)
 
-    async def answer(self, request: HttpRequest) -> HttpResponse:
+    async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer as Acme does: the positions that were refused."""
         shown = bearer(request.header(b"authorization"))
-        producer = await self._handler.known(Credentials("", shown), self._destinations)
-        destination = named(self._destinations, request.scope["path_params"]["account"])
+        producer = await self._handler.authenticate(Credentials("", shown), self._destinations)
+        destination = find_destination(self._destinations, request.scope["path_params"]["account"])
         if producer is None or destination is None:
             raise HttpError(401, "no such token")
-        authorized = await self._handler.let_in(request, producer, destination)
+        authorized = await self._handler.authorize(request, producer, destination)
         rows = self._handler.bodies.parse(authorized.body)["rows"]
         self._handler.charge(authorized, len(rows))
         prepare = partial(self._handler.encoder.prepare, destination)
         validated = await self._handler.validator.validate(destination, rows, prepare)
         positions = [each.position for each in validated.rejections]
-        refused, headers = await self._handler.enqueue(authorized, validated.calls, positions)
+        refused, headers = await self._handler.enqueue(authorized, validated.batches, positions)
         return HttpResponse(200, orjson.dumps({"refused": refused}), headers)
 
 
-def acme_routes(parts: Components) -> Sequence[BaseRoute]:
+def acme_routes(components: Components) -> Sequence[BaseRoute]:
     """Return Acme's routes; `create_app` takes them beside the others."""
-    return [Route(Rows.path, Rows(parts))]
+    return [Route(Rows.path, Rows(components))]

@@ -20,24 +20,23 @@ from worker.settings.celery_processes import ProcessSettings
 from worker.telemetry.error_reports import report_errors
 from worker.telemetry.logs import configure
 
-from .app import create_app
-from .components import build_components
+from .app import build_components, create_app
 from .server.connection_limits import LimitedHttpProtocol
 from .server.middleware import Middleware
 from .settings import GatewaySettings
 
-# Requests under way when told to stop get so long, and five times as long as Redis is waited for:
-# for the keys, for the call before their own, asked twice, and for their own.
+# Requests that run at a stop signal get this long, plus five times the Redis timeout: for the keys,
+# for the call before their own and its repeat, and for their own and its repeat.
 STOP_WITHIN_S = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; the exit code."""
+    """Serve until a stop signal; return the exit code."""
     options = _options(arguments)
     try:
-        _log_here()
+        _configure_logs()
         settings = GatewaySettings.from_env()
-        build_components()  # what is wrong with the environment is told before anything listens
+        build_components()  # report a wrong environment before anything listens
     except IngestError as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 1
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         loop="uvloop",
         http=partial(  # type: ignore[arg-type]
             LimitedHttpProtocol,
-            head_within_s=settings.body_timeout_s,
+            head_timeout_s=settings.body_timeout_s,
             max_connections=settings.max_connections,
         ),
         ws="none",
@@ -59,29 +58,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server_header=False,
         log_config=None,
         backlog=2048,
-        timeout_keep_alive=65,  # longer than the 60 s of the usual load balancers before it
+        timeout_keep_alive=65,  # longer than the 60 s of the usual load balancers
         timeout_graceful_shutdown=STOP_WITHIN_S + math.ceil(5 * settings.redis_timeout_s),
     )
     return 0
 
 
 def application() -> Middleware:
-    """The application, in whichever process serves it: each has to set its own log up."""
-    _log_here()
+    """Create the application in the process that serves it, with its logs and error reports."""
+    _configure_logs()
     report_errors()
     if (parent := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+        threading.Thread(target=_stop_after, args=(parent,), daemon=True).start()
     return create_app()
 
 
-def _end_after(parent: BaseProcess) -> None:
-    """End when the process that began this one is gone: killed, it could not pass that on, and
-    nobody could serve the port again."""
+def _stop_after(parent: BaseProcess) -> None:
+    """Stop this process after its parent: a killed parent passes no signal on, and its port could
+    not be served again."""
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _log_here() -> None:
+def _configure_logs() -> None:
     configure(as_json=ProcessSettings.from_env().log_format == "json")
 
 

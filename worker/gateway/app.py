@@ -1,6 +1,6 @@
 """The gateway as an ASGI application: `uvicorn --factory worker.gateway.app:create_app`.
 
-It is composed from routers: functions that make routes out of the process's parts. A router of
+It is composed from routers: functions that make routes from the process's components. A router of
 another package (the dashboard) is one more in `create_app`'s list.
 """
 
@@ -8,66 +8,114 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 
+import redis.asyncio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request as StarletteRequest
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from worker.connections.clients import gateway_client, redis_url
 from worker.dashboard.routes import routes as dashboard_routes
+from worker.dashboard.settings import DashboardSettings
+from worker.producer.encoder import RecordEncoder
+from worker.settings.environment import secret_of
+from worker.settings.settings import Settings
+from worker.vendors.secret import Secret
 
-from .api.bloomreach import CUSTOMERS, EVENTS, Batch, Single, SystemTime
-from .api.clevertap import Upload
+from .api.bloomreach import CUSTOMERS, EVENTS, BatchCommands, SingleCommand, SystemTime
+from .api.clevertap import CleverTapUpload
+from .api.enqueuer import Enqueuer
 from .api.idempotency import HEADER
-from .components import Components, build_components
+from .api.request_handler import RequestHandler
+from .auth.key_cache import KeyCache
+from .auth.rate_limit import RateLimits
 from .operations.health import Alive, Ready
 from .operations.openapi import OpenApi
 from .server.access_log import access_log
 from .server.endpoint import Endpoint
 from .server.middleware import Middleware, Observer
+from .server.request_body import BodyReader
+from .settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """What routers make their routes from; nothing connects before it is used."""
+
+    settings: Settings
+    gateway: GatewaySettings
+    dashboard: DashboardSettings
+    client: redis.asyncio.Redis
+    handler: RequestHandler
+    metrics_token: Secret
+
 
 Router = Callable[[Components], Sequence[BaseRoute]]
 
 
-def vendors(parts: Components) -> Sequence[BaseRoute]:
-    """The vendors' calls; CleverTap's first, for routes are tried in order."""
-    handler, settings = parts.handler, parts.settings
+def build_components(environ: Mapping[str, str] | None = None) -> Components:
+    """Build the components for an environment; SettingsError when it is wrong."""
+    settings, gateway = Settings.from_env(environ), GatewaySettings.from_env(environ)
+    dashboard = DashboardSettings.from_env(environ)
+    client = gateway_client(redis_url(settings), gateway.redis_timeout_s)
+    enqueuers = {
+        name: Enqueuer(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
+        for name, each in settings.destinations.items()
+    }
+    handler = RequestHandler(
+        RecordEncoder(settings),
+        KeyCache(client),
+        RateLimits(gateway.rate_records_per_s, gateway.rate_burst_records),
+        BodyReader(gateway),
+        enqueuers,
+        accept_vendor_credentials=gateway.accept_vendor_credentials,
+    )
+    token = secret_of("INGEST_METRICS_TOKEN", environ)
+    return Components(settings, gateway, dashboard, client, handler, token)
+
+
+def vendors(components: Components) -> Sequence[BaseRoute]:
+    """Make the vendors' routes; CleverTap's first, for routes are tried in order."""
+    handler, settings = components.handler, components.settings
     return _routes(
-        Upload(handler, settings),
-        Single(EVENTS, handler, settings),
-        Single(CUSTOMERS, handler, settings),
-        Batch(handler, settings),
+        CleverTapUpload(handler, settings),
+        SingleCommand(EVENTS, handler, settings),
+        SingleCommand(CUSTOMERS, handler, settings),
+        BatchCommands(handler, settings),
         SystemTime(handler, settings),
     )
 
 
-def operations(parts: Components) -> Sequence[BaseRoute]:
-    """What load balancers and developers ask."""
-    tick_s, apart_s = parts.gateway.ready_tick_s, parts.settings.drain_interval_s
+def operations(components: Components) -> Sequence[BaseRoute]:
+    """Make the routes for load balancers and developers."""
+    settings, tick_s = components.settings, components.gateway.ready_tick_s
+    # If ticks are configured to be a minute apart, that is no reason to reject records.
+    max_age_s = tick_s and tick_s + 3 * settings.drain_interval_s
     return _routes(
         Alive(),
-        # Ticks that are a minute apart by the configuration are no reason to take nothing in.
-        Ready(parts.client, list(parts.settings.destinations), tick_s and tick_s + 3 * apart_s),
-        OpenApi(parts.gateway),
+        Ready(components.client, list(settings.destinations), max_age_s),
+        OpenApi(components.gateway),
     )
 
 
-def dashboard(parts: Components) -> Sequence[BaseRoute]:
-    """The operators' pages; only one that says so when they have no password."""
-    return dashboard_routes(parts.settings, parts.dashboard)
+def dashboard(components: Components) -> Sequence[BaseRoute]:
+    """Make the operators' pages; without a password, a single page that says so."""
+    return dashboard_routes(components.settings, components.dashboard)
 
 
-def metrics(parts: Components) -> Sequence[BaseRoute]:
-    """What Prometheus asks, where the extra `metrics` is installed."""
+def metrics(components: Components) -> Sequence[BaseRoute]:
+    """Make the route for Prometheus, if the extra `metrics` is installed."""
     if find_spec("prometheus_client") is None:
         return []
     from .operations.metrics import Metrics
 
-    return _routes(Metrics(parts.settings, parts.metrics_token))
+    return _routes(Metrics(components.settings, components.metrics_token))
 
 
 ROUTERS: Sequence[Router] = (vendors, operations, metrics, dashboard)
@@ -79,35 +127,35 @@ def create_app(
     routers: Sequence[Router] = ROUTERS,
     observers: Sequence[Observer] = (),
 ) -> Middleware:
-    """The application for an environment, the process's own by default.
+    """Create the application for an environment, by default the process's own.
 
-    SettingsError when the environment is wrong. ``observers`` are told of every request that was
-    answered. One application serves one event loop.
+    SettingsError when the environment is wrong. ``observers`` are called after every request. One
+    application serves one event loop.
     """
-    parts = build_components(environ)
+    components = build_components(environ)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await parts.client.aclose()
+        await components.client.aclose()
 
     app = Starlette(
-        routes=[route for router in routers for route in router(parts)],
+        routes=[route for router in routers for route in router(components)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
-    # A redirect would send a client, with its key, to the address that its Host header names,
-    # and away from TLS: what stands before the gateway adds that.
+    # A redirect would send a client, with its key, to the address in its Host header, and to plain
+    # HTTP: TLS is added in front of the gateway.
     app.router.redirect_slashes = False
-    watching = access_log(parts.gateway.access_log)
+    logging = access_log(components.gateway.access_log)
     return Middleware(
-        _with_cors(app, parts.gateway.cors_origins),
-        [*([watching] if watching else []), *observers],
+        _with_cors(app, components.gateway.cors_origins),
+        [*([logging] if logging else []), *observers],
     )
 
 
 def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Let pages of these origins call; browsers send no request of others."""
+    """Allow pages of these origins to call; browsers send no request from others."""
     if not origins:
         return app
     return CORSMiddleware(
@@ -126,11 +174,11 @@ def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
 
 
 def _routes(*endpoints: Endpoint) -> list[BaseRoute]:
-    return [Route(door.path, door) for door in endpoints]
+    return [Route(endpoint.path, endpoint) for endpoint in endpoints]
 
 
-async def _http_error(_: StarletteRequest, error: Exception) -> Response:
-    """No such path, in CleverTap's shape; the path is not repeated: it may hold anything."""
+async def _http_error(_: Request, error: Exception) -> Response:
+    """Answer an unknown path in CleverTap's shape, without the path: it may hold anything."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     text = "Not found" if status == 404 else "Refused"
     return JSONResponse({"status": "fail", "error": text, "code": status}, status)

@@ -1,4 +1,4 @@
-"""Where records are made ready for the buffer: all of a producer but the socket."""
+"""Validate records and encode them for the buffer: all of a producer except the connection."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-from zoneinfo import ZoneInfo
+from functools import partial
+from typing import Any, TypeVar
 
 import uuid_utils
 
@@ -19,7 +19,9 @@ from ..settings.settings import Settings
 from ..vendors.protocol import Prepared, Schema
 
 # One call of `accept` holds Redis for about a millisecond per thousand records.
-MOST_PER_CALL = 1000
+MAX_RECORDS_PER_CALL = 1000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What `send_many` did: the ids of the accepted records in order, and the rejected ones."""
+    """The ids of the records that `send_many` accepted, in order, and the rejected ones."""
 
     ids: Sequence[str] = ()
     rejections: Sequence[Rejected] = ()
@@ -50,28 +52,65 @@ class SendResult:
 
 @dataclass(slots=True)
 class EnqueueBatch:
-    """The records of one kind that go in together."""
+    """Encoded records of one destination and kind that are enqueued together."""
 
+    destination: Destination
     kind: str
     ids: list[str] = field(default_factory=list)
     identities: list[bytes] = field(default_factory=list)
     stored: list[bytes] = field(default_factory=list)
 
+    def add(self, prepared: Prepared) -> None:
+        """Append a prepared record with an id and a header of its own."""
+        record_id = uuid_utils.uuid7()
+        self.ids.append(str(record_id))
+        self.identities.append(prepared.identity)
+        self.stored.append(pack_prepared(record_id.hex, prepared, self.destination.timezone))
+
+
+def group_records(
+    destination: Destination,
+    records: Iterable[T],
+    prepare: Callable[[T], Prepared | None],
+    rejections: list[Rejected],
+    max_records: int | None = None,
+) -> Iterator[EnqueueBatch | None]:
+    """Validate records and group them by kind, in order.
+
+    Yields a batch when it holds ``max_records``, and None after every other record so that the
+    caller can pause; the batches that are not full come last. A record for which ``prepare``
+    raises InvalidRecord is added to ``rejections``; one for which it returns None is skipped.
+    """
+    batches: dict[str, EnqueueBatch] = {}
+    for position, record in enumerate(records):
+        full = None
+        try:
+            prepared = prepare(record)
+        except InvalidRecord as error:
+            rejections.append(Rejected(position, error))
+        else:
+            if prepared is not None:
+                batch = batches.get(prepared.kind)
+                if batch is None:
+                    batch = batches[prepared.kind] = EnqueueBatch(destination, prepared.kind)
+                batch.add(prepared)
+                if len(batch.stored) == max_records:
+                    full = batches.pop(prepared.kind)
+        yield full
+    yield from batches.values()
+
 
 class RecordEncoder:
-    """What both producers share: everything but the socket."""
+    """Encodes records for the configured destinations; shared by both producers."""
 
     def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._now = now
         self._schemas: dict[str, Schema] = {}
 
-    def destination(self, name: str | None) -> Destination:
-        return self._settings.destination(name)
-
-    def destinations(self, *names: str) -> list[Destination]:
-        """The destinations of these names, each once."""
-        return [self._settings.destination(name) for name in dict.fromkeys(names)]
+    def names(self, *names: str) -> list[str]:
+        """Return the names without repetitions; UnknownDestination for one not configured."""
+        return [self._settings.destination(name).name for name in dict.fromkeys(names)]
 
     def schema(self, destination: Destination) -> Schema:
         schema = self._schemas.get(destination.name)
@@ -80,6 +119,7 @@ class RecordEncoder:
         return schema
 
     def prepare(self, destination: Destination, record: Mapping[str, Any]) -> Prepared:
+        """Validate and serialize a record in the vendor's shape; raises InvalidRecord."""
         prepared = self.schema(destination).prepare(record, now_s=self._now())
         if prepared.kind not in destination.kinds:
             known = ", ".join(destination.kinds)
@@ -88,82 +128,67 @@ class RecordEncoder:
 
     def event(
         self,
-        destination: Destination,
+        destination: str | None,
         name: str,
         properties: Mapping[str, Any] | None,
         ids: Mapping[str, str],
         ts: int | datetime | None,
     ) -> EnqueueBatch:
-        """The call that enqueues one event, put into the vendor's shape."""
-        shape = self.schema(destination).event
-        return self.single(destination, shape(name, properties or {}, ids=ids, ts=_seconds(ts)))
+        """Encode one event in the vendor's shape."""
+        target = self._settings.destination(destination)
+        shape = self.schema(target).event
+        return self._single(target, shape(name, properties or {}, ids=ids, ts=_seconds(ts)))
 
     def profile(
         self,
-        destination: Destination,
+        destination: str | None,
         properties: Mapping[str, Any],
         ids: Mapping[str, str],
         ts: int | datetime | None,
     ) -> EnqueueBatch:
-        """The call that enqueues one profile update, put into the vendor's shape."""
-        shape = self.schema(destination).profile
-        return self.single(destination, shape(properties, ids=ids, ts=_seconds(ts)))
+        """Encode one profile update in the vendor's shape."""
+        target = self._settings.destination(destination)
+        shape = self.schema(target).profile
+        return self._single(target, shape(properties, ids=ids, ts=_seconds(ts)))
 
-    def single(self, destination: Destination, record: Mapping[str, Any]) -> EnqueueBatch:
-        """The call that enqueues one record."""
-        prepared = self.prepare(destination, record)
-        call = EnqueueBatch(prepared.kind)
-        add(call, prepared, destination.timezone)
-        return call
+    def record(self, destination: str | None, record: Mapping[str, Any]) -> EnqueueBatch:
+        """Encode one record that is in the vendor's shape already."""
+        return self._single(self._settings.destination(destination), record)
 
-    def calls(
+    def batches(
         self,
-        destination: Destination,
+        destination: str | None,
         records: Iterable[Mapping[str, Any]],
         rejections: list[Rejected],
-    ) -> Iterator[EnqueueBatch]:
-        """Group valid records into calls, kind by kind, in order; note the others as refusals."""
-        open_calls: dict[str, EnqueueBatch] = {}
-        for position, record in enumerate(records):
-            try:
-                prepared = self.prepare(destination, record)
-            except InvalidRecord as error:
-                rejections.append(Rejected(position, error))
-                continue
-            call = open_calls.get(prepared.kind)
-            if call is None:
-                call = open_calls[prepared.kind] = EnqueueBatch(prepared.kind)
-            add(call, prepared, destination.timezone)
-            if len(call.stored) >= MOST_PER_CALL:
-                yield open_calls.pop(prepared.kind)
-        yield from open_calls.values()
+    ) -> Iterator[EnqueueBatch | None]:
+        """Encode records in the vendor's shape, in batches for one call each; see group_records."""
+        target = self._settings.destination(destination)
+        prepare = partial(self.prepare, target)
+        return group_records(target, records, prepare, rejections, MAX_RECORDS_PER_CALL)
 
-
-def add(call: EnqueueBatch, prepared: Prepared, timezone: ZoneInfo) -> str:
-    """Give a prepared record its id and its header, and put it into the call; returns the id."""
-    record_id = uuid_utils.uuid7()
-    call.ids.append(str(record_id))
-    call.identities.append(prepared.identity)
-    call.stored.append(pack_prepared(record_id.hex, prepared, timezone))
-    return call.ids[-1]
+    def _single(self, destination: Destination, record: Mapping[str, Any]) -> EnqueueBatch:
+        prepared = self.prepare(destination, record)
+        batch = EnqueueBatch(destination, prepared.kind)
+        batch.add(prepared)
+        return batch
 
 
 def named_ids(
     identity: str | None, fbid: str | None, gpid: str | None, object_id: str | None
 ) -> dict[str, str]:
-    """The ids that were given, by the keywords they were given under."""
+    """Return the ids that were given, by keyword."""
     named = {"identity": identity, "fbid": fbid, "gpid": gpid, "object_id": object_id}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def _seconds(ts: int | datetime | None) -> int | None:
-    """Epoch seconds of a time, however it is given; a naive datetime is local time."""
+    """Convert a time to epoch seconds; a naive datetime is local time."""
     return int(ts.timestamp()) if isinstance(ts, datetime) else ts
 
 
 @contextmanager
 def accepted_ids() -> Iterator[list[str]]:
-    """A list for the ids of what Redis has; a BufferError that ends the block takes it along."""
+    """Collect the ids that Redis accepted; a BufferError that ends the block carries them."""
     ids: list[str] = []
     try:
         yield ids

@@ -1,167 +1,113 @@
-"""One record to several destinations: checked for all of them before the first takes it.
+"""Enqueue one record for several destinations, checked for all of them first.
 
-Each destination has a place of its own in Redis, so what happens after the check happens to one
-destination after the other: a BufferError then carries in ``accepted`` the ids of the records that
-were enqueued, for the destinations in the order they were named. To repeat the call for those would
-double the record there; the others can be given it by a call of their own.
+Each destination has its own keys in Redis, so after the check they are served one after the other:
+a BufferError then carries in ``accepted`` the ids of the records that were enqueued, for the
+destinations in the order they were named. Do not retry those: it would enqueue duplicates. Retry
+only the remaining destinations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..errors import InvalidRecord
-from ..settings.destination import Destination
 from .encoder import EnqueueBatch, RecordEncoder, accepted_ids, named_ids
 
-Record = Mapping[str, Any]
-Calls = list[tuple[Destination, EnqueueBatch]]
+Ids = dict[str, str]
+Result = TypeVar("Result", Ids, Coroutine[Any, Any, Ids])
+Accept = TypeVar(
+    "Accept", Callable[[EnqueueBatch], None], Callable[[EnqueueBatch], Awaitable[None]]
+)
 
 
-class _Checked:
-    """What both fan-outs share: everything but the socket. Each method makes all the calls."""
+class _AnyFanout(ABC, Generic[Result, Accept]):
+    """All of a fan-out except the calls to Redis."""
 
-    def __init__(self, encoder: RecordEncoder, destinations: Sequence[Destination]) -> None:
+    def __init__(self, encoder: RecordEncoder, names: Sequence[str], accept: Accept) -> None:
         self._encoder = encoder
-        self._destinations = destinations
-
-    def event(self, *said: Any) -> Calls:
-        return self._calls(lambda to: self._encoder.event(to, *said))
-
-    def profile(self, *said: Any) -> Calls:
-        return self._calls(lambda to: self._encoder.profile(to, *said))
-
-    def record(self, record: Record) -> Calls:
-        return self._calls(lambda to: self._encoder.single(to, record))
-
-    def _calls(self, call_for: Callable[[Destination], EnqueueBatch]) -> Calls:
-        """A call for each destination; InvalidRecord with the errors of all that refuse."""
-        calls: Calls = []
-        errors: dict[str, list[str]] = {}
-        code = None
-        for to in self._destinations:
-            try:
-                calls.append((to, call_for(to)))
-            except InvalidRecord as error:
-                errors |= {f"{to.name}: {path}": broken for path, broken in error.errors.items()}
-                code = error.code if code is None else code
-        if errors:
-            raise InvalidRecord(errors, code)
-        return calls
-
-
-def _by_name(calls: Calls) -> dict[str, str]:
-    return {to.name: call.ids[0] for to, call in calls}
-
-
-class Fanout:
-    """Puts each record into several destinations; made by `Producer.to`, as safe to share.
-
-    Each call is one round trip a destination. Raises InvalidRecord when one of them refuses the
-    record (its errors name the destination), and then nothing was enqueued anywhere; BufferFull
-    or BufferUnavailable as `Producer` does, see above.
-    """
-
-    def __init__(
-        self,
-        encoder: RecordEncoder,
-        destinations: Sequence[Destination],
-        accept: Callable[[Destination, EnqueueBatch], None],
-    ) -> None:
-        self._checked = _Checked(encoder, destinations)
-        self._accept = accept
+        self._names = names
+        self._accept: Accept = accept
 
     def event(
         self,
         name: str,
-        properties: Record | None = None,
+        properties: Mapping[str, Any] | None = None,
         *,
         identity: str | None = None,
         fbid: str | None = None,
         gpid: str | None = None,
         object_id: str | None = None,
         ts: int | datetime | None = None,
-    ) -> dict[str, str]:
+    ) -> Result:
         """Enqueue one event; returns the record's id at each destination, by its name."""
         ids = named_ids(identity, fbid, gpid, object_id)
-        return self._enqueue(self._checked.event(name, properties, ids, ts))
+        return self._enqueue(lambda to: self._encoder.event(to, name, properties, ids, ts))
 
     def profile(
         self,
-        properties: Record,
+        properties: Mapping[str, Any],
         *,
         identity: str | None = None,
         fbid: str | None = None,
         gpid: str | None = None,
         object_id: str | None = None,
         ts: int | datetime | None = None,
-    ) -> dict[str, str]:
+    ) -> Result:
         """Enqueue one profile update; returns the record's id at each destination, by its name."""
         ids = named_ids(identity, fbid, gpid, object_id)
-        return self._enqueue(self._checked.profile(properties, ids, ts))
+        return self._enqueue(lambda to: self._encoder.profile(to, properties, ids, ts))
 
-    def send(self, record: Record) -> dict[str, str]:
+    def send(self, record: Mapping[str, Any]) -> Result:
         """Enqueue one record in the vendor's own shape, for several accounts of that vendor."""
-        return self._enqueue(self._checked.record(record))
+        return self._enqueue(lambda to: self._encoder.record(to, record))
 
-    def _enqueue(self, calls: Calls) -> dict[str, str]:
+    @abstractmethod
+    def _enqueue(self, encode: Callable[[str], EnqueueBatch]) -> Result:
+        """Enqueue what ``encode`` makes of the record for each destination."""
+
+    def _batches(self, encode: Callable[[str], EnqueueBatch]) -> dict[str, EnqueueBatch]:
+        """Encode for each destination; InvalidRecord with the errors of all that reject it."""
+        batches: dict[str, EnqueueBatch] = {}
+        errors: dict[str, list[str]] = {}
+        code = None
+        for name in self._names:
+            try:
+                batches[name] = encode(name)
+            except InvalidRecord as error:
+                errors |= {f"{name}: {path}": broken for path, broken in error.errors.items()}
+                code = error.code if code is None else code
+        if errors:
+            raise InvalidRecord(errors, code)
+        return batches
+
+
+class Fanout(_AnyFanout[Ids, Callable[[EnqueueBatch], None]]):
+    """Puts each record into several destinations; made by `Producer.to`, as safe to share.
+
+    Each call is one round trip per destination. Raises InvalidRecord when one of them rejects the
+    record (its errors name the destination), and then nothing was enqueued anywhere; BufferFull
+    or BufferUnavailable as `Producer` does, see above.
+    """
+
+    def _enqueue(self, encode: Callable[[str], EnqueueBatch]) -> Ids:
+        batches = self._batches(encode)
         with accepted_ids() as ids:
-            for to, call in calls:
-                self._accept(to, call)
-                ids.extend(call.ids)
-        return _by_name(calls)
+            for batch in batches.values():
+                self._accept(batch)
+                ids.extend(batch.ids)
+        return {name: batch.ids[0] for name, batch in batches.items()}
 
 
-class AsyncFanout:
+class AsyncFanout(_AnyFanout[Coroutine[Any, Any, Ids], Callable[[EnqueueBatch], Awaitable[None]]]):
     """The same for asyncio; made by `AsyncProducer.to`."""
 
-    def __init__(
-        self,
-        encoder: RecordEncoder,
-        destinations: Sequence[Destination],
-        accept: Callable[[Destination, EnqueueBatch], Awaitable[None]],
-    ) -> None:
-        self._checked = _Checked(encoder, destinations)
-        self._accept = accept
-
-    async def event(
-        self,
-        name: str,
-        properties: Record | None = None,
-        *,
-        identity: str | None = None,
-        fbid: str | None = None,
-        gpid: str | None = None,
-        object_id: str | None = None,
-        ts: int | datetime | None = None,
-    ) -> dict[str, str]:
-        """Enqueue one event; see Fanout.event."""
-        ids = named_ids(identity, fbid, gpid, object_id)
-        return await self._enqueue(self._checked.event(name, properties, ids, ts))
-
-    async def profile(
-        self,
-        properties: Record,
-        *,
-        identity: str | None = None,
-        fbid: str | None = None,
-        gpid: str | None = None,
-        object_id: str | None = None,
-        ts: int | datetime | None = None,
-    ) -> dict[str, str]:
-        """Enqueue one profile update; see Fanout.profile."""
-        ids = named_ids(identity, fbid, gpid, object_id)
-        return await self._enqueue(self._checked.profile(properties, ids, ts))
-
-    async def send(self, record: Record) -> dict[str, str]:
-        """Enqueue one record in the vendor's own shape; see Fanout.send."""
-        return await self._enqueue(self._checked.record(record))
-
-    async def _enqueue(self, calls: Calls) -> dict[str, str]:
+    async def _enqueue(self, encode: Callable[[str], EnqueueBatch]) -> Ids:
+        batches = self._batches(encode)
         with accepted_ids() as ids:
-            for to, call in calls:
-                await self._accept(to, call)
-                ids.extend(call.ids)
-        return _by_name(calls)
+            for batch in batches.values():
+                await self._accept(batch)
+                ids.extend(batch.ids)
+        return {name: batch.ids[0] for name, batch in batches.items()}

@@ -1,4 +1,4 @@
-"""The way in: a record is checked, stamped, serialised and put into the buffer, in one round trip.
+"""Validate, serialize and enqueue records in one round trip.
 
 Nothing is kept in this process: when a call returns, the record is in Redis, and when it raises,
 the error says whether it may be. There is no thread and no queue that a fork or an exit could lose.
@@ -33,17 +33,17 @@ from .fanout import AsyncFanout, Fanout
 
 __all__ = ["AsyncProducer", "Producer", "Rejected", "SendResult"]
 
-# Calls of an AsyncProducer under way at once, each on a connection of its own: tasks are cheap, and
-# there may be thousands. Redis is no quicker with more, and redis-py 8 lends no more than that.
-MOST_AT_ONCE = 100
+# Concurrent calls of an AsyncProducer, each on its own connection. Tasks are cheap, and there may
+# be thousands, but Redis is no faster with more, and redis-py 8 lends no more than that.
+MAX_CONCURRENT_CALLS = 100
 
 
 def _raise(error: RedisError, destination: Destination) -> NoReturn:
-    """Tell a failure of Redis in the producer's words."""
+    """Translate a Redis error into a producer exception."""
     if is_out_of_memory(error):
         raise BufferFull(f"{destination.name}: Redis is out of memory") from error
     raise BufferUnavailable(
-        f"{destination.name}: Redis did not take the record ({type(error).__name__})",
+        f"{destination.name}: Redis did not accept the record ({type(error).__name__})",
         sent=answer_was_lost(error),
     ) from error
 
@@ -51,14 +51,13 @@ def _raise(error: RedisError, destination: Destination) -> NoReturn:
 class Producer:
     """Puts records into the buffer; safe to share between threads, and across a fork.
 
-    Every call is one round trip. It waits a quarter of a second at most for each of its steps: a
-    call on a connection there is has one, or two when Redis must be given the script (again). The
-    first call on a connection has TCP's before them, and TLS, AUTH and SELECT where the address
-    asks for them; Sentinels and a Cluster's nodes are asked first. Looking up a host's name takes
-    what the system's resolver takes.
+    Every call is one round trip, and waits at most a quarter of a second for each of its steps: one
+    on an open connection, two when Redis does not know the script. A new connection adds TCP's
+    handshake, and TLS, AUTH and SELECT where the address needs them; Sentinels and a Cluster's
+    nodes are asked first. Resolving a host name takes as long as the system's resolver takes.
 
-    Raises InvalidRecord, BufferFull or BufferUnavailable; then nothing of the record was enqueued,
-    unless the error's ``sent`` says that the answer was lost.
+    Raises InvalidRecord, BufferFull or BufferUnavailable; then the record was not enqueued, unless
+    the error's ``sent`` says that the response was lost.
     """
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
@@ -67,7 +66,7 @@ class Producer:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """A producer for REDIS_URL and the configured destinations; no vendor secret is needed.
+        """Make a producer for REDIS_URL and the configured destinations, without vendor secrets.
 
         SettingsError names what is wrong with them.
         """
@@ -87,9 +86,8 @@ class Producer:
         destination: str | None = None,
     ) -> str:
         """Enqueue one event; ``ts`` in epoch seconds, now when absent. Returns the record's id."""
-        target = self._encoder.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        return self._put(target, self._encoder.event(target, name, properties, ids, ts))
+        return self._put(self._encoder.event(destination, name, properties, ids, ts))
 
     def profile(
         self,
@@ -103,44 +101,44 @@ class Producer:
         destination: str | None = None,
     ) -> str:
         """Enqueue one profile update; those of one identity stay in order. Returns the id."""
-        target = self._encoder.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        return self._put(target, self._encoder.profile(target, properties, ids, ts))
+        return self._put(self._encoder.profile(destination, properties, ids, ts))
 
     def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
         """Enqueue one record in the vendor's own shape. Returns the record's id."""
-        target = self._encoder.destination(destination)
-        return self._put(target, self._encoder.single(target, record))
+        return self._put(self._encoder.record(destination, record))
 
     def send_many(
         self, records: Iterable[Mapping[str, Any]], *, destination: str | None = None
     ) -> SendResult:
         """Enqueue records in the vendor's own shape, a thousand a round trip.
 
-        Records that break a rule are told in the result and cost the others nothing. A BufferError
-        ends the call; its ``accepted`` holds the ids of the records that were enqueued before it.
+        Records that break a rule are reported in the result and do not affect the others. A
+        BufferError ends the call; its ``accepted`` holds the ids of the records enqueued before.
         """
-        target = self._encoder.destination(destination)
         rejections: list[Rejected] = []
+        batches = self._encoder.batches(destination, records, rejections)
         with accepted_ids() as ids:
-            for call in self._encoder.calls(target, records, rejections):
-                self._accept(target, call)
-                ids.extend(call.ids)
+            for batch in batches:
+                if batch is not None:
+                    self._accept(batch)
+                    ids.extend(batch.ids)
         return SendResult(sorted(ids), rejections)
 
     def to(self, destination: str, *others: str) -> Fanout:
-        """Several destinations for each record: `producer.to("clevertap", "other").event(...)`.
+        """Return a producer for several destinations: `producer.to("clevertap", "other").event()`.
 
         UnknownDestination for a name that the configuration does not define.
         """
-        return Fanout(self._encoder, self._encoder.destinations(destination, *others), self._accept)
+        return Fanout(self._encoder, self._encoder.names(destination, *others), self._accept)
 
-    def _put(self, destination: Destination, call: EnqueueBatch) -> str:
-        self._accept(destination, call)
-        return call.ids[0]
+    def _put(self, batch: EnqueueBatch) -> str:
+        self._accept(batch)
+        return batch.ids[0]
 
-    def _accept(self, destination: Destination, call: EnqueueBatch) -> None:
-        args = accept_arguments(destination, call.kind, call.identities, call.stored)
+    def _accept(self, batch: EnqueueBatch) -> None:
+        destination = batch.destination
+        args = accept_arguments(destination, batch.kind, batch.identities, batch.stored)
         try:
             answer = script("accept").run(self._client, keys.base(destination.name), *args)
         except RedisError as error:
@@ -148,15 +146,15 @@ class Producer:
         accepted(destination, answer)
 
     def close(self) -> None:
-        """Close the connections; nothing is lost by not calling it."""
+        """Close the connections; nothing is lost without it."""
         self._client.close()
 
 
 class AsyncProducer:
     """The same for asyncio; see Producer. One for each event loop.
 
-    A hundred calls may be under way at once. Those beyond wait for their turn, a quarter of a
-    second at most (``patience_s``), and are then told that nothing was sent.
+    At most a hundred calls run at once. Further calls wait for their turn, a quarter of a second at
+    most (``patience_s``), and then raise BufferUnavailable: nothing was sent.
     """
 
     def __init__(
@@ -171,12 +169,16 @@ class AsyncProducer:
         self._patience_s = patience_s
         # A Cluster's client has a pool for each node, and no bound of its own.
         pool: Any = getattr(client, "connection_pool", None)
-        most = MOST_AT_ONCE if pool is None else min(MOST_AT_ONCE, pool.max_connections)
+        most = (
+            MAX_CONCURRENT_CALLS
+            if pool is None
+            else min(MAX_CONCURRENT_CALLS, pool.max_connections)
+        )
         self._turns = asyncio.Semaphore(most)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """A producer for REDIS_URL and the configured destinations; no vendor secret is needed.
+        """Make a producer for REDIS_URL and the configured destinations, without vendor secrets.
 
         SettingsError names what is wrong with them.
         """
@@ -196,9 +198,8 @@ class AsyncProducer:
         destination: str | None = None,
     ) -> str:
         """Enqueue one event; see Producer.event."""
-        target = self._encoder.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        return await self._put(target, self._encoder.event(target, name, properties, ids, ts))
+        return await self._put(self._encoder.event(destination, name, properties, ids, ts))
 
     async def profile(
         self,
@@ -212,39 +213,37 @@ class AsyncProducer:
         destination: str | None = None,
     ) -> str:
         """Enqueue one profile update; see Producer.profile."""
-        target = self._encoder.destination(destination)
         ids = named_ids(identity, fbid, gpid, object_id)
-        return await self._put(target, self._encoder.profile(target, properties, ids, ts))
+        return await self._put(self._encoder.profile(destination, properties, ids, ts))
 
     async def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
         """Enqueue one record in the vendor's own shape; see Producer.send."""
-        target = self._encoder.destination(destination)
-        return await self._put(target, self._encoder.single(target, record))
+        return await self._put(self._encoder.record(destination, record))
 
     async def send_many(
         self, records: Iterable[Mapping[str, Any]], *, destination: str | None = None
     ) -> SendResult:
         """Enqueue records in the vendor's own shape; see Producer.send_many."""
-        target = self._encoder.destination(destination)
         rejections: list[Rejected] = []
+        batches = self._encoder.batches(destination, records, rejections)
         with accepted_ids() as ids:
-            for call in self._encoder.calls(target, records, rejections):
-                await self._accept(target, call)
-                ids.extend(call.ids)
+            for batch in batches:
+                if batch is not None:
+                    await self._accept(batch)
+                    ids.extend(batch.ids)
         return SendResult(sorted(ids), rejections)
 
     def to(self, destination: str, *others: str) -> AsyncFanout:
-        """Several destinations for each record; see Producer.to."""
-        return AsyncFanout(
-            self._encoder, self._encoder.destinations(destination, *others), self._accept
-        )
+        """Return a producer for several destinations; see Producer.to."""
+        return AsyncFanout(self._encoder, self._encoder.names(destination, *others), self._accept)
 
-    async def _put(self, destination: Destination, call: EnqueueBatch) -> str:
-        await self._accept(destination, call)
-        return call.ids[0]
+    async def _put(self, batch: EnqueueBatch) -> str:
+        await self._accept(batch)
+        return batch.ids[0]
 
-    async def _accept(self, destination: Destination, call: EnqueueBatch) -> None:
-        args = accept_arguments(destination, call.kind, call.identities, call.stored)
+    async def _accept(self, batch: EnqueueBatch) -> None:
+        destination = batch.destination
+        args = accept_arguments(destination, batch.kind, batch.identities, batch.stored)
         await self._wait_for_turn(destination)
         try:
             answer = await script("accept").run_async(
@@ -262,11 +261,11 @@ class AsyncProducer:
                 await self._turns.acquire()
         except TimeoutError:
             raise BufferUnavailable(
-                f"{destination.name}: too many calls are waiting for Redis", sent=False
+                f"{destination.name}: too many calls wait for Redis", sent=False
             ) from None
 
     async def close(self) -> None:
-        """Close the connections; nothing is lost by not calling it, or by one that will not end."""
+        """Close the connections; nothing is lost without it, or when one does not close."""
         # redis-py bounds the wait for each by its timeout, and a busy loop may be later than that.
         with suppress(RedisError):
             await self._client.aclose()

@@ -16,9 +16,9 @@ from worker.gateway.api.enqueue_request import (
     MEMORY_FULL,
     OTHER_REQUEST,
     EnqueueRequest,
-    IdempotencyKey,
     arguments,
 )
+from worker.gateway.api.idempotency import IdempotencyKey
 from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount
@@ -34,7 +34,7 @@ MAIN = Destination(
 
 def call(kind: str, *names: str) -> EnqueueBatch:
     """The records of one kind, one for each name."""
-    made = EnqueueBatch(kind)
+    made = EnqueueBatch(MAIN, kind)
     for name in names:
         made.identities.append(name.encode())
         made.stored.append(pack(new_id(), "", "", name.encode()))

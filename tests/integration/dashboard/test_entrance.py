@@ -18,7 +18,7 @@ from worker.buffer import keys
 from worker.dashboard.login_throttle import TRIES
 from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
-from worker.gateway.components import build_components
+from worker.gateway.app import build_components
 from worker.vendors.secret import Secret
 
 PAGES = ("/", "/destinations/clevertap", "/dead-letters", "/audit")

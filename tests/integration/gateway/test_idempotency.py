@@ -16,7 +16,7 @@ from support.gateway import (
     gather_all,
     tracked,
 )
-from worker.gateway.api.enqueue_request import ANSWERS_KEPT_MS
+from worker.gateway.api.enqueue_request import RESPONSES_KEPT_MS
 from worker.gateway.app import create_app
 from worker.gateway.auth.api_keys import KeyTable
 
@@ -175,4 +175,4 @@ def test_answers_are_kept_for_a_day_without_the_records(gateway: LocalGateway) -
     assert b"tttt" not in kept
     assert [each[:2] for each in orjson.loads(kept[32:])] == [[2, 509]]
     left_ms: int = gateway.client.pttl(name)
-    assert ANSWERS_KEPT_MS - 60_000 < left_ms <= ANSWERS_KEPT_MS
+    assert RESPONSES_KEPT_MS - 60_000 < left_ms <= RESPONSES_KEPT_MS

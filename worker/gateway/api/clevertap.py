@@ -1,4 +1,4 @@
-"""`POST /1/upload`, as CleverTap's own clients call it and as its server answers them."""
+"""`POST /1/upload`, compatible with CleverTap's own clients and server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from worker.errors import InvalidRecord
 from worker.producer.encoder import Rejected
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
@@ -17,17 +16,17 @@ from worker.vendors.protocol import Kind
 
 from ..auth import credentials
 from ..auth.credentials import Credentials
-from ..server.endpoint import Endpoint, Headers, HttpResponse, Request, parameter
+from ..server.endpoint import Endpoint, Headers, HttpRequest, HttpResponse, parameter
 from ..server.errors import HttpError
-from ..server.request_body import written
-from .request_handler import AuthorizedRequest, RequestHandler, named
+from ..server.request_body import dump_json
+from .request_handler import AuthorizedRequest, RequestHandler, find_destination
 
-MOST_RECORDS = 1000  # vendor page "Upload Events API"
-MALFORMED = "Malformed request"  # the vendor's words for HTTP 400
-# Rules that the vendor's list has no code for are answered with its code for a wrong structure.
+MAX_RECORDS = 1000  # vendor page "Upload Events API"
+MALFORMED = "Malformed request"  # the vendor's text for HTTP 400
+# A rule without a vendor code is answered with the vendor's code for a wrong structure.
 _STRUCTURE, _TOKEN_STRUCTURE = 512, 531
 _TYPE = b"application/json;charset=utf-8"
-# The vendor's own words where they have been recorded; ours, which name the field, come after them.
+# The vendor's own texts where they have been recorded; ours, which name the field, follow them.
 _PROFILE, _EVENT_NAME = "Profile data is incorrect. ", "Event Name is incorrect. ErrorCode: "
 _RECORDED = {
     509: f"{_EVENT_NAME}509 - Event name is mandatory. ",
@@ -41,11 +40,11 @@ _RECORDED = {
     525: "Timestamp should be present in the Unix Epoch format. ",
 }
 
-# Position from 1, code, text: what an answer says of a refused record beside the record itself.
-Verdict = tuple[int, int, str]
+# A rejected record's position from 1, code and text; the record itself is in the request.
+RecordError = tuple[int, int, str]
 
 
-class Upload(Endpoint):
+class CleverTapUpload(Endpoint):
     """Events, profiles and tokens, up to 1000 in a call, for one destination."""
 
     path = "/1/upload"
@@ -54,29 +53,27 @@ class Upload(Endpoint):
     def __init__(self, handler: RequestHandler, settings: Settings) -> None:
         self._handler = handler
         self._destinations = settings.at(CleverTapAccount)
-        usual = settings.destinations[settings.default_destination]
-        self._usual = usual if usual in self._destinations else None
-        if self._usual is None and self._destinations:
-            self._usual = self._destinations[0]
+        default = settings.destinations[settings.default_destination]
+        self._default = default if default in self._destinations else None
+        if self._default is None and self._destinations:
+            self._default = self._destinations[0]
 
-    async def answer(self, request: Request) -> HttpResponse:
-        """HTTP 200 with a verdict for each record, or Refused."""
-        authorized = await self._entered(request)
-        dry = _is_dry_run(request)
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer HTTP 200 with the rejected records, or HttpError."""
+        authorized = await self._authorized(request)
+        dry_run = _is_dry_run(request)
         records = self._records(authorized.body)
         self._handler.charge(authorized, len(records))
         prepare = partial(self._handler.encoder.prepare, authorized.destination)
-        validated = await self._handler.validator.validate(authorized.destination, records, prepare)
-        request.seen.refused = len(validated.rejections)
-        verdicts = [_verdict(records[each.position], each) for each in validated.rejections]
-        if dry:
-            return _response(records, verdicts)
-        return _response(
-            records, *await self._handler.enqueue(authorized, validated.calls, verdicts)
-        )
+        found = await self._handler.validator.validate(authorized.destination, records, prepare)
+        request.info.rejected = len(found.rejections)
+        errors = [_record_error(records[each.position], each) for each in found.rejections]
+        if dry_run:
+            return _response(records, errors)
+        return _response(records, *await self._handler.enqueue(authorized, found.batches, errors))
 
-    async def _entered(self, request: Request) -> AuthorizedRequest:
-        """Let a request in: the passcode before the account, so that nobody can try accounts."""
+    async def _authorized(self, request: HttpRequest) -> AuthorizedRequest:
+        """Check the passcode before the account, so that no one can probe for accounts."""
         account = request.header(b"x-clevertap-account-id")
         secret = credentials.bearer(request.header(b"authorization"))
         if not secret:
@@ -85,18 +82,19 @@ class Upload(Endpoint):
             secret = request.header(b"x-clevertap-passcode")
         producer = None
         if secret:
-            producer = await self._handler.known(Credentials(account, secret), self._destinations)
+            presented = Credentials(account, secret)
+            producer = await self._handler.authenticate(presented, self._destinations)
         if producer is None:
             raise HttpError(401, "Passcode Invalid")
         destination = self._destination(account)
         if destination is None:
             raise HttpError(401, "Account ID is not valid")
-        return await self._handler.let_in(request, producer, destination)
+        return await self._handler.authorize(request, producer, destination)
 
     def _destination(self, account: str) -> Destination | None:
         if not account:
-            return self._usual
-        return named(self._destinations, account)
+            return self._default
+        return find_destination(self._destinations, account)
 
     def _records(self, body: bytes) -> list[Any]:
         try:
@@ -106,18 +104,18 @@ class Upload(Endpoint):
         records = envelope.get("d") if isinstance(envelope, dict) else None
         if not isinstance(records, list):
             raise HttpError(400, f"{MALFORMED}: needs an array d of records")
-        if len(records) > MOST_RECORDS:
-            raise HttpError(400, f"{MALFORMED}: d holds more than {MOST_RECORDS} records")
+        if len(records) > MAX_RECORDS:
+            raise HttpError(400, f"{MALFORMED}: d holds more than {MAX_RECORDS} records")
         return records
 
-    def error_response(self, refused: HttpError) -> HttpResponse:
-        """The vendor's answer to a request that is refused as a whole."""
-        body = {"status": "fail", "error": refused.text, "code": refused.status}
-        return HttpResponse(refused.status, orjson.dumps(body), refused.headers, _TYPE)
+    def error_response(self, error: HttpError) -> HttpResponse:
+        """Return the vendor's response to a request that fails as a whole."""
+        body = {"status": "fail", "error": error.text, "code": error.status}
+        return HttpResponse(error.status, orjson.dumps(body), error.headers, _TYPE)
 
 
-def _is_dry_run(request: Request) -> bool:
-    """Whether to validate only; what is not clear is refused: the mistake would be costly."""
+def _is_dry_run(request: HttpRequest) -> bool:
+    """Return whether to validate only; an unclear value is an error: guessing would be costly."""
     given = {value.lower() for value in parameter(request.query, "dryRun")}
     if given <= {"0", "false"}:
         return False
@@ -126,32 +124,28 @@ def _is_dry_run(request: Request) -> bool:
     raise HttpError(400, f"{MALFORMED}: dryRun must be 1 or 0")
 
 
-def _verdict(record: Any, rejected: Rejected) -> Verdict:
-    """The refusal in the vendor's form: its code, and the position, from 1, at the text's end."""
+def _record_error(record: Any, rejected: Rejected) -> RecordError:
+    """Report a rejection in the vendor's form: with its code, and the position at the end."""
     position, error = rejected.position + 1, rejected.error
     code = error.code
     if code is None:
         is_token = isinstance(record, dict) and record.get("type") == Kind.TOKEN
         code = _TOKEN_STRUCTURE if is_token else _STRUCTURE
-    words = _RECORDED.get(code, "") + _words(error)
-    return position, code, f"{words}. Skipped record number : {position}"
-
-
-def _words(error: InvalidRecord) -> str:
-    return "; ".join(f"{field}: {' '.join(rules)}" for field, rules in error.errors.items())
+    rules = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.errors.items())
+    return position, code, f"{_RECORDED.get(code, '')}{rules}. Skipped record number : {position}"
 
 
 def _response(
-    records: Sequence[Any], verdicts: Sequence[Verdict], headers: Headers = ()
+    records: Sequence[Any], errors: Sequence[RecordError], headers: Headers = ()
 ) -> HttpResponse:
-    processed = len(records) - len(verdicts)
-    if not verdicts:
+    processed = len(records) - len(errors)
+    if not errors:
         body = b'{"status":"success","processed":%d,"unprocessed":[]}' % processed
         return HttpResponse(200, body, headers, _TYPE)
     unprocessed = [
         {"status": "fail", "code": code, "error": text, "record": records[position - 1]}
-        for position, code, text in verdicts
+        for position, code, text in errors
     ]
     status = "partial" if processed else "fail"
-    told = {"status": status, "processed": processed, "unprocessed": unprocessed}
-    return HttpResponse(200, written(told), headers, _TYPE)
+    answer = {"status": status, "processed": processed, "unprocessed": unprocessed}
+    return HttpResponse(200, dump_json(answer), headers, _TYPE)

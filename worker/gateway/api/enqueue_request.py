@@ -1,4 +1,4 @@
-"""What one request asks of Redis, and how several are asked for in one call (`lua/take.lua`)."""
+"""One HTTP request's records as Redis accepts them, and several in one call (`lua/take.lua`)."""
 
 from __future__ import annotations
 
@@ -10,59 +10,48 @@ from worker.buffer.accept import identity_hash
 from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination
 
+from .idempotency import IdempotencyKey
+
 ACCEPTED, FULL, MEMORY_FULL, OTHER_REQUEST = 1, -1, -2, -3
-ANSWERS_KEPT_MS = 24 * 3600 * 1000
-# A call whose answer was lost is asked for once more, at once: after the timeout (5 s at most).
+RESPONSES_KEPT_MS = 24 * 3600 * 1000
+# A call with a lost answer is repeated once, immediately: after the timeout (5 s at most).
 CALLS_KEPT_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """An idempotency key: the hash it is kept under, and the fingerprint of its request."""
-
-    hash: str
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
 class EnqueueRequest:
-    """One request's valid records, kind by kind: Redis takes all of them, or none.
+    """One request's valid records, kind by kind: Redis accepts all of them, or none.
 
-    ``answer`` is what a repeat with the same key is told; it is kept when the records are taken.
+    ``response`` is stored with the records, for repeats with the same key.
     """
 
-    calls: Sequence[EnqueueBatch]
-    once: IdempotencyKey | None = None
-    answer: bytes = b""
+    batches: Sequence[EnqueueBatch]
+    key: IdempotencyKey | None = None
+    response: bytes = b""
     size_bytes: int = field(init=False)
     records: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count once what the queue looks at again and again."""
-        stored = [record for call in self.calls for record in call.stored]
-        object.__setattr__(self, "size_bytes", sum(map(len, stored)) + len(self.answer))
+        """Count once what the queue reads repeatedly."""
+        stored = [record for batch in self.batches for record in batch.stored]
+        object.__setattr__(self, "size_bytes", sum(map(len, stored)) + len(self.response))
         object.__setattr__(self, "records", len(stored))
 
 
 def arguments(
     destination: Destination, token: str, requests: Sequence[EnqueueRequest]
 ) -> list[Any]:
-    """The arguments of `take`."""
-    args: list[Any] = [
-        token,
-        CALLS_KEPT_MS,
-        ANSWERS_KEPT_MS,
-        destination.max_buffered,
-        len(requests),
-    ]
+    """Return the arguments of `take`."""
+    limits = (CALLS_KEPT_MS, RESPONSES_KEPT_MS, destination.max_buffered)
+    args: list[Any] = [token, *limits, len(requests)]
     for request in requests:
-        once = request.once
-        if once is None:
-            args += ("", "", "", len(request.calls))
+        key = request.key
+        if key is None:
+            args += ("", "", "", len(request.batches))
         else:
-            args += (once.hash, once.fingerprint, request.answer, len(request.calls))
-        for call in request.calls:
-            kind = destination.kinds[call.kind]
-            hashes = b"".join(map(identity_hash, call.identities)) if kind.ordered else b""
-            args += (call.kind, kind.partitions, hashes, len(call.stored), *call.stored)
+            args += (key.hash, key.fingerprint, request.response, len(request.batches))
+        for batch in request.batches:
+            kind = destination.kinds[batch.kind]
+            hashes = b"".join(map(identity_hash, batch.identities)) if kind.ordered else b""
+            args += (batch.kind, kind.partitions, hashes, len(batch.stored), *batch.stored)
     return args

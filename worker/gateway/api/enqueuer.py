@@ -1,8 +1,9 @@
-"""Where requests meet: whoever comes while a call to Redis is under way joins the next one.
+"""Coalesce requests: those that arrive during a call to Redis share the next one.
 
-So a busy gateway makes few, large calls, and an idle one makes no request wait. Each request keeps
-its own fate: its records go in all or none, in the order of arrival, and one that is too large for
-what room is left keeps none behind it out. A request is told after its own records are in Redis.
+So a busy gateway makes few, large calls, and an idle one makes no request wait. Each request is
+decided separately: its records go in all or none, in the order of arrival, and one that is too
+large for the remaining room does not keep a smaller one out. A request is answered after its own
+records are in Redis.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from worker.telemetry.logs import get_logger
 
 from .enqueue_request import ACCEPTED, OTHER_REQUEST, EnqueueRequest, arguments
 
-# Redis is held for a millisecond by a thousand records; their bytes have to be copied as well.
-MOST_RECORDS_A_CALL = 1000
-MOST_BYTES_A_CALL = 4 * 1024 * 1024
+# A thousand records hold Redis for a millisecond; their bytes have to be copied as well.
+MAX_RECORDS_PER_CALL = 1000
+MAX_BYTES_PER_CALL = 4 * 1024 * 1024
 log = get_logger(__name__)
 
 
@@ -40,11 +41,11 @@ class KeyReused(Exception):
 @dataclass(slots=True)
 class _Waiting:
     request: EnqueueRequest
-    told: asyncio.Future[bytes | None]
+    response: asyncio.Future[bytes | None]
 
 
 class Enqueuer:
-    """The way of one destination's records from this event loop to Redis."""
+    """Enqueues the records of one destination from this event loop."""
 
     def __init__(
         self, client: redis.asyncio.Redis, destination: Destination, *, max_waiting_bytes: int
@@ -56,12 +57,12 @@ class Enqueuer:
         self._waiting_bytes = 0
         self._calls: asyncio.Task[None] | None = None
 
-    async def take(self, request: EnqueueRequest) -> bytes | None:
-        """Have the records taken, and return when they are in Redis.
+    async def enqueue(self, request: EnqueueRequest) -> bytes | None:
+        """Enqueue the request's records, and return when they are in Redis.
 
-        None when they are now; the first answer when the idempotency key was used before, and
-        nothing was enqueued. Raises KeyReused, BufferFull, or BufferUnavailable, whose ``sent``
-        tells whether the records may be in Redis all the same.
+        Returns None when they are; the stored response, with nothing enqueued, when the idempotency
+        key was used before. Raises KeyReused, BufferFull, or BufferUnavailable: with ``sent`` the
+        records may be in Redis nevertheless.
         """
         if self._waiting and self._waiting_bytes + request.size_bytes > self._max_waiting_bytes:
             raise BufferFull(f"{self._destination.name}: too many records wait for Redis")
@@ -71,7 +72,7 @@ class Enqueuer:
         self._waiting_bytes += request.size_bytes
         if self._calls is None:
             self._calls = loop.create_task(self._call_until_empty())
-        return await waiting.told
+        return await waiting.response
 
     async def _call_until_empty(self) -> None:
         while self._waiting:
@@ -79,44 +80,44 @@ class Enqueuer:
             try:
                 results = await self._call([each.request for each in joined])
             except BufferUnavailable as error:
-                _tell_all(joined, error)
-                self._turn_away()
+                _fail_all(joined, error)
+                self._fail_waiting()
             except BufferError as error:
-                _tell_all(joined, error)
+                _fail_all(joined, error)
             except Exception as error:
-                # Nobody may wait for ever. What it was is logged, and each request is told.
+                # No request may wait for ever: the error is logged, and each request gets it.
                 log.exception("a call to Redis failed", error=type(error).__name__)
-                _tell_all(joined, error)
+                _fail_all(joined, error)
             else:
                 for each, result in zip(joined, results, strict=True):
-                    self._tell(each.told, result)
+                    self._resolve(each.response, result)
         self._calls = None
 
     def _join(self) -> list[_Waiting]:
-        """The requests of the next call: in order, one at least, no more than Redis likes."""
+        """Take the requests of the next call: in order, at least one, within the limits."""
         joined: list[_Waiting] = []
         records = size = 0
         while self._waiting:
             request = self._waiting[0].request
             records, size = records + request.records, size + request.size_bytes
-            if joined and (records > MOST_RECORDS_A_CALL or size > MOST_BYTES_A_CALL):
+            if joined and (records > MAX_RECORDS_PER_CALL or size > MAX_BYTES_PER_CALL):
                 break
             joined.append(self._waiting.popleft())
             self._waiting_bytes -= request.size_bytes
         return joined
 
-    def _turn_away(self) -> None:
-        """Tell those who waited for a call that failed: behind a silent Redis the queue would move
-        by a thousand records in two timeouts, and answer its last when nobody listens any more."""
+    def _fail_waiting(self) -> None:
+        """Fail the requests behind a failed call: with a silent Redis the queue would move by a
+        thousand records in two timeouts, and its last clients would be gone before their answer."""
         error = BufferUnavailable("the call before failed", sent=False)
         while self._waiting:
-            _tell_all(self._join(), error)
+            _fail_all(self._join(), error)
 
     async def _call(self, requests: Sequence[EnqueueRequest]) -> list[Any]:
-        """One step in Redis; asked for once more, under the same token, if its answer is lost."""
+        """Enqueue in one step; repeated once, with the same token, if Redis' answer is lost."""
         args = arguments(self._destination, new_id(), requests)
         base = keys.base(self._destination.name)
-        maybe_taken = False
+        maybe_accepted = False
         for tries_left in (1, 0):
             try:
                 answer: list[Any] = await script("accept_requests").run_async(
@@ -125,30 +126,30 @@ class Enqueuer:
             except RedisError as error:
                 if is_out_of_memory(error):
                     raise BufferFull(f"{self._destination.name}: Redis is out of memory") from error
-                maybe_taken = maybe_taken or answer_was_lost(error)
-                if not tries_left or not maybe_taken:
-                    raise BufferUnavailable(type(error).__name__, sent=maybe_taken) from error
+                maybe_accepted = maybe_accepted or answer_was_lost(error)
+                if not tries_left or not maybe_accepted:
+                    raise BufferUnavailable(type(error).__name__, sent=maybe_accepted) from error
             else:
                 return answer
         raise AssertionError("the second try returns or raises")
 
-    def _tell(self, told: asyncio.Future[bytes | None], result: Any) -> None:
-        if told.done():  # the client has hung up meanwhile
+    def _resolve(self, response: asyncio.Future[bytes | None], result: Any) -> None:
+        if response.done():  # the client has disconnected meanwhile
             return
         if result == ACCEPTED:
-            told.set_result(None)
+            response.set_result(None)
         elif result == OTHER_REQUEST:
-            told.set_exception(KeyReused())
+            response.set_exception(KeyReused())
         elif isinstance(result, bytes):
-            told.set_result(result)
+            response.set_result(result)
         else:
             try:
                 accepted(self._destination, result)
             except BufferFull as error:
-                told.set_exception(error)
+                response.set_exception(error)
 
 
-def _tell_all(joined: Sequence[_Waiting], error: Exception) -> None:
+def _fail_all(joined: Sequence[_Waiting], error: Exception) -> None:
     for each in joined:
-        if not each.told.done():
-            each.told.set_exception(error)
+        if not each.response.done():
+            each.response.set_exception(error)

@@ -1,14 +1,13 @@
-"""`Idempotency-Key`: a producer may repeat a request, and its records are taken once.
+"""`Idempotency-Key`: a client may repeat a request, and its records are enqueued once.
 
-The answer is kept in Redis by the same atomic step that takes the records (`lua/take.lua`): there
-is no moment at which one is done and the other is not, whichever process dies. A repeat, even one
-that comes at the same time through another gateway, finds the answer and enqueues nothing. Kept
-are not the answer's bytes but the verdicts in it: with the fingerprint the same, the rest of the
-answer is in the repeated request itself.
+The response is stored in Redis by the same atomic step that accepts the records (`lua/take.lua`):
+whichever process dies, one is never done without the other. A repeat, even a concurrent one through
+another gateway, finds the response and enqueues nothing. Only the verdicts in it are stored: with
+the same fingerprint, the rest is in the repeated request itself.
 
-What is not kept: refusals of a whole request (full, away, malformed, over the rate), for those are
-to be repeated. What ends the promise: 24 hours, and a Redis that loses its last second of writes,
-which then loses the records together with the answer.
+Errors of a whole request (full, unavailable, malformed, over the rate) are not stored, because such
+requests should be repeated. The promise ends after 24 hours, or when Redis loses its last second of
+writes, which then loses the records together with the response.
 """
 
 from __future__ import annotations
@@ -16,20 +15,28 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..server.endpoint import Headers
 from ..server.errors import HttpError
-from .enqueue_request import IdempotencyKey
 
 HEADER = b"idempotency-key"
 REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
-def asked_once(
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """The hash that the key is stored under, and the fingerprint of its request."""
+
+    hash: str
+    fingerprint: str
+
+
+def idempotency_key(
     headers: Mapping[bytes, bytes], producer: str, path: str, query: bytes, body: bytes
 ) -> IdempotencyKey | None:
-    """The key of a request, if it has one; keys of different producers never meet."""
+    """Return the request's key, if it has one; the keys of two producers are never the same."""
     key = headers.get(HEADER)
     if key is None:
         return None

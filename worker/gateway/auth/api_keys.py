@@ -1,10 +1,9 @@
-"""The keys that producers show the gateway: several, each with a name, revocable one by one.
+"""The producers' keys for the gateway: each has a name and can be revoked on its own.
 
-A key is 256 random bits. Redis holds its SHA-256 alone, in one hash by name. A slow hash with a
-salt protects words that people choose, which can be guessed; nobody guesses 256 random bits, and a
-slow hash would be paid for with every request. Presented keys are hashed before they are looked up,
-so the time of a look-up tells nothing of a key; what is found is compared in constant time all the
-same.
+A key is 256 random bits, and Redis holds only its SHA-256, in one hash by name. A slow, salted hash
+protects passwords that people choose; 256 random bits cannot be guessed, and every request would
+pay for a slow hash. Presented keys are hashed before the look-up, so its time reveals nothing of a
+key; the digest found is compared in constant time nevertheless.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 class KeyNameError(IngestError):
-    """A producer's key of that name exists already, does not exist, or cannot be named so."""
+    """A key of that name exists already, does not exist, or the name is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProducerKey:
-    """What is known of a key; ``destinations`` is empty when it may send to all of them."""
+    """A stored key; ``destinations`` is empty when it may send to all of them."""
 
     name: str
     digest: bytes
@@ -43,17 +42,17 @@ class ProducerKey:
     destinations: frozenset[str] = frozenset()
 
     def may_send_to(self, destination: str) -> bool:
-        """Whether the key's holder may enqueue for that destination."""
+        """Return whether the key's holder may enqueue for that destination."""
         return not self.destinations or destination in self.destinations
 
 
 def digest(key: str) -> bytes:
-    """What Redis keeps of a key: 64 hex digits."""
+    """Return the 64 hex digits that Redis stores of a key."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest().encode()
 
 
 def read_table(table: Mapping[bytes, bytes]) -> dict[bytes, ProducerKey]:
-    """The keys by digest; entries that are none of ours are passed over."""
+    """Return the keys by digest; skip entries that are not valid."""
     found = {}
     for name, raw in table.items():
         try:
@@ -70,26 +69,26 @@ def read_table(table: Mapping[bytes, bytes]) -> dict[bytes, ProducerKey]:
     return found
 
 
-def find(keys: Mapping[bytes, ProducerKey], shown: str) -> ProducerKey | None:
-    """The key that was shown, or None."""
-    shown_digest = digest(shown)
-    key = keys.get(shown_digest)
-    if key is None or not hmac.compare_digest(key.digest, shown_digest):
+def find(keys: Mapping[bytes, ProducerKey], presented: str) -> ProducerKey | None:
+    """Return the key that was presented, or None."""
+    presented_digest = digest(presented)
+    key = keys.get(presented_digest)
+    if key is None or not hmac.compare_digest(key.digest, presented_digest):
         return None
     return key
 
 
 class KeyTable:
-    """An operator's hands on the keys; RedisError when Redis is away."""
+    """Manages the keys, for operators; raises RedisError when Redis is unavailable."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
     def create(self, name: str, destinations: frozenset[str] = frozenset()) -> str:
-        """Make a key and return it: it is known now and never again. KeyNameRefused if taken."""
+        """Make a key and return it, this once only; KeyNameError if the name is taken."""
         if not _NAME.fullmatch(name):
             raise KeyNameError(
-                f"{name!r}: a key's name is of letters, digits, '.', '_' and '-', 63 at most"
+                f"{name!r}: a key's name has letters, digits, '.', '_' and '-', at most 63"
             )
         key = KEY_PREFIX + secrets.token_urlsafe(_BYTES)
         entry = {
@@ -98,15 +97,15 @@ class KeyTable:
             "destinations": sorted(destinations),
         }
         if not self._client.hsetnx(TABLE, name, orjson.dumps(entry).decode()):
-            raise KeyNameError(f"there is a key {name!r} already: revoke it first")
+            raise KeyNameError(f"key {name!r} exists already: revoke it first")
         return key
 
     def all(self) -> list[ProducerKey]:
-        """All keys, by name."""
+        """Return all keys, by name."""
         table: dict[bytes, bytes] = self._client.hgetall(TABLE)  # type: ignore[assignment] # bytes
         return sorted(read_table(table).values(), key=lambda each: each.name)
 
     def revoke(self, name: str) -> None:
-        """Make a key invalid, at every gateway within seconds. KeyNameRefused if there is none."""
+        """Make a key invalid, at every gateway within seconds; KeyNameError if there is none."""
         if not self._client.hdel(TABLE, name):
             raise KeyNameError(f"there is no key {name!r}")

@@ -1,7 +1,7 @@
-"""What a request shows to be let in, in the forms of the vendors' clients. Pure.
+"""Read a request's credentials, in the forms of the vendors' clients. Pure.
 
-Ours is always the secret part: CleverTap's passcode, Bloomreach's API secret or access token, or
-a bearer token. The public part (account id, API key id) only names an account.
+Our key is always the secret part: CleverTap's passcode, Bloomreach's API secret or access token,
+or a bearer token. The public part (account id, API key id) only names an account.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Credentials:
 
 
 def bearer(authorization: str) -> str:
-    """The key of `Authorization: Bearer KEY`; empty when it is something else."""
+    """Return the key of `Authorization: Bearer KEY`; empty for anything else."""
     scheme, _, value = authorization.partition(" ")
     return value.strip() if scheme.lower() == "bearer" else ""
 
 
 def bloomreach(authorization: str) -> Credentials | None:
-    """The key of `Basic base64(ID:KEY)`, `Token KEY` or `Bearer KEY`; None when there is none.
+    """Return the key of `Basic base64(ID:KEY)`, `Token KEY` or `Bearer KEY`, or None.
 
-    Some clients can only be given one word: `Basic base64(KEY:)` is taken too.
+    Some clients have a setting for one word only, so `Basic base64(KEY:)` works too.
     """
     scheme, _, value = authorization.partition(" ")
     scheme, value = scheme.lower(), value.strip()
@@ -50,16 +50,16 @@ def bloomreach(authorization: str) -> Credentials | None:
     return Credentials(public, secret) if secret else None
 
 
-def are_the_vendors(shown: Credentials, destination: Destination) -> bool:
-    """Whether these are the credentials that we ourselves use at the destination's vendor."""
+def are_the_vendors(presented: Credentials, destination: Destination) -> bool:
+    """Return whether these are the destination's own credentials at its vendor."""
     public, secret = destination.account.gateway_credentials()
-    return _same(shown, shown.public if public is None else public, secret)
+    return _same(presented, presented.public if public is None else public, secret)
 
 
-def _same(shown: Credentials, public: str, secret: str) -> bool:
-    """Compare in constant time; what is not configured is like nothing."""
-    publics = hmac.compare_digest(_bytes(shown.public), _bytes(public))
-    secrets = hmac.compare_digest(_bytes(shown.secret), _bytes(secret))
+def _same(presented: Credentials, public: str, secret: str) -> bool:
+    """Compare in constant time; a secret that is not configured equals nothing."""
+    publics = hmac.compare_digest(_bytes(presented.public), _bytes(public))
+    secrets = hmac.compare_digest(_bytes(presented.secret), _bytes(secret))
     return publics and secrets and bool(secret)
 
 

@@ -1,7 +1,7 @@
-"""A gateway's view of the producers' keys: the whole table, read again every two seconds.
+"""Cache the table of producers' keys, and read it again every two seconds.
 
-Tables are small (a key for each web app), so one HGETALL serves every look-up until the next. A
-revoked key is refused two seconds later at most, and a new one is taken as soon as it is shown.
+The table is small (one key per web app), so one HGETALL serves every look-up until the next. A
+revoked key is rejected after at most two seconds, and a new one is accepted when it is first used.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ..server.errors import HttpError
 from .api_keys import TABLE, ProducerKey, find, read_table
 
 FRESH_S = 2.0
-# Unknown keys have the table read again, for they may be new; a flood of them, no more than this.
+# An unknown key may be new, so the table is read again, but no more often than this.
 UNKNOWN_FRESH_S = 0.25
 RETRY_S = 1.0
 
 
 class KeyCache:
-    """Looks keys up; one for each event loop."""
+    """Finds keys for one event loop."""
 
     def __init__(
         self, client: redis.asyncio.Redis, clock: Callable[[], float] = time.monotonic
@@ -35,35 +35,35 @@ class KeyCache:
         self._read_at = self._failed_at = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def find(self, shown: str) -> ProducerKey | None:
-        """The key shown, or None; Refused with 503 when the table cannot be read."""
+    async def find(self, presented: str) -> ProducerKey | None:
+        """Return the presented key, or None; HttpError 503 when the table cannot be read."""
         if self._clock() - self._read_at > FRESH_S:
             await self._read(FRESH_S)
-        key = find(self._keys, shown)
+        key = find(self._keys, presented)
         if key is None and self._clock() - self._read_at > UNKNOWN_FRESH_S:
             await self._read(UNKNOWN_FRESH_S)
-            key = find(self._keys, shown)
+            key = find(self._keys, presented)
         return key
 
     async def _read(self, fresh_s: float) -> None:
-        """Read the table; those who wait meanwhile share the outcome, a failure too.
+        """Read the table; requests that wait meanwhile share the outcome, a failure too.
 
-        Were each to try a silent Redis for itself, the last of a hundred would wait for minutes.
+        If each of a hundred tried a silent Redis on its own, the last would wait for minutes.
         """
-        came = self._clock()
+        arrived = self._clock()
         async with self._reading:
             if self._clock() - self._read_at <= fresh_s:
                 return
-            if self._failed_at >= came:
-                raise _away()
-            began = self._clock()
+            if self._failed_at >= arrived:
+                raise _unavailable()
+            started = self._clock()
             try:
                 table = await cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(TABLE))
             except RedisError as error:
                 self._failed_at = self._clock()
-                raise _away() from error
-            self._keys, self._read_at = read_table(table), began
+                raise _unavailable() from error
+            self._keys, self._read_at = read_table(table), started
 
 
-def _away() -> HttpError:
-    return HttpError(503, "Redis is away: nothing was accepted", retry_after_s=RETRY_S)
+def _unavailable() -> HttpError:
+    return HttpError(503, "Redis is unavailable: nothing was accepted", retry_after_s=RETRY_S)

@@ -1,7 +1,7 @@
-"""How many records a producer may send: a token bucket for each key, in each gateway process.
+"""Limit the records a producer may send: a token bucket for each key, in each gateway process.
 
-Kept in the process and not in Redis: it costs no round trip, and still holds when Redis is away,
-which is when clients repeat the most. So with several processes the limit is as many times higher.
+It is kept in the process, not in Redis: that costs no round trip, and still holds when Redis is
+unavailable, which is when clients retry most. Several processes multiply the limit.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 from ..server.errors import HttpError
 
-_MOST_BUCKETS = 10_000  # keys that come and go must not grow the table for ever
+_MAX_BUCKETS = 10_000  # keys that come and go must not grow the table for ever
 
 
 class RateLimits:
-    """The buckets; a request is let in while its producer's bucket holds a token, and takes it.
+    """A request is admitted while its producer's bucket holds a token, and takes one.
 
-    What else it brought is charged when it is known: one large request may put the bucket into
-    debt, and the next waits for as long as the debt lasts.
+    The rest is charged when its number of records is known: one large request may put the bucket
+    into debt, and the next waits until the debt is paid.
     """
 
     def __init__(
@@ -29,8 +29,8 @@ class RateLimits:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}  # producer -> tokens, as of when
 
-    def let_in(self, producer: str) -> None:
-        """Take a token; Refused with 429, and the time until there is one, when there is none."""
+    def admit(self, producer: str) -> None:
+        """Take a token; raise HttpError 429 with the time until there is one, if there is none."""
         if not self._per_s:
             return
         now = self._clock()
@@ -41,13 +41,13 @@ class RateLimits:
         self._set(producer, tokens - 1, now)
 
     def charge(self, producer: str, records: int) -> None:
-        """Take the tokens of a request that was let in, but the one it has taken already."""
+        """Take the tokens of an admitted request, except the one it has taken already."""
         if self._per_s and records > 1:
             now = self._clock()
             self._set(producer, self._tokens(producer, now) - (records - 1), now)
 
     def _set(self, producer: str, tokens: float, now: float) -> None:
-        if len(self._buckets) >= _MOST_BUCKETS and producer not in self._buckets:
+        if len(self._buckets) >= _MAX_BUCKETS and producer not in self._buckets:
             self._buckets.clear()
         self._buckets[producer] = (tokens, now)
 

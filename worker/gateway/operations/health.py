@@ -1,4 +1,4 @@
-"""`/healthz`: this process serves. `/readyz`: what it needs is there, so records get somewhere."""
+"""`/healthz`: this process serves. `/readyz`: Redis answers, and a worker delivers records."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from redis.exceptions import RedisError
 from worker.buffer import keys
 from worker.buffer.scripts import script
 
-from ..server.endpoint import Endpoint, HttpResponse, Request
+from ..server.endpoint import Endpoint, HttpRequest, HttpResponse
 
 
 class Alive(Endpoint):
-    """`/healthz`: looks at nothing else, so a Redis that is away restarts no gateway."""
+    """`/healthz`: checks nothing else, so that a Redis outage restarts no gateway."""
 
     method = "GET"
     path = "/healthz"
 
-    async def answer(self, request: Request) -> HttpResponse:
-        """Always 200."""
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer 200, always."""
         del request
         return HttpResponse(200, b'{"status":"ok"}')
 
@@ -29,8 +29,8 @@ class Alive(Endpoint):
 class Ready(Endpoint):
     """`/readyz`: 200 when Redis answers and a drain ran within ``tick_s``, else 503 and why.
 
-    One drain ticks all enabled destinations, so the newest tick tells. With ``tick_s`` 0 only
-    Redis is asked: records are then also taken in while nobody delivers them.
+    One drain ticks all enabled destinations, so the newest tick counts. With ``tick_s`` 0 only
+    Redis is checked: records are then also accepted while no worker delivers them.
     """
 
     method = "GET"
@@ -46,22 +46,22 @@ class Ready(Endpoint):
         self._destinations = destinations
         self._tick_s = tick_s
 
-    async def answer(self, request: Request) -> HttpResponse:
-        """What is there, and what is not."""
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer what is ready, and what is not."""
         del request
         try:
-            age_s = await self._unticked_s()
+            age_s = await self._tick_age_s()
         except RedisError:
-            return _told(ready=False, redis="away", drain="unknown")
+            return _readiness(ready=False, redis="away", drain="unknown")
         if not self._tick_s:
-            return _told(ready=True, redis="ok", drain="not looked at")
+            return _readiness(ready=True, redis="ok", drain="not looked at")
         if age_s is None:
-            return _told(ready=False, redis="ok", drain="never ran")
+            return _readiness(ready=False, redis="ok", drain="never ran")
         ready = age_s <= self._tick_s
-        return _told(ready=ready, redis="ok", drain=f"ran {age_s:.0f} s ago")
+        return _readiness(ready=ready, redis="ok", drain=f"ran {age_s:.0f} s ago")
 
-    async def _unticked_s(self) -> float | None:
-        """Seconds since the newest tick, by Redis' clock: a gateway's own may be wrong."""
+    async def _tick_age_s(self) -> float | None:
+        """Return the seconds since the newest tick by Redis' clock: a gateway's may be wrong."""
         ages: list[int] = []
         for name in self._destinations:
             since_ms = await script("ms_since_tick").run_async(self._client, keys.base(name))
@@ -70,6 +70,6 @@ class Ready(Endpoint):
         return min(ages) / 1000 if ages else None
 
 
-def _told(*, ready: bool, redis: str, drain: str) -> HttpResponse:
+def _readiness(*, ready: bool, redis: str, drain: str) -> HttpResponse:
     body = orjson.dumps({"ready": ready, "redis": redis, "drain": drain})
     return HttpResponse(200 if ready else 503, body, () if ready else ((b"retry-after", b"1"),))

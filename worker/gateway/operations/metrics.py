@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus; it is the same whichever gateway process answers."""
+"""`/metrics` for Prometheus; every gateway process answers the same."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage, scraping_c
 from worker.settings.settings import Settings
 from worker.vendors.secret import Secret
 
-from ..server.endpoint import Endpoint, HttpResponse, Request
+from ..server.endpoint import Endpoint, HttpRequest, HttpResponse
 from ..server.errors import HttpError
 
-_TEXTS = {401: "Needs the token", 403: "Set INGEST_METRICS_TOKEN to read this from elsewhere"}
+_TEXTS = {
+    401: "The token is missing or wrong",
+    403: "Set INGEST_METRICS_TOKEN to read this from elsewhere",
+}
 
 
 class Metrics(Endpoint):
-    """Serves the page; Redis is asked on a thread, so that uploads do not wait for it."""
+    """Serves the page; a thread reads Redis, so that uploads do not wait for it."""
 
     path = "/metrics"
     method = "GET"
@@ -23,8 +26,8 @@ class Metrics(Endpoint):
     def __init__(self, settings: Settings, token: Secret) -> None:
         self._page = MetricsPage(settings, scraping_client(settings), token)
 
-    async def answer(self, request: Request) -> HttpResponse:
-        """The metrics, for who may read them."""
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer the metrics, if the client may read them."""
         client = request.scope.get("client")
         refusal = self._page.refusal(
             client[0] if client else "", lambda name: request.header(name.encode())

@@ -1,5 +1,7 @@
-"""A line for a request: which route, whose key, how many records, what came of it. Never its path
-or query as they came, its headers or its body: those may hold keys and personal data."""
+"""Log a line per request: route, producer, records, status and time.
+
+Never log the raw path, the query, the headers or the body: they may hold keys and personal data.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +14,24 @@ log = get_logger(__name__)
 
 
 def access_log(which: str) -> Observer | None:
-    """An observer that writes lines for "all" requests or only for "errors"; None for "none"."""
+    """Return an observer that logs "all" requests or only "errors"; None for "none"."""
     if which == "none":
         return None
     lowest = 400 if which == "errors" else 0
 
-    def observe(method: str, seen: RequestInfo, status: int, seconds: float) -> None:
+    def observe(method: str, info: RequestInfo, status: int, seconds: float) -> None:
         if status < lowest:
             return
         log.info(
             "request",
             method=method if method in _METHODS else "other",
-            route=seen.route or "unknown",
+            route=info.route or "unknown",
             status=status,
             ms=round(seconds * 1000, 1),
-            producer=seen.producer,
-            destination=seen.destination,
-            records=seen.records,
-            refused=seen.refused,
+            producer=info.producer,
+            destination=info.destination,
+            records=info.records,
+            refused=info.rejected,
         )
 
     return observe

@@ -1,10 +1,9 @@
-"""What comes before a body: how large it may be, how long it may take, and what is taken from it.
+"""Bound the head of a request (request line and headers) in size and time, and the connections.
 
-The server under us bounds neither, nor the number of connections, so a stranger without a key could
-fill its memory with one header, or its connections with heads that never end. It also takes
-trailers for headers, and loses the body of a request that offers another protocol (`Upgrade: h2c`),
-which some clients do by default, such as Java's: whoever is offered one may go on with HTTP/1.1
-(RFC 9110, 7.8).
+uvicorn bounds none of them, so a client without a key could fill its memory with one header, or
+its connections with heads that never end. It also takes trailers for headers, and loses the body of
+a request that offers another protocol (`Upgrade: h2c`), as some clients do by default, such as
+Java's: a server may ignore the offer and continue with HTTP/1.1 (RFC 9110, 7.8).
 """
 
 from __future__ import annotations
@@ -17,99 +16,101 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-Buffer = bytes | memoryview
-MOST_BYTES = 64 * 1024  # of the request line and the headers
+Received = bytes | memoryview
+MAX_HEAD_BYTES = 64 * 1024
 _TOO_LARGE = b'{"status":"fail","error":"The headers are larger than 64 KiB","code":431}'
 
 
 class HeadersTooLarge(Exception):
-    """The request line and the headers are larger than MOST_BYTES."""
+    """The head is larger than MAX_HEAD_BYTES."""
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """One connection; ``head_within_s`` is how long a head may take, from its connection's begin or
-    from its first byte, and ``max_connections`` how many of them a process has."""
+    """One connection of at most ``max_connections`` in the process.
+
+    ``head_timeout_s`` bounds the time of a head, from its first byte or its connection's start.
+    """
 
     def __init__(
-        self, *args: Any, head_within_s: float, max_connections: int, **options: Any
+        self, *args: Any, head_timeout_s: float, max_connections: int, **options: Any
     ) -> None:
         super().__init__(*args, **options)
-        self._head_within_s = head_within_s
+        self._head_timeout_s = head_timeout_s
         self._max_connections = max_connections
-        self._hurry: asyncio.TimerHandle | None = None
-        self._next_look: asyncio.TimerHandle | None = None
-        self._running: RequestResponseCycle | None = None  # what is answered now, or was the last
-        self._is_open = False  # a head has begun and has not ended
-        self._came_later = 0  # bytes of it that came after the piece which it began in
-        self._pieces: deque[Buffer] = deque()  # what came and is not read yet
-        self._piece: Buffer = b""
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None  # the current one, or the last
+        self._is_open = False  # a head has begun and not ended
+        self._later_bytes = 0  # of the head, after the piece in which it began
+        self._pieces: deque[Received] = deque()  # received and not parsed yet
+        self._piece: Received = b""
         self._is_too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its own
-        """Begin to wait for a head, or hang up: a connection too many would cost all others."""
+        """Start to wait for a head, or close a connection beyond the limit."""
         super().connection_made(transport)
         if len(self.connections) > self._max_connections:
             self.logger.warning("A connection was refused: there are too many.")
             transport.abort()
         else:
-            self._wait()
-            self._look(None, 0)
+            self._wait_for_head()
+            self._check_progress(None, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self._wait_no_more()
-        if self._next_look is not None:
-            self._next_look.cancel()
-        self._answer_nobody()
+        """Stop the timers, and end the requests of the connection."""
+        self._stop_waiting()
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+        self._disconnect_all()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take the next piece of what comes."""
+        """Parse what has been received."""
         self._pieces.append(data)
         while self._pieces:
-            self._take(self._pieces.popleft())
+            self._parse(self._pieces.popleft())
 
-    def _take(self, piece: Buffer) -> None:
+    def _parse(self, piece: Received) -> None:
         if self._is_open:
-            self._came_later += len(piece)
+            self._later_bytes += len(piece)
         self._piece = piece
-        super().data_received(piece)  # type: ignore[arg-type] # the parser under it takes both
+        super().data_received(piece)  # type: ignore[arg-type] # its parser takes both
         self._piece = b""
-        if self._is_open and self._came_later > MOST_BYTES:
+        if self._is_open and self._later_bytes > MAX_HEAD_BYTES:
             self._is_too_large = True
             self.send_400_response("")
-        elif (request := self._latest()) is None or request.response_complete:
-            self._wait()
+        elif (request := self._latest_request()) is None or request.response_complete:
+            self._wait_for_head()
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Note that a head begins."""
         super().on_message_begin()
-        self._is_open, self._came_later = True, 0
+        self._is_open, self._later_bytes = True, 0
 
     def on_headers_complete(self) -> None:
-        """A head has ended; HeadTooLarge when it was."""
+        """Note that a head has ended; raise HeadersTooLarge if it was too large."""
         self._is_open = False
-        self._wait_no_more()
+        self._stop_waiting()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > MOST_BYTES:
+        if size > MAX_HEAD_BYTES:
             self._is_too_large = True
             raise HeadersTooLarge
         super().on_headers_complete()
         if not self.parser.should_upgrade():
-            self.headers = []  # trailers are none of the request's
+            self.headers = []  # trailers are not headers
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, or has too large a head, and hang up.
+        """Answer what is not HTTP, or has too large a head, with an error, and close.
 
-        A request before it that is not answered yet is not told a refusal that is not its own.
+        If an earlier request is not answered yet, only close: it must not get another's error.
         """
         if any(not each.more_body for each in self._unanswered()):
             self.transport.close()
         elif self._is_too_large:
-            self._refuse()
+            self._send_431()
         else:
             super().send_400_response(msg)
-        self._answer_nobody()
+        self._disconnect_all()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -121,24 +122,26 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return waiting
         return [self._running, *waiting]
 
-    def _answer_nobody(self) -> None:
-        """Let requests under way end without a word: the connection is gone, or is closed, and
-        whatever wrote to it would fail. The server under us knows of the latest of them alone."""
+    def _disconnect_all(self) -> None:
+        """Mark the unanswered requests as disconnected, for writing to them would fail.
+
+        uvicorn itself knows only of the latest of them.
+        """
         for each in self._unanswered():
             each.disconnected = True
             each.message_event.set()
 
-    def _latest(self) -> RequestResponseCycle | None:
-        return self.cycle  # which is None before the first head has ended, whatever its type says
+    def _latest_request(self) -> RequestResponseCycle | None:
+        return self.cycle  # None before the first head has ended, despite its type
 
     def _should_upgrade(self) -> bool:
         return self._get_upgrade() is not None
 
     def handle_websocket_upgrade(self) -> None:
-        """Go on as if nothing but HTTP/1.1 had been offered: read the request again, without.
+        """Ignore the offer of another protocol: parse the request again without it.
 
-        A piece may hold thousands of such requests: what follows is neither copied nor read from
-        here, each a level deeper.
+        A piece may hold thousands of such requests, so the rest is neither copied nor parsed
+        recursively.
         """
         upgrade = cast("httptools.HttpParserUpgrade", sys.exception())
         rest = memoryview(self._piece)[upgrade.args[0] :]
@@ -151,9 +154,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._pieces.appendleft(b"\r\n".join((*head, b"", b"")))
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: only CONNECT comes here, and is answered as any method we lack."""
+        """Log nothing: only CONNECT gets here, and is answered like any unknown method."""
 
-    def _refuse(self) -> None:
+    def _send_431(self) -> None:
         head = (
             b"HTTP/1.1 431 Request Header Fields Too Large",
             b"content-type: application/json",
@@ -163,8 +166,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.transport.write(b"\r\n".join((*head, b"", _TOO_LARGE)))
         self.transport.close()
 
-    def _look(self, request: RequestResponseCycle | None, unread: int) -> None:
-        """Every so often: end a connection whose client has read nothing since the last look.
+    def _check_progress(self, request: RequestResponseCycle | None, unread: int) -> None:
+        """Abort the connection if its client has read nothing since the last check; repeat.
 
         Closing it would wait until all is read.
         """
@@ -172,14 +175,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if left and left == unread and self._running is request:
             self.transport.abort()
             return
-        after_s, running = self._head_within_s, self._running
-        self._next_look = self.loop.call_later(after_s, self._look, running, left)
+        after_s, running = self._head_timeout_s, self._running
+        self._read_timer = self.loop.call_later(after_s, self._check_progress, running, left)
 
-    def _wait(self) -> None:
-        if self._hurry is None and not self.transport.is_closing():
-            self._hurry = self.loop.call_later(self._head_within_s, self.transport.close)
+    def _wait_for_head(self) -> None:
+        if self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self._head_timeout_s, self.transport.close)
 
-    def _wait_no_more(self) -> None:
-        if self._hurry is not None:
-            self._hurry.cancel()
-            self._hurry = None
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

@@ -1,5 +1,5 @@
-"""One request and its answer, as every door of the gateway handles them. ASGI, without a framework:
-a third of what a request costs would else be wrapping it."""
+"""The gateway's requests, responses and endpoints: plain ASGI, because a framework's wrappers would
+be a third of the cost of a request."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from starlette.types import Receive, Scope, Send
 from .errors import HttpError
 from .request_body import ClientDisconnected
 
-REQUEST_INFO = "gateway.seen"
+REQUEST_INFO = "gateway.request_info"
 Headers = Sequence[tuple[bytes, bytes]]
-# Servers send no body to HEAD, whatever they are given: it is answered as GET.
-_MEANT = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
-# What stands before us may look at the first of two, and we would go by the last.
-_GIVEN_ONCE = frozenset(
+# Servers drop the body of a response to HEAD, so it is handled as GET.
+_METHODS = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
+# A proxy in front may use the first of two values, while we would use the last.
+_SINGLE_VALUED = frozenset(
     (
         b"authorization",
         b"x-clevertap-account-id",
@@ -32,19 +32,19 @@ _GIVEN_ONCE = frozenset(
 
 @dataclass(slots=True)
 class RequestInfo:
-    """What an access log or a metric may know of a request: no path as it came, no content."""
+    """What an access log or a metric may contain of a request: no raw path, no content."""
 
     route: str = ""
     producer: str = ""
     destination: str = ""
     records: int = 0
-    refused: int = 0
+    rejected: int = 0
 
 
-class Request:
-    """What came, and what was found out about it so far."""
+class HttpRequest:
+    """A request, and what is known about it so far."""
 
-    __slots__ = ("headers", "method", "path", "query", "receive", "scope", "seen")
+    __slots__ = ("headers", "info", "method", "path", "query", "receive", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -53,25 +53,25 @@ class Request:
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.receive = receive
-        self.seen: RequestInfo = scope.get(REQUEST_INFO) or RequestInfo()
+        self.info: RequestInfo = scope.get(REQUEST_INFO) or RequestInfo()
 
     def check_headers(self) -> None:
-        """Refused with 400 when one that decides something was given twice, with two values."""
+        """Raise HttpError 400 when a header that decides something has two different values."""
         given = self.scope["headers"]
         if len(given) == len(self.headers):
             return
         for name, value in given:
-            if value != self.headers[name] and name in _GIVEN_ONCE:
+            if value != self.headers[name] and name in _SINGLE_VALUED:
                 raise HttpError(400, f"{name.decode()}: was given twice, with different values")
 
     def header(self, name: bytes) -> str:
-        """A header's value without the space around it; empty when it is absent."""
+        """Return a header's value, stripped; empty when it is absent."""
         return self.headers.get(name, b"").decode("latin-1").strip()
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An answer; ``headers`` are those beside type and length."""
+    """A response; ``headers`` does not include its type and length."""
 
     status: int
     body: bytes
@@ -79,7 +79,7 @@ class HttpResponse:
     content_type: bytes = b"application/json"
 
     async def send(self, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         headers = [
             (b"content-type", self.content_type),
             (b"content-length", str(len(self.body)).encode()),
@@ -90,37 +90,37 @@ class HttpResponse:
 
 
 class Endpoint(ABC):
-    """An endpoint: one path, one method, and one way to say no."""
+    """One path, one method, and one shape of errors."""
 
     path: str
     method: str
 
     @abstractmethod
-    async def answer(self, request: Request) -> HttpResponse:
-        """The answer; raises Refused for a request that is refused as a whole."""
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Return the response; raise HttpError to end the request as a whole."""
 
-    def error_response(self, refused: HttpError) -> HttpResponse:
-        """A refusal in the shape of whom the door imitates; a plain one unless told otherwise."""
-        return HttpResponse(refused.status, orjson.dumps({"error": refused.text}), refused.headers)
+    def error_response(self, error: HttpError) -> HttpResponse:
+        """Return an error in the shape of the API that the endpoint is compatible with."""
+        return HttpResponse(error.status, orjson.dumps({"error": error.text}), error.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        request = Request(scope, receive)
-        request.seen.route = self.path
+        request = HttpRequest(scope, receive)
+        request.info.route = self.path
         try:
-            if request.method not in _MEANT[self.method]:
-                raise HttpError(405, "Method not allowed", allow=", ".join(_MEANT[self.method]))
+            if request.method not in _METHODS[self.method]:
+                raise HttpError(405, "Method not allowed", allow=", ".join(_METHODS[self.method]))
             request.check_headers()
-            reply = await self.answer(request)
-        except HttpError as refused:
-            reply = self.error_response(refused)
+            response = await self.handle(request)
+        except HttpError as error:
+            response = self.error_response(error)
         except ClientDisconnected:
             return
-        await reply.send(send)
+        await response.send(send)
 
 
 def parameter(query: bytes, name: str) -> set[str]:
-    """The values of a query parameter, decoded; its name may be in any case."""
+    """Return the decoded values of a query parameter; its name may be in any case."""
     if not query:
         return set()
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)

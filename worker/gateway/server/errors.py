@@ -1,4 +1,4 @@
-"""A request that is refused as a whole: nothing of it was enqueued, unless its text says so."""
+"""The error that ends a request as a whole: nothing was enqueued, unless its text says so."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 class HttpError(Exception):
-    """The HTTP status and the words to answer with; each vendor's door gives them its own shape.
+    """The HTTP status and text to answer with; each vendor's endpoint gives them its own shape.
 
-    ``retry_after_s`` is told in whole seconds, rounded up. ``hang_up`` ends the connection, for a
-    body that is not read to its end.
+    ``retry_after_s`` is rounded up to whole seconds. ``close`` ends the connection, for a body
+    that is not read to its end.
     """
 
     def __init__(
@@ -19,7 +19,7 @@ class HttpError(Exception):
         *,
         retry_after_s: float | None = None,
         allow: str = "",
-        hang_up: bool = False,
+        close: bool = False,
     ) -> None:
         super().__init__(text)
         self.status = status
@@ -30,5 +30,5 @@ class HttpError(Exception):
             self.headers.append((b"retry-after", str(seconds).encode()))
         if allow:
             self.headers.append((b"allow", allow.encode()))
-        if hang_up:
+        if close:
             self.headers.append((b"connection", b"close"))

@@ -1,4 +1,4 @@
-"""A request's body: read within its limits, unfolded, and parsed; or a refusal that says why."""
+"""Read a request's body within its limits, decompress it, and parse it."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from ..settings import GatewaySettings
 from .errors import HttpError
 
 _GZIP = 16 + zlib.MAX_WBITS
-# Unfolding a megabyte takes some milliseconds: more than that is not done in the event loop.
+# Decompressing a megabyte takes some milliseconds: larger bodies leave the event loop.
 _SMALL_BYTES = 128 * 1024
 STOPPING_RETRY_S = 1.0
 # Sixteen megabytes of nothing but brackets, 160 KB as gzip, would hold the event loop for six
-# seconds and take a gigabyte. So many are parsed in a tenth of a second; a thousand events of 50
+# seconds and use a gigabyte. This many are parsed in a tenth of a second; a thousand events of 50
 # items each have a quarter of them.
-MOST_CONTAINERS = 200_000
+MAX_CONTAINERS = 200_000
 # Twice as many as a thousand events of 256 properties have. Eight million, 16 KB as gzip, would be
 # parsed in half a second, and checked in nine when they stand in records.
-MOST_VALUES = 500_000
+MAX_VALUES = 500_000
 
 
 class ClientDisconnected(Exception):
-    """The client went away before its request was whole; nobody is there to be answered."""
+    """The client disconnected before its request was complete; there is nothing to answer."""
 
 
-def written(told: Any) -> bytes:
-    """The JSON of an answer that echoes what a client sent."""
+def dump_json(value: Any) -> bytes:
+    """Serialize a response that echoes what a client sent."""
     try:
-        return orjson.dumps(told)
+        return orjson.dumps(value)
     except TypeError:  # an integer beyond 64 bits
-        return json.dumps(told, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 class BodyReader:
-    """Reads bodies within the limits; raises HungUp, or Refused (400, 408, 413, 415, 503)."""
+    """Reads bodies; raises ClientDisconnected, or HttpError (400, 408, 413, 415, 503)."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._max_body_bytes = settings.max_body_bytes
@@ -51,51 +51,52 @@ class BodyReader:
         self._timeout_s = settings.body_timeout_s
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """The body's bytes, unfolded."""
+        """Return the body's bytes, decompressed."""
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in {b"gzip", b"x-gzip", b"identity", b""}:
             raise HttpError(415, "Content-Encoding: gzip or none")
-        self._check_announced(headers)
-        body = await self._arrived(receive)
+        self._check_content_length(headers)
+        body = await self._receive_in_time(receive)
         if encoding in {b"identity", b""}:
             return body
         if len(body) <= _SMALL_BYTES // 8:
-            return self._unfold(body)
-        return await asyncio.to_thread(self._unfold, body)
+            return self._decompress(body)
+        return await asyncio.to_thread(self._decompress, body)
 
     def parse(self, body: bytes) -> Any:
-        """The JSON value in a body; ValueError when it is none, or is nested too deeply, and
-        Refused when it has more than MOST_CONTAINERS arrays and objects, or MOST_VALUES in them.
+        """Parse the JSON in a body.
 
-        Its integers may be beyond 64 bits: the schemas refuse those, and `written` echoes them.
+        Raises ValueError when it is not valid or is nested too deeply, and HttpError when it has
+        more than MAX_CONTAINERS arrays and objects, or MAX_VALUES in them. Integers may be beyond
+        64 bits: the schemas reject those, and `dump_json` echoes them.
         """
-        # Brackets and commas in texts are counted too: few texts have many.
-        if body.count(b"[") + body.count(b"{") > MOST_CONTAINERS:
-            raise HttpError(413, f"The body holds more than {MOST_CONTAINERS} arrays and objects")
-        if body.count(b",") > MOST_VALUES:
-            raise HttpError(413, f"The body holds more than {MOST_VALUES} values, by its commas")
+        # This also counts brackets and commas in strings, which have few of them.
+        if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+            raise HttpError(413, f"The body holds more than {MAX_CONTAINERS} arrays and objects")
+        if body.count(b",") > MAX_VALUES:
+            raise HttpError(413, f"The body holds more than {MAX_VALUES} values, by its commas")
         value = exact(body)
         if _is_deeper(value, self._max_depth):
             raise ValueError(f"nested deeper than {self._max_depth} levels")
         return value
 
-    def _check_announced(self, headers: Mapping[bytes, bytes]) -> None:
-        """A body that says itself that it is too large is not waited for."""
+    def _check_content_length(self, headers: Mapping[bytes, bytes]) -> None:
+        """Reject a body that announces itself as too large without waiting for it."""
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._max_body_bytes:
             raise self._too_large()
 
-    async def _arrived(self, receive: Receive) -> bytes:
+    async def _receive_in_time(self, receive: Receive) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._whole(receive)
+                return await self._receive_all(receive)
         except TimeoutError:
-            raise HttpError(408, "The body did not come in time", hang_up=True) from None
-        except asyncio.CancelledError:  # the server's, which stops and has waited long enough
-            text = "The gateway stops: nothing was accepted"
-            raise HttpError(503, text, retry_after_s=STOPPING_RETRY_S, hang_up=True) from None
+            raise HttpError(408, "The body did not arrive in time", close=True) from None
+        except asyncio.CancelledError:  # by the server, which stops and has waited long enough
+            text = "The gateway is stopping: nothing was accepted"
+            raise HttpError(503, text, retry_after_s=STOPPING_RETRY_S, close=True) from None
 
-    async def _whole(self, receive: Receive) -> bytes:
+    async def _receive_all(self, receive: Receive) -> bytes:
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -109,22 +110,23 @@ class BodyReader:
         return b"".join(parts)
 
     def _too_large(self) -> HttpError:
-        """The rest of the body is passed over as it comes, in the time that a head has: many
-        clients send all before they read, and would be told of a broken connection, no more."""
+        """Make the error, without `close`: the server discards the rest of the body, within the
+        time of a head. Many clients send all of it before they read, and would otherwise see a
+        broken connection instead of the error."""
         return HttpError(413, f"The body is larger than {self._max_body_bytes} bytes")
 
-    def _unfold(self, body: bytes) -> bytes:
-        unfolder = zlib.decompressobj(_GZIP)
+    def _decompress(self, body: bytes) -> bytes:
+        gzip = zlib.decompressobj(_GZIP)
         try:
-            unfolded = unfolder.decompress(body, self._max_unfolded_bytes + 1)
+            plain = gzip.decompress(body, self._max_unfolded_bytes + 1)
         except zlib.error:
-            raise HttpError(400, "The body is not gzip, as its Content-Encoding says") from None
-        if len(unfolded) > self._max_unfolded_bytes:
-            text = f"The body unfolds to more than {self._max_unfolded_bytes} bytes"
+            raise HttpError(400, "The body is not gzip, but its Content-Encoding is") from None
+        if len(plain) > self._max_unfolded_bytes:
+            text = f"The body is larger than {self._max_unfolded_bytes} bytes when decompressed"
             raise HttpError(413, text)
-        if not unfolder.eof or unfolder.unused_data:
-            raise HttpError(400, "The body is not one whole gzip stream")
-        return unfolded
+        if not gzip.eof or gzip.unused_data:
+            raise HttpError(400, "The body is not one complete gzip stream")
+        return plain
 
 
 def _part(message: Any) -> bytes:
@@ -135,7 +137,7 @@ def _part(message: Any) -> bytes:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether there are containers in containers beyond so many levels: level by level, in C."""
+    """Return whether containers are nested beyond so many levels: level by level, in C."""
     level = [value]
     for _ in range(levels):
         level = [
