@@ -1,1 +1,1 @@
-"""The ways to Redis: addresses, and clients of one server, of Sentinels' master, of a Cluster."""
+"""Redis addresses, and clients of one server, of the master of Sentinels, and of a Cluster."""

@@ -4,7 +4,7 @@
     redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service[/db]
     redis+cluster://[[user]:password@]host[:port][,host[:port]...]
 
-`rediss+sentinel://` and `rediss+cluster://` use TLS. What follows a `?` are options of redis-py's
+`rediss+sentinel://` and `rediss+cluster://` use TLS. After a `?` come options of redis-py's
 connections; `sentinel_username` and `sentinel_password` are for the Sentinels themselves.
 """
 
@@ -33,8 +33,8 @@ _FORMS = {
 
 @dataclass(frozen=True, slots=True)
 class SharedAddress:
-    """Several servers under one address. ``hosts`` are where to ask, ``user`` is as it stands in an
-    address (`name:password`, percent-encoded), ``service`` what Sentinels call the master."""
+    """Several servers under one address. ``hosts`` are Sentinels or nodes, ``user`` is percent-
+    encoded (`name:password`), and ``service`` is the Sentinels' name of the master."""
 
     form: Form
     tls: bool
@@ -45,7 +45,7 @@ class SharedAddress:
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def url_of(self, host: str, port: int) -> str:
-        """The address of one server, with all that holds for each of them."""
+        """Return the address of one server, with login and options."""
         scheme, user = ("rediss" if self.tls else "redis"), (f"{self.user}@" if self.user else "")
         host = f"[{host}]" if ":" in host else host
         plain = {k: v for k, v in self.options.items() if not k.startswith("sentinel_")}
@@ -54,7 +54,7 @@ class SharedAddress:
 
     @property
     def sentinel_options(self) -> dict[str, str]:
-        """Name and password for the Sentinels, where they ask for them."""
+        """Name and password for the Sentinels themselves, if any."""
         return {
             name.removeprefix("sentinel_"): value
             for name, value in self.options.items()
@@ -63,9 +63,9 @@ class SharedAddress:
 
 
 def shared_address(url: str) -> SharedAddress | None:
-    """What an address of Sentinels or of a Cluster says; None for any other.
+    """Parse an address of Sentinels or of a Cluster; return None for any other.
 
-    SettingsError when it is incomplete; it never shows the address, which may hold a password.
+    SettingsError when it is malformed; the message never contains it.
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
@@ -98,7 +98,7 @@ def _path(form: Form, path: str) -> tuple[str, int]:
     if (form == "sentinel" and not service) or not re.fullmatch(r"\d*", db):
         raise _malformed(form)
     if form == "cluster" and int(db or 0):
-        raise SettingsError("the address of a Redis Cluster names no database: it has only 0")
+        raise SettingsError("the address of a Redis Cluster must name no database: it has only 0")
     return service, int(db or 0)
 
 

@@ -1,10 +1,10 @@
-"""Redis clients, each with the timeouts its users need.
+"""Redis clients, each with the timeouts that its users need.
 
-A producer stands in the path of somebody's web request: it waits a quarter of a second for Redis'
-next word, and tells. It never repeats a call by itself, for the first may have been carried out. A
-worker has time: it repeats until Redis is back, for its operations may be repeated.
+A producer is in the path of a web request: it waits a quarter of a second for each reply, and
+raises. It never repeats a call, because the first may have been carried out. A worker has time: it
+repeats calls until Redis is back, and all of its operations may be repeated.
 
-The address decides what they talk to: one server, the master that Sentinels name, or a Cluster.
+The address decides what a client talks to: one server, the master of Sentinels, or a Cluster.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from .sentinel import async_master_client, master_client
 PRODUCER_TIMEOUT_S = 0.25
 WORKER_TIMEOUT_S = 10.0
 WORKER_RETRIES = 12  # with the back-off below about 30 s: a restart with a large append-only file
-# As many connections as there are threads, as before redis-py 8, which lends 100 and refuses the
-# next: while Redis writes to a slow disk, say, every thread waits for it with one of its own.
-ONE_A_THREAD = 2**31
+# One per thread, as before redis-py 8, which lends 100 and refuses the next: while Redis writes to
+# a slow disk, say, every thread waits for it with its own.
+MAX_CONNECTIONS = 2**31
 _DATABASE = re.compile(r"/?\d*/?")
-# A Redis that takes no writes is seen to where scripts are run.
+# A Redis that accepts no writes is handled where scripts are run.
 TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError)
-# redis-py calls these connection errors, but they are answers, or come before anything was sent.
+# redis-py calls these connection errors, but they are replies, or come before anything was sent.
 _NOTHING_SENT = (
     AsyncMasterNotFoundError,
     AuthenticationError,
@@ -60,10 +60,9 @@ _NOTHING_SENT = (
 
 
 def redis_url(settings: Settings) -> str:
-    """REDIS_URL, or the address of the embedded Redis that runs here.
+    """Return REDIS_URL, or the address of the embedded Redis that runs here.
 
-    SettingsError when there is neither, or when it is no address; it never shows the address,
-    which may hold a password.
+    SettingsError when there is neither or the address is malformed; the message never contains it.
     """
     url = settings.redis_url.reveal() or running_url()
     if not url:
@@ -78,68 +77,68 @@ def redis_url(settings: Settings) -> str:
 
 
 def check_address(url: str) -> None:
-    """Raise SettingsError, without a word of the address, when a client cannot be made of it."""
+    """Raise SettingsError for a malformed address; the message never contains it."""
     address = shared_address(url)
     one = url if address is None else address.url_of(*address.hosts[0])
     try:
         parse_url(one)
-    except ValueError:  # which may quote the password
+    except ValueError:  # it may quote the password
         raise SettingsError(
             "not an address; it looks like redis://:password@host:6379/0, "
             "with / # ? @ : in a password written as %2F %23 %3F %40 %3A"
         ) from None
-    # redis-py takes a database that is no number for database 0: records would go astray.
+    # redis-py uses database 0 for one that is not a number: records would go astray.
     if not one.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(one).path):
-        raise SettingsError("the database behind the host must be a number, as in /0")
+        raise SettingsError("the database after the host must be a number, as in /0")
     try:
         redis.ConnectionPool.from_url(one).make_connection()  # which does not connect
     except TypeError:
-        raise SettingsError("behind the ? is an option that redis-py does not know") from None
+        raise SettingsError("the ? is followed by an option that redis-py does not know") from None
 
 
 def producer_client(url: str) -> redis.Redis:
-    """A client that waits a quarter of a second for each step, of which a call has few.
+    """Return a client that waits a quarter of a second for each round trip; a call has one.
 
-    A call on a connection there is has one: its round trip. A new connection adds its own: TCP,
-    and TLS, AUTH and SELECT where the address asks for them. Looking up a name has no bound here.
+    A new connection adds its own: TCP, and TLS, AUTH and SELECT if the address asks for them. The
+    lookup of a host name is not bounded.
     """
-    return _client(url, Retry(NoBackoff(), 0), _prompt(PRODUCER_TIMEOUT_S), LowLatencyClient)
+    return _client(url, Retry(NoBackoff(), 0), _low_latency(PRODUCER_TIMEOUT_S), LowLatencyClient)
 
 
 def bulk_client(url: str) -> redis.Redis:
-    """A producer's client for large chunks: it never repeats a call, but waits for longer."""
-    return _client(url, Retry(NoBackoff(), 0), _prompt(WORKER_TIMEOUT_S), LowLatencyClient)
+    """Return a producer's client for large chunks: it waits longer, and repeats no call either."""
+    return _client(url, Retry(NoBackoff(), 0), _low_latency(WORKER_TIMEOUT_S), LowLatencyClient)
 
 
 def async_producer_client(url: str) -> redis.asyncio.Redis:
-    """The same for asyncio."""
+    """Return a producer's client for asyncio."""
     return _async_client(url, PRODUCER_TIMEOUT_S)
 
 
 def gateway_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
-    """The gateway's client for asyncio: it never repeats a call by itself either."""
+    """Return the gateway's client for asyncio; it repeats no call either."""
     return _async_client(url, timeout_s)
 
 
 def worker_client(
     url: str, retries: int = WORKER_RETRIES, timeout_s: float = WORKER_TIMEOUT_S
 ) -> redis.Redis:
-    """A client that outlasts a restart of Redis; its connections are made when first used."""
+    """Return a client that outlasts a restart of Redis; it connects when first used."""
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
     retry = Retry(backoff, retries, supported_errors=(*TRANSIENT, *UNSETTLED))
     return _client(url, retry, _common(timeout_s))
 
 
 def operator_client(url: str, timeout_s: float = WORKER_TIMEOUT_S) -> redis.Redis:
-    """A client for commands that a person waits for: it tries twice and tells."""
+    """Return a client for commands that a person waits for: it tries twice, and raises."""
     return worker_client(url, retries=1, timeout_s=timeout_s)
 
 
 def answer_was_lost(error: RedisError) -> bool:
-    """Whether Redis may have carried out what failed: it was reached, and did not say no."""
+    """Return whether Redis may have carried out the failed call: it was reached, without refusing."""
     if isinstance(error, _NOTHING_SENT) or " connecting to " in str(error):
         return False
-    # A master that became a replica said no; with Sentinels redis-py then drops the connection.
+    # A master that became a replica refused it; with Sentinels redis-py drops the connection then.
     if isinstance(error.__context__, ReadOnlyError):
         return False
     return isinstance(error, RedisConnectionError | RedisTimeoutError)
@@ -154,18 +153,18 @@ def _common(timeout_s: float) -> Mapping[str, Any]:
     }
 
 
-def _prompt(timeout_s: float) -> Mapping[str, Any]:
-    """Without the round trips that a call can do without: each may take all of the timeout.
+def _low_latency(timeout_s: float) -> Mapping[str, Any]:
+    """Leave out round trips that a call can do without: each may take all of the timeout.
 
-    They are HELLO and two CLIENT SETINFO on a new connection, and PING on one that was idle: a
-    call that is never repeated is as lost after a PING without an answer as after its own.
+    They are HELLO and two CLIENT SETINFO on a new connection, and PING on one that was idle: a call
+    that is never repeated is as lost after an unanswered PING as after its own timeout.
     """
     spared = {"protocol": 2, "driver_info": None, "health_check_interval": 0}
     return {**_common(timeout_s), **spared}
 
 
 def _for_one(url: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options for one server's address: a unix socket has no TCP to keep alive."""
+    """Return the options for one server: a unix socket has no TCP to keep alive."""
     if not url.startswith("unix:"):
         return options
     return {name: value for name, value in options.items() if name != "socket_keepalive"}
@@ -175,18 +174,18 @@ def _client(
     url: str, retry: Retry, options: Mapping[str, Any], to_one: type[redis.Redis] = redis.Redis
 ) -> redis.Redis:
     address = shared_address(url)
-    options = {**options, "max_connections": ONE_A_THREAD}
+    options = {**options, "max_connections": MAX_CONNECTIONS}
     if address is None:
         return to_one.from_url(url, retry=retry, **_for_one(url, options))
     if address.form == "cluster":
-        # It has every method of a single server's client that we use.
+        # It has every method of redis.Redis that we use.
         return cast("redis.Redis", Cluster(address, retry, options))
     return master_client(address, retry, options)
 
 
 def _async_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
     address = shared_address(url)
-    retry, options = AsyncRetry(NoBackoff(), 0), _prompt(timeout_s)
+    retry, options = AsyncRetry(NoBackoff(), 0), _low_latency(timeout_s)
     if address is None:
         return redis.asyncio.Redis.from_url(url, retry=retry, **_for_one(url, options))
     if address.form == "cluster":

@@ -1,9 +1,8 @@
-"""Clients of a Redis Cluster that behave as those of a single server do.
+"""Clients of a Redis Cluster that behave like those of a single server.
 
-A destination lives in one slot, so each call goes to one node; MOVED and ASK are followed by
-redis-py. What it does otherwise, and would surprise its callers, is set right here: it connects
-when it is made, it repeats calls at once and without a pause, and some of its errors are none of
-Redis' own.
+A destination lives in one slot, so each call goes to one node; redis-py follows MOVED and ASK.
+What would surprise callers is corrected here: redis-py connects in the constructor, repeats calls
+at once and without a pause, and some of its errors are not its RedisError.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from redis.retry import Retry
 
 from .addresses import SharedAddress
 
-# A slot that is being moved answers TRYAGAIN until it has moved (see lua/prelude.lua): redis-py
-# gives up with a ClusterError. CLUSTERDOWN, a ClusterError too, ends with the fail-over.
+# A slot that is being moved replies TRYAGAIN until it has moved, for which redis-py raises
+# ClusterError, as for CLUSTERDOWN, which ends with the fail-over.
 UNSETTLED = (ClusterError,)
 
 
@@ -36,11 +35,11 @@ def _options(address: SharedAddress, given: Mapping[str, Any]) -> dict[str, Any]
     return {**given, **parsed, "ssl": address.tls}
 
 
-def _told(error: RedisClusterException) -> RedisError:
-    """The error of Redis that lies behind one that is not.
+def _node_moved(error: RedisClusterException) -> RedisError:
+    """Return the error that made redis-py ask where the slot is now.
 
-    When the nodes cannot be asked where a slot is, redis-py raises that instead of the error that
-    made it ask. Which of the two it was decides whether a record may have been taken.
+    When no node answers that, redis-py raises an error of its own instead. Which one it was decides
+    whether a record may have been accepted.
     """
     if isinstance(error.__context__, RedisError):
         return error.__context__
@@ -48,59 +47,59 @@ def _told(error: RedisClusterException) -> RedisError:
 
 
 class Cluster(RedisCluster):
-    """Connects when it is first used, and repeats calls as ``patience`` says."""
+    """A client that connects when first used, and repeats calls as ``retry`` says."""
 
-    def __init__(self, address: SharedAddress, patience: Retry, options: Mapping[str, Any]) -> None:
+    def __init__(self, address: SharedAddress, retry: Retry, options: Mapping[str, Any]) -> None:
         self._nodes = [ClusterNode(*each) for each in address.hosts]
         self._options = _options(address, options)
-        self._patience = patience
+        self._retry = retry
         self._making = threading.RLock()
         self._begun = self._made = False
 
     def get_retry(self) -> Retry:
-        """How calls are repeated, as a single server's client tells it."""
-        return self._patience
+        """Return how calls are repeated, as redis.Redis does."""
+        return self._retry
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """Run one command, and again where ``patience`` allows."""
+        """Run one command, repeated as ``retry`` says."""
 
         def once() -> Any:
             try:
                 self._connect()
                 return super(Cluster, self).execute_command(*args, **kwargs)
             except RedisClusterException as error:
-                raise _told(error) from error
+                raise _node_moved(error) from error
 
-        return self._patience.call_with_retry(once, lambda _: None)
+        return self._retry.call_with_retry(once, lambda _: None)
 
     def pipeline(self, transaction: Any = True, shard_hint: Any = None) -> Any:  # noqa: ARG002
-        """Several commands in one slot, as one transaction."""
+        """Return a pipeline of commands in one slot."""
         self._connect()
         return super().pipeline(transaction=transaction)
 
     def scan_iter(self, *args: Any, **kwargs: Any) -> Any:
-        """The keys of every node."""
+        """Iterate over the keys of every node."""
         self._connect()
         return super().scan_iter(*args, **kwargs)
 
     def get_primaries(self) -> list[ClusterNode]:
-        """The nodes that have keys of their own: each has to be looked through by itself."""
+        """Return the nodes that have keys of their own."""
         try:
             self._connect()
         except RedisClusterException as error:
-            raise _told(error) from error
+            raise _node_moved(error) from error
         found: list[ClusterNode] = super().get_primaries()
         return found
 
     def close(self) -> None:
-        """Close the connections, where there are any."""
+        """Close the connections, if there are any."""
         if self._made:
             super().close()
 
     def _connect(self) -> None:
         if self._made:
             return
-        with self._making:  # which redis-py enters again: it asks the nodes for their commands
+        with self._making:  # reentrant: redis-py asks the nodes for their commands through us
             if self._begun:
                 return
             self._begun = True
@@ -114,7 +113,7 @@ class Cluster(RedisCluster):
 
 
 class AsyncCluster(AsyncRedisCluster):
-    """The same for asyncio; it never repeats a call."""
+    """A client for asyncio; it repeats no call."""
 
     def __init__(self, address: SharedAddress, options: Mapping[str, Any]) -> None:
         super().__init__(
@@ -128,4 +127,4 @@ class AsyncCluster(AsyncRedisCluster):
         try:
             return await super().execute_command(*args, **kwargs)
         except RedisClusterException as error:
-            raise _told(error) from error
+            raise _node_moved(error) from error

@@ -1,4 +1,4 @@
-"""A client of one server for whom each call is one round trip, and a short one."""
+"""A client of one server that runs a script in one short round trip."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _TEXT = (bytes, str)
 
 
 class LowLatencyClient(redis.Redis):
-    """A client that runs a script once, by the shortest way that redis-py has.
+    """A client that runs a script once, without redis-py's overhead.
 
-    Its own way records each call for repeating and measuring it, and each loan of a connection: a
-    quarter of the price of the round trip (docs/decisions/0051). Here what the pool lent is kept
-    in a list, of which threads may take and to which they may give without a lock.
+    redis-py prepares each call to be repeated and measured, and each loan of a connection: a
+    quarter of the cost of the round trip (docs/decisions/0051). Here connections lent by the pool
+    are kept in a list, which threads use without a lock.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -28,22 +28,22 @@ class LowLatencyClient(redis.Redis):
         return self._once("EVALSHA", sha, numkeys, *keys_and_args)
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run a script that Redis does not know yet: where all that the pool may lend is in our
-        list, it would have no connection for that."""
+        """Run a script that Redis does not know yet, on a connection of our list: the pool may have
+        lent all it has to that."""
         return self._once("EVAL", script, numkeys, *keys_and_args)
 
     def _once(self, *command: Any) -> Any:
-        """One round trip. A connection that failed is kept as well, for it is closed then.
+        """Make one round trip. A connection that failed is kept too: it is closed then.
 
-        A call that is interrupted (by a signal's handler, say) leaves an answer on its way: it must
-        not be the next caller's.
+        A call that is interrupted (by a signal handler, say) leaves a reply on its way, which must
+        not reach the next caller.
         """
         connection = self._connection()
         try:
-            # Numbers as text: hiredis 3.5 crashes when a signal's handler raises while it makes it.
+            # Numbers as text: hiredis 3.5 crashes when a signal handler raises while it packs one.
             connection.send_command(*[e if type(e) in _TEXT else str(e) for e in command])
             return connection.read_response()
-        except ResponseError:  # which is an answer
+        except ResponseError:  # a reply
             raise
         except BaseException:
             connection.disconnect()
@@ -52,19 +52,19 @@ class LowLatencyClient(redis.Redis):
             self._idle.append(connection)
 
     def _connection(self) -> Any:
-        """One that is idle; those that are closed, or on which something came, the pool mends."""
+        """Return an idle connection; the pool restores one that is closed or has unread data."""
         pool = self.connection_pool
         while self._idle:
             try:
                 connection = self._idle.pop()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took it
                 break
             if connection.pid != os.getpid():  # forked: it is the parent's
                 continue
             quiet = False
             try:
                 quiet = _is_quiet(connection)
-            finally:  # interrupted or not: the pool lends only so many
+            finally:  # also when interrupted: the pool lends a limited number
                 if not quiet:
                     pool.release(connection)
             return connection if quiet else pool.get_connection()

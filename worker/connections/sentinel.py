@@ -1,4 +1,4 @@
-"""Clients of the master that Sentinels name; whoever closes one closes the way to its Sentinels."""
+"""Clients of the master that Sentinels name; closing one also closes its Sentinel connections."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from redis.sentinel import Sentinel
 
 from .addresses import SharedAddress
 
-# Sentinels answer at once or not at all: the next one is asked then.
-MOST_PATIENCE_S = 1.0
+# Sentinels answer at once or not at all; then the next one is asked.
+SENTINEL_TIMEOUT_S = 1.0
 
 
-class _Guarded(redis.Redis):
+class _MasterClient(redis.Redis):
     def close(self) -> None:
         pool: Any = self.connection_pool
         super().close()
         pool.sentinel_manager.close()
 
 
-class _AsyncGuarded(redis.asyncio.Redis):
+class _AsyncMasterClient(redis.asyncio.Redis):
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         pool: Any = self.connection_pool
         await super().aclose(close_connection_pool)
@@ -36,11 +36,11 @@ class _AsyncGuarded(redis.asyncio.Redis):
 
 
 def master_client(address: SharedAddress, retry: Retry, options: Mapping[str, Any]) -> redis.Redis:
-    """A client that asks the Sentinels for the master whenever it connects."""
-    asking = _to_sentinels(address, options) | {"retry": Retry(NoBackoff(), 0)}
-    sentinels = Sentinel(address.hosts, sentinel_kwargs=asking)
+    """Return a client that asks the Sentinels for the master whenever it connects."""
+    kwargs = _to_sentinels(address, options) | {"retry": Retry(NoBackoff(), 0)}
+    sentinels = Sentinel(address.hosts, sentinel_kwargs=kwargs)
     found = sentinels.master_for(
-        address.service, _Guarded, **{**options, **_to_master(address), "retry": retry}
+        address.service, _MasterClient, **{**options, **_to_master(address), "retry": retry}
     )
     return cast("redis.Redis", found)
 
@@ -48,18 +48,18 @@ def master_client(address: SharedAddress, retry: Retry, options: Mapping[str, An
 def async_master_client(
     address: SharedAddress, retry: AsyncRetry, options: Mapping[str, Any]
 ) -> redis.asyncio.Redis:
-    """The same for asyncio."""
-    asking = _to_sentinels(address, options) | {"retry": AsyncRetry(NoBackoff(), 0)}
-    sentinels = AsyncSentinel(list(address.hosts), sentinel_kwargs=asking)
+    """Return such a client for asyncio."""
+    kwargs = _to_sentinels(address, options) | {"retry": AsyncRetry(NoBackoff(), 0)}
+    sentinels = AsyncSentinel(list(address.hosts), sentinel_kwargs=kwargs)
     found = sentinels.master_for(
-        address.service, _AsyncGuarded, **{**options, **_to_master(address), "retry": retry}
+        address.service, _AsyncMasterClient, **{**options, **_to_master(address), "retry": retry}
     )
     return cast("redis.asyncio.Redis", found)
 
 
 def _to_sentinels(address: SharedAddress, options: Mapping[str, Any]) -> dict[str, Any]:
-    patience_s = min(options["socket_timeout"], MOST_PATIENCE_S)
-    soon = {"socket_timeout": patience_s, "socket_connect_timeout": patience_s}
+    timeout_s = min(options["socket_timeout"], SENTINEL_TIMEOUT_S)
+    soon = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     tls = {name: value for name, value in _to_master(address).items() if name.startswith("ssl")}
     return {**options, **soon, **address.sentinel_options, **tls}
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..connections.embedded.processes import alive
-from ..connections.embedded.server import EmbeddedRedis
+from ..connections.embedded.server import EmbeddedRedis, free_port
 from ..dashboard.settings import DashboardSettings
 from ..errors import SettingsError
 from ..sandbox.settings import ENVIRONMENT_PREFIX, SandboxSettings
@@ -191,18 +191,3 @@ def listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port(wanted: int) -> int:
-    """The port wanted, or another when somebody has it."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            # As servers do: a port whose last owner just ended is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            return found
-    raise SettingsError("no port of loopback is free")

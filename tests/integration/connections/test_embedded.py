@@ -19,8 +19,8 @@ from support.processes import Processes
 from support.redis_servers import RedisFactory
 from worker.connections.clients import operator_client
 from worker.connections.embedded.binaries import RedisBinary, preferred_binary, redis_binaries
-from worker.connections.embedded.processes import alive, answers_as
-from worker.connections.embedded.server import EmbeddedRedis, running_url
+from worker.connections.embedded.processes import alive, answers_as, running_url
+from worker.connections.embedded.server import EmbeddedRedis
 from worker.errors import EmbeddedRedisError
 
 # Starts one, says so, and waits for a signal; Ctrl-C ends it in order.
@@ -165,7 +165,7 @@ def test_another_redis_on_the_port_found_free_is_not_taken_for_ours(
     slow.chmod(0o755)
     port = urlsplit(other.url).port
     ports = iter([port, find_free_port()])
-    monkeypatch.setattr("worker.connections.embedded.server._free_port", lambda: next(ports))
+    monkeypatch.setattr("worker.connections.embedded.server.free_port", lambda: next(ports))
     with EmbeddedRedis(tmp_path, binary=RedisBinary(slow, preferred.version)) as server:
         assert urlsplit(server.url).port != port
         with operator_client(server.url) as client:

@@ -83,7 +83,7 @@ def running(environ: Mapping[str, str]) -> Iterator[DestinationRuntime]:
     """A worker's parts for the account."""
     asked = Dispatch(deliver=lambda _, __: None, probe=lambda _: None)
     runtime = Runtime(Settings.from_env(environ), asked)
-    yield runtime.lines["shop"]
+    yield runtime.destinations["shop"]
     runtime.close()
 
 

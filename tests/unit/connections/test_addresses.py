@@ -81,7 +81,7 @@ def test_an_address_does_not_show_its_password_when_printed() -> None:
 @pytest.mark.parametrize(
     ("url", "rule"),
     [
-        ("redis://:hidden@h/first", "the database behind the host must be a number"),
+        ("redis://:hidden@h/first", "the database after the host must be a number"),
         ("redis://:hidden@h/0?timeoutt=1", "an option that redis-py does not know"),
         ("redis+cluster://:hidden@h?timeoutt=1", "an option that redis-py does not know"),
         ("redis://:hid/den@h", "%2F"),

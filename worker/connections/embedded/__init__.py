@@ -1,1 +1,1 @@
-"""A private Redis for trying, developing and testing: its program, its processes, and its care."""
+"""A private Redis for trying, developing and testing: its program, its process, its server."""

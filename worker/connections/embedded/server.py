@@ -1,10 +1,9 @@
 """A private Redis for trying, developing and testing; production wants a maintained one.
 
-It keeps its append-only file in a folder of its own, listens on loopback alone, and runs in a
-session of its own: a Ctrl-C meant for us does not reach it, so that we stop it last. One process
-at a time owns a folder, by a lock that ends with that process however it ends. A Redis whose owner
-was killed keeps running and loses nothing; whoever starts one in the same folder next takes it
-over.
+It keeps its append-only file in its own folder, listens on loopback only, and runs in its own
+session: a Ctrl-C meant for us does not reach it, so that we stop it last. One process at a time
+owns a folder, by a lock that ends with that process. A Redis whose owner was killed keeps running
+and loses nothing; the next process that starts one in the same folder takes it over.
 """
 
 from __future__ import annotations
@@ -33,25 +32,23 @@ from .processes import (
     START_TIMEOUT_S,
     alive,
     answers_as,
-    note,
-    noted,
-    probe,
+    probe_client,
+    read_address,
     running_url,
+    write_address,
 )
 
-__all__ = ["EmbeddedRedis", "running_url"]
-
-STOP_TIMEOUT_S = 60.0  # a large append-only file is written out before the end
+STOP_TIMEOUT_S = 60.0  # a large append-only file is written out first
 MAXMEMORY = "1gb"  # small enough for a laptop, and room for some 3 million events
 _log = logging.getLogger(__name__)
 
 
 class EmbeddedRedis:
-    """A Redis that lives from `start` to `stop`; also a context manager.
+    """A Redis that runs from `start` to `stop`; also a context manager.
 
     ``appendfsync`` is Redis' own: with "everysec" a crash of the machine costs up to a second of
-    records, with "always" none; a crash of Redis alone costs none with either. The port is a free
-    one unless given, and stays the same from one start to the next.
+    records, with "always" none; a crash of Redis alone costs none with either. Unless given, the
+    port is a free one, and stays the same from one start to the next.
     """
 
     def __init__(
@@ -73,18 +70,18 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """The address to give as REDIS_URL; known once started."""
+        """The address for REDIS_URL; known once started."""
         if self._port is None:
             raise EmbeddedRedisError("the embedded Redis has no address before it is started")
         return f"redis://127.0.0.1:{self._port}/0"
 
     def start(self) -> Self:
-        """Start, or take over one whose owner is gone, and wait until it answers.
+        """Start one, or take over one whose owner is gone, and wait until it answers.
 
-        EmbeddedRedisError when there is no Redis on this machine, when another process uses the
-        folder, or when Redis refuses to start (its log's last lines are in the message).
+        EmbeddedRedisError when this machine has no Redis, when another process uses the folder, or
+        when Redis does not start (the message has the last lines of its log).
         """
-        self._lock = self._own_folder()
+        self._lock = self._lock_folder()
         try:
             if not self._take_over():
                 self._launch()
@@ -94,15 +91,15 @@ class EmbeddedRedis:
             raise
         _log.warning(
             "embedded Redis at %s, for trying and developing; "
-            "production wants a maintained Redis 7 or Valkey, named by REDIS_URL",
+            "production wants a maintained Redis 7 or Valkey: set REDIS_URL",
             self.url,
         )
         return self
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """End Redis as its SHUTDOWN does, with everything on disk; may be repeated.
+        """Shut Redis down with everything on disk; may be repeated.
 
-        EmbeddedRedisError when it has not ended in time; it is then still running and untouched.
+        EmbeddedRedisError when it has not ended in time; it then still runs, untouched.
         """
         if self.pid is None:
             return
@@ -115,7 +112,7 @@ class EmbeddedRedis:
         self._release()
 
     def kill(self) -> None:
-        """End Redis as a crash does (SIGKILL): for tests of what survives one."""
+        """Kill Redis, as a crash does, for tests of what survives one."""
         if self.pid is None:
             return
         self._signal(signal.SIGKILL)
@@ -133,8 +130,8 @@ class EmbeddedRedis:
     ) -> None:
         self.stop()
 
-    def _own_folder(self) -> int:
-        # Others on this machine have no business with the records.
+    def _lock_folder(self) -> int:
+        # Other users of this machine may not read the records.
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -149,8 +146,8 @@ class EmbeddedRedis:
         return lock
 
     def _take_over(self) -> bool:
-        """Whether a Redis without an owner still runs here and is now ours."""
-        before = noted(self.folder)
+        """Take over a Redis that runs here without an owner; return whether there was one."""
+        before = read_address(self.folder)
         if before is None or not answers_as(*before):
             return False
         self.pid, self._process = before[0], None
@@ -162,7 +159,7 @@ class EmbeddedRedis:
         refuse_downgrade(binary, self.folder)
         given = self._port
         for attempt in range(5):
-            self._port = given or _free_port()
+            self._port = given or free_port()
             command = [str(binary.path), *self._arguments()]
             with (self.folder / "redis.log").open("ab") as log:
                 self._process = subprocess.Popen(
@@ -174,13 +171,13 @@ class EmbeddedRedis:
                     start_new_session=True,
                 )
             self.pid = self._process.pid
-            note(self.folder, self.pid, self.url)
+            write_address(self.folder, self.pid, self.url)
             if self._wait_until_ready():
                 return
-            # Somebody else may have taken the port since we found it free.
-            if given is not None or attempt == 4 or "in use" not in self._last_words():
+            # Another process may have taken the port since we found it free.
+            if given is not None or attempt == 4 or "in use" not in self._log_tail():
                 break
-        raise EmbeddedRedisError(f"{binary} did not start: {self._last_words()}")
+        raise EmbeddedRedisError(f"{binary} did not start: {self._log_tail()}")
 
     def _arguments(self) -> Iterator[str]:
         options = {
@@ -192,7 +189,7 @@ class EmbeddedRedis:
             # The append-only file holds everything; snapshots beside it would only cost time.
             "appendonly": "yes",
             "save": "",
-            # A full Redis refuses the producer; it never throws records away.
+            # A full Redis refuses the producer; it never evicts records.
             "maxmemory-policy": "noeviction",
             "tcp-backlog": "128",
             **self._options,
@@ -201,13 +198,13 @@ class EmbeddedRedis:
             yield from (f"--{name}", value)
 
     def _wait_until_ready(self) -> bool:
-        """Whether ours answers; False when it ended instead. Loading is waited for.
+        """Wait until our process answers, also while it loads; return False if it ends instead.
 
-        Somebody else's may answer on the port that we found free: then ours ends by itself.
+        Another process' Redis may answer on the port that we found free: then ours ends.
         """
-        assert self._process is not None  # noqa: S101 - only called for a process we made
+        assert self._process is not None  # noqa: S101 - only called after Popen
         deadline = time.monotonic() + START_TIMEOUT_S
-        with probe(self.url) as client:
+        with probe_client(self.url) as client:
             while self._process.poll() is None:
                 try:
                     client.ping()  # refused while it loads, and INFO is not
@@ -222,12 +219,12 @@ class EmbeddedRedis:
                 time.sleep(POLL_S)
         return False
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         lines = (self.folder / "redis.log").read_text(errors="replace").splitlines()
         return " | ".join(line for line in lines[-4:] if line.strip()) or "its log is empty"
 
     def _signal(self, number: signal.Signals) -> None:
-        assert self.pid is not None  # noqa: S101 - callers have looked
+        assert self.pid is not None  # noqa: S101 - checked by the callers
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
@@ -247,8 +244,16 @@ class EmbeddedRedis:
             self._lock = None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(preferred: int = 0) -> int:
+    """Return a free port of loopback: the preferred one, or another when it is taken."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            if port:  # as servers do: a port whose last owner has just ended is free
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise EmbeddedRedisError("no port of loopback is free")
