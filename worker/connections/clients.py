@@ -135,7 +135,7 @@ def operator_client(url: str, timeout_s: float = WORKER_TIMEOUT_S) -> redis.Redi
 
 
 def answer_was_lost(error: RedisError) -> bool:
-    """Return whether Redis may have carried out the failed call: it was reached, without refusing."""
+    """Return whether a failed call may have taken effect: Redis was reached, and did not refuse."""
     if isinstance(error, _NOTHING_SENT) or " connecting to " in str(error):
         return False
     # A master that became a replica refused it; with Sentinels redis-py drops the connection then.
