@@ -1,10 +1,10 @@
-"""The one way out to a vendor: httpx, with a deadline that holds whatever the other side does.
+"""The one way out to a vendor: an HTTP connection pool with a deadline for each whole request.
 
-httpx's own timeouts bound each read, so a vendor that sends a byte a second would hold a request
-for ever, past its lease. Here every socket operation gets what is left until the deadline.
+An HTTP client's own timeouts bound each read, so a vendor that sends a byte a second would hold a
+request past its lease. Here every socket operation gets what is left until the deadline.
 
-What a failure means is decided by what the vendor can have received: a request of which it lacks a
-single byte cannot have been carried out; one that left us whole may have been.
+The class of a failure depends on what the vendor can have received: a request that lacks a single
+byte cannot have been carried out; one that was written whole may have been.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ FAILURES = (
     httpcore.UnsupportedProtocol,
     httpcore.ConnectionNotAvailable,
 )
+_SLICE_S = 1.0  # a wait is cut into slices, so that `stop_by` reaches requests in flight
 
 
 class Transport:
     """Sends requests to one address; safe to share between threads, not across a fork.
 
-    ``timeout_s`` bounds a whole request, from connecting to the answer's last byte. Redirects are
-    never followed: they would carry credentials to another host. SettingsError when ``base_url`` is
-    no address, so that a mistake in it is found at start and not by a batch.
+    ``timeout_s`` bounds a whole request, from connecting to the response's last byte. Redirects are
+    not followed: they would carry credentials to another host. Raises SettingsError if ``base_url``
+    is not an address, so that a mistake is found at start and not by a batch.
     """
 
     def __init__(
@@ -52,58 +53,66 @@ class Transport:
         connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._base_url = _checked(base_url)
+        url = _parse(base_url)
+        self._scheme, self._address = url.raw_scheme, (url.raw_host, url.port)
+        self._host = url.netloc
         self._timeout_s = timeout_s
         self._deadlines = _Deadlines(clock)
-        pool = httpcore.ConnectionPool(
+        self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=30.0,
             network_backend=_Backend(self._deadlines),
         )
-        self._client = httpx.Client(
-            transport=_PoolTransport(pool, self._deadlines), trust_env=False
-        )
 
     def send(self, request: Request) -> Response | UploadResult:
-        """The vendor's response; or what it means that there is none (unreachable, ambiguous)."""
-        outgoing = httpx.Request(
-            request.method,
-            httpx.URL(self._base_url + request.path),
-            headers=request.headers,
-            content=request.content,
-            # A cursor is to go out as it came; an address that was parsed may not.
-            extensions={"target": request.path.encode("ascii")},
-        )
+        """Return the response, or a result that says why there is none: unreachable, ambiguous."""
         with self._deadlines.request(self._timeout_s) as progress:
             try:
-                response = self._client.send(outgoing, follow_redirects=False)
+                response = self._pool.handle_request(self._outgoing(request))
+                with contextlib.closing(response):
+                    return _read(response)
             except FAILURES as error:
                 whole = progress.whole
-                text = _text("no whole answer" if whole else "request not sent", error)
+                text = _error_text("no whole answer" if whole else "request not sent", error)
                 return UploadResult(
                     ResponseClass.AMBIGUOUS if whole else ResponseClass.UNREACHABLE,
                     error=hidden(request.headers, text),
                 )
-        return Response(
-            response.status_code,
-            dict(response.headers),
-            response.content,
-            too_large=_TOO_LARGE in response.extensions,
+
+    def _outgoing(self, request: Request) -> httpcore.Request:
+        host, port = self._address
+        headers = [
+            (name.encode("ascii"), value.encode("ascii")) for name, value in request.headers.items()
+        ]
+        headers.append((b"Host", self._host))
+        if request.content:
+            headers.append((b"Content-Length", b"%d" % len(request.content)))
+        return httpcore.Request(
+            request.method.encode("ascii"),
+            # A cursor must go out as it came, so the path is not parsed.
+            httpcore.URL(
+                scheme=self._scheme,
+                host=host,
+                port=port,
+                target=request.path.encode("ascii"),
+            ),
+            headers=headers,
+            content=request.content,
+            extensions={"timeout": {"pool": max(0.001, self._deadlines.left())}},
         )
 
     def stop_by(self, seconds: float) -> None:
-        """Let no request, present or future, go on longer than so many seconds from now."""
+        """End every request, present or future, that many seconds from now at the latest."""
         self._deadlines.stop_by(seconds)
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        self._pool.close()
 
 
-def _checked(base_url: str) -> str:
-    """The address without a slash at its end, once it is known to be one."""
+def _parse(base_url: str) -> httpx.URL:
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
@@ -112,17 +121,43 @@ def _checked(base_url: str) -> str:
         raise SettingsError(
             "base_url: must be a scheme and a host, as in https://api.clevertap.com"
         )
-    return base_url.rstrip("/")
+    return url
 
 
-def _text(what: str, error: Exception) -> str:
-    """The kind of failure in words; not a local protocol error's own, which quote our headers."""
+def _error_text(what: str, error: Exception) -> str:
+    """Return the failure in words; not those of a local protocol error, which quote our headers."""
     detail = "" if isinstance(error, httpcore.LocalProtocolError) else str(error)
     return f"{what}: {type(error).__name__}{': ' + detail[:200] if detail else ''}"
 
 
+def _read(answer: httpcore.Response) -> Response:
+    """Read the body to its end and decompress it.
+
+    A body that is too large is dropped, for half a megabyte of gzip may be half a gigabyte. A
+    truncated or undecodable one counts as empty, since the status says enough, except for a
+    truncated 2xx response, whose body carries the result.
+    """
+    incoming = httpx.Response(answer.status, headers=answer.headers, content=answer.iter_stream())
+    chunks: list[bytes] = []
+    size, too_large = 0, False
+    try:
+        for chunk in incoming.iter_bytes():
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                chunks, too_large = [], True
+                break
+            chunks.append(chunk)
+    except httpx.DecodingError:
+        chunks = []
+    except FAILURES:
+        if 200 <= answer.status <= 299:
+            raise
+        chunks = []
+    return Response(answer.status, dict(incoming.headers), b"".join(chunks), too_large=too_large)
+
+
 class _Progress(threading.local):
-    """What one thread's request has come to."""
+    """The progress of one thread's request."""
 
     deadline: float = float("inf")
     written: bool = False
@@ -135,23 +170,21 @@ class _Progress(threading.local):
 
 
 class _Deadlines:
-    """Each thread's deadline, and the one for all of them when the process is to stop."""
+    """Each thread's deadline, and the one for all of them when the process must stop."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._stop_at = float("inf")
         self.progress = _Progress()
 
-    def request(self, timeout_s: float) -> _Deadlines:
+    @contextlib.contextmanager
+    def request(self, timeout_s: float) -> Iterator[_Progress]:
         self.progress.deadline = self._clock() + timeout_s
         self.progress.written = self.progress.broken = False
-        return self
-
-    def __enter__(self) -> _Progress:
-        return self.progress
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.deadline = float("inf")
+        try:
+            yield self.progress
+        finally:
+            self.progress.deadline = float("inf")
 
     def stop_by(self, seconds: float) -> None:
         self._stop_at = self._clock() + seconds
@@ -160,19 +193,15 @@ class _Deadlines:
         return min(self.progress.deadline, self._stop_at) - self._clock()
 
 
-_TOO_LARGE = "too_large"
-_SLICE_S = 1.0  # a wait is cut into slices, so that `stop_by` reaches requests under way
-
-
 class _Stream(httpcore.NetworkStream):
-    """A socket whose operations end at the deadline."""
+    """A socket whose operations end at the deadline; httpcore's own timeouts are not used."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadlines: _Deadlines) -> None:
         self._stream = stream
         self._deadlines = deadlines
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        del timeout  # here and below: the deadline stands in its place
+        del timeout
         while (left := self._deadlines.left()) > 0:
             try:
                 return self._stream.read(max_bytes, timeout=min(left, _SLICE_S))
@@ -181,8 +210,8 @@ class _Stream(httpcore.NetworkStream):
         raise httpcore.ReadTimeout("deadline passed")
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write to the last byte. httpcore's own bounds each piece that the other side takes, so
-        one that reads a little at a time would hold us past the deadline."""
+        """Write to the last byte. httpcore's timeout bounds each piece that the other side takes,
+        so a peer that reads a little at a time would hold us past the deadline."""
         del timeout
         progress = self._deadlines.progress
         sending: socket.socket = self._stream.get_extra_info("socket")
@@ -240,8 +269,8 @@ class _Backend(httpcore.NetworkBackend):
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host}: {error}") from error
-        # A name may stand for several addresses: each gets its share of the time that is left, else
-        # a few that do not answer would take a request past its lease.
+        # A name may have several addresses: each gets its share of the time that is left, so that
+        # a few which do not answer cannot take a request past its lease.
         addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
         for others, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
             share = max(0.001, self._deadlines.left() / (others + 1))
@@ -259,72 +288,3 @@ class _Backend(httpcore.NetworkBackend):
             else:
                 return _Stream(stream, self._deadlines)
         raise httpcore.ConnectError(f"{host}: no address")
-
-
-class _PoolTransport(httpx.BaseTransport):
-    """Joins httpx's client to httpcore's pool; answers are read to their end, up to a size."""
-
-    def __init__(self, pool: httpcore.ConnectionPool, deadlines: _Deadlines) -> None:
-        self._pool = pool
-        self._deadlines = deadlines
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        outgoing = httpcore.Request(
-            method=request.method.encode(),
-            url=httpcore.URL(
-                scheme=url.raw_scheme,
-                host=url.raw_host,
-                port=url.port,
-                target=request.extensions["target"],
-            ),
-            headers=request.headers.raw,
-            content=request.content,
-            extensions={"timeout": {"pool": max(0.001, self._deadlines.left())}},
-        )
-        answer = self._pool.handle_request(outgoing)
-        try:
-            content = _read(answer)
-        finally:
-            answer.close()
-        # What was unfolded must not be unfolded again.
-        kept = [each for each in answer.headers if each[0].lower() != b"content-encoding"]
-        told = {} if content is not None else {_TOO_LARGE: True}
-        return httpx.Response(answer.status, headers=kept, content=content or b"", extensions=told)
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-class _Raw(httpx.SyncByteStream):
-    """What comes, as it comes."""
-
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._answer.iter_stream()
-
-
-def _read(answer: httpcore.Response) -> bytes | None:
-    """The whole body, unfolded; None when it is too large, of which a little says nothing: half a
-    megabyte of gzip may be half a gigabyte.
-
-    What breaks off counts as empty, but in a success: there the body is the answer, and elsewhere
-    the status has told enough. A compression that cannot be undone hides the words, not the status.
-    """
-    chunks, size = [], 0
-    coming = httpx.Response(answer.status, headers=answer.headers, stream=_Raw(answer))
-    try:
-        for chunk in coming.iter_bytes():
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                return None
-            chunks.append(chunk)
-    except httpx.DecodingError:
-        return b""
-    except FAILURES:
-        if 200 <= answer.status <= 299:
-            raise
-        return b""
-    return b"".join(chunks)

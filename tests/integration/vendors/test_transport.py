@@ -52,17 +52,20 @@ def test_the_list_of_errors_is_worth_the_name() -> None:
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
 @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
 def test_every_error_of_the_library_below_is_mapped(
-    error: type[Exception], sent: bool, monkeypatch: pytest.MonkeyPatch
+    error: type[Exception], sent: bool, vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new version of httpcore that raises something new fails here, and not at night."""
-    sender = Transport("http://127.0.0.1:1", timeout_s=1.0)
+    sender = Transport(vendor.base_url, timeout_s=5.0)
+    real = httpcore.ConnectionPool.handle_request
 
-    def fail(*_: object, **__: object) -> None:
-        sender._deadlines.progress.written = sent
+    def fail(pool: httpcore.ConnectionPool, outgoing: httpcore.Request) -> None:
+        if sent:
+            real(pool, outgoing).close()
         raise error(f"quotes {SECRET}")
 
     monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", fail)
-    answer = sender.send(request("http://127.0.0.1:1"))
+    answer = sender.send(request(vendor.base_url))
+    sender.close()
     assert isinstance(answer, UploadResult)
     assert answer.response_class is (ResponseClass.AMBIGUOUS if sent else ResponseClass.UNREACHABLE)
     assert error.__name__ in answer.error
