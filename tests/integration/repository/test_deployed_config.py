@@ -1,4 +1,4 @@
-"""The configuration files for deployers, as the servers that read them understand them."""
+"""The configuration files for deployment, as Redis and Flower read them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LOGIN = "ada:correct horse"
 
 
 @pytest.mark.parametrize("binary", redis_binaries(), ids=str)
-def test_every_redis_understands_redis_conf(
+def test_redis_conf_is_accepted_by_each_redis(
     binary: RedisBinary, processes: Processes, free_port: int, tmp_path: Path
 ) -> None:
-    """Each Redis on this machine starts with config/redis.conf, and never evicts by it."""
+    """Each Redis on this machine starts with config/redis.conf and does not evict."""
     conf = ROOT / "config" / "redis.conf"
     options = ["--port", str(free_port), "--dir", str(tmp_path), "--bind", "127.0.0.1"]
     server = processes.run([str(binary.path), str(conf), *options], env=environment({}))
@@ -45,24 +45,26 @@ def run_flower(given: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("login", [{}, {"FLOWER_BASIC_AUTH": ""}, {"FLOWER_BASIC_AUTH": "ada"}])
-def test_flower_does_not_start_without_a_login(login: dict[str, str], redis_url: str) -> None:
-    """Without a name and a password Flower ends at once, and says what to set."""
+def test_flower_without_a_login_does_not_start(login: dict[str, str], redis_url: str) -> None:
+    """Without a name and a password Flower exits immediately and says what to set."""
     ended = run_flower({"REDIS_URL": redis_url, **login})
     assert ended.returncode != 0
     assert re.search(r"FLOWER_BASIC_AUTH(: must be| to) name:password", ended.stderr)
 
 
 @pytest.mark.parametrize("port", ["web", "99999"])
-def test_flower_names_a_port_that_is_none(port: str, redis_url: str) -> None:
-    """In one line: Flower would end in a traceback, or listen on another port without a word."""
+def test_flower_with_an_invalid_port_exits_with_one_line(port: str, redis_url: str) -> None:
+    """Flower alone would show a traceback, or silently listen on another port."""
     given = {"REDIS_URL": redis_url, "FLOWER_BASIC_AUTH": LOGIN, "FLOWER_PORT": port}
     ended = run_flower(given)
     assert ended.returncode == 1
     assert ended.stderr == f"FLOWER_PORT: must be 1-65535, not {port!r}\n"
 
 
-def test_flower_names_a_login_file_that_is_not_there(redis_url: str, tmp_path: Path) -> None:
-    """In one line, as everything else that is wrong with its login."""
+def test_flower_with_a_missing_login_file_exits_with_one_line(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """The message names the variable and the reason."""
     given = {"REDIS_URL": redis_url, "FLOWER_BASIC_AUTH_FILE": str(tmp_path / "none")}
     ended = run_flower(given)
     assert ended.returncode != 0
@@ -86,10 +88,10 @@ def start_flower(processes: Processes, port: int, env: dict[str, str]) -> Proces
     return flower
 
 
-def test_flower_shows_nothing_without_its_login(
+def test_flower_pages_require_the_login(
     processes: Processes, free_port: int, redis_factory: RedisFactory
 ) -> None:
-    """Pages and API are refused without the login, and open with it."""
+    """Pages and API are refused without the login and open with it."""
     url = redis_factory().url
     start_flower(processes, free_port, {"REDIS_URL": url, "FLOWER_BASIC_AUTH": LOGIN})
     basic = {"Authorization": "Basic " + base64.b64encode(LOGIN.encode()).decode()}
@@ -101,10 +103,10 @@ def test_flower_shows_nothing_without_its_login(
     assert answer.status_code == 200
 
 
-def test_flowers_login_may_come_from_a_file(
+def test_flower_reads_its_login_from_a_file(
     processes: Processes, free_port: int, redis_factory: RedisFactory, tmp_path: Path
 ) -> None:
-    """FLOWER_BASIC_AUTH_FILE names a file with the login; its line feed is no part of it."""
+    """FLOWER_BASIC_AUTH_FILE names a file with the login; its line feed is ignored."""
     file = tmp_path / "login"
     file.write_text(LOGIN + "\n")
     server = redis_factory()
@@ -118,11 +120,11 @@ def test_flowers_login_may_come_from_a_file(
         assert client.ping()
 
 
-def test_the_workers_health_check_tells_a_live_one_from_one_that_stands_still(
+def test_worker_health_check_fails_without_recent_heartbeats(
     processes: Processes, redis_factory: RedisFactory, tmp_path: Path
 ) -> None:
-    """The command in the compose file passes while the worker's watchdog touches the file that it
-    is told to, and fails before the first time and when the last one is long ago."""
+    """The command in the compose file passes while the watchdog touches its file, and fails before
+    the first time and when the last time is too long ago."""
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
     path = compose["environment"]["INGEST_HEARTBEAT_PATH"]
     shell, command = compose["healthcheck"]["test"]

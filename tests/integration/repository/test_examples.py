@@ -1,4 +1,4 @@
-"""The applications of docs/guides, called through their frameworks' own test clients."""
+"""The example applications of the guides, run with their frameworks' test clients."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from support.gateway import buffered
 
 EXAMPLES = ROOT / "docs" / "examples"
 ORDER = {"customer": "jack", "amount": 59.5}
-NOBODYS = {"customer": "null", "amount": 59.5}  # an identity that the vendor's rules forbid
+INVALID_ORDER = {"customer": "null", "amount": 59.5}  # breaks the vendor's rules for identities
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> Iterator[Any]:
-    """Imports an example afresh, with REDIS_URL set."""
+    """Return a function that imports an example with REDIS_URL set."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.setenv("REDIS_URL", redis_url)
     before = set(sys.modules)
@@ -51,14 +51,14 @@ def django_client(example: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return client()
 
 
-def test_a_django_view_sends_after_its_commit_and_never_fails_for_it(
+def test_django_view_sends_after_commit_and_ignores_send_errors(
     django_client: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An order's event is in the buffer, a rolled-back one's is not, and a Redis that is away
-    costs the customer nothing."""
+    """A committed order has its event in the buffer, a rolled-back one does not, and an order is
+    accepted even while Redis is down."""
     order = {"data": ORDER, "content_type": "application/json"}
-    nobodys = {"data": NOBODYS, "content_type": "application/json"}
-    assert django_client.post("/orders", **nobodys).status_code == 201
+    invalid = {"data": INVALID_ORDER, "content_type": "application/json"}
+    assert django_client.post("/orders", **invalid).status_code == 201
     assert charged(redis_client) == []
     assert django_client.post("/orders", **order).status_code == 201
     assert charged(redis_client) == [("jack", "Charged", {"Amount": 59.5})]
@@ -72,29 +72,29 @@ def test_a_django_view_sends_after_its_commit_and_never_fails_for_it(
     assert len(charged(redis_client)) == 1
 
 
-def test_a_flask_application_sends_and_tells_what_is_wrong(
+def test_flask_application_sends_and_reports_errors(
     example: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Orders and profiles are in the buffer; a record that breaks a rule is told by its field,
-    unless it tells of an order."""
+    """Orders and profiles are in the buffer; an invalid profile is reported by its field, while an
+    invalid event does not fail its order."""
     shop = example("flask_shop")
     client = shop.create_app().test_client()
-    assert client.post("/orders", json=NOBODYS).status_code == 201
+    assert client.post("/orders", json=INVALID_ORDER).status_code == 201
     assert charged(redis_client) == []
     assert client.post("/orders", json=ORDER).status_code == 201
     assert charged(redis_client) == [("jack", "Charged", {"Amount": 59.5})]
     assert client.put("/profiles/jack", json={"Name": "Jack"}).status_code == 202
     assert buffered(redis_client, "profile")[0]["profileData"] == {"Name": "Jack"}
-    told = client.put("/profiles/jack", json={"Email": 3})
-    assert told.status_code == 422
-    assert "profileData.Email" in told.get_json()["errors"]
+    refused = client.put("/profiles/jack", json={"Email": 3})
+    assert refused.status_code == 422
+    assert "profileData.Email" in refused.get_json()["errors"]
     monkeypatch.setenv("REDIS_URL", NOWHERE)
     away = shop.create_app().test_client()
     assert away.post("/orders", json=ORDER).status_code == 201
     assert away.put("/profiles/jack", json={"Name": "Jack"}).status_code == 503
 
 
-def test_a_fastapi_application_sends_from_its_event_loop(
+def test_fastapi_application_sends_from_its_event_loop(
     example: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same for asyncio, with one producer for the life of the application."""
@@ -104,14 +104,14 @@ def test_a_fastapi_application_sends_from_its_event_loop(
         test_client: Any = importlib.import_module("fastapi.testclient").TestClient
     shop: ModuleType = example("fastapi_shop")
     with test_client(shop.app) as client:
-        assert client.post("/orders", json=NOBODYS).status_code == 201
+        assert client.post("/orders", json=INVALID_ORDER).status_code == 201
         assert charged(redis_client) == []
         assert client.post("/orders", json=ORDER).status_code == 201
         assert charged(redis_client) == [("jack", "Charged", {"Amount": 59.5})]
         assert client.put("/profiles/jack", json={"Name": "Jack"}).status_code == 202
-        told = client.put("/profiles/jack", json={"Email": 3})
-        assert told.status_code == 422
-        assert "profileData.Email" in told.json()["errors"]
+        refused = client.put("/profiles/jack", json={"Email": 3})
+        assert refused.status_code == 422
+        assert "profileData.Email" in refused.json()["errors"]
     monkeypatch.setenv("REDIS_URL", NOWHERE)
     with test_client(shop.app) as client:
         assert client.post("/orders", json=ORDER).status_code == 201
@@ -119,10 +119,10 @@ def test_a_fastapi_application_sends_from_its_event_loop(
         assert (away.status_code, away.headers["retry-after"]) == (503, "1")
 
 
-def test_another_celery_application_sends_from_its_tasks(
+def test_celery_application_sends_from_its_tasks(
     example: Any, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task sends what its argument names, and is tried again while Redis is away."""
+    """A task sends the row that its argument names, and is retried while Redis is down."""
     shop = example("celery_shop")
     assert shop.send_profile.apply(args=(7,)).successful()
     assert buffered(redis_client, "profile")[0]["profileData"] == {"Name": "Jack Montana"}
@@ -134,8 +134,8 @@ def test_another_celery_application_sends_from_its_tasks(
     assert "Jack" not in str(failed.result)
 
 
-def test_the_guides_show_the_examples_as_they_are() -> None:
-    """Every block of code in a guide that stands in an example stands there word for word."""
+def test_guides_show_the_examples_verbatim() -> None:
+    """Each code block of a guide is in an example, word for word."""
     sources = "\n".join(path.read_text() for path in sorted(EXAMPLES.rglob("*.py")))
     guides = sorted((ROOT / "docs" / "guides").glob("*.md"))
     assert guides

@@ -1,4 +1,4 @@
-"""What is installed suffices: in the image, and for who installs one extra alone."""
+"""The installed packages are enough, in the image and for each extra on its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from support.environment import ROOT, environment
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# What Celery and Flower load by name once they run, and no import of ours shows.
+# Loaded by Celery and Flower by name when they run, so not visible in our imports.
 LATER = [
     "celery.apps.beat",
     "celery.apps.worker",
@@ -25,7 +25,7 @@ LATER = [
     "kombu.transport.pyamqp",
     "kombu.transport.redis",
 ]
-# Takes the distributions to do without and the modules to import.
+# Reads the distributions to hide and the modules to import.
 PROGRAM = """
 import importlib, json, sys
 
@@ -96,8 +96,8 @@ def import_with(installed: set[str], modules: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_image_has_all_that_its_processes_import() -> None:
-    """Every module of ours, and what Celery loads by name, needs no package beyond the lock's."""
+def test_image_has_all_imported_packages() -> None:
+    """All our modules, and those that Celery loads by name, need only the lock's packages."""
     ours = sorted((ROOT / "worker").rglob("*.py"))
     modules = [".".join(each.relative_to(ROOT).with_suffix("").parts) for each in ours]
     import_with(in_the_image(), [*LATER, *(each for each in modules if "__main__" not in each)])
@@ -114,6 +114,8 @@ def test_the_image_has_all_that_its_processes_import() -> None:
     ],
     ids=str,
 )
-def test_an_extra_brings_what_it_imports(extras: tuple[str, ...], modules: list[str]) -> None:
-    """Who installs it and nothing else can start what it is for."""
+def test_extra_installs_what_its_modules_import(
+    extras: tuple[str, ...], modules: list[str]
+) -> None:
+    """Installing only this extra is enough to start what it is for."""
     import_with(with_all_they_need(asked_for(*extras)), modules)

@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for what is declared, and every alert tells what to do."""
+"""Alerts and dashboard use declared metrics, and every alert has a runbook."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ QUERIES = [
     *((rule["alert"], rule["expr"]) for rule in alerts()),
     *dashboard_queries(),
 ]
-# What Prometheus itself adds.
+# Metrics of Prometheus itself.
 OTHERS = {"up": {"job", "instance"}}
 
 
 def anchors(text: str) -> set[str]:
-    """The addresses of a document's headings."""
+    """The anchors of a document's headings."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=NAMES)
-def test_every_alert_tells_how_bad_and_what_to_do(rule: dict[str, dict[str, str]]) -> None:
-    """Severity, a summary, and a link to a heading of docs/operations.md with something to type."""
+def test_alert_has_severity_summary_and_runbook(rule: dict[str, dict[str, str]]) -> None:
+    """Each alert links to a heading of docs/operations.md with a command to type."""
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert rule["annotations"]["summary"].endswith(".")
     path, _, anchor = rule["annotations"]["runbook_url"].partition("#")
@@ -41,23 +41,23 @@ def test_every_alert_tells_how_bad_and_what_to_do(rule: dict[str, dict[str, str]
     assert len(re.findall(r"^    \S", section, re.MULTILINE)) >= 1
 
 
-def test_every_runbook_is_of_an_alert() -> None:
-    """No section of an alert is left that is none any more, and each name is there once."""
-    told = re.findall(r"^### (Ingest\w+)$", OPERATIONS, re.MULTILINE)
-    assert sorted(told) == sorted(NAMES)
+def test_runbooks_match_the_alerts() -> None:
+    """Each alert has one runbook section, and no section is left without an alert."""
+    sections = re.findall(r"^### (Ingest\w+)$", OPERATIONS, re.MULTILINE)
+    assert sorted(sections) == sorted(NAMES)
     assert len(set(NAMES)) == len(NAMES)
 
 
-def test_the_runbooks_commands_exist() -> None:
-    """Each `ingest` command to type is one of the menu."""
+def test_runbook_commands_exist() -> None:
+    """Each `ingest` command in a runbook is one of the menu."""
     typed = re.findall(r"(?:^    |&& )ingest ([\w-]+)", OPERATIONS, re.MULTILINE)
     assert typed
     assert set(typed) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize(("name", "query"), QUERIES)
-def test_queries_ask_for_what_is_declared(name: str, query: str) -> None:
-    """Every metric is in the table, and every label that it is asked by is one of its own."""
+def test_query_uses_declared_metrics_and_labels(name: str, query: str) -> None:
+    """Each metric is declared, and each label in a query belongs to its metric."""
     known = {**DECLARED, **OTHERS}
     for metric, selected in re.findall(r"\b(ingest_\w+|up)\b(?:\{([^}]*)\})?", query):
         assert metric in known, name
@@ -72,23 +72,23 @@ def test_queries_ask_for_what_is_declared(name: str, query: str) -> None:
     assert grouped <= {"le"}.union(*used), name
 
 
-def test_every_metric_is_looked_at() -> None:
-    """What nobody draws and no alert looks at would be told for nothing."""
+def test_metrics_are_all_used_in_a_query() -> None:
+    """Each declared metric is in an alert or on the dashboard."""
     asked = " ".join(query for _, query in QUERIES)
     unseen = [each.name for each in METRICS if not any(name in asked for name in each.samples)]
     assert unseen == []
 
 
-def test_every_alert_is_fired_in_its_test() -> None:
-    """tests/data/alerts_test.yml fires each alert once, and sees it quiet once."""
+def test_alerts_all_fire_in_their_test() -> None:
+    """tests/data/alerts_test.yml contains each alert once firing and once quiet."""
     cases = yaml.safe_load((ROOT / "tests" / "data" / "alerts_test.yml").read_text())["tests"]
     asked = [each for case in cases for each in case["alert_rule_test"]]
     assert {each["alertname"] for each in asked if each.get("exp_alerts")} == set(NAMES)
     assert {each["alertname"] for each in asked if not each.get("exp_alerts")} == set(NAMES)
 
 
-def test_the_dashboard_can_be_provisioned() -> None:
-    """Its panels have their own places and ids, and ask whichever Prometheus is chosen."""
+def test_dashboard_panels_are_distinct_and_use_the_chosen_datasource() -> None:
+    """Panels have their own ids and places, and query the selected Prometheus."""
     found = dashboard()
     panels = found["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)

@@ -1,4 +1,4 @@
-"""Procfile, image, compose file, Redis' and Flower's configuration, held against each other."""
+"""Procfile, image, compose file, and the configuration of Redis and Flower agree."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from worker.gateway.__main__ import STOP_WITHIN_S
 from worker.gateway.settings import MOST_REDIS_TIMEOUT_S
 from worker.sandbox.settings import SandboxSettings
 
-RECORD_BYTES = 300  # a 190-byte event as Redis holds it, by the 1.5 that the benchmark allows
+RECORD_BYTES = 300  # a 190-byte event in Redis, with the factor 1.5 that the benchmark allows
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    """The compose file, taken apart."""
+    """The parsed compose file."""
     parsed: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     return parsed
 
 
 @pytest.fixture(scope="module")
 def dockerfile() -> list[str]:
-    """The Dockerfile's instructions, one a line, without comments."""
+    """The Dockerfile's instructions, one per line, without comments."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
@@ -43,7 +43,7 @@ def redis_conf() -> dict[str, str]:
 
 
 def environment_file(name: str) -> dict[str, str]:
-    """The variables of an env file in config/, those commented out with `#NAME=` too."""
+    """The variables of an env file in config/, including those commented out with `#NAME=`."""
     text = (ROOT / "config" / name).read_text()
     return dict(re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=(.*)$", text, re.MULTILINE))
 
@@ -60,8 +60,8 @@ def size(text: str) -> int:
     return int(amount) * {"m": 1 << 20, "g": 1 << 30}[unit]
 
 
-def test_the_procfile_has_one_plain_command_a_line() -> None:
-    """Each process is one command without a shell's means, so that options can be appended."""
+def test_procfile_has_one_plain_command_per_line() -> None:
+    """Each process is one command without shell syntax, so that options can be appended."""
     assert list(procfile()) == ["web", "worker", "beat", "flower"]
     for name, command in procfile().items():
         if name != "web":
@@ -70,19 +70,19 @@ def test_the_procfile_has_one_plain_command_a_line() -> None:
 
 
 @pytest.mark.parametrize("name", procfile())
-def test_compose_runs_the_procfiles_commands(compose: dict[str, Any], name: str) -> None:
-    """What runs in containers is what runs everywhere else."""
+def test_compose_runs_the_procfile_commands(compose: dict[str, Any], name: str) -> None:
+    """Containers run the same commands as every other installation."""
     assert compose["services"][name]["command"] == procfile()[name]
 
 
-def test_the_image_runs_the_worker_by_default(dockerfile: list[str]) -> None:
-    """The image's own command is the Procfile's worker, in exec form, which passes signals on."""
+def test_image_runs_the_worker_by_default(dockerfile: list[str]) -> None:
+    """The image's command is the Procfile's worker, in exec form, which passes signals on."""
     command = next(line for line in dockerfile if line.startswith("CMD "))
     assert yaml.safe_load(command.removeprefix("CMD ")) == procfile()["worker"]
 
 
-def test_the_image_is_pinned_and_unprivileged(dockerfile: list[str]) -> None:
-    """It starts from one exact Python that we support, and gives up root for good."""
+def test_image_is_pinned_and_unprivileged(dockerfile: list[str]) -> None:
+    """The image starts from one exact, supported Python and does not run as root."""
     image = next(line for line in dockerfile if line.startswith("ARG PYTHON_IMAGE="))
     major, minor, _ = re.search(r"python:(\d+)\.(\d+)\.(\d+)-slim-\w+$", image).groups()  # type: ignore[union-attr]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -94,8 +94,8 @@ def test_the_image_is_pinned_and_unprivileged(dockerfile: list[str]) -> None:
     assert [line for line in dockerfile if line.startswith("USER")] == ["USER worker"]
 
 
-def test_the_image_is_installed_by_hash_and_holds_no_secret(dockerfile: list[str]) -> None:
-    """Nothing is installed that no lock names, and no credential is built in."""
+def test_image_is_installed_by_hash_without_secrets(dockerfile: list[str]) -> None:
+    """The image installs only locked packages and contains no credentials."""
     installs = re.findall(r"pip install[^&]*", "\n".join(dockerfile))
     assert len(installs) == 3
     assert all("--require-hashes" in each or "--no-index" in each for each in installs)
@@ -103,8 +103,8 @@ def test_the_image_is_installed_by_hash_and_holds_no_secret(dockerfile: list[str
     assert not re.search(r"PASSCODE|SECRET|TOKEN|KEY|AUTH|PASSWORD", "\n".join(built_in))
 
 
-def test_what_the_image_copies_is_let_through(dockerfile: list[str]) -> None:
-    """.dockerignore shuts out everything but the paths that the Dockerfile copies."""
+def test_dockerignore_admits_what_the_image_copies(dockerfile: list[str]) -> None:
+    """.dockerignore excludes everything but the paths that the Dockerfile copies."""
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert ignored[1] == "*"
     let_through = [line[1:].rstrip("/") for line in ignored if line.startswith("!")]
@@ -115,8 +115,8 @@ def test_what_the_image_copies_is_let_through(dockerfile: list[str]) -> None:
         assert any(each == source or each.startswith(f"{source}/") for each in let_through), source
 
 
-def test_images_of_others_are_pinned(compose: dict[str, Any]) -> None:
-    """Each is one exact version, Redis of 7 or newer, so that an upgrade is a decision."""
+def test_third_party_images_are_pinned(compose: dict[str, Any]) -> None:
+    """Each image is one exact version, Redis at least 7, so that an upgrade is a decision."""
     images = {name: each["image"] for name, each in compose["services"].items()}
     assert re.fullmatch(r"prom/prometheus:v3\.\d+\.\d+", images.pop("prometheus"))
     assert re.fullmatch(r"grafana/grafana:\d+\.\d+\.\d+", images.pop("grafana"))
@@ -125,23 +125,22 @@ def test_images_of_others_are_pinned(compose: dict[str, Any]) -> None:
     assert set(images.values()) == {"ingestion-worker"}
 
 
-def test_every_service_is_restarted_and_watched(compose: dict[str, Any]) -> None:
-    """Each long-running service comes back after a crash and tells whether it is well."""
+def test_services_restart_and_have_health_checks(compose: dict[str, Any]) -> None:
+    """Each long-running service restarts after a crash and reports its health."""
     for name, service in compose["services"].items():
         assert service["restart"] == "unless-stopped", name
         assert name == "sandbox" or service["healthcheck"]["test"], name
 
 
-def test_workers_wait_for_a_redis_that_has_loaded(compose: dict[str, Any]) -> None:
-    """Nothing starts before Redis answers, which it does not while it loads its file."""
+def test_workers_wait_until_redis_has_loaded(compose: dict[str, Any]) -> None:
+    """Nothing starts before Redis answers PONG, which it does not while loading its file."""
     for name in ("worker", "beat", "flower"):
         assert compose["services"][name]["depends_on"]["redis"]["condition"] == "service_healthy"
     assert "PONG" in compose["services"]["redis"]["healthcheck"]["test"][1]
 
 
-def test_processes_are_given_the_time_to_hear_the_answers(compose: dict[str, Any]) -> None:
-    """The times to stop exceed a request's timeout, and what a worker and a gateway take that get
-    no answer any more."""
+def test_stop_grace_periods_exceed_request_timeouts(compose: dict[str, Any]) -> None:
+    """The grace periods exceed a request timeout, and the longest stop of a worker or gateway."""
     graces_s = {
         name: seconds(compose["services"][name]["stop_grace_period"]) for name in ("worker", "web")
     }
@@ -152,8 +151,10 @@ def test_processes_are_given_the_time_to_hear_the_answers(compose: dict[str, Any
     assert graces_s["web"] > STOP_WITHIN_S + 5 * MOST_REDIS_TIMEOUT_S
 
 
-def test_redis_keeps_what_it_was_given(compose: dict[str, Any], redis_conf: dict[str, str]) -> None:
-    """Append-only, never evicting, on a volume that outlives the container."""
+def test_redis_persists_and_never_evicts(
+    compose: dict[str, Any], redis_conf: dict[str, str]
+) -> None:
+    """Redis appends to a file, never evicts, and its volume outlives the container."""
     assert redis_conf["appendonly"] == "yes"
     assert redis_conf["appendfsync"] in ("everysec", "always")
     assert redis_conf["maxmemory-policy"] == "noeviction"
@@ -164,21 +165,21 @@ def test_redis_keeps_what_it_was_given(compose: dict[str, Any], redis_conf: dict
     assert redis["command"][:4] == ["redis-server", "/etc/redis/redis.conf", "--dir", "/data"]
 
 
-def test_the_buffers_limits_are_met_before_redis_is_full(
+def test_buffer_limits_fit_into_redis_memory(
     compose: dict[str, Any], redis_conf: dict[str, str]
 ) -> None:
-    """INGEST_MAX_BUFFERED of every destination fits in maxmemory, and that in the container."""
+    """INGEST_MAX_BUFFERED of all destinations fits in maxmemory, and maxmemory in the container."""
     text = (ROOT / "config" / "destinations.toml").read_text()
     limits = [int(each) for each in re.findall(r"INGEST_MAX_BUFFERED:-(\d+)", text)]
     assert len(limits) == len(tomllib.loads(text)["destinations"])
     maxmemory = size(redis_conf["maxmemory"])
     assert sum(limits) * RECORD_BYTES < maxmemory
-    assert sum(limits) * 270 <= maxmemory * 2 / 3  # as docs/scaling.md asks for
+    assert sum(limits) * 270 <= maxmemory * 2 / 3  # as docs/scaling.md requires
     assert size(compose["services"]["redis"]["mem_limit"]) >= maxmemory * 1.5
 
 
-def test_redis_is_not_published(compose: dict[str, Any]) -> None:
-    """Only what is looked at in a browser has a port on the host, and that one on loopback."""
+def test_published_ports_are_browser_ports_on_loopback(compose: dict[str, Any]) -> None:
+    """Only services for a browser have a port on the host, and only on loopback."""
     published = {
         name: each["ports"] for name, each in compose["services"].items() if "ports" in each
     }
@@ -190,8 +191,8 @@ def test_redis_is_not_published(compose: dict[str, Any]) -> None:
     }
 
 
-def test_prometheus_and_grafana_are_asked_for_and_fit(compose: dict[str, Any]) -> None:
-    """They start with their profile alone, mount files that exist, and find each other."""
+def test_prometheus_and_grafana_start_with_their_profile(compose: dict[str, Any]) -> None:
+    """They start only with their profile, mount existing files, and find each other."""
     services = compose["services"]
     asked_for = {name for name, each in services.items() if each.get("profiles")}
     assert asked_for == {"sandbox", "metrics", "prometheus", "grafana"}
@@ -211,14 +212,14 @@ def test_prometheus_and_grafana_are_asked_for_and_fit(compose: dict[str, Any]) -
     assert services["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
-def test_flower_needs_a_login_in_compose(compose: dict[str, Any]) -> None:
-    """Compose refuses to start without FLOWER_BASIC_AUTH instead of running Flower open."""
+def test_compose_without_a_flower_login_refuses_to_start(compose: dict[str, Any]) -> None:
+    """Compose requires FLOWER_BASIC_AUTH instead of running Flower without a login."""
     login = compose["services"]["flower"]["environment"]["FLOWER_BASIC_AUTH"]
     assert login.startswith("${FLOWER_BASIC_AUTH:?")
 
 
-def test_compose_holds_no_secret(compose: dict[str, Any]) -> None:
-    """Credentials are passed on by name alone, each with its twin that names a file."""
+def test_compose_contains_no_secrets(compose: dict[str, Any]) -> None:
+    """Credentials are passed on by name only, each with a variable that names a file."""
     given = compose["x-environment"]
     secrets = [name for name in given if re.search(r"(PASSCODE|SECRET|TOKEN|_ID)$", name)]
     assert secrets
@@ -226,46 +227,46 @@ def test_compose_holds_no_secret(compose: dict[str, Any]) -> None:
     assert all(f"{name}_FILE" in given for name in secrets)
 
 
-def test_compose_passes_on_what_the_destinations_file_takes(compose: dict[str, Any]) -> None:
-    """Every variable that destinations.toml refers to reaches the containers."""
+def test_compose_passes_on_variables_of_the_destinations_file(compose: dict[str, Any]) -> None:
+    """Each variable that destinations.toml refers to reaches the containers."""
     text = (ROOT / "config" / "destinations.toml").read_text()
     taken = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)", text)) - {"NAME"}
     assert taken <= set(compose["x-environment"])
 
 
-# What a container is not told, for it is the image's or the compose file's own matter.
+# Variables that the image or the compose file sets itself.
 OF_THE_IMAGE = {"FLOWER_PORT", "INGEST_BEAT_SCHEDULE"}
 
 
-def test_compose_passes_on_every_variable_that_is_documented(compose: dict[str, Any]) -> None:
-    """What is set in .env takes effect: none of config/example.env is left out in silence."""
+def test_compose_passes_on_documented_variables(compose: dict[str, Any]) -> None:
+    """Each variable of config/example.env takes effect when set in .env."""
     passed_on = {
         name for each in compose["services"].values() for name in each.get("environment", ())
     }
     assert set(environment_file("example.env")) - passed_on == OF_THE_IMAGE
 
 
-def test_who_shares_a_network_is_restarted_with_its_owner(compose: dict[str, Any]) -> None:
-    """A network that was made anew is lost to those who shared the old one."""
+def test_services_sharing_a_network_restart_with_its_owner(compose: dict[str, Any]) -> None:
+    """A recreated network is not shared with the services that used the old one."""
     for name, service in compose["services"].items():
         if "network_mode" in service:
             owner = service["network_mode"].removeprefix("service:")
             assert service["depends_on"][owner]["restart"] is True, name
 
 
-def test_containers_have_the_destinations_of_this_folder(
+def test_containers_use_the_destinations_of_this_folder(
     compose: dict[str, Any], dockerfile: list[str]
 ) -> None:
-    """The image reads the file in /app/config, so that a change of ours needs no new image."""
+    """The image reads the file in /app/config, so that changing it needs no new image."""
     assert "WORKDIR /app" in dockerfile
-    (told,) = (line for line in dockerfile if line.startswith("ENV "))
-    assert "INGEST_DESTINATIONS=/app/config/destinations.toml" in told.split()
+    (variables,) = (line for line in dockerfile if line.startswith("ENV "))
+    assert "INGEST_DESTINATIONS=/app/config/destinations.toml" in variables.split()
     for name in ("worker", "beat", "web", "flower", "metrics"):
         assert "./config:/app/config:ro" in compose["services"][name]["volumes"], name
 
 
-def test_the_sandboxs_variables_open_the_sandbox() -> None:
-    """config/sandbox.env holds the stand-in's own credentials, and nothing of a vendor."""
+def test_sandbox_env_has_the_credentials_of_the_sandbox() -> None:
+    """config/sandbox.env contains only the sandbox's own credentials and address."""
     given, sandbox = environment_file("sandbox.env"), SandboxSettings()
     assert given["CLEVERTAP_ACCOUNT_ID"] == sandbox.account_id
     assert given["CLEVERTAP_PASSCODE"] == sandbox.passcode
@@ -275,8 +276,8 @@ def test_the_sandboxs_variables_open_the_sandbox() -> None:
     assert given["CLEVERTAP_BASE_URL"] == given["BLOOMREACH_BASE_URL"] == "http://127.0.0.1:8090"
 
 
-def test_compose_knows_no_variable_that_is_not_documented(compose: dict[str, Any]) -> None:
-    """Every variable that compose passes on is explained in config/example.env."""
+def test_compose_variables_are_documented(compose: dict[str, Any]) -> None:
+    """Each variable that compose passes on is explained in config/example.env."""
     if not (ROOT / "config" / "example.env").exists():
         pytest.skip("config/example.env is not there yet")
     documented = environment_file("example.env")
@@ -284,9 +285,9 @@ def test_compose_knows_no_variable_that_is_not_documented(compose: dict[str, Any
     assert passed_on <= {name.removesuffix("_FILE") for name in documented}
 
 
-def test_the_buffers_of_the_scaling_table_fit_and_last_as_long_as_it_says() -> None:
-    """The limits are at most 60 % of 70 % of the memory, at 270 bytes a record, and the time is the
-    limits divided by the records a second; what is shipped is the first row."""
+def test_scaling_table_limits_fit_and_last_as_stated() -> None:
+    """The limits are at most 60 % of 70 % of the memory at 270 bytes per record, and the durations
+    are the limits divided by the rates; the first row is what is shipped."""
     text = (ROOT / "docs" / "scaling.md").read_text()
     rows = re.findall(
         r"^\| (?:up to )?([\d,]+) \|[^|]*?(?:(\d) x )?(\d+) GB[^|]*\| ([\d,]+) \| (\d+) min \|",

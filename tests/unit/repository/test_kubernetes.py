@@ -1,4 +1,4 @@
-"""The manifests of deploy/kubernetes, held against the schemas, the Procfile and the settings."""
+"""The manifests of deploy/kubernetes agree with the schemas, the Procfile and the settings."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from worker.gateway.operations.metrics import Metrics
 from worker.gateway.settings import MOST_REDIS_TIMEOUT_S
 
 FOLDER = ROOT / "deploy" / "kubernetes"
-VERSION = "1.31"  # what most providers have had for long
+VERSION = "1.31"  # what most providers have had for a long time
 FOREIGN = (
     "kustomize.config.k8s.io",
     "keda.sh",
     "monitoring.coreos.com",
-)  # no part of Kubernetes' own schemas
+)  # not in Kubernetes' own schemas
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -46,7 +46,7 @@ SETTINGS = {
     for each in OBJECTS.values()
     if each["kind"] == "ConfigMap"
 }
-# The Secrets that docs/kubernetes.md tells to make, and their keys.
+# The Secrets that docs/kubernetes.md creates, and their keys.
 SECRETS = {
     name: set(re.findall(r"--from-file=(\w+)", keys))
     for name, keys in re.findall(
@@ -57,7 +57,7 @@ SECRETS = {
 
 
 def pod(name: str) -> dict[str, Any]:
-    """What runs in a deployment's pods."""
+    """The pod specification of a deployment."""
     found: dict[str, Any] = DEPLOYMENTS[name]["spec"]["template"]["spec"]
     return found
 
@@ -79,26 +79,26 @@ def environment(name: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "name", [name for name, each in OBJECTS.items() if not each["apiVersion"].startswith(FOREIGN)]
 )
-def test_an_object_is_what_kubernetes_asks_for(name: str) -> None:
+def test_manifest_matches_the_kubernetes_schema(name: str) -> None:
     """No field is unknown, missing or of the wrong type."""
     kubernetes_validate.validate(OBJECTS[name], VERSION, strict=True)
 
 
-def test_all_files_are_applied() -> None:
-    """What lies beside kustomization.yaml is listed in it."""
+def test_kustomization_lists_all_files() -> None:
+    """Each manifest in the folder is listed in kustomization.yaml."""
     listed = OBJECTS["kustomization-Kustomization-None"]["resources"]
     assert sorted([*listed, "kustomization.yaml"]) == sorted(f.name for f in FOLDER.iterdir())
 
 
-def test_pods_run_the_procfiles_commands() -> None:
-    """What runs in a cluster is what runs everywhere else, process by process."""
+def test_pods_run_the_procfile_commands() -> None:
+    """A cluster runs the same commands as every other installation."""
     commands = {name: container(name)["command"] for name in DEPLOYMENTS}
     assert commands == procfile()
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_a_deployment_selects_its_own_pods(name: str) -> None:
-    """Selector, labels and the spread agree, so that none counts another's pods."""
+def test_deployment_selects_its_own_pods(name: str) -> None:
+    """Selector, labels and spread agree, so that no deployment counts the pods of another."""
     spec = DEPLOYMENTS[name]["spec"]
     labels = spec["template"]["metadata"]["labels"]
     assert spec["selector"]["matchLabels"] == labels
@@ -108,8 +108,8 @@ def test_a_deployment_selects_its_own_pods(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_a_pod_can_do_no_more_than_it_has_to(name: str) -> None:
-    """No root, no capability, no writable image, no token of the cluster's, a bound on memory."""
+def test_pod_has_least_privileges(name: str) -> None:
+    """No root, no capabilities, a read-only image, no cluster token, a memory limit."""
     assert pod(name)["automountServiceAccountToken"] is False
     assert pod(name)["securityContext"]["runAsNonRoot"] is True
     security = container(name)["securityContext"]
@@ -121,8 +121,8 @@ def test_a_pod_can_do_no_more_than_it_has_to(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_a_variable_is_one_that_the_program_reads(name: str) -> None:
-    """Names are those of config/example.env, or of a file for one of them."""
+def test_pod_variables_are_documented(name: str) -> None:
+    """Each variable, or the one that it names a file for, is in config/example.env."""
     known = (ROOT / "config" / "example.env").read_text()
     for variable in environment(name):
         assert is_ours(variable)
@@ -130,33 +130,33 @@ def test_a_variable_is_one_that_the_program_reads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_a_pod_has_the_secrets_that_it_is_told_of_and_no_other(name: str) -> None:
-    """Every file that a variable names is in the folder where the Secrets are, as the docs make
-    them, and no key is there that no variable names: a beat cannot tell a vendor's passcode."""
+def test_pod_mounts_exactly_the_secrets_that_its_variables_name(name: str) -> None:
+    """Each file that a variable names is mounted from the Secrets that the docs create, and nothing
+    else is: a beat has no vendor passcode."""
     mounts = {each["name"]: each["mountPath"] for each in container(name)["volumeMounts"]}
     volumes = {each["name"]: each for each in pod(name)["volumes"]}
     assert mounts.keys() == volumes.keys()
     sources = volumes["secrets"]["projected"]["sources"]
     mounted = set().union(*(SECRETS[each["secret"]["name"]] for each in sources))
-    told = {each: value for each, value in environment(name).items() if each.endswith("_FILE")}
-    assert told == {f"{key}_FILE": f"{mounts['secrets']}/{key}" for key in mounted}
+    files = {each: value for each, value in environment(name).items() if each.endswith("_FILE")}
+    assert files == {f"{key}_FILE": f"{mounts['secrets']}/{key}" for key in mounted}
 
 
-def test_the_worker_is_given_time_to_hear_its_answers() -> None:
-    """The grace period is longer than a worker takes to end that gets no answer any more."""
+def test_worker_grace_period_exceeds_its_longest_stop() -> None:
+    """The grace period is longer than a worker without any responses takes to exit."""
     assert pod("worker")["terminationGracePeriodSeconds"] > END_WITHIN_S + CLOSE_WITHIN_S
 
 
-def test_a_gateway_is_given_time_to_answer() -> None:
-    """The grace period has room for the wait before, for requests under way, and for the longest
-    that the gateway may be told to wait for Redis."""
+def test_gateway_grace_period_covers_requests_in_flight() -> None:
+    """The grace period covers the wait before, requests in flight, and the longest configurable
+    Redis timeout."""
     _, waits_s = container("web")["lifecycle"]["preStop"]["exec"]["command"]
     stops_s = STOP_WITHIN_S + 5 * MOST_REDIS_TIMEOUT_S
     assert pod("web")["terminationGracePeriodSeconds"] >= int(waits_s) + stops_s + 3
 
 
-def test_the_probes_look_where_something_is_to_be_seen() -> None:
-    """The worker's file is the one it is told to touch; the gateway's paths are its own."""
+def test_probes_use_the_heartbeat_and_the_health_paths() -> None:
+    """The worker's probes check the file that it touches; the gateway's use its own paths."""
     given = {each["name"]: each["value"] for each in container("worker")["env"]}
     for probe in ("startupProbe", "livenessProbe"):
         assert given["INGEST_HEARTBEAT_PATH"] in " ".join(
@@ -169,9 +169,9 @@ def test_the_probes_look_where_something_is_to_be_seen() -> None:
     assert web["ports"][0]["containerPort"] == int(port)
 
 
-def test_prometheus_shows_the_token_that_the_gateways_ask_for() -> None:
-    """The monitor selects the gateways' pods and port, and reads the key of the Secret that they
-    have as a file; nothing invites a Prometheus that has no token."""
+def test_monitor_sends_the_token_of_the_gateways() -> None:
+    """The monitor selects the gateways' pods and port and reads the Secret key that they have as a
+    file; no annotation invites a Prometheus without a token."""
     monitor = OBJECTS["monitoring-PodMonitor-ingest"]["spec"]
     labels = DEPLOYMENTS["web"]["spec"]["template"]["metadata"]["labels"]
     assert monitor["selector"]["matchLabels"] == labels
@@ -185,9 +185,9 @@ def test_prometheus_shows_the_token_that_the_gateways_ask_for() -> None:
         assert "annotations" not in deployment["spec"]["template"]["metadata"]
 
 
-def test_the_alerts_ask_for_the_job_that_the_monitor_makes() -> None:
-    """The pods' label that names the job has the name in config/alerts.yml, and scrapes have as
-    much time as in config/prometheus.yml."""
+def test_alerts_select_the_job_of_the_monitor() -> None:
+    """The pod label that names the job matches config/alerts.yml, and the scrape timeout matches
+    config/prometheus.yml."""
     monitor = OBJECTS["monitoring-PodMonitor-ingest"]["spec"]
     job = DEPLOYMENTS["web"]["spec"]["template"]["metadata"]["labels"][monitor["jobLabel"]]
     alerts = (ROOT / "config" / "alerts.yml").read_text()
@@ -198,8 +198,8 @@ def test_the_alerts_ask_for_the_job_that_the_monitor_makes() -> None:
     assert endpoint["scrapeTimeout"] == prometheus["global"]["scrape_timeout"]
 
 
-def test_the_alerts_become_an_object_as_the_docs_say() -> None:
-    """What is typed makes a PrometheusRule with every group of config/alerts.yml."""
+def test_documented_command_makes_a_prometheus_rule() -> None:
+    """The command in the docs creates a PrometheusRule with every group of config/alerts.yml."""
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     found = re.search(r"^    (\{ printf .*?\}) \| kubectl", text, re.MULTILINE | re.DOTALL)
     assert found
@@ -209,14 +209,14 @@ def test_the_alerts_become_an_object_as_the_docs_say() -> None:
     assert rule["spec"] == yaml.safe_load((ROOT / "config" / "alerts.yml").read_text())
 
 
-def test_workers_are_scaled_by_what_the_metrics_tell() -> None:
+def test_scaler_uses_documented_metrics() -> None:
     """The scaler names the worker's deployment, and metrics and labels that /metrics has."""
     scaled = OBJECTS["scaling-ScaledObject-ingest-worker"]["spec"]
     assert scaled["scaleTargetRef"]["name"] == DEPLOYMENTS["worker"]["metadata"]["name"]
     assert "replicas" not in DEPLOYMENTS["worker"]["spec"]
     assert 2 <= scaled["minReplicaCount"] < scaled["maxReplicaCount"]
     query = scaled["triggers"][0]["metadata"]["query"]
-    told = (ROOT / "docs" / "metrics.md").read_text()
+    page = (ROOT / "docs" / "metrics.md").read_text()
     for metric in ("ingest_records", "ingest_destination_state"):
         assert metric in query
-        assert f"| `{metric}` |" in told
+        assert f"| `{metric}` |" in page

@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole: its locks, its tests, its scripts, its variables."""
+"""The repository as a whole: its locks, tests, scripts and environment variables."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ TESTS = sorted(
     path for path in (ROOT / "tests").rglob("test_*.py") if "benchmarks" not in path.parts
 )
 SCRIPTS = sorted((ROOT / "worker" / "buffer" / "lua").glob("*.lua"))
-# The folders that people keep their work in; a path below one means nothing elsewhere.
+# Folders with personal files; a path below one is meaningless on another machine.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|mnt)/\w[\w.-]*")
-# Read from the environment that every process has; not settings of ours.
+# Part of every process's environment; not our settings.
 NOT_OURS = {"CI", "HOSTNAME", "NO_COLOR", "PATH", "TERM"}
 
 
@@ -28,18 +28,18 @@ def relative(path: Path) -> str:
 
 
 def tracked() -> list[Path]:
-    """Every file that git knows, or all that are not ignored where there is no git."""
+    """All files that git tracks or would track."""
     asked = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     try:
-        told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
+        listed = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this is no checkout of git")
-    return [path for name in told.stdout.splitlines() if (path := ROOT / name).is_file()]
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=relative)
-def test_locks_pin_by_hash_and_name_no_index(lock: Path) -> None:
-    """Every line is a pinned version or one of its hashes; no address of any index or mirror."""
+def test_locks_pin_by_hash_without_an_index(lock: Path) -> None:
+    """Each line is a pinned version or one of its hashes; no index or mirror address."""
     pinned = re.compile(
         r"[a-z0-9][a-z0-9.-]*==[\w.!+]+( ; [\w.\s<>=!'()]+)? \\"
         r"|    --hash=sha256:[0-9a-f]{64}( \\)?"
@@ -49,16 +49,16 @@ def test_locks_pin_by_hash_and_name_no_index(lock: Path) -> None:
     assert sum("==" in line.split(" ;")[0] for line in lines) > 0
 
 
-def test_production_installs_the_versions_that_are_tested() -> None:
-    """What the image gets is part of what `make setup` installs, file by file."""
+def test_production_locks_are_part_of_the_dev_lock() -> None:
+    """The image installs the versions that `make setup` installs."""
     tested = set((ROOT / "requirements" / "dev.txt").read_text().replace(" \\", "").splitlines())
     for name in ("production.txt", "build.txt"):
         lines = (ROOT / "requirements" / name).read_text().replace(" \\", "").splitlines()
         assert set(lines) <= tested, name
 
 
-def test_no_file_names_a_path_of_somebodys_machine() -> None:
-    """Nothing in the repository depends on where it was written."""
+def test_files_contain_no_path_of_a_developer_machine() -> None:
+    """Nothing in the repository depends on the machine where it was written."""
     found = []
     for path in tracked():
         if path.suffix in {".png", ".jpg", ".gif", ".ico", ".woff2"}:
@@ -70,7 +70,7 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
 
 
 @pytest.mark.parametrize("path", TESTS, ids=relative)
-def test_every_test_says_what_it_proves(path: Path) -> None:
+def test_tests_all_have_docstrings(path: Path) -> None:
     """Each test, and each test module, has a docstring."""
     module = ast.parse(path.read_text())
     functions = [
@@ -84,8 +84,8 @@ def test_every_test_says_what_it_proves(path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=relative)
-def test_every_script_names_its_keys_arguments_and_answer(script: Path) -> None:
-    """A Lua file begins with a header that tells KEYS, ARGV, and what it returns."""
+def test_lua_script_has_a_complete_header(script: Path) -> None:
+    """Each Lua script begins with a header that documents KEYS, ARGV and the return value."""
     lines = script.read_text().splitlines()
     code = next((at for at, line in enumerate(lines) if line and not line.startswith("--")), 0)
     header = "\n".join(lines[:code])
@@ -95,8 +95,8 @@ def test_every_script_names_its_keys_arguments_and_answer(script: Path) -> None:
             assert word in header, word
 
 
-def test_every_script_that_is_called_exists() -> None:
-    """What the package runs by a script's name has a Lua file, and each file is run by somebody."""
+def test_lua_scripts_are_exactly_those_that_are_called() -> None:
+    """Each script name in the code has a Lua file, and each Lua file is called."""
     calls = re.compile(r"(?:\bscript|_run|_together\(\[)\(\s*\"(\w+)\"")
     sources = (ROOT / "worker").rglob("*.py")
     called = {name for path in sources for name in calls.findall(path.read_text())}
@@ -120,8 +120,8 @@ def variables_read() -> dict[str, set[str]]:
     return found
 
 
-def test_every_variable_is_documented() -> None:
-    """Whatever we read from the environment is explained in config/example.env."""
+def test_environment_variables_are_documented() -> None:
+    """Each variable that the code reads is explained in config/example.env."""
     example = ROOT / "config" / "example.env"
     if not example.exists():
         pytest.skip("config/example.env is not there yet")
@@ -137,8 +137,8 @@ def test_every_variable_is_documented() -> None:
     assert unknown == {}
 
 
-def test_set_up_takes_a_python_in_a_folder_with_spaces(tmp_path: Path) -> None:
-    """The one named is the one that is asked: here it is too old, which is told of it by name."""
+def test_setup_with_spaces_in_the_python_path_reports_its_version(tmp_path: Path) -> None:
+    """The named Python is the one that is checked; here it is too old, and the message says so."""
     old = tmp_path / "a b" / "python"
     old.parent.mkdir()
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.1\n')
