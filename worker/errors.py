@@ -1,18 +1,18 @@
-"""Every error this package raises, by who must act on it.
+"""All errors that this package raises, by who must act.
 
 IngestError
-├── InvalidRecord         the caller mends the record
+├── InvalidRecord         the caller fixes the record
 ├── BufferError
-│   ├── BufferFull        the caller slows down or asks the operator for room
-│   └── BufferUnavailable the caller tries again; the operator looks at Redis
-├── SettingsError         the operator mends the configuration
+│   ├── BufferFull        the caller slows down, or the operator raises the limit
+│   └── BufferUnavailable the caller retries; the operator checks Redis
+├── SettingsError         the operator fixes the configuration
 │   └── UnknownDestination
 ├── EmbeddedRedisError    the operator installs a Redis, or names one
-├── InvalidQuery          the caller mends the question: it was not sent
-├── Stopped               nobody: what was going on is taken up again when asked for again
-└── VendorError           the vendor refused a question we asked it
-    ├── CredentialsRefused the operator mends credentials, region or permissions
-    └── CursorExpired     the caller begins the export again
+├── InvalidQuery          the caller fixes the query, which was not sent
+├── Stopped               no one: repeat the command to continue
+└── VendorError           the vendor rejected a query
+    ├── CredentialsRefused the operator fixes credentials, region or permissions
+    └── CursorExpired     the caller starts the export again
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from collections.abc import Mapping, Sequence
 
 
 class IngestError(Exception):
-    """The base of all errors of this package."""
+    """The base class of all errors of this package."""
 
 
 class InvalidRecord(IngestError):
-    """A record that the vendor's published rules forbid; nothing was enqueued.
+    """A record breaks the vendor's published rules; nothing was enqueued.
 
-    ``errors`` maps a field path (``evtData.Price``) to the rules it breaks, in words.
-    ``code`` is the vendor's own code for the first of them, where the vendor has one.
+    ``errors`` maps a field path (``evtData.Price``) to messages about the rules it breaks.
+    ``code`` is the vendor's own code for the first of them, if the vendor has one.
     The message names fields and rules, never values: values may be personal data.
     """
 
@@ -43,23 +43,23 @@ class InvalidRecord(IngestError):
 
 
 class BufferError(IngestError):
-    """The buffer did not take the record.
+    """The buffer did not accept the record.
 
-    ``accepted`` holds the ids of the records of the same call that it had taken before.
+    ``accepted`` holds the ids of records of the same call that were accepted before.
     """
 
     accepted: Sequence[str] = ()
 
 
 class BufferFull(BufferError):
-    """The destination's buffer, or Redis' memory, is at its limit; nothing was enqueued."""
+    """The destination's buffer, or Redis' memory, has reached its limit; nothing was enqueued."""
 
 
 class BufferUnavailable(BufferError):
-    """Redis did not answer in time.
+    """Redis did not respond in time.
 
-    ``sent`` tells whether the records may have been accepted all the same: False means that
-    no byte reached Redis, True that the answer was lost, so a repeat may double them.
+    ``sent`` says whether the records may have been accepted anyway: False means that no byte
+    reached Redis, True that the response was lost, so repeating the call may duplicate them.
     """
 
     def __init__(self, message: str, *, sent: bool = False) -> None:
@@ -68,11 +68,11 @@ class BufferUnavailable(BufferError):
 
 
 class SettingsError(IngestError):
-    """A setting is missing or wrong; the message names it, the rule, and where it came from."""
+    """A setting is missing or wrong; the message has its name, the rule and its origin."""
 
 
 class UnknownDestination(SettingsError):
-    """A destination was named that the configuration does not define."""
+    """The configuration does not define the named destination."""
 
 
 class EmbeddedRedisError(IngestError):
@@ -80,20 +80,20 @@ class EmbeddedRedisError(IngestError):
 
 
 class InvalidQuery(IngestError):
-    """A question (export, count) that the vendor's documents rule out; it was not sent."""
+    """The vendor's documentation rules out a query (export, count); it was not sent."""
 
 
 class Stopped(IngestError):
-    """The process was told to stop in the middle of a long task; nothing is lost by it."""
+    """A signal stopped the process during a long task; nothing is lost."""
 
 
 class VendorError(IngestError):
-    """The vendor answered a question (export, count, dry run) with a failure, told in its words."""
+    """The vendor rejected a query (export, count, dry run); the message has the vendor's text."""
 
 
 class CredentialsRefused(VendorError):
-    """The vendor refuses the account: asking anything else of it is of no use."""
+    """The vendor rejects the account, so further queries are pointless."""
 
 
 class CursorExpired(VendorError):
-    """An export's cursor is no longer known, after events of it were handed out already."""
+    """The vendor no longer knows an export's cursor, and some events were already returned."""
