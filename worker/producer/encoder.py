@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -50,15 +50,17 @@ class SendResult:
         return len(self.rejections)
 
 
-@dataclass(slots=True)
 class EnqueueBatch:
     """Encoded records of one destination and kind that are enqueued together."""
 
-    destination: Destination
-    kind: str
-    ids: list[str] = field(default_factory=list)
-    identities: list[bytes] = field(default_factory=list)
-    stored: list[bytes] = field(default_factory=list)
+    __slots__ = ("destination", "identities", "ids", "kind", "stored")
+
+    def __init__(self, destination: Destination, kind: str) -> None:
+        self.destination = destination
+        self.kind = kind
+        self.ids: list[str] = []
+        self.identities: list[bytes] = []
+        self.stored: list[bytes] = []
 
     def add(self, prepared: Prepared) -> None:
         """Append a prepared record with an id and a header of its own."""
@@ -77,13 +79,12 @@ def group_records(
 ) -> Iterator[EnqueueBatch | None]:
     """Validate records and group them by kind, in order.
 
-    Yields a batch when it holds ``max_records``, and None after every other record so that the
-    caller can pause; the batches that are not full come last. A record for which ``prepare``
+    Yields a batch when it holds ``max_records``, the others at the end, and None after every record
+    so that the caller can pause. A record for which ``prepare``
     raises InvalidRecord is added to ``rejections``; one for which it returns None is skipped.
     """
     batches: dict[str, EnqueueBatch] = {}
     for position, record in enumerate(records):
-        full = None
         try:
             prepared = prepare(record)
         except InvalidRecord as error:
@@ -94,9 +95,9 @@ def group_records(
                 if batch is None:
                     batch = batches[prepared.kind] = EnqueueBatch(destination, prepared.kind)
                 batch.add(prepared)
-                if len(batch.stored) == max_records:
-                    full = batches.pop(prepared.kind)
-        yield full
+                if len(batch.ids) == max_records:
+                    yield batches.pop(batch.kind)
+        yield None
     yield from batches.values()
 
 
@@ -113,14 +114,12 @@ class RecordEncoder:
         return [self._settings.destination(name).name for name in dict.fromkeys(names)]
 
     def schema(self, destination: Destination) -> Schema:
-        schema = self._schemas.get(destination.name)
-        if schema is None:
-            schema = self._schemas[destination.name] = destination.account.schema()
-        return schema
+        return self._schemas.setdefault(destination.name, destination.account.schema())
 
     def prepare(self, destination: Destination, record: Mapping[str, Any]) -> Prepared:
         """Validate and serialize a record in the vendor's shape; raises InvalidRecord."""
-        prepared = self.schema(destination).prepare(record, now_s=self._now())
+        schema = self._schemas.get(destination.name) or self.schema(destination)
+        prepared = schema.prepare(record, now_s=self._now())
         if prepared.kind not in destination.kinds:
             known = ", ".join(destination.kinds)
             raise InvalidRecord({"type": [f"{destination.name} takes {known}"]})
@@ -136,8 +135,9 @@ class RecordEncoder:
     ) -> EnqueueBatch:
         """Encode one event in the vendor's shape."""
         target = self._settings.destination(destination)
-        shape = self.schema(target).event
-        return self._single(target, shape(name, properties or {}, ids=ids, ts=_seconds(ts)))
+        schema = self._schemas.get(target.name) or self.schema(target)
+        record = schema.event(name, properties or {}, ids=ids, ts=_seconds(ts))
+        return self._single(target, record)
 
     def profile(
         self,
@@ -148,8 +148,8 @@ class RecordEncoder:
     ) -> EnqueueBatch:
         """Encode one profile update in the vendor's shape."""
         target = self._settings.destination(destination)
-        shape = self.schema(target).profile
-        return self._single(target, shape(properties, ids=ids, ts=_seconds(ts)))
+        schema = self._schemas.get(target.name) or self.schema(target)
+        return self._single(target, schema.profile(properties, ids=ids, ts=_seconds(ts)))
 
     def record(self, destination: str | None, record: Mapping[str, Any]) -> EnqueueBatch:
         """Encode one record that is in the vendor's shape already."""
