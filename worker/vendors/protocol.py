@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from .reasons import DeadLetterReason
+
 
 class Kind(StrEnum):
     """The kinds of records."""
@@ -77,6 +79,10 @@ class Verdict:
 
 
 DELIVERED = Verdict(Outcome.DELIVERED)
+#: Neither delivered nor refused for sure.
+UNCONFIRMED = Verdict(
+    Outcome.RETRY, DeadLetterReason.UNCONFIRMED, None, "the response does not confirm it"
+)
 
 
 class ResponseClass(StrEnum):

@@ -1,11 +1,11 @@
-"""Reading what vendors answer: any bytes at all, and never an exception."""
+"""Reading vendors' responses: any bytes at all, and never an exception."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from itertools import islice
@@ -14,50 +14,32 @@ from typing import Any, Final
 
 import orjson
 
-from worker.vendors.protocol import ResponseClass
+from worker.vendors.protocol import Response, ResponseClass, UploadResult
 
 MAX_ERROR_CHARS: Final = 300
-MAX_RETRY_AFTER_S: Final = 86_400.0  # a wish beyond a day is no wish, and not the vendor's
+MAX_RETRY_AFTER_S: Final = 86_400.0  # no vendor means more than a day
 
-_LONG: Final = re.compile(rb"[0-9]{19}")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 
 
-def json_object(content: bytes) -> dict[str, Any] | None:
-    """The JSON object in ``content``, or None when it holds none.
+def json_object(
+    content: bytes, parse: Callable[[bytes], Any] = orjson.loads
+) -> dict[str, Any] | None:
+    """Return the JSON object in ``content``, or None; with `exact` integers keep their digits.
 
-    orjson refuses some of what vendors may echo (lone surrogates, NaN, broken UTF-8); an answer
-    is worth a second look, for what it would have told is else sent again.
+    What ``parse`` refuses is parsed once more, leniently: vendors may echo lone surrogates, NaN and
+    broken UTF-8, and a response that is not understood means that its records are sent again.
     """
     try:
-        value = orjson.loads(content)
+        value = parse(content)
     except ValueError:
+        text = content.decode("utf-8-sig", "replace")
         try:
-            value = json.loads(content.decode("utf-8-sig", "replace"))
+            value = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
         except (ValueError, RecursionError):
             return None
     return value if isinstance(value, dict) else None
-
-
-def exact_object(content: bytes) -> dict[str, Any] | None:
-    """The same with integers of any length as they are; NaN and infinities are None.
-
-    orjson makes a float of what is beyond 64 bits, so a run of digits is looked for first.
-    """
-    try:
-        value = _exact(content) if _LONG.search(content) else orjson.loads(content)
-    except (ValueError, RecursionError):
-        try:
-            value = _exact(content)
-        except (ValueError, RecursionError):  # an integer of thousands of digits, or no JSON
-            return json_object(content)
-    return value if isinstance(value, dict) else None
-
-
-def _exact(content: bytes) -> Any:
-    text = content.decode("utf-8-sig", "replace")
-    return json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
 
 
 def _finite(text: str) -> float | None:
@@ -65,11 +47,35 @@ def _finite(text: str) -> float | None:
     return value if isfinite(value) else None
 
 
-def response_class_of(status: int) -> ResponseClass:
-    """What an HTTP status says of the whole request.
+def open_upload(
+    response: Response, error_of: Callable[[Mapping[str, Any]], str]
+) -> tuple[UploadResult | None, dict[str, Any]]:
+    """Return the result of a response without verdicts, or None, and the response's JSON object."""
+    body = json_object(response.content)
+    response_class = response_class_of(response.status)
+    if response_class is not ResponseClass.ANSWERED:
+        return failure(response, response_class, error_of(body or {})), body or {}
+    if body is None:
+        return garbled(response, "success, but not a JSON object"), {}
+    return None, body
 
-    A status that the vendor does not list blames no record: a redirect or an unknown 4xx parks
-    the destination, 408, 409 and 425 ask for another attempt, 422 is a 400.
+
+def failure(response: Response, response_class: ResponseClass, error: str) -> UploadResult:
+    """Return the result of a request that failed as a whole."""
+    error, wait_s = error or f"HTTP {response.status}", retry_after_s(response.headers)
+    return UploadResult(response_class, (), response.status, error, wait_s)
+
+
+def garbled(response: Response, error: str) -> UploadResult:
+    """Return the result of a success that cannot be understood."""
+    return UploadResult(ResponseClass.GARBLED, (), response.status, error)
+
+
+def response_class_of(status: int) -> ResponseClass:
+    """Return the class of an HTTP status.
+
+    A status that the vendor does not list blames no record: a redirect or an unknown 4xx parks the
+    destination, 408, 409 and 425 are retried, 422 is treated as 400.
     """
     if 200 <= status <= 299:
         return ResponseClass.ANSWERED
@@ -85,7 +91,7 @@ def response_class_of(status: int) -> ResponseClass:
 
 
 def one_line(text: Any) -> str:
-    """A vendor's text for people: one line, of bounded length, and no record echoed in it."""
+    """Return a vendor's text for people: one line, bounded, without the record it may echo."""
     if not isinstance(text, str):
         return ""
     before_record = text[: 4 * MAX_ERROR_CHARS].partition("{")[0]
@@ -94,8 +100,11 @@ def one_line(text: Any) -> str:
 
 
 def error_text(error: Any) -> str:
-    """An error in one line, whether it comes as text, as a list of texts, as an object with one
-    under ``message``, ``error``, ``description`` or ``reason``, or as JSON of these in a text."""
+    """Return an error in one line.
+
+    It may be text, a list of texts, an object with one under ``message``, ``error``,
+    ``description`` or ``reason``, or any of these as JSON in a text.
+    """
     if isinstance(error, str) and error.lstrip()[:1] in ("[", "{"):
         with contextlib.suppress(ValueError, RecursionError):
             return _error_text(json.loads(error)) or one_line(error)
@@ -116,9 +125,9 @@ def _error_text(error: Any) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:
-    """The seconds to wait that a Retry-After header asks for, or None.
+    """Return the seconds that a Retry-After header asks for, or None.
 
-    A date in it is counted from the answer's own Date where there is one, so that our clock need
+    A date in it is counted from the response's own Date if there is one, so that our clock need
     not agree with the vendor's, and else from ``now_s`` (epoch seconds).
     """
     wish = headers.get("retry-after", "").strip()
@@ -133,7 +142,7 @@ def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> flo
 
 
 def _http_date_s(text: str) -> float | None:
-    """The epoch seconds of an HTTP date, None when it is none."""
+    """Return the epoch seconds of an HTTP date, or None."""
     try:
         moment = parsedate_to_datetime(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

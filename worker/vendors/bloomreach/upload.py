@@ -1,9 +1,9 @@
-"""Bloomreach's tracking API: what is asked, and what became of each record. Pure: it sends nothing.
+"""Bloomreach's tracking API: requests, and what became of each record. Pure: it sends nothing.
 
 A success (HTTP 200) says nothing of the records: each command of a batch has a result of its own,
 and ``success`` for the whole stays true whatever they are. Results carry the ``command_id`` of
-their command, here its position in the batch. What an answer does not tell for sure is never called
-delivered. All calls are queues: a record that is delivered was queued by the vendor, no more.
+their command, here its position in the batch. A record is delivered only if the response leaves no
+doubt about it. All calls are queues: "delivered" means that the vendor queued the record, no more.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
 from worker.errors import SettingsError, VendorError
-from worker.vendors.protocol import (
+
+from ..protocol import (
     DELIVERED,
+    UNCONFIRMED,
     Kind,
     Outcome,
     Request,
@@ -26,15 +29,9 @@ from worker.vendors.protocol import (
     UploadResult,
     Verdict,
 )
-from worker.vendors.reasons import DeadLetterReason
-from worker.vendors.responses import (
-    MAX_ERROR_CHARS,
-    json_object,
-    one_line,
-    response_class_of,
-    retry_after_s,
-)
-from worker.vendors.secret_headers import SecretHeaders, credential
+from ..reasons import DeadLetterReason
+from ..responses import MAX_ERROR_CHARS, failure, garbled, one_line, open_upload
+from ..secret_headers import SecretHeaders, credential
 
 #: Said of the whole request, with HTTP 400 (page "Tracking API authorization errors"): not a word
 #: about the records, so the destination is parked. The last three come with 401 and 403.
@@ -43,15 +40,13 @@ _DENIALS: Final = re.compile(
     re.IGNORECASE,
 )
 _ERROR_KEYS: Final = ("errors", "error", "message", "description", "_global")
-_TEXTS: Final = 5  # told of one refusal; the rest says no more
+_TEXTS: Final = 5  # quoted of one refusal; the rest adds nothing
 _DEPTH: Final = 4
-_UNCONFIRMED: Final = Verdict(
-    Outcome.RETRY, DeadLetterReason.UNCONFIRMED, None, "the answer does not tell"
-)
+_NO_REASON: Final = "refused without a reason"
 
 
 class Bloomreach:
-    """One project at Bloomreach: builds its requests, reads its answers; holds no state."""
+    """One project at Bloomreach: builds its requests, reads its responses; holds no state."""
 
     def __init__(
         self, base_url: str, project_token: str, api_key_id: str, api_secret: str = ""
@@ -73,12 +68,12 @@ class Bloomreach:
         return f"{type(self).__name__}({self.base_url!r})"
 
     def upload(self, kind: str, bodies: Sequence[bytes], *, dry_run: bool = False) -> Request:
-        """One request for these records: a call of its own for one, a batch for several.
+        """Return one request: a call of its own for one record, a batch for several.
 
-        VendorError for a dry run: the vendor has none, and stores whatever it is sent.
+        VendorError for a dry run: the vendor has none and stores whatever it is sent.
         """
         if dry_run:
-            raise VendorError("Bloomreach has no dry run: it cannot be asked without storing")
+            raise VendorError("Bloomreach has no dry run: it stores whatever it is sent")
         name = "customers/events" if kind == Kind.EVENT else "customers"
         if len(bodies) == 1:
             return Request("POST", f"{self._project}/{name}", self._headers, bodies[0])
@@ -90,59 +85,53 @@ class Bloomreach:
         return Request("POST", f"{self._project}/batch", self._headers, content)
 
     def probe(self) -> Request:
-        """The vendor's clock: told to whom our credentials open the project. It asks for no
-        permission, so a lack of one (403) shows again at the next upload, not here."""
+        """Return a request for the vendor's clock, which needs valid credentials.
+
+        It needs no permission, so a lack of one (403) shows at the next upload, not here.
+        """
         return Request("GET", f"{self._project}/system/time", self._headers)
 
     def read_probe(self, response: Response) -> UploadResult:
-        """The project is open again when the meaning is ANSWERED."""
-        answer = self.read(Kind.EVENT, 1, response)
-        if answer.response_class is ResponseClass.ANSWERED and answer.verdicts[0] is not DELIVERED:
-            return UploadResult(ResponseClass.DENIED, (), response.status, answer.verdicts[0].error)
-        return answer
+        """Return ANSWERED when the project is open again."""
+        result = self.read(Kind.EVENT, 1, response)
+        if result.verdicts and result.verdicts[0] is not DELIVERED:
+            return UploadResult(ResponseClass.DENIED, (), response.status, result.verdicts[0].error)
+        return result
 
     def read(self, kind: str, size: int, response: Response) -> UploadResult:
-        """What became of the ``size`` records sent: a verdict for each, or one for the request.
-
-        Raises nothing, whatever the answer.
-        """
+        """Return a verdict for each of the ``size`` records sent, or one for the request."""
         del kind
         return self._headers.hidden_in(_read(size, response))
 
 
 def _read(size: int, response: Response) -> UploadResult:
-    body = json_object(response.content)
-    response_class = response_class_of(response.status)
-    error, _ = refusal(body or {})
-    if response_class is ResponseClass.ANSWERED and body is None:
-        return UploadResult(
-            ResponseClass.GARBLED, (), response.status, "success, but no JSON object"
-        )
-    is_refused = response_class is ResponseClass.REFUSED or _is_refused(body or {})
-    if is_refused and _DENIALS.search(error):
-        response_class = ResponseClass.DENIED
-    if body is None or response_class is not ResponseClass.ANSWERED:
-        wait_s = retry_after_s(response.headers)
-        return UploadResult(
-            response_class, (), response.status, error or f"HTTP {response.status}", wait_s
-        )
-    return _read_one(response, body) if size == 1 else _read_batch(size, response, body)
+    result, body = open_upload(response, lambda body: refusal(body)[0])
+    if result is not None:
+        is_denied = result.response_class is ResponseClass.REFUSED or _is_refused(body)
+        if is_denied and _DENIALS.search(result.error):
+            return replace(result, response_class=ResponseClass.DENIED)
+        return result
+    if _is_refused(body) and _DENIALS.search(error := refusal(body)[0]):
+        return failure(response, ResponseClass.DENIED, error)
+    if size == 1 and "results" not in body:
+        return _read_one(response, body)
+    return _read_batch(size, response, body)
 
 
-def refusal(told_of: Mapping[str, Any]) -> tuple[str, int | None]:
-    """The text and the code of a failure, in any of the shapes the vendor tells one in.
+def refusal(failed: Mapping[str, Any]) -> tuple[str, int | None]:
+    """Return the text and the code of a failure, in any of the shapes that the vendor uses.
 
     ``errors`` as text, list, object of lists by field, or code and description; ``error``;
     ``message``. Both are empty when there is none of these.
     """
     for key in _ERROR_KEYS[:3]:
-        if texts := _texts(told_of.get(key), _DEPTH):
-            return one_line("; ".join(texts)[: 4 * MAX_ERROR_CHARS]), _code(told_of[key])
+        if texts := _texts(failed.get(key), _DEPTH):
+            return one_line("; ".join(texts)[: 4 * MAX_ERROR_CHARS]), _code(failed[key])
     return "", None
 
 
 def _texts(value: Any, depth: int) -> list[str]:
-    """The texts in ``value``, each with the field it is about, the first few of them."""
+    """Return the first few texts in ``value``, each with the field it is about."""
     if isinstance(value, str):
         return _texts_in(value, depth)
     if depth == 0 or not value:
@@ -161,8 +150,10 @@ def _texts(value: Any, depth: int) -> list[str]:
 
 
 def _texts_in(text: str, depth: int) -> list[str]:
-    """The texts in JSON that came as a text; of an object only what is an error by name, for the
-    rest may be a record. What is no JSON is the text itself."""
+    """Return the texts in JSON that came as a text, else the text itself.
+
+    Of an object only what is an error by name counts, for the rest may be a record.
+    """
     if depth and text.lstrip()[:1] in ("[", "{"):
         try:
             value = json.loads(text)
@@ -181,84 +172,66 @@ def _code(value: Any) -> int | None:
 
 
 def _is_refused(body: Mapping[str, Any]) -> bool:
-    """Whether a body is a failure of the request as a whole."""
+    """Return whether a body is a failure of the request as a whole."""
     return body.get("success") is False and "results" not in body
 
 
-def _verdict(told_of: Any) -> Verdict:
-    """The verdict of one result. The vendor: "Retrying will not help, look for a mistake"."""
-    if not isinstance(told_of, dict):
-        return _UNCONFIRMED
-    success = told_of.get("success")
-    if success is True:
-        return DELIVERED
+def _verdict(result: Any) -> Verdict:
+    """Return one result's verdict. The vendor: "Retrying will not help, look for a mistake"."""
+    success = result.get("success") if isinstance(result, dict) else None
     if success is not False:
-        return _UNCONFIRMED
-    error, code = refusal(told_of)
-    return Verdict(Outcome.DEAD, DeadLetterReason.REFUSED, code, error or "refused without a word")
+        return DELIVERED if success is True else UNCONFIRMED
+    error, code = refusal(result)
+    return Verdict(Outcome.DEAD, DeadLetterReason.REFUSED, code, error or _NO_REASON)
 
 
 def _read_one(response: Response, body: Mapping[str, Any]) -> UploadResult:
-    """A single call's answer; one with results is read as a batch of one."""
-    if "results" in body:
-        return _read_batch(1, response, body)
     verdict = _verdict(body)
-    if verdict is _UNCONFIRMED:
-        return UploadResult(
-            ResponseClass.GARBLED, (), response.status, "success, but not in its own words"
-        )
+    if verdict is UNCONFIRMED:
+        return garbled(response, "success, but not in the documented form")
     return UploadResult(ResponseClass.ANSWERED, (verdict,), response.status)
 
 
 def _read_batch(size: int, response: Response, body: Mapping[str, Any]) -> UploadResult:
-    """Verdicts by command_id; a command without a result of its own is unconfirmed."""
+    """Return verdicts by command_id; a command without a result of its own is unconfirmed."""
     if _is_refused(body):
-        error, _ = refusal(body)
-        return UploadResult(
-            ResponseClass.REFUSED, (), response.status, error or "refused without a word"
-        )
+        error = refusal(body)[0] or _NO_REASON
+        return UploadResult(ResponseClass.REFUSED, (), response.status, error)
     results = body.get("results")
     if not isinstance(results, list):
-        return UploadResult(
-            ResponseClass.GARBLED, (), response.status, "success, but `results` is no list"
-        )
+        return garbled(response, "success, but `results` is not a list")
     verdicts = _placed(size, results)
     if body.get("success") is False:
         # The whole and its parts contradict each other: only what was refused is sure.
-        verdicts = [_UNCONFIRMED if each is DELIVERED else each for each in verdicts]
-    if all(verdict is _UNCONFIRMED for verdict in verdicts):
-        return UploadResult(
-            ResponseClass.GARBLED, (), response.status, "success, but no result for any command"
-        )
+        verdicts = [UNCONFIRMED if each is DELIVERED else each for each in verdicts]
+    if all(verdict is UNCONFIRMED for verdict in verdicts):
+        return garbled(response, "success, but no result for any command")
     return UploadResult(ResponseClass.ANSWERED, verdicts, response.status)
 
 
 def _placed(size: int, results: Sequence[Any]) -> list[Verdict]:
-    """A verdict for each command, in order.
+    """Return a verdict for each command, in order.
 
-    The order of the results counts only when none of them names its command, and none is missing.
-    An id that is named twice is wrong once: it tells nothing for sure.
+    The order of the results counts only if none of them names its command and none is missing. An
+    id that is named twice is wrong once, so it proves nothing.
     """
     positions = [_position(result) for result in results]
     if positions.count(None) == len(results):
-        return [*map(_verdict, results)] if len(results) == size else [_UNCONFIRMED] * size
-    verdicts = [_UNCONFIRMED] * size
+        return [*map(_verdict, results)] if len(results) == size else [UNCONFIRMED] * size
+    verdicts = [UNCONFIRMED] * size
     seen: set[int] = set()
     for position, result in zip(positions, results, strict=True):
         if position is None or not 1 <= position <= size:
             continue
-        verdicts[position - 1] = _UNCONFIRMED if position in seen else _verdict(result)
+        verdicts[position - 1] = UNCONFIRMED if position in seen else _verdict(result)
         seen.add(position)
     return verdicts
 
 
 def _position(result: Any) -> int | None:
-    """The position that a result's command_id stands for: 0 for one that is none of ours, None for
-    no id at all."""
+    """Return the position in a result's command_id: 0 if it is not ours, None without an id."""
     command_id = result.get("command_id") if isinstance(result, dict) else None
-    if command_id is None:
-        return None
-    if type(command_id) is int:
+    if command_id is None or type(command_id) is int:
         return command_id
     if isinstance(command_id, str) and re.fullmatch("[1-9][0-9]{0,8}", command_id):
         return int(command_id)

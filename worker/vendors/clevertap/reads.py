@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 import orjson
 
 from ..protocol import Request, Response, ResponseClass, UploadAdapter, UploadResult
-from ..responses import error_text, exact_object, response_class_of, retry_after_s
+from ..responses import error_text, json_object, response_class_of, retry_after_s
+from ..serialization import exact
 
 _EVENTS: Final = "/1/events.json"
 _COUNTS: Final = "/1/counts/events.json"
@@ -94,7 +95,7 @@ def parse_reply(answer: Response | UploadResult, now_s: float | None = None) -> 
         return ReadReply(ReplyKind.FAILED, error=answer.error)
     if answer.too_large and 200 <= answer.status <= 299:
         return ReadReply(ReplyKind.TOO_LARGE, error=_SMALLER)
-    body = exact_object(answer.content)
+    body = json_object(answer.content, exact)
     wait_s = retry_after_s(answer.headers, now_s) or 0.0
     if body is None:
         kind = _kind_of_status(answer.status)

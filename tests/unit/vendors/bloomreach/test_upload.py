@@ -18,7 +18,7 @@ from worker.vendors.responses import MAX_ERROR_CHARS
 VENDOR = Bloomreach("https://api.exponea.com/", "project", "key", "s3cret")
 PROJECT = "/track/v2/projects/project"
 TAKEN = ("delivered", "", None, "")
-UNCONFIRMED = ("retry", "unconfirmed", None, "the answer does not tell")
+UNCONFIRMED = ("retry", "unconfirmed", None, "the response does not confirm it")
 NO_ID = "At least one id should be specified."
 
 
@@ -153,9 +153,9 @@ ERRORS: list[tuple[dict[str, Any], str, int | None]] = [
     ({"error": "no permission"}, "no permission", None),
     ({"message": "No commands"}, "No commands", None),
     ({"error": {"message": "deep"}}, "deep", None),
-    ({"errors": None}, "refused without a word", None),
-    ({"errors": [None, 7, {}]}, "refused without a word", None),
-    ({}, "refused without a word", None),
+    ({"errors": None}, "refused without a reason", None),
+    ({"errors": [None, 7, {}]}, "refused without a reason", None),
+    ({}, "refused without a reason", None),
 ]
 
 
@@ -352,7 +352,7 @@ def test_order_of_results_makes_no_difference(order: list[int], doomed: set[int]
         ('{"errors": {"event_type": ["missing"]}}', "event_type: missing"),
         ('{"error": "[\\"deep\\"]"}', "deep"),
         ('{"message": "no", "email": "a@b.example"}', "no"),
-        ('{"email": "a@b.example"}', "refused without a word"),
+        ('{"email": "a@b.example"}', "refused without a reason"),
         ('["broken', '["broken'),
         (["[1]", "plain"], "[1]; plain"),
     ],
