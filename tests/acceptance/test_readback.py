@@ -104,7 +104,7 @@ def test_an_export_killed_twice_has_every_event_once(
         assert export.out.stat().st_size > 0
     third = export.start()
     export.ends(third)
-    assert "going on after" in third.output()
+    assert "resuming after" in third.output()
     assert f"{EVENTS} events" in third.output()
     assert numbers(export.out.read_bytes()) == list(range(EVENTS))
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["out.jsonl"]

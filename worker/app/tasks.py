@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import Stopped, VendorError
 from ..readback.client import reading
-from ..readback.export_file import Target, export_to_file
+from ..readback.export_file import ExportTarget, export_to_file
 from ..readback.formats import format_of
 from ..readback.queries import LARGEST_BATCH, ExportQuery, day_number
 from ..readback.reconcile import Reconciler
@@ -95,7 +95,7 @@ def export(
     """
     days = day_number(first), day_number(last)
     query = ExportQuery(event, *days, batch_size, app=app, profile=profile, events=events)
-    target = Target(Path(path), format_of(Path(path), form))
+    target = ExportTarget(Path(path), format_of(Path(path), form))
     with reading(runtime().settings.destination(destination), sleep=_sleep) as reader:
         done = export_to_file(
             reader,

@@ -11,50 +11,52 @@ from typing import Any
 
 from ..errors import InvalidQuery
 from ..vendors.clevertap.reads import cursor_in
-from .cursor_loop import Trail
+from .export import CursorLoop
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The first ``size`` bytes of the file hold ``records`` events: all those before ``cursor``.
 
-    ``cursor`` is None when nothing comes after them. ``query`` is what was asked for, ``trail``
-    where the cursors have led.
+    ``cursor`` is None at the end of the export. ``query`` identifies the export; ``trail`` (its key
+    in the file) detects a loop of cursors across restarts.
     """
 
     query: Mapping[str, Any]
     cursor: str | None
     size: int = 0
     records: int = 0
-    trail: Trail = field(default_factory=Trail)
+    trail: CursorLoop = field(default_factory=CursorLoop)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint | None:
-        """Return the checkpoint in that file, None without one; InvalidQuery if it holds none."""
+        """Return the checkpoint in a file, None without one; InvalidQuery if it is damaged."""
         try:
             return cls._read(json.loads(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise InvalidQuery(f"{path} is not a checkpoint of ours; remove it to begin") from error
+            raise InvalidQuery(
+                f"{path} is not a valid checkpoint; remove it to start the export again"
+            ) from error
         except OSError as error:
             raise InvalidQuery(f"cannot read {path}: {error.strerror}") from error
 
     @classmethod
-    def _read(cls, told: dict[str, Any]) -> Checkpoint:
-        """Build a checkpoint from parsed JSON; raise for anything that is not one."""
-        trail = Trail(**told.get("trail", {}))
-        found = cls(**{**told, "trail": trail})
-        cursor_in(told, "cursor")
-        numbers = (found.size, found.records, trail.steps, trail.span)
+    def _read(cls, content: dict[str, Any]) -> Checkpoint:
+        """Build a checkpoint from parsed JSON; raise if a part has another type."""
+        loop = CursorLoop(**content.get("trail", {}))
+        found = cls(**{**content, "trail": loop})
+        cursor_in(content, "cursor")
+        numbers = (found.size, found.records, loop.steps, loop.span)
         if any(type(each) is not int or each < 0 for each in numbers):
-            raise ValueError("a number is none")
-        if type(told["query"]) is not dict or type(trail.mark) is not str:
-            raise TypeError("a part is of another type")
+            raise ValueError("not a whole number")
+        if type(content["query"]) is not dict or type(loop.mark) is not str:
+            raise TypeError("a part has another type")
         return found
 
     def save(self, path: Path) -> None:
-        """Put it on the disk; after a crash there is this one, or the one before, and whole."""
+        """Write it to disk; a crash leaves either this checkpoint or the one before."""
         fresh = path.with_name(path.name + ".new")
         with fresh.open("wb") as file:
             file.write(json.dumps(asdict(self)).encode())
@@ -65,7 +67,7 @@ class Checkpoint:
 
 
 def sync_folder(path: Path) -> None:
-    """Put a file's coming, going or new name on the disk."""
+    """Write to disk that a file was created, removed or renamed."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -1,8 +1,8 @@
 """Get Events: the pages of an export, and its events one by one.
 
-Two steps: the question gives a cursor, a cursor gives a page and the next cursor, and the last page
-gives none. Asking for a page twice is safe. A cursor lives four hours, or one unused (reported by
-clients of the API; the vendor's page names no number); then the export has to begin again.
+The query returns a cursor, a cursor returns a page and the next cursor, and the last page has none.
+Pages may be requested again. A cursor lives four hours, or one unused (reported by clients of the
+API; the vendor's page names no number); then the export has to start again.
 """
 
 from __future__ import annotations
@@ -17,29 +17,49 @@ from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..vendors.clevertap.reads import ReplyKind, cursor_in
 from .client import Reader, reading, refuse_unreadable
-from .cursor_loop import Trail
 from .queries import LARGEST_BATCH, ExportQuery, day_number
 
-#: So often an export begins again because its cursor was lost; more often, it would never end.
+#: How often an export restarts after its cursor was lost; beyond that, it would never end.
 RESTARTS: Final = 3
-#: So many pages in a row may be without events; the vendor names no such thing as an empty page.
+#: How many consecutive pages may be empty; the vendor's pages mention no empty page at all.
 EMPTY_PAGES: Final = 1000
 
 
 class CursorLost(Exception):
-    """The vendor does not know the cursor (any more); the message is its own."""
+    """The vendor does not know the cursor (any more); the message is the vendor's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Some events, as the vendor wrote them, and the cursor of those after them, if any.
+class CursorLoop:
+    """Brent's cycle detection: finds a loop of any length and remembers one cursor.
 
-    ``trail`` is where the cursors have led so far, for who goes on from the next one.
+    ``mark`` is compared with each cursor that follows it; it moves up after ``span`` of them, and
+    the span doubles. So a loop is found within about three of its rounds.
     """
+
+    mark: str = ""
+    steps: int = 0
+    span: int = 1
+
+    def after(self, cursor: str) -> CursorLoop:
+        """Return the state after one more cursor; raise VendorError for a loop."""
+        if cursor == self.mark:
+            raise VendorError(
+                "the vendor's cursors form a loop: the export would never end, and what was "
+                "exported may hold events more than once; start it again"
+            )
+        if not self.mark or self.steps + 1 == self.span:
+            return CursorLoop(cursor, 0, 2 * self.span if self.mark else 1)
+        return CursorLoop(self.mark, self.steps + 1, self.span)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPage:
+    """Events as the vendor wrote them, the next page's cursor, and the loop detection so far."""
 
     records: Sequence[Mapping[str, Any]]
     next_cursor: str | None
-    trail: Trail = field(default_factory=Trail)
+    loop: CursorLoop = field(default_factory=CursorLoop)
 
 
 def start(reader: Reader, query: ExportQuery) -> str:
@@ -48,46 +68,48 @@ def start(reader: Reader, query: ExportQuery) -> str:
     try:
         cursor = cursor_in(reply.body, "cursor") if reply.kind is ReplyKind.DATA else None
     except ValueError as error:
-        raise VendorError(f"the export did not begin: {error}") from error
+        raise VendorError(f"the export did not start: {error}") from error
     if cursor is None:
-        raise VendorError(f"the export did not begin: {reply.error or 'the answer has no cursor'}")
+        raise VendorError(
+            f"the export did not start: {reply.error or 'the response has no cursor'}"
+        )
     return cursor
 
 
-def pages(reader: Reader, cursor: str, trail: Trail | None = None) -> Iterator[Page]:
+def pages(reader: Reader, cursor: str, loop: CursorLoop | None = None) -> Iterator[ExportPage]:
     """Yield the pages from ``cursor`` to the end; raise CursorLost or VendorError.
 
-    The next page is asked for when it is wanted, so one page is held at a time. ``trail`` is that
-    of the page that named ``cursor``.
+    Pages are requested one by one as they are consumed. ``loop`` belongs to the page that named
+    ``cursor``.
     """
     following: str | None = cursor
-    trail = trail or Trail().after(cursor)
+    loop = loop or CursorLoop().after(cursor)
     empty = 0
     while following is not None:
         page = _page(reader, following)
         if page.next_cursor == following:
-            raise VendorError("the vendor names the same cursor again: the export would never end")
+            raise VendorError("the vendor repeats its cursor: the export would never end")
         if page.next_cursor is not None:
-            trail = trail.after(page.next_cursor)
+            loop = loop.after(page.next_cursor)
         empty = 0 if page.records else empty + 1
         if empty > EMPTY_PAGES:
-            raise VendorError(f"the vendor gave {empty} pages without events in a row, and no end")
+            raise VendorError(f"the vendor returned {empty} empty pages in a row, and no end")
         following = page.next_cursor
-        yield replace(page, trail=trail)
+        yield replace(page, loop=loop)
 
 
-def _page(reader: Reader, cursor: str) -> Page:
+def _page(reader: Reader, cursor: str) -> ExportPage:
     reply = reader.ask(reader.reads.page(cursor))
     if reply.kind is ReplyKind.LOST:
         raise CursorLost(reply.error)
     records = reply.body.get("records")
     records = [] if records is None else records
     if reply.body.get("status", "success") != "success":
-        raise VendorError("the vendor's page is not a whole one")
+        raise VendorError("the vendor's page is incomplete")
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
-        raise VendorError("the vendor's page holds no list of events")
+        raise VendorError("the vendor's page has no list of events")
     try:
-        return Page(records, cursor_in(reply.body, "next_cursor"))
+        return ExportPage(records, cursor_in(reply.body, "next_cursor"))
     except ValueError as error:
         raise VendorError(f"the vendor's page cannot be followed: {error}") from error
 
@@ -103,13 +125,13 @@ def export_events(
     events: bool | None = None,
     destination: Destination | str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the events of that name, ``first`` to ``last``, in the vendor's shape.
+    """Yield the events with that name, ``first`` to ``last``, in the vendor's shape.
 
     Each is ``{"profile": {..}, "ts": .., "event_props": {..}, "session_props": {..}}``, with ``ts``
     as yyyymmddhhmmss in the account's time zone. Days are as in ExportQuery; ``destination`` is
-    one, or its name. Raises InvalidQuery at once, VendorError while reading, and CursorExpired when
-    the cursor is lost after events were handed out: who begins again has those a second time. An
-    export that can go on where it was is one to a file (`export_file`).
+    one, or its name. Raises InvalidQuery at once, VendorError while reading, and CursorExpired if
+    the cursor is lost after the first event: a new export would yield those events again.
+    `export_file` can resume.
     """
     query = ExportQuery(
         event, day_number(first), day_number(last), batch_size, app, profile, events
@@ -127,20 +149,20 @@ def _events(destination: Destination, query: ExportQuery) -> Iterator[dict[str, 
                 yield dict(record)
 
 
-def pages_from_start(reader: Reader, query: ExportQuery) -> Iterator[Page]:
-    """Yield all pages; restart while none was handed out, and raise CursorExpired after."""
+def pages_from_start(reader: Reader, query: ExportQuery) -> Iterator[ExportPage]:
+    """Yield all pages; restart before the first event, raise CursorExpired after it."""
     for _ in range(RESTARTS + 1):
-        handed_out = 0
+        yielded = 0
         try:
             for page in pages(reader, start(reader, query)):
-                handed_out += len(page.records)
+                yielded += len(page.records)
                 yield page
         except CursorLost as error:
             lost = error
-            if handed_out:
+            if yielded:
                 raise CursorExpired(
-                    f"the export's cursor was lost after {handed_out} events ({error}): "
-                    "begin again, or export to a file, which can go on"
+                    f"the export's cursor was lost after {yielded} events ({error}): "
+                    "start again, or export to a file, which can resume"
                 ) from error
         else:
             return

@@ -1,8 +1,8 @@
-"""An export to a file that goes on where it was, on whatever line the process died.
+"""An export to a file that resumes where it was, on whatever line the process died.
 
-For each page, in this order: its bytes to the file, and to the disk; then the checkpoint, which
-says how many bytes hold and which cursor comes next. What was written after the last checkpoint is
-cut off when the export goes on, and its page asked for again: no gap, no double.
+For each page, in this order: its bytes to the file, and to the disk; then the checkpoint, with the
+number of valid bytes and the next cursor. On resuming, bytes after the last checkpoint are cut off
+and their page is requested again: no gap, no duplicate.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from ..errors import InvalidQuery, Stopped, VendorError
 from .checkpoint import Checkpoint, sync_folder
 from .client import Reader
 from .export import RESTARTS, CursorLost, pages, start
-from .formats import Encoder, encoder_of, to_parquet
-from .locked_file import HeldFile, held, refuse_irregular
+from .formats import FileEncoder, encoder_of, to_parquet
+from .locked_file import LockedFile, locked, refuse_irregular
 from .queries import ExportQuery
 
-_AGAIN: Final = "beginning again from the start, and writing the file anew"
+_RESTARTING: Final = "restarting from the beginning, and overwriting the file"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """What a file holds so far."""
+class ExportProgress:
+    """The events and bytes in the file so far."""
 
     records: int
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where an export goes, and as what; ``paths`` are a CSV's columns."""
+class ExportTarget:
+    """The file of an export and its format; ``paths`` are the columns of a CSV."""
 
     path: Path
     format: str = "jsonl"
@@ -46,7 +46,7 @@ class Target:
 
     @property
     def data(self) -> Path:
-        """The file that pages are appended to: Parquet cannot be, and is made of it at the end."""
+        """The file to append pages to; Parquet is converted from it at the end."""
         if self.format != "parquet":
             return self.path
         return self.path.with_name(self.path.name + ".part")
@@ -55,45 +55,45 @@ class Target:
 def export_to_file(
     reader: Reader,
     query: ExportQuery,
-    target: Target,
+    target: ExportTarget,
     *,
     restart: bool = False,
     say: Callable[[str], object] = lambda _: None,
-    on_page: Callable[[Progress], object] = lambda _: None,
+    on_page: Callable[[ExportProgress], object] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
-) -> Progress:
-    """Export to a file, or go on with an export to it; returns what the file holds.
+) -> ExportProgress:
+    """Export to a file, or resume an export to it; return the file's size.
 
-    ``restart`` forgets an earlier export's checkpoint. ``say`` is told what a person should know,
-    ``on_page`` how far it came; ``stopping`` is asked between pages (Stopped is raised then).
-    InvalidQuery when the file belongs to another export, or is being written. After a VendorError,
-    or a kill, the same call goes on; a file without a checkpoint is written anew.
+    ``restart`` discards an earlier checkpoint. ``say`` receives messages for a person, ``on_page``
+    the progress; ``stopping`` is checked between pages, and Stopped raised. InvalidQuery if the
+    file belongs to another export, or is being written. After a VendorError, or a kill, the same
+    call resumes; a file without a checkpoint is overwritten.
     """
     refuse_irregular(target.path)
-    asked = _asked(reader, query, target)
+    identity = _identity(reader, query, target)
     reader.say = say
-    with held(target.data) as file:
+    with locked(target.data) as file:
         found = None if restart else Checkpoint.load(target.checkpoint)
-        found = _ours(target, found, asked)
+        found = _matching(target, found, identity)
         export = _Export(
             file,
             target=target,
             encoder=encoder_of(target.format, target.paths),
-            asked=asked,
+            identity=identity,
             say=say,
             on_page=on_page,
         )
-        export.take_up(found)
+        export.resume(found)
         try:
             export.run(reader, query, stopping)
         except VendorError:
-            if not export.progress.size:  # nothing to go on from
+            if not export.progress.size:  # nothing to resume
                 target.checkpoint.unlink(missing_ok=True)
             raise
         return export.finish()
 
 
-def _asked(reader: Reader, query: ExportQuery, target: Target) -> dict[str, Any]:
+def _identity(reader: Reader, query: ExportQuery, target: ExportTarget) -> dict[str, Any]:
     """Return what identifies an export; the page size is not part of it."""
     parameters = {key: value for key, value in query.parameters.items() if key != "batch_size"}
     account = {"url": reader.reads.base_url, "account": reader.destination.account.public_id}
@@ -101,9 +101,11 @@ def _asked(reader: Reader, query: ExportQuery, target: Target) -> dict[str, Any]
     return {**query.body, **parameters, **account, **form}
 
 
-def _ours(target: Target, found: Checkpoint | None, asked: Mapping[str, Any]) -> Checkpoint | None:
+def _matching(
+    target: ExportTarget, found: Checkpoint | None, identity: Mapping[str, Any]
+) -> Checkpoint | None:
     """Return the checkpoint if it belongs to this export; discard an empty one of another."""
-    if found is None or found.query == asked:
+    if found is None or found.query == identity:
         return found
     if not found.size:
         return None
@@ -111,75 +113,75 @@ def _ours(target: Target, found: Checkpoint | None, asked: Mapping[str, Any]) ->
     raise InvalidQuery(
         f"{target.checkpoint} belongs to another export ({theirs.get('event_name')}, "
         f"{theirs.get('from')} to {theirs.get('to')}): finish that one, name another file, "
-        "or begin this one with --restart"
+        "or start this one with --restart"
     )
 
 
 class _Export:
-    """One file's export under way; ``at`` is what its checkpoint says."""
+    """A running export to one file; ``at`` is its last checkpoint."""
 
     def __init__(
         self,
-        file: HeldFile,
+        file: LockedFile,
         *,
-        target: Target,
-        encoder: Encoder,
-        asked: Mapping[str, Any],
+        target: ExportTarget,
+        encoder: FileEncoder,
+        identity: Mapping[str, Any],
         say: Callable[[str], object],
-        on_page: Callable[[Progress], object],
+        on_page: Callable[[ExportProgress], object],
     ) -> None:
         self._file, self._target, self._encoder = file, target, encoder
         self._say, self._on_page = say, on_page
-        self._nothing = Checkpoint(asked, None)
-        self._at = self._nothing
-        self._begun = False
+        self._empty = Checkpoint(identity, None)
+        self._at = self._empty
+        self._started = False
 
     @property
-    def progress(self) -> Progress:
-        return Progress(self._at.records, self._at.size)
+    def progress(self) -> ExportProgress:
+        return ExportProgress(self._at.records, self._at.size)
 
-    def take_up(self, found: Checkpoint | None) -> None:
-        """Go on from a checkpoint, if the file still holds what it tells of."""
+    def resume(self, found: Checkpoint | None) -> None:
+        """Continue from a checkpoint, if the file still holds its bytes."""
         if found is None:
             return
         if not self._file.holds(found.size):
-            self._say(f"{self._target.data} is not as its checkpoint says; {_AGAIN}")
+            self._say(f"{self._target.data} does not match its checkpoint; {_RESTARTING}")
             return
         self._file.cut(found.size)
-        self._at, self._begun = found, True
-        self._say(f"going on after {found.records} events, {found.size} bytes")
+        self._at, self._started = found, True
+        self._say(f"resuming after {found.records} events, {found.size} bytes")
         self._on_page(self.progress)
 
     def run(self, reader: Reader, query: ExportQuery, stopping: Callable[[], bool]) -> None:
-        """All pages that are still to come; begins again when the cursor is lost."""
+        """Export the remaining pages; restart when the cursor is lost."""
         for _ in range(RESTARTS + 1):
             try:
-                if not self._begun:
-                    self._begin(start(reader, query))
+                if not self._started:
+                    self._restart(start(reader, query))
                 if self._at.cursor is not None:
                     self._read(reader, self._at.cursor, stopping)
             except CursorLost as error:
                 lost = error
                 self._say(
                     f"the vendor no longer knows the cursor after {self._at.records} events "
-                    f"({error}); {_AGAIN}"
+                    f"({error}); {_RESTARTING}"
                 )
-                self._begun = False
+                self._started = False
             else:
                 return
         raise VendorError(
             f"the export's cursor was lost {RESTARTS + 1} times ({lost}): ask for fewer days"
         )
 
-    def _begin(self, cursor: str) -> None:
-        """From the start. The checkpoint first: a file is cut only once it says so."""
-        self._save(replace(self._nothing, cursor=cursor))
-        self._begun = True
+    def _restart(self, cursor: str) -> None:
+        """Start from the beginning. The checkpoint comes first: only then is the file cut."""
+        self._save(replace(self._empty, cursor=cursor))
+        self._started = True
         self._file.cut(0)
 
     def _read(self, reader: Reader, cursor: str, stopping: Callable[[], bool]) -> None:
-        trail = self._at.trail if self._at.trail.mark else None
-        for page in pages(reader, cursor, trail):
+        loop = self._at.trail if self._at.trail.mark else None
+        for page in pages(reader, cursor, loop):
             self._append(self._encoder.encode(page.records))
             self._save(
                 replace(
@@ -187,15 +189,15 @@ class _Export:
                     cursor=page.next_cursor,
                     size=self._file.size,
                     records=self._at.records + len(page.records),
-                    trail=page.trail,
+                    trail=page.loop,
                 )
             )
             self._on_page(self.progress)
             if page.next_cursor is not None and stopping():
-                raise Stopped(f"stopped after {self._at.records} events; the same call goes on")
+                raise Stopped(f"stopped after {self._at.records} events; the same call resumes")
 
-    def finish(self) -> Progress:
-        """Nothing is to come: make Parquet of it if wished, and forget the checkpoint."""
+    def finish(self) -> ExportProgress:
+        """Convert to Parquet if requested, and remove the checkpoint."""
         if not self._at.size:
             self._append(b"")
         target = self._target
@@ -205,10 +207,10 @@ class _Export:
         if target.data != target.path:
             target.data.unlink(missing_ok=True)
         sync_folder(target.path)
-        return Progress(self._at.records, target.path.stat().st_size)
+        return ExportProgress(self._at.records, target.path.stat().st_size)
 
     def _append(self, content: bytes) -> None:
-        """Put bytes on the disk, behind the header when they are the first."""
+        """Write bytes to disk, after the header if they are the first."""
         self._file.append(content if self._file.size else self._encoder.header + content)
 
     def _save(self, checkpoint: Checkpoint) -> None:

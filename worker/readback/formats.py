@@ -1,4 +1,4 @@
-"""What an exported event looks like in a file: JSON Lines, CSV, or a row of Parquet."""
+"""The file formats of an export: JSON Lines, CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import orjson
 from ..errors import InvalidQuery
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
-#: The same for every event, so that one pass over an export of any size can write them.
+#: The same for every event, so that one pass writes an export of any size.
 COLUMNS: Final = (
     "ts",
     "identity",
@@ -31,8 +31,8 @@ _WHOLE: Final = ("event_props", "session_props", "profile")
 _ROWS_AT_ONCE: Final = 5000
 
 
-class Encoder(Protocol):
-    """Turns pages into bytes; ``header`` stands before the first."""
+class FileEncoder(Protocol):
+    """Encodes pages; ``header`` comes before the first."""
 
     header: bytes
 
@@ -68,7 +68,7 @@ class Csv:
         return [_cell(_at(record, path)) for path in self._paths]
 
 
-def encoder_of(name: str, paths: Sequence[str] = ()) -> Encoder:
+def encoder_of(name: str, paths: Sequence[str] = ()) -> FileEncoder:
     """Return a format's encoder; Parquet is converted from JSON Lines at the end."""
     return Csv(paths) if name == "csv" else JsonLines()
 
@@ -76,16 +76,16 @@ def encoder_of(name: str, paths: Sequence[str] = ()) -> Encoder:
 def format_of(out: Path | None, name: str | None, paths: Sequence[str] = ()) -> str:
     """Return the given format, else the one of the file's suffix, else JSON Lines.
 
-    InvalidQuery for what cannot be had, before anything is asked of the vendor.
+    Raises InvalidQuery for an unavailable format, before any request.
     """
     suffix = out.suffix.lower().removeprefix(".") if out else ""
     chosen = name or (suffix if suffix in FORMATS else "jsonl")
     if chosen not in FORMATS:
-        raise InvalidQuery(f"no format {chosen!r}; there are: {', '.join(FORMATS)}")
+        raise InvalidQuery(f"unknown format {chosen!r}; choose one of: {', '.join(FORMATS)}")
     if paths and chosen != "csv":
-        raise InvalidQuery("columns can be chosen for CSV alone; the other formats hold everything")
+        raise InvalidQuery("only CSV has columns to choose; the other formats hold everything")
     if chosen == "parquet" and out is None:
-        raise InvalidQuery("Parquet is not for standard output: name a file with --out")
+        raise InvalidQuery("Parquet cannot go to standard output: name a file with --out")
     if chosen == "parquet" and find_spec("pyarrow") is None:
         raise InvalidQuery(
             "Parquet needs pyarrow, which is not installed: "
@@ -95,7 +95,7 @@ def format_of(out: Path | None, name: str | None, paths: Sequence[str] = ()) -> 
 
 
 def columns(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten an event to COLUMNS, objects as JSON text; ``other`` holds the remaining fields."""
+    """Flatten an event to COLUMNS, objects as JSON text; ``other`` holds the other fields."""
     profile = record.get("profile")
     known = profile if isinstance(profile, Mapping) else {}
     row: dict[str, Any] = {"ts": _cell(record.get("ts"))}
@@ -106,7 +106,7 @@ def columns(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_parquet(lines: Path, out: Path) -> None:
-    """Write JSON Lines as Parquet, some thousand rows at a time; ``out`` is replaced whole."""
+    """Convert JSON Lines to Parquet in chunks of rows; ``out`` is replaced as a whole."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -128,7 +128,7 @@ def _utf8(text: str) -> str:
 
 
 def _at(record: Any, path: Sequence[str]) -> Any:
-    """Return the value at a path; a key that contains a dot is found too."""
+    """Return the value at a path; keys may contain dots."""
     for at in range(len(path), 0, -1):
         if isinstance(record, Mapping) and (key := ".".join(path[:at])) in record:
             return record[key] if at == len(path) else _at(record[key], path[at:])
@@ -140,9 +140,9 @@ def _cell(value: Any) -> Any:
 
 
 class _CsvLines(list[str]):
-    """Takes rows from a csv.writer that ends them with CR LF, and ends them with LF.
+    """Receives rows from a csv.writer that ends them with CR LF, and ends them with LF.
 
-    The writer quotes a lone CR or LF in a cell only when it is part of its own line end.
+    The writer quotes a lone CR or LF in a cell only if its own line end contains it.
     """
 
     def write(self, row: str) -> None:

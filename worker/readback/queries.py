@@ -1,5 +1,4 @@
-"""The questions: which event, which days, what of it. What the vendor's pages rule out is refused
-here, before anything is sent."""
+"""Export and count queries; what the vendor's pages rule out is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from ..vendors.clevertap.property_rules import plain_name
 
 LARGEST_BATCH: Final = 5000  # vendor page "Get Events API"
 
-#: The page "Get Events API" lists them, and the ways to get them all the same.
+#: Listed on the page "Get Events API", with the other ways to get them.
 NOT_EXPORTABLE: Final = (
     "Notification Sent",
     "Notification Bounce",
@@ -29,69 +28,75 @@ _NUMERIC: Final = ("greater_than", "less_than", "between")
 
 
 def day_number(value: int | str | date) -> int:
-    """Return a day as yyyymmdd; InvalidQuery if there is no such day."""
+    """Return a day as yyyymmdd; raise InvalidQuery if there is no such day."""
     text = value.strftime("%Y%m%d") if isinstance(value, date) else str(value)
     try:
         if not re.fullmatch(r"[0-9]{8}", text, re.ASCII):
             raise ValueError
         date(int(text[:4]), int(text[4:6]), int(text[6:]))
     except ValueError:
-        raise InvalidQuery(f"{text[:40]!r} is no day; days are YYYYMMDD, as in 20261121") from None
+        raise InvalidQuery(
+            f"{text[:40]!r} is not a date; days are YYYYMMDD, as in 20261121"
+        ) from None
     return int(text)
 
 
-def _event_and_days(event: str, first: int, last: int) -> dict[str, Any]:
-    return {"event_name": event, "from": first, "to": last}
-
-
-def _check(event: str, first: int, last: int) -> None:
-    if not event.strip():
-        raise InvalidQuery("the event's name is empty")
-    if day_number(first) > day_number(last):
-        raise InvalidQuery(f"the range ends before it begins: {first} to {last}")
-
-
 @dataclass(frozen=True, slots=True)
-class ExportQuery:
-    """One export: ``first`` and ``last`` are days (yyyymmdd) of the account, both included.
-
-    ``app``, ``profile`` and ``events`` ask for those parts of a record, or leave them out; None
-    leaves it to the vendor (whose pages differ on the default). Raises InvalidQuery.
-    """
+class _EventQuery:
+    """One event and its days (yyyymmdd, both included). Raises InvalidQuery."""
 
     event: str
     first: int
     last: int
+
+    def __post_init__(self) -> None:
+        if not self.event.strip():
+            raise InvalidQuery("the event name is empty")
+        if day_number(self.first) > day_number(self.last):
+            raise InvalidQuery(f"the range ends before it begins: {self.first} to {self.last}")
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The request's body."""
+        return self._event_and_days()
+
+    def _event_and_days(self) -> dict[str, Any]:
+        return {"event_name": self.event, "from": self.first, "to": self.last}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportQuery(_EventQuery):
+    """One export, in days of the account.
+
+    ``app``, ``profile`` and ``events`` include or exclude those parts of a record; None leaves it
+    to the vendor (its pages differ on the default). Raises InvalidQuery.
+    """
+
     batch_size: int = LARGEST_BATCH
     app: bool | None = None
     profile: bool | None = None
     events: bool | None = None
 
     def __post_init__(self) -> None:
-        _check(self.event, self.first, self.last)
+        _EventQuery.__post_init__(self)
         if not 1 <= self.batch_size <= LARGEST_BATCH:
             raise InvalidQuery(f"batch size {self.batch_size}: must be 1 to {LARGEST_BATCH}")
         if plain_name(self.event) in _NOT_EXPORTABLE:
             raise InvalidQuery(
-                f"the vendor's export API does not give out {self.event!r}; use its S3 export, "
+                f"the vendor's export API does not provide {self.event!r}; use its S3 export, "
                 "its GCP export, or a download from its dashboard"
             )
 
     @property
-    def body(self) -> Mapping[str, Any]:
-        """The request's body."""
-        return _event_and_days(self.event, self.first, self.last)
-
-    @property
     def parameters(self) -> Mapping[str, str]:
-        """The request's parameters."""
+        """The request's query parameters."""
         flags = {"app": self.app, "profile": self.profile, "events": self.events}
         chosen = {name: str(flag).lower() for name, flag in flags.items() if flag is not None}
         return {"batch_size": str(self.batch_size), **chosen}
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class CountCondition:
     """A condition on an event's property; ``operator`` as the vendor's pages spell it."""
 
     name: str
@@ -99,8 +104,8 @@ class Filter:
     value: Any
 
     @classmethod
-    def parse(cls, text: str) -> Filter:
-        """NAME:OPERATOR:VALUE; InvalidQuery when it is not of that form.
+    def parse(cls, text: str) -> CountCondition:
+        """Parse NAME:OPERATOR:VALUE; raise InvalidQuery for another form.
 
         A list is written as JSON, ``["a","b"]``. With greater_than, less_than and between, numbers
         are numbers; everything else is text, as in the vendor's example.
@@ -108,15 +113,15 @@ class Filter:
         name, operator, value = (*text.split(":", 2), "", "")[:3]
         if not name or not re.fullmatch(r"[a-z_]+", operator) or text.count(":") < 2:
             raise InvalidQuery(f"{text[:80]!r} is not NAME:OPERATOR:VALUE, as in City:contains:Pra")
-        return cls(name, operator, _value(operator, value))
+        return cls(name, operator, _parse_value(operator, value))
 
     @property
     def body(self) -> Mapping[str, Any]:
-        """As it stands in the request."""
+        """The condition in the request."""
         return {"name": self.name, "operator": self.operator, "value": self.value}
 
 
-def _value(operator: str, text: str) -> Any:
+def _parse_value(operator: str, text: str) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -127,21 +132,15 @@ def _value(operator: str, text: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class CountQuery:
-    """One count: days as in ExportQuery; every filter has to hold. Raises InvalidQuery."""
+class CountQuery(_EventQuery):
+    """One count, in days of the account; every condition must hold. Raises InvalidQuery."""
 
-    event: str
-    first: int
-    last: int
-    filters: Sequence[Filter] = ()
-
-    def __post_init__(self) -> None:
-        _check(self.event, self.first, self.last)
+    conditions: Sequence[CountCondition] = ()
 
     @property
     def body(self) -> Mapping[str, Any]:
         """The request's body."""
-        asked = _event_and_days(self.event, self.first, self.last)
-        if self.filters:
-            asked["event_properties"] = [each.body for each in self.filters]
-        return asked
+        body = self._event_and_days()
+        if self.conditions:
+            body["event_properties"] = [each.body for each in self.conditions]
+        return body

@@ -1,7 +1,7 @@
-"""What we delivered against what the vendor counts, event by event and day by day.
+"""Compare what we delivered with what the vendor counts, by event and day.
 
-A difference is never explained away: it is told, with what may be behind it. While deliveries go
-on, our number is a range, from before the vendor was asked to after.
+Every difference is reported, with its possible causes. While deliveries continue, our number is a
+range: from before the vendor was asked to after.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from ..vendors.protocol import Kind
 from ..vendors.reasons import DeadLetterReason
 from .client import Reader
 from .counts import count_all
-from .delivered_counts import Delivered, Tallies
+from .delivered_counts import DeliveredCounts, EventDeliveries
 from .queries import CountQuery
 
-#: Without a day given, the days that were delivered to so lately are compared: a week, so that a
-#: night that failed, and a vendor that counted late, are made good.
+#: Without a day, compare the days with deliveries in the last week, so that a failed night or a
+#: late count is caught up.
 RECENT_DAYS: Final = 7
-#: Results are kept as long as the tallies they were made of.
+#: Results are kept as long as the delivered counts.
 KEPT_S: Final = 35 * 86400
-#: Reasons of dead letters that the vendor may have taken. Those that `expired` after no answer are
-#: among the ambiguous ones already.
+#: Reasons of dead letters that the vendor may have accepted. Those that `expired` after no answer
+#: are among the ambiguous ones already.
 _UNSURE: Final = (DeadLetterReason.AMBIGUOUS, DeadLetterReason.UNCONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EventComparison:
     """One event on one day (yyyymmdd, of the account): numbers of events.
 
-    ``counted`` is None when the vendor gave no count; ``note`` then says why, and else what may be
-    behind a difference. ``difference`` is what the vendor has too many (+) or too few (-).
+    ``counted`` is None if the vendor gave no count, and ``note`` says why; otherwise ``note`` holds
+    the possible causes of a difference. ``difference`` is positive if the vendor has more.
     """
 
     day: str
@@ -64,24 +64,24 @@ class Reconciliation:
 
     destination: str
     checked_at: int
-    lines: Sequence[Line]
+    lines: Sequence[EventComparison]
 
     @property
     def agrees(self) -> bool:
-        """Whether every line does; true when nothing was delivered."""
+        """Whether every line agrees; true without deliveries."""
         return all(line.agrees for line in self.lines)
 
     @property
-    def differences(self) -> list[Line]:
+    def differences(self) -> list[EventComparison]:
         """The lines that do not agree."""
         return [line for line in self.lines if not line.agrees]
 
 
 @dataclass(frozen=True, slots=True)
 class PossibleMismatch:
-    """What may explain a difference: days that are young, and the destination's own numbers."""
+    """Possible causes of a difference: recent days, and the destination's own numbers."""
 
-    young: frozenset[str]
+    recent_days: frozenset[str]
     ambiguous: int = 0
     unsure: int = 0
     in_flight: int = 0
@@ -95,107 +95,111 @@ class Reconciler:
     ) -> None:
         self._reader, self._client, self._now = reader, client, now
         self._destination = reader.destination
-        self._tallies = Tallies(client, reader.destination)
+        self._delivered = DeliveredCounts(client, reader.destination)
 
     def run(self, day: str | None = None, recent_days: int = RECENT_DAYS) -> Reconciliation:
-        """Compare one day, or all that were delivered to lately, and keep the result.
+        """Compare one day, or all days with recent deliveries, and store the result.
 
-        VendorError when the vendor gives no count at all; a count that fails among others is a line
+        VendorError if the vendor gives no count at all; one failed count among others is a line
         that does not agree.
         """
-        days = [day] if day else self._tallies.days(changed_within_days=recent_days)
-        asked = [(on, each) for on in days for each in self._tallies.of(on).values()]
-        queries = [CountQuery(each.names[0], int(on), int(on)) for on, each in asked]
+        days = [day] if day else self._delivered.days(changed_within_days=recent_days)
+        before = [(on, each) for on in days for each in self._delivered.of(on).values()]
+        queries = [CountQuery(each.names[0], int(on), int(on)) for on, each in before]
         counted = count_all(self._reader, queries)
         _refuse_silence(counted)
-        after = {on: self._tallies.of(on) for on in days}
-        doubt = self._doubt()
+        after = {on: self._delivered.of(on) for on in days}
+        mismatch = self._possible_mismatch()
         lines = [
-            _line(on, each, after[on], number, doubt)
-            for (on, each), number in zip(asked, counted, strict=True)
+            _compare(on, each, after[on], number, mismatch)
+            for (on, each), number in zip(before, counted, strict=True)
         ]
-        found = Reconciliation(self._destination.name, int(self._now()), _shifted(lines))
-        self._keep(found)
+        found = Reconciliation(self._destination.name, int(self._now()), _explain_shifts(lines))
+        self._store(found)
         if day is None:
-            missing = sum(max(0, -each.difference) for each in lines if each.day not in doubt.young)
+            settled = [line for line in lines if line.day not in mismatch.recent_days]
+            missing = sum(max(0, -line.difference) for line in settled)
             Buffer(self._client, self._destination).record_reconciliation(
                 found.checked_at * 1000, missing
             )
         return found
 
-    def _doubt(self) -> PossibleMismatch:
+    def _possible_mismatch(self) -> PossibleMismatch:
         today = datetime.fromtimestamp(self._now(), self._destination.timezone)
-        young = frozenset((today - timedelta(days=ago)).strftime("%Y%m%d") for ago in (0, 1))
+        recent = frozenset((today - timedelta(days=ago)).strftime("%Y%m%d") for ago in (0, 1))
         status = Buffer(self._client, self._destination).status()
-        places = status.kinds.get(Kind.EVENT)
-        if places is None:
-            return PossibleMismatch(young)
+        counts = status.kinds.get(Kind.EVENT)
+        if counts is None:
+            return PossibleMismatch(recent)
         unsure = sum(status.codes[Kind.EVENT].get(reason, 0) for reason in _UNSURE)
-        on_their_way = places.in_flight + places.retrying
-        return PossibleMismatch(young, places.totals["ambiguous"], unsure, on_their_way)
+        in_flight = counts.in_flight + counts.retrying
+        return PossibleMismatch(recent, counts.totals["ambiguous"], unsure, in_flight)
 
-    def _keep(self, found: Reconciliation) -> None:
+    def _store(self, found: Reconciliation) -> None:
         for day in sorted({line.day for line in found.lines}):
             lines = [asdict(line) for line in found.lines if line.day == day]
             value = orjson.dumps({"checked_at": found.checked_at, "lines": lines})
             self._client.set(keys.reconciled(found.destination, day), value, ex=KEPT_S)
 
 
-def kept(client: redis.Redis, destination: str, day: str) -> Reconciliation | None:
-    """Return the last comparison of that day (yyyymmdd); None if there is none any more."""
+def last_reconciliation(client: redis.Redis, destination: str, day: str) -> Reconciliation | None:
+    """Return the last comparison of a day (yyyymmdd); None if it does not exist (any more)."""
     raw: Any = client.get(keys.reconciled(destination, day))
     if raw is None:
         return None
     found = orjson.loads(raw)
-    lines = [Line(**{**each, "spellings": tuple(each["spellings"])}) for each in found["lines"]]
+    lines = [
+        EventComparison(**{**each, "spellings": tuple(each["spellings"])})
+        for each in found["lines"]
+    ]
     return Reconciliation(destination, found["checked_at"], lines)
 
 
 def _refuse_silence(counted: Sequence[int | VendorError]) -> None:
-    """Raise VendorError if no query got an answer: nothing was compared."""
+    """Raise VendorError if every query failed: nothing was compared."""
     failed = [each for each in counted if isinstance(each, VendorError)]
     if failed and len(failed) == len(counted):
         raise failed[0]
 
 
-def _line(
+def _compare(
     day: str,
-    before: Delivered,
-    after: dict[str, Delivered],
+    before: EventDeliveries,
+    after: dict[str, EventDeliveries],
     counted: int | VendorError,
-    doubt: PossibleMismatch,
-) -> Line:
-    event, spellings = before.names[0], before.names
+    mismatch: PossibleMismatch,
+) -> EventComparison:
+    line = EventComparison(day, before.names[0], before.number, None, spellings=before.names)
     if isinstance(counted, VendorError):
-        return Line(day, event, before.number, None, note=str(counted), spellings=spellings)
-    # Between the two readings of the tally the vendor was asked: what it counts may be any between.
-    grown = [each.number for each in after.values() if set(each.names) & set(spellings)]
+        return replace(line, note=str(counted))
+    # The vendor counted between our two readings: any number between them agrees.
+    grown = [each.number for each in after.values() if set(each.names) & set(before.names)]
     delivered = min(max(counted, before.number), max([before.number, *grown]))
-    line = Line(day, event, delivered, counted, counted - delivered, spellings=spellings)
-    return line if line.agrees else replace(line, note=_note(line, doubt))
+    line = replace(line, delivered=delivered, counted=counted, difference=counted - delivered)
+    return line if line.agrees else replace(line, note=_note(line, mismatch))
 
 
-def _note(line: Line, doubt: PossibleMismatch) -> str:
+def _note(line: EventComparison, mismatch: PossibleMismatch) -> str:
     if line.difference < 0:
-        if line.day in doubt.young:
-            return "a young day: the vendor may not have counted all of it yet"
+        if line.day in mismatch.recent_days:
+            return "a recent day: the vendor may not have counted all of it yet"
         return "the vendor counts fewer than it confirmed to us"
     causes = []
-    if doubt.ambiguous:
-        causes.append(f"up to {doubt.ambiguous} were sent again after no answer: duplicates")
-    if doubt.unsure:
+    if mismatch.ambiguous:
+        causes.append(f"up to {mismatch.ambiguous} were sent again after no answer: duplicates")
+    if mismatch.unsure:
         causes.append(
-            f"up to {doubt.unsure} died as {' or '.join(_UNSURE)}, and may be there all the same, "
+            f"up to {mismatch.unsure} failed as {' or '.join(_UNSURE)}, but may have arrived, "
             "twice if they were replayed"
         )
-    if doubt.in_flight:
-        causes.append(f"{doubt.in_flight} are on their way, and may be there already")
-    causes.append("something else (an SDK, an import) may send this event too")
+    if mismatch.in_flight:
+        causes.append(f"{mismatch.in_flight} are in flight, and may have arrived")
+    causes.append("another source (an SDK, an import) may send this event too")
     return "; ".join(causes)
 
 
-def _shifted(lines: Sequence[Line]) -> list[Line]:
-    """Mark differences that cancel out from day to day: the days then begin at different hours."""
+def _explain_shifts(lines: Sequence[EventComparison]) -> list[EventComparison]:
+    """Mark differences that cancel out across days: the days then begin at different hours."""
     net: dict[str, int] = {}
     for line in lines:
         net[plain_name(line.event)] = net.get(plain_name(line.event), 0) + line.difference

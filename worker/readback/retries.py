@@ -1,4 +1,4 @@
-"""How long a vendor's trouble is borne: a value in, a wait or an error out."""
+"""How long to wait before a read-back request is repeated, and when to give up. Pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..connections.backoff import backoff
 from ..errors import CredentialsRefused, VendorError
 from ..vendors.clevertap.reads import ReadReply, ReplyKind
 
-#: An export may be "in progress", or an account busy, for so long; the vendor names no bound. An
-#: older page of it says of 429: "try again after 10 minutes".
+#: How long an export may be "in progress", or an account busy; the vendor names no bound. An older
+#: page of it says of 429: "try again after 10 minutes".
 BUSY_WITHIN_S: Final = 900.0
-#: 5xx, broken connections, answers that cannot be read: with a back-off from 1 s about a minute.
+#: 5xx, broken connections, unreadable responses: with a back-off from 1 s about a minute.
 FAILURES: Final = 6
-#: Above it a wait only makes a person wait longer than the vendor does.
+#: A longer back-off only delays a person; the vendor may still ask for more.
 LONGEST_WAIT_S: Final = 30.0
 
 
-class Patience:
-    """The trouble since the last good answer. Times in seconds; ``random`` is in [0, 1)."""
+class Retries:
+    """Failures since the last good response. Times in seconds; ``random`` is in [0, 1)."""
 
     def __init__(
         self,
@@ -35,15 +35,15 @@ class Patience:
         self._base_s, self._cap_s = base_s, min(cap_s, LONGEST_WAIT_S)
         self._most_failures = failures
         self._random, self._clock = random, clock
-        self.calm()
+        self.reset()
 
-    def calm(self) -> None:
-        """Reset the failures after a good response."""
+    def reset(self) -> None:
+        """Forget the failures after a good response."""
         self._tries = self._failures = 0
         self._since: float | None = None
 
     def wait_s(self, reply: ReadReply) -> float:
-        """How long to wait before the same question again; VendorError when that is of no use."""
+        """Return the wait before the request is repeated; VendorError if that cannot help."""
         _raise_final(reply)
         now = self._clock()
         self._since = now if self._since is None else self._since
@@ -53,12 +53,10 @@ class Patience:
             raise VendorError(f"the vendor failed {self._failures} times: {reply.error}")
         if now - self._since >= BUSY_WITHIN_S:
             raise VendorError(f"the vendor was busy for {BUSY_WITHIN_S:g} s: {reply.error}")
-        return max(self._backoff_s(), min(reply.wait_s, BUSY_WITHIN_S))
-
-    def _backoff_s(self) -> float:
-        """Between half and the whole of what doubles with each try: a wait is never nothing."""
+        # Between half and the whole of a doubling wait, so that it is never zero.
         half_to_whole = 0.5 + 0.5 * self._random()
-        return backoff(self._tries - 1, self._base_s, self._cap_s, half_to_whole)
+        wait_s = backoff(self._tries - 1, self._base_s, self._cap_s, half_to_whole)
+        return max(wait_s, min(reply.wait_s, BUSY_WITHIN_S))
 
 
 def _raise_final(reply: ReadReply) -> None:
@@ -69,4 +67,4 @@ def _raise_final(reply: ReadReply) -> None:
     if reply.kind is ReplyKind.TOO_LARGE:
         raise VendorError(reply.error)
     if reply.kind in (ReplyKind.REFUSED, ReplyKind.LOST):
-        raise VendorError(f"the vendor refused the question: {reply.error}")
+        raise VendorError(f"the vendor refused the request: {reply.error}")

@@ -19,8 +19,8 @@ from support.reading import DAY, NAME, account, environment_of, fill, paths, say
 from support.vendor import Exchange, LoopbackVendor
 from worker.errors import CredentialsRefused, InvalidQuery, VendorError
 from worker.readback.client import CONCURRENCY, reading
-from worker.readback.counts import ASKED_ANEW, POLLS, count, count_all, count_one
-from worker.readback.queries import CountQuery, Filter
+from worker.readback.counts import MAX_RESTARTS, POLLS, count, count_all, count_one
+from worker.readback.queries import CountCondition, CountQuery
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
 
@@ -53,7 +53,7 @@ def test_a_count_that_is_partial_three_times_ends_right(sandbox: Running) -> Non
 def test_conditions_reach_the_vendor(sandbox: Running) -> None:
     """Every condition has to hold."""
     fill(sandbox, 100)
-    filters = [Filter.parse("n:greater_than:10"), Filter.parse("n:less_than:20")]
+    filters = [CountCondition.parse("n:greater_than:10"), CountCondition.parse("n:less_than:20")]
     assert count(NAME, DAY, DAY, filters, destination=account(sandbox.url)) == 9
 
 
@@ -87,7 +87,7 @@ def test_a_forgotten_request_is_asked_anew(vendor: LoopbackVendor, status: int) 
 
 def test_a_vendor_that_always_forgets_is_given_up(vendor: LoopbackVendor) -> None:
     """Asking anew has a bound, and the error names the question."""
-    for _ in range(ASKED_ANEW + 1):
+    for _ in range(MAX_RESTARTS + 1):
         vendor.script(says(PARTIAL), says(LOST))
     with pytest.raises(VendorError, match=rf"{NAME}, {DAY} to {DAY}: .*lost the request 4 times"):
         counted(vendor)

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 from rich.console import Console
-from rich.progress import Progress as BarProgress
+from rich.progress import Progress
 
 from support.environment import environment
 from support.reading import (
@@ -35,7 +35,7 @@ from worker.cli.console.export_progress import Bar
 from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
 from worker.readback.client import reading
 from worker.readback.export import export_events
-from worker.readback.export_file import Progress, Target, export_to_file
+from worker.readback.export_file import ExportProgress, ExportTarget, export_to_file
 from worker.readback.queries import ExportQuery
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
@@ -73,10 +73,10 @@ def query(**changed: Any) -> ExportQuery:
     return ExportQuery(NAME, int(DAY), int(DAY), **changed)
 
 
-def export(url: str, out: Path, size: int = 1000, **given: Any) -> Progress:
+def export(url: str, out: Path, size: int = 1000, **given: Any) -> ExportProgress:
     """Export to a file."""
     with reading(account(url), sleep=lambda _: None) as reader:
-        return export_to_file(reader, query(batch_size=size), Target(out), **given)
+        return export_to_file(reader, query(batch_size=size), ExportTarget(out), **given)
 
 
 def checkpoint(out: Path) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def test_events_come_one_by_one(sandbox: Running) -> None:
 
 def test_an_event_that_nobody_had_gives_nothing(sandbox: Running, out: Path) -> None:
     """An answer without records and without a cursor is the end: an empty file."""
-    assert export(sandbox.url, out) == Progress(0, 0)
+    assert export(sandbox.url, out) == ExportProgress(0, 0)
     assert out.read_bytes() == b""
 
 
@@ -181,11 +181,11 @@ def test_cursors_in_a_circle_end(vendor: LoopbackVendor, out: Path, length: int)
         exchange.answer(200, body)
 
     vendor.usual = play
-    with pytest.raises(VendorError, match="lead in a circle"):
+    with pytest.raises(VendorError, match="form a loop"):
         export(vendor.base_url, out)
     assert len(vendor.requests) < 10 + 5 * length
     size = out.stat().st_size
-    with pytest.raises(VendorError, match="lead in a circle"):
+    with pytest.raises(VendorError, match="form a loop"):
         export(vendor.base_url, out)
     assert out.stat().st_size == size
 
@@ -226,7 +226,7 @@ def test_empty_pages_without_an_end_end(vendor: LoopbackVendor) -> None:
         exchange.answer(200, OK | {"cursor": fresh, "records": None, "next_cursor": fresh})
 
     vendor.usual = play
-    with pytest.raises(VendorError, match="1001 pages without events in a row"):
+    with pytest.raises(VendorError, match="1001 empty pages in a row"):
         list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
 
 
@@ -251,7 +251,7 @@ def test_a_damaged_checkpoint_is_told(sandbox: Running, out: Path, harm: dict[st
         export(sandbox.url, out, stopping=lambda: True)
     before = out.read_bytes()
     out.with_name(out.name + ".checkpoint").write_bytes(orjson.dumps(checkpoint(out) | harm))
-    with pytest.raises(InvalidQuery, match="not a checkpoint of ours"):
+    with pytest.raises(InvalidQuery, match="not a valid checkpoint"):
         export(sandbox.url, out)
     assert out.read_bytes() == before
 
@@ -289,7 +289,7 @@ def test_an_export_stopped_between_pages_goes_on(sandbox: Running, out: Path) ->
     said: list[str] = []
     assert export(sandbox.url, out, say=said.append).records == 5000
     assert numbers(out.read_bytes()) == list(range(5000))
-    assert said == [f"going on after 1000 events, {said[0].split()[-2]} bytes"]
+    assert said == [f"resuming after 1000 events, {said[0].split()[-2]} bytes"]
     assert files(out.parent) == ["out.jsonl"]
 
 
@@ -319,7 +319,7 @@ def test_a_file_that_is_not_as_its_checkpoint_says_is_begun_again(
         out.write_bytes(content[:-10] if harm == "shorter" else content[:-1] + b"x")
     said: list[str] = []
     export(sandbox.url, out, say=said.append)
-    assert "not as its checkpoint says; beginning again" in said[0]
+    assert "does not match its checkpoint; restarting" in said[0]
     assert numbers(out.read_bytes()) == list(range(3000))
 
 
@@ -332,7 +332,7 @@ def test_an_expired_cursor_begins_again_without_doubles(sandbox: Running, out: P
     said: list[str] = []
     export(sandbox.url, out, say=said.append)
     assert "no longer knows the cursor after 1000 events" in said[1]
-    assert "beginning again from the start" in said[1]
+    assert "restarting from the beginning" in said[1]
     assert numbers(out.read_bytes()) == list(range(3000))
 
 
@@ -340,7 +340,7 @@ def test_a_cursor_that_runs_out_midway_begins_again(vendor: LoopbackVendor, out:
     """What the file held of the lost export is not kept."""
     vendor.script(says(OK | {"cursor": "a"}), says(page(5, "b")), says(EXPIRED))
     vendor.script(says(OK | {"cursor": "c"}), says(page(0, "d")), says(page(1)))
-    assert export(vendor.base_url, out) == Progress(2, len(ALL))
+    assert export(vendor.base_url, out) == ExportProgress(2, len(ALL))
     assert out.read_bytes() == ALL
 
 
@@ -361,7 +361,7 @@ def test_another_exports_file_is_left_alone(sandbox: Running, out: Path) -> None
         reading(account(sandbox.url)) as reader,
         pytest.raises(InvalidQuery, match=f"another export \\({NAME}, {DAY} to {DAY}\\)"),
     ):
-        export_to_file(reader, query(app=True), Target(out))
+        export_to_file(reader, query(app=True), ExportTarget(out))
     assert export(sandbox.url, out, size=500).records == 3000
 
 
@@ -413,7 +413,7 @@ def test_what_is_no_regular_file_is_refused(
             reading(account(vendor.base_url)) as reader,
             pytest.raises(InvalidQuery, match=r"regular file|folder"),
         ):
-            export_to_file(reader, query(), Target(out, form))
+            export_to_file(reader, query(), ExportTarget(out, form))
     assert files(tmp_path) == ["out"]
     assert not vendor.requests
 
@@ -438,14 +438,14 @@ def test_long_waits_are_told(vendor: LoopbackVendor, out: Path) -> None:
     said: list[str] = []
     export(vendor.base_url, out, say=said.append)
     assert said[0].startswith("Request still in progress")
-    assert said[0].endswith("asking again in 60 s")
+    assert said[0].endswith("retrying in 60 s")
 
 
 def test_parquet_goes_on_too(sandbox: Running, tmp_path: Path) -> None:
     """Parquet is made at the end, of lines that were collected with a checkpoint."""
     parquet = pytest.importorskip("pyarrow.parquet")
     fill(sandbox, 2000)
-    target = Target(tmp_path / "out.parquet", "parquet")
+    target = ExportTarget(tmp_path / "out.parquet", "parquet")
     with reading(account(sandbox.url)) as reader:
         with pytest.raises(Stopped):
             export_to_file(reader, query(batch_size=1000), target, stopping=lambda: True)
@@ -459,7 +459,7 @@ KILLER = """
 import os, signal, sys
 from worker.cli import main
 left = int(sys.argv.pop(1))
-OURS = ("export_file.py", "held_file.py", "checkpoint.py", "export.py")
+OURS = ("export_file.py", "locked_file.py", "checkpoint.py", "export.py")
 begun = False
 def on_line(frame, event, argument):
     global left
@@ -551,16 +551,16 @@ def test_a_silent_count_does_not_hold_up_the_bar(vendor: LoopbackVendor, out: Pa
     than what came is no total."""
     with reading(account(vendor.base_url)) as reader:
         shown = io.StringIO()
-        with BarProgress(console=Console(file=shown)) as progress:
+        with Progress(console=Console(file=shown)) as progress:
             bar = Bar(progress, reader, query())
             vendor.script(says(b"", 503), says(OK | {"count": 5}))
-            bar.on_page(Progress(1, 10))
-            bar.on_page(Progress(2, 20))
+            bar.on_page(ExportProgress(1, 10))
+            bar.on_page(ExportProgress(2, 20))
             assert len(vendor.requests) == 1
             second = Bar(progress, reader, query())
-            second.on_page(Progress(3, 30))
+            second.on_page(ExportProgress(3, 30))
             assert progress.tasks[1].total == 5
-            second.on_page(Progress(6, 60))
+            second.on_page(ExportProgress(6, 60))
             assert progress.tasks[1].total is None
 
 

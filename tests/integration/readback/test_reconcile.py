@@ -25,8 +25,14 @@ from worker.delivery.deliverer import Deliverer
 from worker.errors import VendorError
 from worker.producer.producer import Producer
 from worker.readback.client import reading
-from worker.readback.delivered_counts import Tallies
-from worker.readback.reconcile import KEPT_S, Line, Reconciler, Reconciliation, kept
+from worker.readback.delivered_counts import DeliveredCounts
+from worker.readback.reconcile import (
+    KEPT_S,
+    EventComparison,
+    Reconciler,
+    Reconciliation,
+    last_reconciliation,
+)
 from worker.sandbox.server import Running, running
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
@@ -96,7 +102,7 @@ def test_ten_thousand_agree_and_seven_missing_are_named(
     assert told["agrees"] is False
     assert (line["event"], line["day"]) == (NAME, DAY)
     assert (line["delivered"], line["counted"], line["difference"]) == (10_000, 9_993, -7)
-    assert "young day" in line["note"]
+    assert "recent day" in line["note"]
     assert ingest(sandbox, redis_url, "--date", YESTERDAY).returncode == 0
     assert ingest(sandbox, redis_url, "--date", "2026").returncode == 2
     assert ingest(sandbox, redis_url, "--destination", "bloomreach").returncode == 2
@@ -204,7 +210,7 @@ def test_more_at_the_vendors_may_be_dead_letters(
     deliver(redis_client, to, event(2))
     (line,) = reconciled(redis_client, to).differences
     assert (line.delivered, line.difference) == (1, 1)
-    assert "up to 1 died as ambiguous or unconfirmed, and may be there all the same" in line.note
+    assert "up to 1 failed as ambiguous or unconfirmed, but may have arrived" in line.note
     Replayer(redis_client, to).replay(DeadLetters(redis_client, to).select(), lambda *_: None)
     deliver(redis_client, to, event(3))
     (line,) = reconciled(redis_client, to).differences
@@ -254,10 +260,12 @@ def test_results_are_kept_as_long_as_tallies(redis_client: redis.Redis, sandbox:
     to = ready(account(sandbox.url))
     deliver(redis_client, to, event(1))
     found = reconciled(redis_client, to)
-    assert kept(redis_client, "main", DAY) == Reconciliation("main", found.checked_at, found.lines)
-    assert isinstance(found.lines[0], Line)
+    assert last_reconciliation(redis_client, "main", DAY) == Reconciliation(
+        "main", found.checked_at, found.lines
+    )
+    assert isinstance(found.lines[0], EventComparison)
     assert 0 < redis_client.ttl(keys.reconciled("main", DAY)) <= KEPT_S
-    assert kept(redis_client, "main", YESTERDAY) is None
+    assert last_reconciliation(redis_client, "main", YESTERDAY) is None
 
 
 def test_only_days_that_grew_lately_are_compared(redis_client: redis.Redis) -> None:
@@ -268,9 +276,9 @@ def test_only_days_that_grew_lately_are_compared(redis_client: redis.Redis) -> N
         redis_client.hset(keys.tally("main", day), NAME, 1)
         redis_client.expire(keys.tally("main", day), (35 - age) * 86400)
     redis_client.hset(keys.tally("main2", "20240103"), NAME, 1)
-    tallies = Tallies(redis_client, to)
-    assert tallies.days(changed_within_days=7) == ["20240102", DAY]
-    assert tallies.days(changed_within_days=35) == ["20240101", "20240102", DAY]
+    delivered = DeliveredCounts(redis_client, to)
+    assert delivered.days(changed_within_days=7) == ["20240102", DAY]
+    assert delivered.days(changed_within_days=35) == ["20240101", "20240102", DAY]
 
 
 def test_nothing_delivered_agrees(redis_url: str, sandbox: Running) -> None:

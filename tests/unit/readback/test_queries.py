@@ -16,9 +16,15 @@ from hypothesis import strategies as st
 from worker.errors import InvalidQuery
 from worker.readback import formats
 from worker.readback.checkpoint import Checkpoint
-from worker.readback.delivered_counts import Delivered, merged
+from worker.readback.delivered_counts import EventDeliveries, merge_spellings
 from worker.readback.formats import COLUMNS, Csv, JsonLines, encoder_of, format_of, to_parquet
-from worker.readback.queries import NOT_EXPORTABLE, CountQuery, ExportQuery, Filter, day_number
+from worker.readback.queries import (
+    NOT_EXPORTABLE,
+    CountCondition,
+    CountQuery,
+    ExportQuery,
+    day_number,
+)
 
 EVENT = {
     "profile": {"identity": "42", "objectId": "a8ff", "platform": "Web", "profileData": {"c": "b"}},
@@ -78,14 +84,14 @@ def test_a_question_is_asked_as_on_the_vendors_page() -> None:
 )
 def test_a_condition_is_read_from_the_command_line(text: str, body: dict[str, Any]) -> None:
     """Text stays text, a value may hold colons, and numbers are numbers where they are compared."""
-    assert Filter.parse(text).body == body
+    assert CountCondition.parse(text).body == body
 
 
 @pytest.mark.parametrize("text", ["", "a", "a:equals", ":equals:1", "a:Is Not:1", "a::b"])
 def test_a_condition_of_another_form_is_refused(text: str) -> None:
     """What is not NAME:OPERATOR:VALUE is told by example."""
     with pytest.raises(InvalidQuery, match="NAME:OPERATOR:VALUE"):
-        Filter.parse(text)
+        CountCondition.parse(text)
 
 
 JSON = st.recursive(
@@ -180,14 +186,14 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     saved.save(path)
     assert Checkpoint.load(path) == saved
     path.write_text("{}")
-    with pytest.raises(InvalidQuery, match="not a checkpoint"):
+    with pytest.raises(InvalidQuery, match="not a valid checkpoint"):
         Checkpoint.load(path)
 
 
 def test_names_are_merged_as_the_vendor_compares_them() -> None:
     """Spellings that the vendor takes for one are one, under the most frequent of them."""
-    found = merged({"Sign Up": 2, "signup": 5, "SIGNUP": 5, "Charged": 1})
+    found = merge_spellings({"Sign Up": 2, "signup": 5, "SIGNUP": 5, "Charged": 1})
     assert found == {
-        "signup": Delivered(("SIGNUP", "signup", "Sign Up"), 12),
-        "charged": Delivered(("Charged",), 1),
+        "signup": EventDeliveries(("SIGNUP", "signup", "Sign Up"), 12),
+        "charged": EventDeliveries(("Charged",), 1),
     }

@@ -40,12 +40,12 @@ def count(
     """
     from worker.readback.client import reading
     from worker.readback.counts import count_one
-    from worker.readback.queries import CountQuery, Filter, day_number
+    from worker.readback.queries import CountCondition, CountQuery, day_number
     from worker.settings.settings import Settings
 
     refuse_closed_output()
     with told_like_an_option():
-        filters = tuple(map(Filter.parse, conditions))
+        filters = tuple(map(CountCondition.parse, conditions))
         query = CountQuery(event, day_number(first), day_number(last), filters)
         account = Settings.from_env().destination(destination)
         with reading(account) as reader:

@@ -14,7 +14,7 @@ from .query_options import from_and_to, say, told_like_an_option, which_account
 
 if TYPE_CHECKING:
     from worker.readback.client import Reader
-    from worker.readback.export_file import Progress, Target
+    from worker.readback.export_file import ExportProgress, ExportTarget
     from worker.readback.queries import ExportQuery
 
 
@@ -57,7 +57,7 @@ def export(
     finished FILE is written anew.
     """
     from worker.readback.client import reading
-    from worker.readback.export_file import Target
+    from worker.readback.export_file import ExportTarget
     from worker.readback.formats import format_of
     from worker.readback.queries import ExportQuery, day_number
     from worker.settings.settings import Settings
@@ -65,7 +65,7 @@ def export(
     path = None if out in (None, "-") else Path(str(out))
     with told_like_an_option():
         query = ExportQuery(event, day_number(first), day_number(last), **flags)
-        target = Target(path or Path("-"), format_of(path, form, columns), columns)
+        target = ExportTarget(path or Path("-"), format_of(path, form, columns), columns)
         with reading(Settings.from_env().destination(destination)) as reader:
             if path is None:
                 _to_standard_output(reader, query, target)
@@ -73,7 +73,7 @@ def export(
                 _to_file(reader, query, target, restart=restart)
 
 
-def _to_standard_output(reader: Reader, query: ExportQuery, target: Target) -> None:
+def _to_standard_output(reader: Reader, query: ExportQuery, target: ExportTarget) -> None:
     from worker.readback.export import pages_from_start
     from worker.readback.formats import encoder_of
 
@@ -86,7 +86,7 @@ def _to_standard_output(reader: Reader, query: ExportQuery, target: Target) -> N
             stream.flush()
 
 
-def _to_file(reader: Reader, query: ExportQuery, target: Target, *, restart: bool) -> None:
+def _to_file(reader: Reader, query: ExportQuery, target: ExportTarget, *, restart: bool) -> None:
     from worker.readback.export_file import export_to_file
 
     from ..console.export_progress import export_bar
@@ -106,5 +106,5 @@ def _to_file(reader: Reader, query: ExportQuery, target: Target, *, restart: boo
     say(_written(target, done))
 
 
-def _written(target: Target, done: Progress) -> str:
+def _written(target: ExportTarget, done: ExportProgress) -> str:
     return f"{target.path}: {done.records} events, {done.size} bytes"

@@ -18,7 +18,7 @@ from .query_options import DAY, say, told_like_an_option
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from worker.readback.reconcile import Line, Reconciliation
+    from worker.readback.reconcile import EventComparison, Reconciliation
     from worker.settings.destination import Destination
     from worker.settings.settings import Settings
 
@@ -101,7 +101,7 @@ def _as_json(found: Sequence[Reconciliation]) -> Mapping[str, Any]:
     }
 
 
-def _line_as_json(line: Line) -> Mapping[str, Any]:
+def _line_as_json(line: EventComparison) -> Mapping[str, Any]:
     return {
         "day": line.day,
         "event": line.event,
@@ -154,7 +154,7 @@ def _summary(found: Reconciliation) -> str:
     return f"{found.destination}: {len(told)} of {len(found.lines)} differ: {'; '.join(told)}"
 
 
-def _how(line: Line) -> str:
+def _how(line: EventComparison) -> str:
     if line.counted is None:
         return "not counted by the vendor"
     return f"{abs(line.difference)} too {'many' if line.difference > 0 else 'few'}"

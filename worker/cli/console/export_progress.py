@@ -19,14 +19,14 @@ from rich.progress import (
 
 from worker.errors import VendorError
 from worker.readback.client import reading
-from worker.readback.counts import Counting
+from worker.readback.counts import PendingCount
 from worker.readback.queries import CountQuery
 
 from .terminal import standard_error
 
 if TYPE_CHECKING:
     from worker.readback.client import Reader
-    from worker.readback.export_file import Progress as Exported
+    from worker.readback.export_file import ExportProgress as Exported
     from worker.readback.queries import ExportQuery
 
 #: Seconds an export may stand still for the bar's question.
@@ -53,7 +53,7 @@ class Bar(Quiet):
         self._progress = progress
         self._clock = reader.clock
         self._total: int | None = None
-        self._counting: Counting | None = Counting(
+        self._counting: PendingCount | None = PendingCount(
             reader, CountQuery(query.event, query.first, query.last), failures=1
         )
         self._due = self._clock()
@@ -71,7 +71,7 @@ class Bar(Quiet):
             for task in self._progress.tasks:
                 task.total = None if task.id == self._task else task.total
 
-    def _count(self, counting: Counting) -> None:
+    def _count(self, counting: PendingCount) -> None:
         try:
             wait_s = counting.step()
         except VendorError:  # then there is no total; the export itself is not concerned

@@ -9,7 +9,6 @@ and loses nothing; the next process that starts one in the same folder takes it 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 from redis.exceptions import BusyLoadingError, RedisError
 
 from ...errors import EmbeddedRedisError
+from ..file_lock import lock_file
 from .binaries import RedisBinary, preferred_binary, refuse_downgrade
 from .processes import (
     FOLDER,
@@ -134,15 +134,13 @@ class EmbeddedRedis:
         # Other users of this machine may not read the records.
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not lock_file(lock):
             os.close(lock)
             where = running_url(self.folder)
             raise EmbeddedRedisError(
                 f"another process already runs a Redis in {self.folder}"
                 + (f"; use it with REDIS_URL={where}, or stop that process first" if where else "")
-            ) from None
+            )
         return lock
 
     def _take_over(self) -> bool:

@@ -1,8 +1,8 @@
-"""CleverTap's read-back APIs, Get Events and Get Event Count: questions and answers. Pure.
+"""CleverTap's read-back APIs, Get Events and Get Event Count: requests and replies. Pure.
 
-Both answer many failures with HTTP 200 and ``"status": "fail"``, some as a code, some only in
-words, some as a JSON array inside a string. Asking changes nothing at the vendor, so every question
-may be asked again; what `heard` tells is whether that is of use.
+Both report many failures as HTTP 200 with ``"status": "fail"``, some by code, some only by text,
+some as a JSON array inside a string. Reading changes nothing at the vendor, so every request may be
+repeated; `parse_reply` decides whether that can help.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from ..serialization import exact
 _EVENTS: Final = "/1/events.json"
 _COUNTS: Final = "/1/counts/events.json"
 _IN_PROGRESS: Final = 2
-#: What the vendor says of a cursor, or of a request id, that it does not know (any more).
+#: The errors for a cursor or a request id that the vendor does not know (any more).
 _LOST: Final = re.compile(
     r"(invalid|expired) cursor|cursor[ _].*(expired|invalid)|incorrect usage"
     r"|invalid request id",
     re.IGNORECASE,
 )
 _LOST_CODES: Final = ("CURSOR_INVALIDATED", "CURSOR_EXPIRED")
-_TELLING: Final = ("cursor", "records", "count", "req_id")
+_DATA_KEYS: Final = ("cursor", "records", "count", "req_id")
 _SMALLER: Final = (
     "the page is larger than 64 MiB: use a smaller --batch-size; an export to a file also needs "
-    "--restart, for its cursor keeps the old size"
+    "--restart, because its cursor keeps the old size"
 )
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,8000}")
 
 
 class ReplyKind(StrEnum):
-    """What an answer means for the one who asked."""
+    """What a response means for the request."""
 
     DATA = "data"
-    BUSY = "busy"  # still in progress: the same question again, later
-    LOST = "lost"  # the cursor or request id is unknown: begin again
+    BUSY = "busy"  # still in progress: repeat the request later
+    LOST = "lost"  # the cursor or request id is unknown: start again
     THROTTLED = "throttled"  # too many at once
-    FAILED = "failed"  # 5xx, no answer, or an unreadable one: the same question, a few times
-    REFUSED = "refused"  # asked wrongly, or not allowed
+    FAILED = "failed"  # 5xx, no response, or an unreadable one: repeat a few times
+    REFUSED = "refused"  # a wrong request, or not allowed
     DENIED = "denied"  # credentials, region or permission
-    TOO_LARGE = "too_large"  # and so it would be again
+    TOO_LARGE = "too_large"  # and it would be again
 
 
 @dataclass(frozen=True, slots=True)
 class ReadReply:
-    """An answer, understood. ``error`` is for people; ``wait_s`` is the vendor's own wish."""
+    """A parsed response. ``error`` is for people; ``wait_s`` comes from Retry-After."""
 
     kind: ReplyKind
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -69,60 +69,60 @@ class ClevertapReads:
         self._headers = vendor.probe().headers
 
     def start_export(self, body: Mapping[str, Any], parameters: Mapping[str, str]) -> Request:
-        """Step 1 of an export: the answer's ``cursor`` stands for the first page."""
+        """Build step 1 of an export; the response's ``cursor`` names the first page."""
         return self._post(f"{_EVENTS}?{urlencode(parameters)}", body)
 
     def page(self, cursor: str) -> Request:
-        """Step 2: the page a cursor stands for. It comes percent-encoded and goes as it came:
-        encoded once more, the vendor answers "Incorrect Usage"."""
+        """Build step 2, the request for a page. The cursor comes percent-encoded and is sent back
+        unchanged: encoded again, the vendor answers "Incorrect Usage"."""
         return Request("GET", f"{_EVENTS}?cursor={cursor}", self._headers)
 
     def start_count(self, body: Mapping[str, Any]) -> Request:
-        """Ask for a count; the answer is the count, or a ``req_id`` to poll with."""
+        """Build the request for a count; the response is the count, or a ``req_id`` to poll."""
         return self._post(_COUNTS, body)
 
     def poll_count(self, request_id: int) -> Request:
-        """Ask whether the count is there by now."""
+        """Build a poll of a pending count."""
         return Request("GET", f"{_COUNTS}?req_id={request_id}", self._headers)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Request:
         return Request("POST", path, self._headers, orjson.dumps(body))
 
 
-def parse_reply(answer: Response | UploadResult, now_s: float | None = None) -> ReadReply:
-    """What an answer, or the lack of one, means. Total: whatever came, it raises nothing."""
-    if isinstance(answer, UploadResult):
-        return ReadReply(ReplyKind.FAILED, error=answer.error)
-    if answer.too_large and 200 <= answer.status <= 299:
+def parse_reply(response: Response | UploadResult, now_s: float | None = None) -> ReadReply:
+    """Parse a response, or its absence. Never raises, whatever the content."""
+    if isinstance(response, UploadResult):
+        return ReadReply(ReplyKind.FAILED, error=response.error)
+    if response.too_large and 200 <= response.status <= 299:
         return ReadReply(ReplyKind.TOO_LARGE, error=_SMALLER)
-    body = json_object(answer.content, exact)
-    wait_s = retry_after_s(answer.headers, now_s) or 0.0
+    body = json_object(response.content, exact)
+    wait_s = retry_after_s(response.headers, now_s) or 0.0
     if body is None:
-        kind = _kind_of_status(answer.status)
-        error = f"HTTP {answer.status} without a JSON object"
+        kind = _kind_of_status(response.status)
+        error = f"HTTP {response.status} without a JSON object"
         return ReadReply(
             ReplyKind.FAILED if kind is ReplyKind.DATA else kind, error=error, wait_s=wait_s
         )
-    kind = _kind(answer.status, body)
-    error = "" if kind is ReplyKind.DATA else _error(answer.status, body)
+    kind = _kind(response.status, body)
+    error = "" if kind is ReplyKind.DATA else _error(response.status, body)
     return ReadReply(kind, body, error, wait_s)
 
 
 def cursor_in(body: Mapping[str, Any], key: str) -> str | None:
-    """The cursor under ``key``; None when there is none (the last page has none, or an empty one).
+    """Return the cursor under ``key``; None if absent or empty, as on the last page.
 
-    ValueError when it cannot stand in an address as it is.
+    ValueError if it cannot stand in a URL unchanged.
     """
     cursor = body.get(key)
     if cursor is None or cursor == "":
         return None
     if not isinstance(cursor, str) or not _CURSOR.fullmatch(cursor):
-        raise ValueError(f"{key} is no cursor")
+        raise ValueError(f"{key} is not a valid cursor")
     return cursor
 
 
 def whole_number(value: Any) -> int | None:
-    """A count or request id, also when it comes as text; None when it is none."""
+    """Return a count or request id, also from text; None if it is not a whole number."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,30}", value, re.ASCII):
         return int(value)
     return value if type(value) is int and value >= 0 else None
@@ -141,11 +141,11 @@ def _kind(status: int, body: Mapping[str, Any]) -> ReplyKind:
     if kind is not ReplyKind.DATA:
         return kind
     if not failed:
-        # An object that tells nothing at all would look like an export's last page.
-        tells = "status" not in body and any(key in body for key in _TELLING)
+        # An object without any known key would look like the last page of an export.
+        is_data = "status" not in body and any(key in body for key in _DATA_KEYS)
         succeeded = body.get("status") in ("success", "partial")
-        return ReplyKind.DATA if succeeded or tells else ReplyKind.FAILED
-    # HTTP 200, and a failure: its code, where it is an HTTP one, tells which.
+        return ReplyKind.DATA if succeeded or is_data else ReplyKind.FAILED
+    # HTTP 200 with a failure: its code decides, if it is an HTTP status.
     return _kind_of_status(code) if code is not None and 400 <= code <= 599 else ReplyKind.REFUSED
 
 

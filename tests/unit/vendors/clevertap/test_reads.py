@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.clocks import Clock
 from worker.errors import CredentialsRefused, VendorError
-from worker.readback.retries import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Patience
+from worker.readback.retries import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Retries
 from worker.vendors.clevertap.reads import (
     ClevertapReads,
     ReadReply,
@@ -125,7 +125,7 @@ def test_the_last_page_names_no_cursor() -> None:
     ends: list[dict[str, Any]] = [{}, {"next_cursor": None}, {"next_cursor": ""}]
     assert [cursor_in(body, "next_cursor") for body in ends] == [None, None, None]
     for odd in (7, "a b", "a\r\nX: y", ["a"], "x" * 9000):
-        with pytest.raises(ValueError, match="no cursor"):
+        with pytest.raises(ValueError, match="not a valid cursor"):
             cursor_in({"next_cursor": odd}, "next_cursor")
 
 
@@ -136,30 +136,30 @@ def test_numbers_are_read_as_text_too() -> None:
     assert found == [7138, 7138, 0, None, None, None, None, None, None]
 
 
-def patience(clock: Clock | None = None, random: float = 1.0) -> Patience:
+def retries(clock: Clock | None = None, random: float = 1.0) -> Retries:
     """A base of one second, no luck."""
-    return Patience(1.0, random=lambda: random, clock=clock or Clock())
+    return Retries(1.0, random=lambda: random, clock=clock or Clock())
 
 
 def test_waits_double_up_to_a_bound() -> None:
     """The wait doubles with each try, is never nothing, and never longer than half a minute."""
-    bearing, throttled = patience(), ReadReply(ReplyKind.THROTTLED)
+    bearing, throttled = retries(), ReadReply(ReplyKind.THROTTLED)
     waits = [bearing.wait_s(throttled) for _ in range(7)]
     assert waits == [1, 2, 4, 8, 16, LONGEST_WAIT_S, LONGEST_WAIT_S]
-    assert patience(random=0.0).wait_s(throttled) == 0.5
+    assert retries(random=0.0).wait_s(throttled) == 0.5
 
 
 def test_the_vendors_wish_is_followed() -> None:
     """A Retry-After longer than our own wait is waited for."""
-    assert patience().wait_s(reply(fail("Too many", 429), 429, **{"retry-after": "120"})) == 120
+    assert retries().wait_s(reply(fail("Too many", 429), 429, **{"retry-after": "120"})) == 120
 
 
 def test_failures_are_borne_a_few_times() -> None:
     """After so many failures in a row it ends with the last one's words; a good answer forgives."""
-    bearing, failed = patience(), reply(b"", 503)
+    bearing, failed = retries(), reply(b"", 503)
     for _ in range(FAILURES - 1):
         bearing.wait_s(failed)
-    bearing.calm()
+    bearing.reset()
     for _ in range(FAILURES - 1):
         bearing.wait_s(failed)
     with pytest.raises(VendorError, match="failed 6 times: HTTP 503"):
@@ -169,7 +169,7 @@ def test_failures_are_borne_a_few_times() -> None:
 def test_being_busy_is_borne_for_so_long() -> None:
     """An export that is never ready ends after a quarter of an hour, and says so."""
     clock = Clock()
-    bearing, busy = patience(clock), ReadReply(ReplyKind.BUSY, error="still in progress")
+    bearing, busy = retries(clock), ReadReply(ReplyKind.BUSY, error="still in progress")
     bearing.wait_s(busy)
     clock.now = BUSY_WITHIN_S - 1
     bearing.wait_s(busy)
@@ -181,6 +181,6 @@ def test_being_busy_is_borne_for_so_long() -> None:
 def test_what_no_waiting_mends_is_raised_at_once() -> None:
     """Refused credentials and a refused question have errors of their own, for who must act."""
     with pytest.raises(CredentialsRefused, match="check account id, passcode and region"):
-        patience().wait_s(reply(fail("Invalid Credentials", 401), 401))
+        retries().wait_s(reply(fail("Invalid Credentials", 401), 401))
     with pytest.raises(VendorError, match="Export not allowed"):
-        patience().wait_s(reply(fail("Export not allowed for this event", 400), 400))
+        retries().wait_s(reply(fail("Export not allowed for this event", 400), 400))
