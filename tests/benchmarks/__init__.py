@@ -1,1 +1,1 @@
-"""What `make bench` runs: every contender on the same records, in one run, in turn."""
+"""`make bench`: every contender on the same records, in one run, in turn."""

@@ -1,4 +1,4 @@
-"""celery-batches: one task message an event, a thousand of them handed to one call.
+"""celery-batches: one task message per event, a thousand of them passed to one call.
 
 It asks for a Celery below 5.7, so it has an environment of its own (`scripts/setup bench`), where
 nothing of ours is installed.
@@ -19,7 +19,7 @@ app = Celery("batched", broker=os.environ.get("REDIS_URL"))
 app.conf.update(
     task_ignore_result=True,
     worker_send_task_events=False,
-    # Without a limit on what is prefetched, or a batch never becomes full.
+    # Unlimited prefetch; otherwise a batch never fills up.
     worker_prefetch_multiplier=0,
     task_default_queue="bench-batched",
 )

@@ -1,4 +1,4 @@
-"""The usual first try: one Celery task an event, which posts it.
+"""The usual first attempt: one Celery task per event, which posts it.
 
 Its settings are the ones that favour it: no results, no task events, early acknowledgement.
 """
@@ -21,7 +21,7 @@ app.conf.update(
 
 @cache
 def _connection() -> http.client.HTTPConnection:
-    """One of each process, kept alive; made after the fork."""
+    """Return the process' persistent connection, made after the fork."""
     address = os.environ["CLEVERTAP_BASE_URL"].removeprefix("http://")
     return http.client.HTTPConnection(address)
 

@@ -1,4 +1,4 @@
-"""What a record costs: bytes in Redis, memory of a worker, and whether the backlog makes it dearer.
+"""The cost of a record: bytes in Redis, memory of a worker, and the effect of a backlog.
 
 CPU seconds per million records are taken along by the drain and enqueue sections.
 """
@@ -29,28 +29,28 @@ SECTION = "cost"
 JSON_BYTES = "JSON of a buffered record"
 RSS_EARLY = "memory of a worker in the second tenth of the records"
 RSS_LATE = "memory of a worker in the last tenth"
-WARM = 200_000  # records before memory is looked at
-BATCHES = 20  # delivered from each backlog, each round
+WARM = 200_000  # records before memory is measured
+BATCHES = 20  # delivered from each backlog per round
 BACKLOGS = (10_000, 100_000, 1_000_000)
 
 
 def held_by(backlog: int) -> str:
-    """What a series is called."""
+    """Return the name of a series."""
     return f"Redis memory of a record, of {backlog:,} buffered"
 
 
 def accepted_onto(backlog: int) -> str:
-    """What a series is called."""
+    """Return the name of a series."""
     return f"CPU of an acceptance onto a backlog of {backlog:,}"
 
 
 def delivered_from(backlog: int) -> str:
-    """What a series is called."""
+    """Return the name of a series."""
     return f"CPU of a delivery off a backlog of {backlog:,}"
 
 
 def fill(setup: Setup, results: Results, size: int) -> None:
-    """Buffer so many events, and note Redis' memory for them and the bytes that will be sent."""
+    """Buffer this many events; record Redis' memory for them and the bytes to send."""
     before = int(setup.client.info("memory")["used_memory"])
     samples.fill_events(setup.buffer, size)
     used = int(setup.client.info("memory")["used_memory"]) - before
@@ -62,10 +62,10 @@ def fill(setup: Setup, results: Results, size: int) -> None:
 
 
 def worker_memory(setups: SetupFactory, results: Results, size: int) -> None:
-    """One worker's resident memory, in the second tenth of the records and in the last.
+    """Measure one worker's resident memory, in the second tenth of the records and in the last.
 
-    It is warm by then: all of its threads have run, and each has its buffers. From one moment to
-    the next it changes by the batches in hand, so a median of many looks is told.
+    By then it is warm: all of its threads have run and have their buffers. It varies with the
+    current batches, so take the median of many samples.
     """
     with setups.create() as setup:
         setup.start_workers(1)
@@ -83,7 +83,7 @@ def worker_memory(setups: SetupFactory, results: Results, size: int) -> None:
 
 
 def _memory_until(setup: Setup, process: psutil.Process, records: int) -> float:
-    """The median of a process' resident memory until so many records have arrived, in MiB."""
+    """Return the median resident memory, in MiB, until this many records have arrived."""
     looks: list[float] = []
 
     def arrived() -> bool:
@@ -95,7 +95,7 @@ def _memory_until(setup: Setup, process: psutil.Process, records: int) -> float:
 
 
 def _turn_over(setup: Setup, line: DestinationRuntime, backlog: int, results: Results) -> None:
-    """Deliver some batches off a backlog, and accept as many records again.
+    """Deliver some batches from a backlog, and accept as many records again.
 
     The price is the CPU of this thread and of Redis.
     """
@@ -118,25 +118,25 @@ def _priced(setup: Setup, results: Results, name: str) -> Iterator[None]:
 
 
 def backlogs(setups: SetupFactory, results: Results, options: Options) -> None:
-    """Prices at backlogs of different sizes, each in a Redis of its own."""
+    """Measure the cost with backlogs of different sizes, each in its own Redis."""
     sizes = BACKLOGS[:2] if options.quick else BACKLOGS
     with setups.create() as one, setups.create() as two, setups.create() as three:
         contenders: list[Contender] = []
         for setup, backlog in zip((one, two, three), sizes, strict=False):
-            runtime = Runtime(Settings.from_env(setup.environ), Dispatch(_nobody, _nobody))
+            runtime = Runtime(Settings.from_env(setup.environ), Dispatch(_no_worker, _no_worker))
             line = runtime.destinations["clevertap"]
             fill(setup, results, backlog)
-            # A batch less would be waited for; what is delivered is put back at once.
+            # With one batch less it would wait; delivered records are put back immediately.
             samples.fill_events(line.buffer, max(0, BATCHES * samples.CHUNK - backlog))
             contenders.append(partial(_turn_over, setup, line, backlog, results))
         in_turn(contenders, 10 * options.rounds)
 
 
-def _nobody(*_: object) -> None:
-    """Nobody is asked for deliveries here."""
+def _no_worker(*_: object) -> None:
+    """Do nothing: there are no workers here."""
 
 
 def run(setups: SetupFactory, results: Results, options: Options) -> None:
-    """The section."""
+    """Run the section."""
     worker_memory(setups, results, options.sized(300_000, 1_000_000))
     backlogs(setups, results, options)

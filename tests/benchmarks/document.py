@@ -1,4 +1,4 @@
-"""Brings docs/benchmarks.md up to date with a run: its tables, and the picture beside it.
+"""Update docs/benchmarks.md with the results of a run: its tables and its picture.
 
 python -m benchmarks.document [var/bench.json]    (in tests/)
 """
@@ -21,7 +21,7 @@ _BEGIN, _END = "<!-- a run: begin -->", "<!-- a run: end -->"
 
 
 def read(path: Path) -> Results:
-    """The results that a run wrote."""
+    """Read the results of a run."""
     reported = json.loads(path.read_text())
     results = Results(reported["facts"])
     for each in reported["series"]:
@@ -31,7 +31,7 @@ def read(path: Path) -> Results:
 
 
 def tables(results: Results) -> str:
-    """The targets and the figures, as Markdown."""
+    """Return the targets and the figures as Markdown."""
     facts = ", ".join(f"{name} {value}" for name, value in results.facts.items())
     lines = [f"*{facts}*", "", *_verdicts(targets(results))]
     for section in dict.fromkeys(section for section, _ in results.series):
@@ -61,7 +61,7 @@ def _figures(section: str, results: Results) -> Iterator[str]:
 
 
 def main(path: Path) -> None:
-    """Write both."""
+    """Write the page and the picture."""
     results = read(path)
     before, _, rest = _PAGE.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]

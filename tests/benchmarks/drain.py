@@ -1,4 +1,4 @@
-"""How fast what is buffered gets to the vendor: ours, the floor, and the alternatives."""
+"""How fast buffered records reach the vendor: ours, the floor, and the alternatives."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from support.environment import ROOT
 SECTION = "drain"
 FLOOR = "floor: LPOP, join, POST"
 DEADLINE_S = 180.0
-LIMIT = 15  # requests under way that the vendor allows
+LIMIT = 15  # concurrent requests that the vendor allows
 
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """A Celery application to compare with, and the Python in whose environment it runs."""
+    """A Celery application to compare with, and the Python that runs it."""
 
     name: str
     module: str
@@ -34,7 +34,7 @@ class Yardstick:
     python: str = sys.executable
 
     def version(self, package: str) -> str:
-        """Of a package in its environment."""
+        """Return the version of a package in its environment."""
         program = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
         command = [self.python, "-c", program, package]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -51,7 +51,7 @@ EACH = Yardstick("one Celery task an event", "benchmarks.celery_each", "bench.ea
 
 
 def ours(workers: int, latency_ms: int = 0) -> str:
-    """What a series of ours is called."""
+    """Return the name of one of our series."""
     suffix = "" if workers == 1 else "es"
     return f"ours, {workers} process{suffix}" + (f", vendor {latency_ms} ms" if latency_ms else "")
 
@@ -71,7 +71,7 @@ class Drains:
             self._measure(setup, workers, size, ours(workers, latency_ms))
 
     def profiles(self, workers: int, size: int) -> None:
-        """The same with profile updates, 100 a request, in order."""
+        """Do the same with profile updates, 100 per request, in order."""
         with self.setups.create() as setup:
             setup.buffer.pause("benchmark")
             samples.fill_profiles(setup.buffer, size)
@@ -96,7 +96,7 @@ class Drains:
         add(f"{name}: CPU of Redis", "s/million", (setup.redis_cpu_s() - before[1]) * scale)
 
     def floor(self, size: int) -> None:
-        """A loop without safety, in one process."""
+        """Run a loop without any safety, in one process."""
         with self.setups.create() as setup:
             for bodies in samples.bodies(size):
                 setup.client.rpush(floor.KEY, *bodies)
@@ -105,7 +105,7 @@ class Drains:
             self.results.add(SECTION, FLOOR, "records/s", seen.steady()[0])
 
     def celery(self, yardstick: Yardstick, size: int) -> None:
-        """A Celery worker whose queue was filled before."""
+        """Run a Celery worker on a queue filled beforehand."""
         with self.setups.create() as setup:
             _ask(yardstick, setup, size)
             command = f"celery -A {yardstick.module} worker --loglevel=WARNING --without-gossip"
@@ -116,7 +116,7 @@ class Drains:
 
 
 def _ask(yardstick: Yardstick, setup: Setup, size: int) -> None:
-    """Put a message for each event into the broker."""
+    """Put one message per event into the broker."""
     app: Any = Celery(broker=setup.server.url, set_as_current=False)
     with app, app.connection_for_write() as connection:
         producer = app.amqp.Producer(connection)
@@ -131,7 +131,7 @@ def _ask(yardstick: Yardstick, setup: Setup, size: int) -> None:
 
 
 def run(setups: SetupFactory, results: Results, options: Options) -> None:
-    """The section."""
+    """Run the section."""
     drains = Drains(setups, results)
     size = options.sized(300_000, 1_000_000)
     in_turn([partial(drains.floor, size), *_ours(drains, size, options)], options.rounds)

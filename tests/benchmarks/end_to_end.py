@@ -1,4 +1,4 @@
-"""Producers and workers at once: how much goes through, and how old a record is when it arrives.
+"""Producers and workers together: the throughput, and a record's age on arrival.
 
 The age is counted from when the record was made, in the producer's process, to when its request
 was whole at the sink, by one clock.
@@ -20,7 +20,7 @@ SHARES = (0.1, 0.5, 0.9)
 
 
 def _traffic(setup: Setup, rate: float, seconds: float) -> SinkCounts:
-    """Run the producer for so long, and wait until all of it has arrived."""
+    """Run the producer for this long, and wait until everything has arrived."""
     process = setup.run_module("benchmarks.traffic", str(rate), str(seconds))
     if process.popen.wait(seconds + 60) != 0:
         raise AssertionError(process.output())
@@ -37,7 +37,7 @@ def _rate(seen: SinkCounts) -> float:
 
 
 def run(setups: SetupFactory, results: Results, options: Options) -> None:
-    """The section; quick: the ages at half of the capacity alone."""
+    """Run the section; when quick, measure ages only at half of the capacity."""
     seconds = 4.0 if options.quick else 12.0
     with setups.create(sample=True) as setup:
         setup.start_workers(WORKERS)

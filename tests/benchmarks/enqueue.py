@@ -1,4 +1,4 @@
-"""What it costs a web application to hand a record over: ours, and what it is measured against.
+"""What it costs a web application to enqueue a record: ours, and the alternatives.
 
 Each contender is run for the same number of records in this process, one after the other.
 """
@@ -49,7 +49,7 @@ class Calls:
 
     def _singly(self, name: str, call: Callable[[int], object], size: int = 0) -> None:
         size = size or self.size
-        call(0)  # connections are made, scripts are loaded
+        call(0)  # connect and load the scripts
         took: list[float] = []
         for number in range(size):
             began = time.perf_counter()
@@ -64,7 +64,7 @@ class Calls:
         self.results.add(SECTION, f"{name}: p99", "ms", cuts[98] * 1000)
 
     def event(self) -> None:
-        """One event a call."""
+        """Send one event per call."""
         producer = Producer.from_env(self.setup.environ)
         self._singly(
             EVENT_CALL,
@@ -75,7 +75,7 @@ class Calls:
         producer.close()
 
     def rpush(self) -> None:
-        """The same bytes, pushed by a client of the same settings: a network's price, no more."""
+        """Push the same bytes with the same client settings: the cost of the network alone."""
         client = producer_client(self.setup.server.url)
         content = samples.body(0)
         self._singly(RPUSH, lambda _: client.rpush("bench:rpush", content))
@@ -91,7 +91,7 @@ class Calls:
                 took.append(time.perf_counter() - began)
 
         async def callers() -> float:
-            # Connections are made by then.
+            # By then the connections exist.
             await asyncio.gather(*(call(number) for number in range(CALLERS)))
             began = time.perf_counter()
             await asyncio.gather(*map(caller, range(CALLERS)))
@@ -103,8 +103,8 @@ class Calls:
         return took
 
     def async_event(self) -> None:
-        """One event a call, many callers on one event loop."""
-        # Made inside the loop: its connections belong to it.
+        """Send one event per call, with many callers on one event loop."""
+        # Created inside the loop, which owns its connections.
         made: list[AsyncProducer] = []
 
         async def call(number: int) -> None:
@@ -117,7 +117,7 @@ class Calls:
         self._together(ASYNC_CALL, call)
 
     def async_rpush(self) -> None:
-        """The same bytes from as many callers."""
+        """Push the same bytes from as many callers."""
         made: list[Any] = []
         content = samples.body(0)
 
@@ -129,7 +129,7 @@ class Calls:
         self._together(ASYNC_RPUSH, call)
 
     def send_many(self) -> None:
-        """A thousand a call."""
+        """Send a thousand per call."""
         producer = Producer.from_env(self.setup.environ)
         size = 10 * self.size
         chunks = [
@@ -146,7 +146,7 @@ class Calls:
         producer.close()
 
     def load(self) -> None:
-        """The schema that both producers use, and nothing else."""
+        """Load the schema that both producers use, and nothing else."""
         schema = CleverTapSchema().schemas[Kind.EVENT]
         records = [samples.event(number) for number in range(self.size)]
         began = time.perf_counter()
@@ -155,7 +155,7 @@ class Calls:
         self._note(LOAD, self.size, time.perf_counter() - began)
 
     def send_task(self) -> None:
-        """A Celery message an event, on a pooled connection."""
+        """Send one Celery message per event, on a pooled connection."""
         from celery import Celery
 
         app = Celery("bench", broker=self.setup.server.url, set_as_current=False)
@@ -169,7 +169,7 @@ class Calls:
         app.close()
 
     def sdk(self) -> None:
-        """A message into a queue in memory; and until its thread has posted all of them."""
+        """Put messages into a queue in memory, and wait until its thread has posted all of them."""
         sdk = MemorySdk(self.setup.sink.port, self.size)
         began = time.perf_counter()
         for number in range(self.size):
@@ -180,7 +180,7 @@ class Calls:
 
 
 def run(setups: SetupFactory, results: Results, options: Options) -> None:
-    """The section; the Redis is emptied before each contender."""
+    """Run the section, emptying Redis before each contender."""
     with setups.create() as setup:
         calls = Calls(setup, results, options.sized(2_000, 10_000))
         contenders = [calls.event, calls.rpush, calls.async_event, calls.async_rpush]

@@ -1,4 +1,4 @@
-"""The floor: take a thousand off the list, join, post; nothing is safe, nothing is looked at.
+"""The floor: pop a thousand, join, post; without any safety or checks.
 
 python -m benchmarks.floor REDIS_URL PORT
 """
@@ -16,7 +16,7 @@ CHUNK = 1000
 
 
 def drain(client: Any, connection: http.client.HTTPConnection) -> None:
-    """Until the list is empty."""
+    """Run until the list is empty."""
     while bodies := client.lpop(KEY, CHUNK):
         content = b'{"d":[' + b",".join(bodies) + b"]}"
         connection.request(

@@ -1,4 +1,4 @@
-"""How many single-record requests a second one gateway process takes, beside a plain handler.
+"""Single-record requests per second of one gateway process, compared with a plain handler.
 
     python tests/benchmarks/gateway_load.py [--seconds 5] [--connections 64]
 
@@ -49,7 +49,7 @@ ROUNDS = 3
 
 
 def plain() -> Starlette:
-    """The yardstick: a handler as one would write it, that enqueues record by record."""
+    """The comparison: a straightforward handler that enqueues each record separately."""
     producer = AsyncProducer.from_env()
 
     async def upload(request: Request) -> JSONResponse:
@@ -63,20 +63,20 @@ def plain() -> Starlette:
 
 @dataclass
 class Handler:
-    """A handler's process."""
+    """The process of a handler."""
 
     name: str
     port: int
     process: psutil.Process
 
     def cpu_s(self) -> float:
-        """What it has used so far."""
+        """Return the CPU seconds used so far."""
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
 
 class Client(asyncio.Protocol):
-    """One connection: a request, its answer, the next request."""
+    """One connection: a request, its response, the next request."""
 
     def __init__(self, request: bytes, statuses: Counter[bytes]) -> None:
         self._request = request
@@ -85,11 +85,11 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        """Count a whole answer, and send the next request."""
+        """Count a complete response, and send the next request."""
         self._got += data
         if self._got.endswith(b"}"):
             self._statuses[self._got[9:12]] += 1
@@ -98,7 +98,7 @@ class Client(asyncio.Protocol):
 
 
 async def load(port: int, key: str, connections: int, seconds: float) -> Counter[bytes]:
-    """Send for so many seconds; the answers by status."""
+    """Send for this many seconds; return the responses by status."""
     request = (
         f"POST /1/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         f"X-CleverTap-Account-Id: TEST\r\nX-CleverTap-Passcode: {key}\r\n"
@@ -118,7 +118,7 @@ async def load(port: int, key: str, connections: int, seconds: float) -> Counter
 
 @contextmanager
 def started(name: str, command: list[str], env: dict[str, str], port: int) -> Iterator[Handler]:
-    """A handler, from when it listens to the end of the block."""
+    """Run a handler, which listens until the end of the block."""
     process = subprocess.Popen(command, env=env, cwd=TESTS.parent, stderr=subprocess.DEVNULL)
     try:
         poll_until(lambda: listens(port), 30, f"{name} listens")
@@ -129,7 +129,7 @@ def started(name: str, command: list[str], env: dict[str, str], port: int) -> It
 
 
 def measure(handler: Handler, key: str, connections: int, seconds: float) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     before, began = handler.cpu_s(), time.monotonic()
     statuses = uvloop.run(load(handler.port, key, connections, seconds))
     took_s, cpu_s = time.monotonic() - began, handler.cpu_s() - before
@@ -142,7 +142,7 @@ def measure(handler: Handler, key: str, connections: int, seconds: float) -> Non
 
 
 def main() -> None:
-    """Measure both in turns."""
+    """Measure both in turn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--connections", type=int, default=64)

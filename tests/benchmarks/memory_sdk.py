@@ -1,4 +1,4 @@
-"""An analytics SDK of the usual design: a bounded queue in memory, and a thread that posts from it.
+"""An analytics SDK with the usual design: a bounded queue in memory and a thread that posts.
 
 A stand-in, so that nothing has to be installed; it does, per call, what the common ones do: it
 checks the types of its arguments, copies and cleans the properties, adds an id, a time and the
@@ -46,7 +46,7 @@ class MemorySdk:
         self._thread.start()
 
     def track(self, identity: str, name: str, properties: dict[str, Any]) -> bool:
-        """Enqueue one event; False when the queue was full, and the event is lost."""
+        """Enqueue one event; return False if the queue was full and the event is lost."""
         for value, kind in ((identity, str), (name, str), (properties, dict)):
             if not isinstance(value, kind):
                 raise TypeError(f"a {kind.__name__} is needed")
@@ -89,7 +89,7 @@ class MemorySdk:
                 self.queue.task_done()
 
     def join(self) -> None:
-        """Wait until all is posted, and end the thread."""
+        """Wait until everything is posted, and end the thread."""
         self._running = False
         self._thread.join()
         self._connection.close()

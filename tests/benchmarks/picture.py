@@ -56,14 +56,14 @@ class _Bar:
 
     @property
     def style(self) -> str:
-        """Ours, what ours is measured against, or another."""
+        """Return the class of a bar: ours, the base, or another."""
         if self.name.startswith(("ours", "Producer", "AsyncProducer")):
             return "ours"
         return "base" if self.name in (drain.FLOOR, enqueue.LOAD, enqueue.RPUSH) else "other"
 
 
 def picture(results: Results) -> str:
-    """The SVG."""
+    """Return the SVG."""
     parts: list[str] = []
     top = 0
     for section, title, names in _PANELS:

@@ -1,4 +1,4 @@
-"""The command: which sections, how many rounds, and where the figures go."""
+"""The command: sections, rounds, and where the figures are written."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _write(path: Path, results: Results, found: list[Target]) -> None:
 
 
 def main() -> int:
-    """Run what was asked for; 0, whether the targets hold or not."""
+    """Run the requested sections; return 0 whether or not the targets hold."""
     options, path = _parsed()
     clear_own_variables(os.environ)
     configure("ERROR")

@@ -1,4 +1,4 @@
-"""What a run was asked for."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Options:
     only: tuple[str, ...]
 
     def sized(self, quick: int, full: int) -> int:
-        """A number of records."""
+        """Return a number of records."""
         return quick if self.quick else full
 
     @property
     def slow_rounds(self) -> int:
-        """Rounds of what the vendor's latency makes slow, and therefore steady."""
+        """Return the rounds of sections that the vendor's latency makes slow and steady."""
         return 1 if self.quick else min(2, self.rounds)
 
     @property
     def latencies_ms(self) -> tuple[int, ...]:
-        """The vendor's latencies beside none."""
+        """Return the vendor's latencies besides none."""
         return (250,) if self.quick else (50, 250)

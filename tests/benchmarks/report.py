@@ -1,4 +1,4 @@
-"""The results for people: a table a section, and the targets."""
+"""The printed results: one table per section, and the targets."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from benchmarks import drain, enqueue
 from benchmarks.results import Results, Series
 from benchmarks.targets import Target
 
-# What the other rates of a section are told as multiples of.
+# The base of each section; other rates are multiples of it.
 BASES = {drain.SECTION: drain.FLOOR, enqueue.SECTION: enqueue.RPUSH}
 
 
 def number(value: float) -> str:
-    """Three figures, whatever the size."""
+    """Format with three significant figures."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def show(results: Results, targets: list[Target], console: Console) -> None:
-    """Print it all."""
+    """Print everything."""
     console.print(", ".join(f"{name}: {value}" for name, value in results.facts.items()))
     for section in dict.fromkeys(section for section, _ in results.series):
         console.print(_table(section, results))

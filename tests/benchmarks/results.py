@@ -1,4 +1,4 @@
-"""What was measured: named series, their medians and spreads."""
+"""The measurements: named series, their medians and spreads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Series:
-    """One figure, once a round."""
+    """One figure, measured once per round."""
 
     section: str
     name: str
@@ -19,38 +19,38 @@ class Series:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """Return the median."""
         return median(self.values)
 
 
 class Results:
-    """All series, by section and name; `facts` tells of the machine and the run."""
+    """All series, by section and name; `facts` describes the machine and the run."""
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self.facts = dict(facts)
         self.series: dict[tuple[str, str], Series] = {}
 
     def add(self, section: str, name: str, unit: str, value: float) -> None:
-        """Note one round's figure."""
+        """Add one round's figure."""
         self.series.setdefault((section, name), Series(section, name, unit)).values.append(value)
 
     def median(self, section: str, name: str) -> float | None:
-        """The median of a series; None when it was not measured."""
+        """Return the median of a series, or None if it was not measured."""
         found = self.series.get((section, name))
         return found.median if found else None
 
     def least(self, section: str, name: str) -> float | None:
-        """The least of a series: of CPU seconds, which other work on the machine only adds to."""
+        """Return the minimum of a series, for CPU seconds, which other load only increases."""
         found = self.series.get((section, name))
         return min(found.values) if found else None
 
     def ratio(self, section: str, name: str, base: str) -> float | None:
-        """The ratio of two medians of one section."""
+        """Return the ratio of two medians of one section."""
         one, other = self.median(section, name), self.median(section, base)
         return one / other if one is not None and other else None
 
     def as_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return everything as JSON."""
         series = [
             {
                 "section": each.section,
@@ -68,7 +68,7 @@ Contender = Callable[[], None]
 
 
 def in_turn(contenders: list[Contender], rounds: int) -> None:
-    """Each contender once a round, every other round backwards: what disturbs, disturbs all."""
+    """Run each contender once per round, in reverse every other round, to spread disturbances."""
     for number in range(rounds):
         for contend in contenders if number % 2 == 0 else reversed(contenders):
             contend()

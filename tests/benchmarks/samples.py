@@ -1,4 +1,4 @@
-"""The records that every contender is given: about 190 bytes of JSON an event."""
+"""The records for every contender: about 190 bytes of JSON per event."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CHUNK = 1000
 
 
 def identity(number: int) -> str:
-    """Whose record the one of this number is."""
+    """Return the identity of the record with this number."""
     return f"user-{number:08d}"
 
 
 def properties(sent_ms: int = 0) -> dict[str, Any]:
-    """An event's properties; ``sent_ms`` is the time it was made, for its age at delivery."""
+    """Return an event's properties; ``sent_ms`` is its creation time, for its age at delivery."""
     return {
         "Product": "Casio Chronograph Watch",
         "Category": "Watches",
@@ -34,7 +34,7 @@ def properties(sent_ms: int = 0) -> dict[str, Any]:
 
 
 def event(number: int, sent_ms: int = 0) -> dict[str, Any]:
-    """The vendor-shaped event of this number."""
+    """Return the vendor-shaped event with this number."""
     return {
         "identity": identity(number),
         "type": Kind.EVENT,
@@ -45,13 +45,13 @@ def event(number: int, sent_ms: int = 0) -> dict[str, Any]:
 
 
 def profile(number: int) -> dict[str, Any]:
-    """The vendor-shaped profile update of this number."""
+    """Return the vendor-shaped profile update with this number."""
     data = {"Name": "Jack Montana", "Email": "jack@example.com", "Customer Type": "Platinum"}
     return {"identity": identity(number), "type": Kind.PROFILE, "ts": TS, "profileData": data}
 
 
 def body(number: int) -> bytes:
-    """The JSON of an event, as it is sent."""
+    """Return the JSON of an event, as sent."""
     return orjson.dumps(event(number))
 
 
@@ -60,18 +60,18 @@ def _chunks(size: int) -> Iterator[range]:
 
 
 def fill_events(buffer: Buffer, size: int) -> None:
-    """Buffer so many events, as a producer's `accept` does."""
+    """Buffer this many events, like a producer's `accept`."""
     for numbers in _chunks(size):
         buffer.accept(Kind.EVENT, [], [pack(new_id(), DAY, NAME, body(each)) for each in numbers])
 
 
 def fill_profiles(buffer: Buffer, size: int) -> None:
-    """Buffer so many profile updates, of as many people."""
+    """Buffer this many profile updates, each of a different person."""
     for numbers in _chunks(size):
         stored = [pack(new_id(), "", "", orjson.dumps(profile(each))) for each in numbers]
         buffer.accept(Kind.PROFILE, [identity(each).encode() for each in numbers], stored)
 
 
 def bodies(size: int) -> Iterator[Sequence[bytes]]:
-    """The JSON of so many events, a thousand at a time."""
+    """Yield the JSON of this many events, a thousand at a time."""
     return ([body(each) for each in numbers] for numbers in _chunks(size))

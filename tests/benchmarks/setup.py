@@ -1,4 +1,4 @@
-"""What a measurement needs around it: a new Redis, the sink, and the processes it measures."""
+"""The environment of a measurement: a new Redis, the sink, and the measured processes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 
 TESTS = ROOT / "tests"
-STEADY = (0.5, 0.95)  # from half of the records to all but the last: what comes before is ramp-up
+STEADY = (0.5, 0.95)  # from half of the records to 95 %: the first half includes the ramp-up
 
 
 @dataclass(frozen=True, slots=True)
 class SinkCounts:
-    """What the sink received: a time (monotonic seconds) and a number of records each request."""
+    """What the sink received: a time (monotonic seconds) and a number of records per request."""
 
     times: Sequence[float]
     sizes: Sequence[int]
@@ -40,13 +40,13 @@ class SinkCounts:
 
     @property
     def records(self) -> int:
-        """All of them."""
+        """Return the number of all records."""
         return sum(self.sizes)
 
     def steady(self) -> tuple[float, float]:
-        """Records and requests per second, from half of the records to 95 % of them."""
+        """Return records and requests per second, from half of the records to 95 %."""
         if len(self.times) < 8:
-            raise ValueError(f"{len(self.times)} requests are too few to tell a rate")
+            raise ValueError(f"{len(self.times)} requests are too few for a rate")
         passed, total = 0, self.records
         inside: list[tuple[float, int]] = []
         for at, size in sorted(zip(self.times, self.sizes, strict=True)):
@@ -57,13 +57,13 @@ class SinkCounts:
         return sum(size for _, size in inside[1:]) / span, (len(inside) - 1) / span
 
     def age_ms(self, *percents: int) -> list[float]:
-        """Percentiles of the sampled ages, of the later half of the requests."""
+        """Return percentiles of the sampled ages in the second half of the requests."""
         cuts = quantiles(self.ages_ms[len(self.ages_ms) // 2 :], n=100)
         return [cuts[each - 1] for each in percents]
 
 
 class SinkClient:
-    """The sink's process, from outside."""
+    """The sink's process, seen from outside."""
 
     def __init__(self, process: Process, port: int) -> None:
         self.process = process
@@ -79,27 +79,27 @@ class SinkClient:
             connection.close()
 
     def start_over(self, latency_ms: int = 0, *, sample: bool = False) -> None:
-        """Forget what was counted; answer after so long from now on."""
+        """Reset the counts; respond with this delay from now on."""
         self._ask(f"/set?latency_ms={latency_ms}&sample={int(sample)}")
 
     def records(self) -> int:
-        """The number of records received."""
+        """Return the number of records received."""
         return int(self._ask("/seen")["records"])
 
     def seen(self) -> SinkCounts:
-        """Everything."""
+        """Return everything it received."""
         reported = self._ask("/seen?whole")
         return SinkCounts(reported["times"], reported["sizes"], reported["ages_ms"])
 
     def wait_for(self, records: int, deadline_s: float) -> SinkCounts:
-        """Wait until so many were received."""
+        """Wait until it has received this many."""
         poll_until(lambda: self.records() >= records, deadline_s, f"{records} records", 0.05)
         return self.seen()
 
 
 @dataclass(slots=True)
 class Setup:
-    """A new Redis, the sink, and what is started on it; `environ` is for our own processes."""
+    """A new Redis, the sink, and the processes on it; `environ` is for our own processes."""
 
     folder: Path
     server: EmbeddedRedis
@@ -110,28 +110,28 @@ class Setup:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The settings of a machine that delivers to the sink."""
+        """Return settings that deliver to the sink."""
         return {
             "REDIS_URL": self.server.url,
             "CLEVERTAP_ACCOUNT_ID": "BENCH",
             "CLEVERTAP_PASSCODE": "bench",
             "CLEVERTAP_BASE_URL": self.sink.url,
             "INGEST_BEAT_SCHEDULE": str(self.folder / "schedule"),
-            "MALLOC_ARENA_MAX": "2",  # as in the image, see the Dockerfile
+            "MALLOC_ARENA_MAX": "2",  # as in the image; see the Dockerfile
         }
 
     @property
     def destination(self) -> Destination:
-        """The destination that is delivered to."""
+        """Return the destination."""
         return Settings.from_env(self.environ).destination("clevertap")
 
     @property
     def buffer(self) -> Buffer:
-        """That destination's buffer."""
+        """Return the destination's buffer."""
         return Buffer(self.client, self.destination)
 
     def start_workers(self, number: int) -> None:
-        """Start so many of the Procfile's workers, and one beat; wait until they are ready."""
+        """Start this many of the Procfile's workers and one beat; wait until they are ready."""
         for at in range(number):
             options = ("-n", f"bench{at}@%h")
             self.workers.append(self.processes.start("worker", *options, env=self.environ))
@@ -140,13 +140,13 @@ class Setup:
         self.processes.start("beat", env=self.environ)
 
     def run_module(self, name: str, *args: str, python: str = sys.executable) -> Process:
-        """Start a module of this package, or of that Python's environment."""
+        """Start a module of this package, with our Python or another one."""
         command = [python, "-m", *name.split(), *args]
         given = {**self.environ, "PYTHONPATH": str(TESTS)}
         return self.processes.run(command, env=environment(given), name=name.rsplit(maxsplit=1)[-1])
 
     def wait_until_settled(self, deadline_s: float) -> float:
-        """Wait until no event or profile is on its way; returns when (monotonic seconds)."""
+        """Wait until all records are settled; return the time (monotonic seconds)."""
         buffer = self.buffer
         poll_until(
             lambda: not sum(each.open for each in buffer.status().kinds.values()),
@@ -157,23 +157,23 @@ class Setup:
         return time.monotonic()
 
     def redis_cpu_s(self) -> float:
-        """CPU seconds of Redis so far, as it tells to the microsecond."""
+        """Return the CPU seconds of Redis so far, with microsecond resolution."""
         reported = self.client.info("cpu")
         return float(reported["used_cpu_user"]) + float(reported["used_cpu_sys"])
 
     def workers_cpu_s(self) -> float:
-        """CPU seconds of the workers so far."""
+        """Return the CPU seconds of the workers so far."""
         return sum(cpu_s(worker.pid) for worker in self.workers)
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far."""
+    """Return the CPU seconds of a process so far."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 
 
 class SetupFactory:
-    """Makes a setup for each measurement, so that none inherits another's memory or files."""
+    """Creates a setup per measurement, so that none inherits memory or files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -181,7 +181,7 @@ class SetupFactory:
 
     @contextmanager
     def create(self, latency_ms: int = 0, *, sample: bool = False) -> Iterator[Setup]:
-        """A new Redis and sink, for as long as the block runs."""
+        """Run a new Redis and sink until the end of the block."""
         self._made += 1
         folder = self.folder / f"setup-{self._made}"
         folder.mkdir(parents=True)

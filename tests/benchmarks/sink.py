@@ -1,9 +1,9 @@
-"""The vendor of the benchmarks, a process of its own: it counts records and parses none.
+"""The vendor of the benchmarks, in its own process: it counts records and parses none.
 
     python -m benchmarks.sink PORT
 
-It answers an upload after the latency it was set to, and any number of them at once. Beside it:
-`/set?latency_ms=250&sample=1` forgets what was counted; `/seen` tells it as JSON.
+It answers any number of concurrent uploads, each after the configured latency.
+`/set?latency_ms=250&sample=1` resets the counts; `/seen` returns them as JSON.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import time
 from typing import Any, cast
 from urllib.parse import parse_qs
 
-# Counting them in a thousand records costs 0.2 ms, a quarter of what the floor takes in all; events
-# are all of one size, so that a whole number of them is told by the length alone.
+# Searching for them in a thousand records costs 0.2 ms, a quarter of the floor's total; all events
+# have the same size, so the length alone gives their number.
 _RECORD = b'"type":"'
 _ENVELOPE, _EVENT = len(b'{"d":[]}') - 1, 191
 _SENT = re.compile(rb'"Sent":(\d+)')
@@ -26,7 +26,7 @@ _SAMPLE_EVERY = 10
 
 
 class Ledger:
-    """What was received: the time and records of each request, and the ages that were asked for."""
+    """What was received: the time and records of each request, and the requested ages."""
 
     def __init__(self, latency_s: float = 0.0, *, sample: bool = False) -> None:
         self.latency_s = latency_s
@@ -51,7 +51,7 @@ class Ledger:
         return size
 
     def reported(self, *, whole: bool) -> dict[str, Any]:
-        """The count, and with ``whole`` all of it."""
+        """Return the count, and with ``whole`` everything."""
         if not whole:
             return {"records": self.records, "requests": len(self.times)}
         return {"records": self.records, "times": self.times, "sizes": self.sizes,
@@ -59,7 +59,7 @@ class Ledger:
 
 
 class Sink(asyncio.Protocol):
-    """One connection: requests one after the other, as HTTP/1.1 without pipelining has them."""
+    """One connection: one request after another, HTTP/1.1 without pipelining."""
 
     ledger = Ledger()
 

@@ -1,4 +1,4 @@
-"""The targets, each a ratio taken in one run, and whether it holds."""
+"""The targets, each a ratio within one run, and whether they hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.results import Results
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``value`` is to be at least, or at most, ``bound``; None when it was not measured."""
+    """``value`` should be at least, or at most, ``bound``; None if it was not measured."""
 
     text: str
     value: float | None
@@ -20,14 +20,14 @@ class Target:
 
     @property
     def holds(self) -> bool | None:
-        """None when it was not measured."""
+        """Return whether it holds, or None if it was not measured."""
         if self.value is None:
             return None
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
 
 def targets(results: Results) -> list[Target]:
-    """All of them."""
+    """Return all targets."""
     return [*_drain(results), *_enqueue(results), *_cost(results)]
 
 

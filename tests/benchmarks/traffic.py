@@ -1,4 +1,4 @@
-"""A producer of steady traffic, in a process of its own.
+"""A producer of steady traffic, in its own process.
 
     python -m benchmarks.traffic RECORDS_PER_S SECONDS
 
@@ -22,7 +22,7 @@ _PACE_S = 0.02
 
 
 def _due(rate: float, seconds: float) -> Iterator[int]:
-    """How many records to send now, again and again, until the time is over."""
+    """Yield the number of records to send now, until the time is over."""
     began, sent = time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
         due = int(passed * rate) - sent if rate else samples.CHUNK
@@ -34,7 +34,7 @@ def _due(rate: float, seconds: float) -> Iterator[int]:
 
 
 def main(rate: float, seconds: float) -> None:
-    """Send, then tell."""
+    """Send, then print the result."""
     producer, number = Producer.from_env(), 0
     for due in _due(rate, seconds):
         now_ms = int(time.time() * 1000)

@@ -1,4 +1,4 @@
-"""The promise, tried: real processes, a hostile vendor, SIGKILLs at random, and a ledger.
+"""The promise under test: real processes, a hostile vendor, random SIGKILLs, and a ledger.
 
-`make chaos` runs it; docs/promise.md tells what it proves and shows what it printed.
+`make chaos` runs it; docs/promise.md describes what it proves and shows its output.
 """

@@ -1,4 +1,4 @@
-"""`python -m chaos`: burn for minutes, print the ledger; 0 when the promise was kept, else 1."""
+"""`python -m chaos`: break things for minutes, print the ledger; exit 0 if the promise was kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _plan() -> Plan:
 
 
 def _burn(scene: Scene) -> None:
-    """Kill one thing after another; between two, the web apps send their share."""
+    """Kill one process after another; the web apps send their share in between."""
     plan = scene.plan
     kills = (
         [scene.kill_worker] * plan.worker_kills
@@ -74,25 +74,25 @@ def _broken(scene: Scene, result: Result, endings: list[int]) -> list[str]:
     if scene.wrong_samples:
         broken.append("the places did not add up on the way")
     if any(endings):
-        broken.append("a worker did not end well when it was told to")
+        broken.append("a worker did not exit cleanly on SIGTERM")
     return broken
 
 
 def main() -> int:
-    """Run, print, and tell."""
-    clear_own_variables(os.environ)  # a developer's own settings must not decide what happens
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
+    """Run, print the result and return the exit code."""
+    clear_own_variables(os.environ)  # a developer's own settings must not affect the run
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by a signal"))
     plan, began = _plan(), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(f"seed {plan.seed}, logs in {folder}", file=sys.stderr, flush=True)
     with Scene(plan, folder) as scene:
         _burn(scene)
-        told = scene.told(DRAIN_DEADLINE_S)
+        producers = scene.finish_producers(DRAIN_DEADLINE_S)
         poll_until(scene.drained, DRAIN_DEADLINE_S, "everything is settled", every_s=0.5)
         endings = scene.stop()
         with operator_client(scene.redis.url) as client:
             dead = dead_letters(client, scene.destination)
-        result = Result(told, scene.ledger, dead, scene.status())
+        result = Result(producers, scene.ledger, dead, scene.status())
     for name, value in _happened(scene, result, endings, time.monotonic() - began):
         print(f"{name:36} {value}")
     broken = _broken(scene, result, endings)

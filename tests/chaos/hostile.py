@@ -1,4 +1,4 @@
-"""A vendor that answers as vendors do on their worst days, all at once."""
+"""A vendor with all the failures of a vendor's worst days at once."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from support.vendor import (
 
 from .ledger import Ledger, key_of
 
-LIMIT = 6  # requests it bears at once
+LIMIT = 6  # concurrent requests that it accepts
 LATENCY_S = 0.3
-# Of a thousand records; which ones is theirs for ever, as with a real vendor.
+# Out of a thousand records, and always the same ones, as with a real vendor.
 REFUSED, SPOILING = 4, 0.2
-AGAIN_SHARE = 0.01  # of all attempts, record by record
+AGAIN_SHARE = 0.01  # of all attempts, per record
 NONSENSE = b'{"status": "success", "processed": 1'
 
 
@@ -33,7 +33,7 @@ def _is_one_of(record: Record, of_a_thousand: float, salt: bytes) -> bool:
 
 
 def _is_spoilt(records: Sequence[Record]) -> bool:
-    """Whether one of them makes the vendor refuse them all."""
+    """Return whether one of them makes the vendor reject all of them."""
     return any(_is_one_of(record, SPOILING, b"spoils") for record in records)
 
 
@@ -45,7 +45,7 @@ def _as_it_should(exchange: Exchange) -> None:
     if _is_spoilt(records):
         exchange.answer(400, failure(400, "Payload is not valid"))
         return
-    # Taken first, answered later: whoever is killed meanwhile has to send it again.
+    # Accept first, respond later: a worker killed in between has to send it again.
     answer = vendor.take(records, dry_run=exchange.noted.dry_run)
     exchange.wait(random.uniform(0, LATENCY_S))
     exchange.answer(200, answer)
@@ -70,7 +70,7 @@ _PLAYS: dict[Play, float] = {
 
 
 class HostileVendor(LoopbackVendor):
-    """Chooses at random what each request meets, and what becomes of each record in it."""
+    """Chooses at random how each request fails, and what happens to each of its records."""
 
     def __init__(self, ledger: Ledger, seed: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class HostileVendor(LoopbackVendor):
         play(exchange)
 
     def take(self, records: Sequence[Record], *, dry_run: bool = False) -> Record:
-        """Take most, refuse a few for good, and ask for a few again."""
+        """Accept most, reject a few permanently, and ask for a few again."""
         with self._choice:
             codes = [self._code(record) for record in records]
         refusals = []

@@ -1,4 +1,4 @@
-"""What the vendor took, in the order of taking: the other side's word on what was delivered."""
+"""What the vendor accepted, in order: the other side's record of what was delivered."""
 
 from __future__ import annotations
 
@@ -12,39 +12,38 @@ EVENT_NAME = "Burned"
 
 
 def key_of(record: Mapping[str, Any]) -> str:
-    """A record's own name: an event has an identity to itself, an update its number within one."""
+    """Return a record's name: an event has its own identity, an update a number within one."""
     if record["type"] == "profile":
         return f"{record['identity']}#{record['profileData'][SEQUENCE]}"
     return str(record["identity"])
 
 
 class Ledger:
-    """Every request's records, and which the vendor took, in a process that nobody kills."""
+    """The records of every request, and those accepted, in a process that is never killed."""
 
     def __init__(self) -> None:
         self._requests: list[list[tuple[str, bool]]] = []
         self._lock = threading.Lock()
 
     def enter(self, records: Sequence[Mapping[str, Any]], codes: Sequence[int | None]) -> None:
-        """Note the records of one request in their order: taken, where there is no code."""
+        """Add the records of one request in order; those without a code were accepted."""
         named = [
             (key_of(record), code is None)
             for record, code in zip(records, codes, strict=True)
-            if record.get("evtName", EVENT_NAME) == EVENT_NAME  # a probe is no record
+            if record.get("evtName", EVENT_NAME) == EVENT_NAME  # a probe does not count
         ]
         with self._lock:
             self._requests.append(named)
 
     def arrivals(self) -> Counter[str]:
-        """How often each record was taken."""
+        """Return how often each record was accepted."""
         return Counter(key for request in self._requests for key, taken in request if taken)
 
     def overtaken(self, unsure: Collection[str] = ()) -> list[str]:
-        """The updates whose first arrival came after that of a younger one of the same identity.
+        """Return the updates that first arrived after a newer one of the same identity.
 
-        The vendor's own doing is left out: an update that it refused at first. So are ``unsure``
-        ones, whose producer never learned that they were accepted: they may have been accepted
-        after younger ones.
+        Updates that the vendor rejected at first do not count. Neither do ``unsure`` ones: their
+        producer never got the response, and they may have been accepted after newer ones.
         """
         newest: dict[str, int] = {}
         seen = set(unsure)
@@ -60,11 +59,11 @@ class Ledger:
         return found
 
     def left_behind(self, unsure: Collection[str] = ()) -> list[str]:
-        """The updates that had the last word for too long, though a younger one had been taken.
+        """Return the updates that stayed last for too long, after a newer one had been accepted.
 
-        That may be for a while, when several are sent again together and the vendor takes the
-        older ones at first. It is too long when a still younger one is sent, and the one that is
-        missing is not sent with it; or when all is over.
+        Briefly this is fine: when several are sent again together, the vendor may accept the older
+        ones first. It is too long if a still newer one is sent without the missing one, or at the
+        end of the run.
         """
         newest: dict[str, int] = {}
         last: dict[str, int] = {}
@@ -87,6 +86,6 @@ class Ledger:
 
 
 def _update(key: str) -> tuple[str, int]:
-    """The identity and the number of an update; the number of an event is 0."""
+    """Return the identity and the number of an update; the number of an event is 0."""
     identity, _, sequence = key.partition("#")
     return identity, int(sequence or 0)

@@ -1,4 +1,4 @@
-"""A web app under fire: it sends events and profile updates, and keeps an account of every answer.
+"""A web app under test: it sends events and profile updates and records every result.
 
 Each line on its standard input is a number of records to send; at the end of the input it writes
 its account, and ends.
@@ -25,7 +25,7 @@ IDENTITIES_SHARE = 0.1  # so that an identity has ten updates
 
 
 class WebApp:
-    """Sends records, and knows of each whether it was accepted, or may have been."""
+    """Sends records, and knows whether each was accepted, or may have been."""
 
     def __init__(self, index: int, seed: int, events: int, profiles: int) -> None:
         self._producer = Producer.from_env()
@@ -40,11 +40,11 @@ class WebApp:
 
     @property
     def left(self) -> int:
-        """Records still to be sent."""
+        """Return the number of records still to send."""
         return sum(self._left.values())
 
     def send(self, number: int) -> None:
-        """Send so many records, one or several a call."""
+        """Send this many records, one or several per call."""
         while number > 0 and self.left:
             (kind,) = self._rng.choices(list(self._left), list(self._left.values()))
             size = min(self._rng.choice((1, 1, MOST_PER_CALL)), number, self._left[kind])
@@ -68,7 +68,7 @@ class WebApp:
         return {"type": "profile", "identity": identity, "profileData": data}
 
     def _send_until_answered(self, records: list[dict[str, Any]]) -> None:
-        """Repeat what was surely not accepted; never what may have been."""
+        """Repeat records that were certainly not accepted, never those that may have been."""
         keys = [key_of(record) for record in records]
         while True:
             try:
@@ -96,13 +96,13 @@ def _allowances() -> Iterator[int]:
 
 
 def main(index: str, seed: str, events: str, profiles: str, account: str) -> None:
-    """Send what the standard input allows, and in the end what is left."""
+    """Send as many as standard input requests, and finally the rest."""
     app = WebApp(int(index), int(seed), int(events), int(profiles))
     for allowance in _allowances():
         app.send(allowance)
     app.send(app.left)
-    told = {"accepted": app.accepted, "unsure": app.unsure, "refusals": app.refusals}
-    Path(account).write_text(json.dumps(told))
+    counts = {"accepted": app.accepted, "unsure": app.unsure, "refusals": app.refusals}
+    Path(account).write_text(json.dumps(counts))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The end of the story: what was accepted, where it is, and whether the promise was kept."""
+"""The result: what was accepted, where it is, and whether the promise was kept."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from worker.buffer.status import DestinationStatus
 from worker.settings.destination import Destination
 
 from .ledger import Ledger, key_of
-from .scene import Told
+from .scene import ProducerCounts
 
-#: Dead letters that the vendor may have taken all the same; their reason says so.
+#: Reasons of dead letters that the vendor may have accepted anyway.
 DOUBTFUL = ("unconfirmed", "ambiguous")
 
 
 def dead_letters(client: redis.Redis, destination: Destination) -> dict[str, str]:
-    """Each dead letter's record, by its own name, and why it died."""
+    """Return each dead letter's record name and reason."""
     found = {}
     for kind in destination.kinds:
         entries: Any = client.xrange(keys.dead(destination.name, kind))
@@ -34,55 +34,57 @@ def dead_letters(client: redis.Redis, destination: Destination) -> dict[str, str
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The web apps' account, the vendor's ledger, and what Redis says of both."""
+    """The web apps' counts, the vendor's ledger, and the counts in Redis."""
 
-    told: Told
+    producers: ProducerCounts
     ledger: Ledger
     dead: Mapping[str, str]
     status: DestinationStatus
 
     def total(self, name: str) -> int:
-        """One of our totals, of all kinds together."""
+        """Return one of our totals, over all kinds."""
         return sum(places.totals[name] for places in self.status.kinds.values())
 
     @property
     def lost(self) -> int:
-        """Records that were accepted and are nowhere."""
-        return len(self.told.accepted - self.ledger.arrivals().keys() - self.dead.keys())
+        """Return the number of accepted records that are nowhere."""
+        return len(self.producers.accepted - self.ledger.arrivals().keys() - self.dead.keys())
 
     @property
     def unknown(self) -> int:
-        """Records that are somewhere, though Redis does not count them as accepted; below 0: lost
-        ones of which their producers were not sure."""
+        """Return the number of records that exist but that Redis does not count as accepted.
+
+        Below 0, records were lost that their producers were not sure about.
+        """
         return len(self.ledger.arrivals().keys() | self.dead.keys()) - self.total("accepted")
 
     @property
     def duplicated(self) -> int:
-        """How often a record was taken that had been taken before."""
+        """Return how often a record was accepted again."""
         arrivals = self.ledger.arrivals()
         return arrivals.total() - len(arrivals)
 
     @property
     def taken_and_dead(self) -> int:
-        """Records that the vendor took and that are dead letters, for no reason that says so."""
+        """Return the number of accepted records that are dead letters without a doubtful reason."""
         sure = [key for key, reason in self.dead.items() if reason not in DOUBTFUL]
         return len(self.ledger.arrivals().keys() & set(sure))
 
     @property
     def overtaken(self) -> int:
-        """Updates that first arrived after a younger one of their identity."""
-        return len(self.ledger.overtaken(self.told.unsure))
+        """Return the number of updates that first arrived after a newer one."""
+        return len(self.ledger.overtaken(self.producers.unsure))
 
     @property
     def left_behind(self) -> int:
-        """Identities that do not stand at the youngest of the updates that were taken."""
-        return len(self.ledger.left_behind(self.told.unsure))
+        """Return the number of identities without their newest update at the end."""
+        return len(self.ledger.left_behind(self.producers.unsure))
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """What is printed of it."""
-        told, arrivals = self.told, self.ledger.arrivals()
-        yield "accepted, as the producers know", f"{len(told.accepted)}"
-        yield "maybe accepted: the answer was lost", f"{len(told.unsure)}"
+        """Yield the printed rows."""
+        producers, arrivals = self.producers, self.ledger.arrivals()
+        yield "accepted, as the producers know", f"{len(producers.accepted)}"
+        yield "maybe accepted: the answer was lost", f"{len(producers.unsure)}"
         yield "accepted, as Redis counts", f"{self.total('accepted')}"
         yield "delivered, by the vendor's ledger", f"{len(arrivals)}"
         yield "delivered, as Redis counts", f"{self.total('delivered')}"
@@ -95,19 +97,23 @@ class Result:
         yield "order: first arrivals overtaken", f"{self.overtaken}"
         yield "order: identities left behind", f"{self.left_behind}"
         yield "requests", f"{self.total('attempts')}  {dict(self.status.answers)}"
-        yield "refusals met by the producers", f"{dict(told.refusals)}"
+        yield "refusals met by the producers", f"{dict(producers.refusals)}"
 
     def broken(self) -> Iterator[str]:
-        """What of the promise was not kept, in words."""
-        accepted, sure, unsure = self.total("accepted"), self.told.accepted, self.told.unsure
+        """Yield a message for each broken part of the promise."""
+        accepted, sure, unsure = (
+            self.total("accepted"),
+            self.producers.accepted,
+            self.producers.unsure,
+        )
         if self.lost:
             yield f"{self.lost} records are lost"
         if not len(sure) <= accepted <= len(sure) + len(unsure):
-            yield "Redis counts other records as accepted than the producers"
+            yield "Redis and the producers disagree on the accepted records"
         if self.unknown:
-            yield "what is somewhere is not what Redis counts as accepted"
+            yield "the existing records are not those that Redis counts as accepted"
         if self.total("delivered") > len(self.ledger.arrivals()):
-            yield "more is counted as delivered than the vendor took"
+            yield "more records are counted as delivered than the vendor accepted"
         if accepted != self.total("delivered") + len(self.dead):
             yield "the places do not add up to what was accepted"
         if self.duplicated + self.taken_and_dead > self.total("ambiguous"):

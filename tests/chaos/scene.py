@@ -1,4 +1,4 @@
-"""Everything that burns: Redis, workers, beats, web apps and the vendor, from start to end."""
+"""The system under test: Redis, workers, beats, web apps and the vendor, from start to end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .supervised_process import SupervisedProcess
 BEATS, WEB_APPS = 2, 2
 STOP_WITHIN_S = 25.0
 SAMPLE_EVERY_S = 0.4
-#: Short, so that what a killed worker held is sent again while more is killed.
+#: Short, so that a killed worker's batches are sent again while other processes are killed.
 TIMES = {
     "INGEST_DRAIN_INTERVAL_S": "0.5",
     "INGEST_MAX_WAIT_S": "1",
@@ -45,7 +45,7 @@ TIMES = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is sent, and how much is killed."""
+    """How many records are sent, and how many processes killed."""
 
     events: int = 200_000
     profiles: int = 20_000
@@ -57,8 +57,8 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Told:
-    """What the web apps wrote down, all together."""
+class ProducerCounts:
+    """The combined records of the web apps."""
 
     accepted: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
@@ -66,7 +66,7 @@ class Told:
 
 
 class Scene:
-    """A context manager: entered, everything runs; left, nothing does."""
+    """A context manager that runs the whole system."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
@@ -129,7 +129,7 @@ class Scene:
         self.redis.kill()
 
     def _destinations(self) -> Path:
-        """The shipped file, with smaller batches: more requests to be killed in."""
+        """Return the shipped file with smaller batches, so that there are more requests to kill."""
         shipped = (ROOT / "config" / "destinations.toml").read_text()
         changed = shipped.replace("batch_records = 1000", "batch_records = 200")
         path = self.folder / "destinations.toml"
@@ -154,15 +154,15 @@ class Scene:
         return self.folder / f"account-{at}.json"
 
     def allow(self, records: int) -> None:
-        """Let the web apps send so many records more, between them."""
+        """Let the web apps together send this many more records."""
         for at, app in enumerate(self.apps):
             assert app.stdin is not None
             app.stdin.write(f"{_share(records, at)}\n")
             app.stdin.flush()
 
-    def told(self, deadline_s: float) -> Told:
-        """Let the web apps send what is left and end; returns what they noted."""
-        told = Told()
+    def finish_producers(self, deadline_s: float) -> ProducerCounts:
+        """Let the web apps send the rest and end; return their records."""
+        producers = ProducerCounts()
         for app in self.apps:
             assert app.stdin is not None
             app.stdin.close()
@@ -170,18 +170,18 @@ class Scene:
             if app.wait(deadline_s) != 0:
                 raise AssertionError("a web app failed")
             account = json.loads(self._account(at).read_text())
-            told.accepted.update(account["accepted"])
-            told.unsure.update(account["unsure"])
-            told.refusals.update(account["refusals"])
-        return told
+            producers.accepted.update(account["accepted"])
+            producers.unsure.update(account["unsure"])
+            producers.refusals.update(account["refusals"])
+        return producers
 
     def status(self) -> DestinationStatus:
-        """Where the records are; waits while Redis is away."""
+        """Return where the records are, waiting while Redis is down."""
         with worker_client(self.redis.url) as client:
             return Buffer(client, self.destination).status()
 
     def drained(self) -> bool:
-        """Whether nothing is on its way any more; an operator's hand for a flood that tripped."""
+        """Return whether everything is settled, resuming after a flood pause like an operator."""
         with operator_client(self.redis.url) as client:
             buffer = Buffer(client, self.destination)
             status = buffer.status()
@@ -190,24 +190,24 @@ class Scene:
             return not any(places.open for places in status.kinds.values())
 
     def kill_redis(self) -> None:
-        """End Redis as a crash does, and start it again after a moment."""
+        """Kill Redis like a crash, and restart it after a moment."""
         self.redis.kill()
         self._done.wait(self.rng.uniform(0.1, 1.5))
         self.redis.start()
 
     def kill_worker(self) -> None:
-        """SIGKILL a worker that is ready, when it can be, with requests under way."""
+        """Kill a ready worker with SIGKILL, if possible with requests in flight."""
         victim = self.rng.choice(self.workers)
         poll_until(lambda: victim.says(" ready."), 60, f"{victim.name} is ready")
         self._done.wait(self.rng.uniform(0, 1.0))
         victim.kill()
 
     def kill_beat(self) -> None:
-        """SIGKILL a beat."""
+        """Kill a beat with SIGKILL."""
         self.rng.choice(self.beats).kill()
 
     def stop(self) -> list[int]:
-        """End workers and beats as a deployment does; returns how the workers ended."""
+        """Stop workers and beats like a deployment; return the workers' exit codes."""
         for beat in self.beats:
             beat.stop(STOP_WITHIN_S)
         return [worker.stop(STOP_WITHIN_S) for worker in self.workers]
@@ -217,12 +217,12 @@ class Scene:
             try:
                 status = self.status()
             except RedisError:
-                continue  # away for longer than a client waits: the next sample tells
+                continue  # down for longer than a client waits: the next sample will show
             self.samples += 1
             self.wrong_samples += not all(places.adds_up for places in status.kinds.values())
 
     def clear(self) -> None:
-        """Remove the logs and Redis' files: all went well."""
+        """Remove the logs and Redis' files after a success."""
         shutil.rmtree(self.folder)
 
 

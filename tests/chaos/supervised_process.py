@@ -1,4 +1,4 @@
-"""What systemd or compose is in production: keeps a process running, whatever ends it."""
+"""A supervisor like systemd or compose: it keeps a process running, whatever ends it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESTART_AFTER_S = 0.1
 
 
 class SupervisedProcess:
-    """A process that is started again when it ends, until it is told to stop."""
+    """A process that is restarted when it ends, until it is stopped."""
 
     def __init__(
         self, name: str, command: Sequence[str], env: dict[str, str], folder: Path
@@ -31,23 +31,23 @@ class SupervisedProcess:
         self._thread.start()
 
     def says(self, text: str) -> bool:
-        """Whether the present process runs and has written ``text``."""
+        """Return whether the current process runs and has written ``text``."""
         process = self._process
         return process.returncode is None and text in process.output()
 
     def kill(self) -> None:
-        """SIGKILL, at this very moment; returns when another has been started."""
+        """Kill it with SIGKILL; return once another has been started."""
         killed = self._process
         killed.send(signal.SIGKILL)
         poll_until(lambda: self._process is not killed, 30, f"{self.name} is started again")
 
     def stop(self, within_s: float) -> int:
-        """SIGTERM, and start it no more; returns how it ended."""
+        """Stop it with SIGTERM and do not restart it; return its exit code."""
         self._stopping.set()
         return self._process.stop(signal.SIGTERM, within_s)
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Kill whatever is left."""
         self._stopping.set()
         self._process.kill()
         self._thread.join(10)
