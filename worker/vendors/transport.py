@@ -1,6 +1,6 @@
-"""The one way out to a vendor: an HTTP connection pool with a deadline for each whole request.
+"""The one way out to a vendor: httpx, with a deadline for each whole request.
 
-An HTTP client's own timeouts bound each read, so a vendor that sends a byte a second would hold a
+httpx's own timeouts bound each read, so a vendor that sends a byte a second would hold a
 request past its lease. Here every socket operation gets what is left until the deadline.
 
 The class of a failure depends on what the vendor can have received: a request that lacks a single
@@ -34,6 +34,7 @@ FAILURES = (
     httpcore.UnsupportedProtocol,
     httpcore.ConnectionNotAvailable,
 )
+_TOO_LARGE = "too_large"
 _SLICE_S = 1.0  # a wait is cut into slices, so that `stop_by` reaches requests in flight
 
 
@@ -53,26 +54,33 @@ class Transport:
         connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        url = _parse(base_url)
-        self._scheme, self._address = url.raw_scheme, (url.raw_host, url.port)
-        self._host = url.netloc
+        self._base_url = _checked(base_url)
         self._timeout_s = timeout_s
         self._deadlines = _Deadlines(clock)
-        self._pool = httpcore.ConnectionPool(
+        pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=30.0,
             network_backend=_Backend(self._deadlines),
         )
+        self._client = httpx.Client(
+            transport=_PoolTransport(pool, self._deadlines), trust_env=False
+        )
 
     def send(self, request: Request) -> Response | UploadResult:
         """Return the response, or a result that says why there is none: unreachable, ambiguous."""
+        outgoing = httpx.Request(
+            request.method,
+            httpx.URL(self._base_url + request.path),
+            headers=request.headers,
+            content=request.content,
+            # A cursor must go out as it came, so the path is not parsed.
+            extensions={"target": request.path.encode("ascii")},
+        )
         with self._deadlines.request(self._timeout_s) as progress:
             try:
-                response = self._pool.handle_request(self._outgoing(request))
-                with contextlib.closing(response):
-                    return _read(response)
+                response = self._client.send(outgoing, follow_redirects=False)
             except FAILURES as error:
                 whole = progress.whole
                 text = _error_text("no whole answer" if whole else "request not sent", error)
@@ -80,27 +88,11 @@ class Transport:
                     ResponseClass.AMBIGUOUS if whole else ResponseClass.UNREACHABLE,
                     error=hidden(request.headers, text),
                 )
-
-    def _outgoing(self, request: Request) -> httpcore.Request:
-        host, port = self._address
-        headers = [
-            (name.encode("ascii"), value.encode("ascii")) for name, value in request.headers.items()
-        ]
-        headers.append((b"Host", self._host))
-        if request.content:
-            headers.append((b"Content-Length", b"%d" % len(request.content)))
-        return httpcore.Request(
-            request.method.encode("ascii"),
-            # A cursor must go out as it came, so the path is not parsed.
-            httpcore.URL(
-                scheme=self._scheme,
-                host=host,
-                port=port,
-                target=request.path.encode("ascii"),
-            ),
-            headers=headers,
-            content=request.content,
-            extensions={"timeout": {"pool": max(0.001, self._deadlines.left())}},
+        return Response(
+            response.status_code,
+            dict(response.headers),
+            response.content,
+            too_large=_TOO_LARGE in response.extensions,
         )
 
     def stop_by(self, seconds: float) -> None:
@@ -109,10 +101,11 @@ class Transport:
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.close()
+        self._client.close()
 
 
-def _parse(base_url: str) -> httpx.URL:
+def _checked(base_url: str) -> str:
+    """Return the address without a trailing slash; SettingsError if it is not one."""
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
@@ -121,39 +114,13 @@ def _parse(base_url: str) -> httpx.URL:
         raise SettingsError(
             "base_url: must be a scheme and a host, as in https://api.clevertap.com"
         )
-    return url
+    return base_url.rstrip("/")
 
 
 def _error_text(what: str, error: Exception) -> str:
     """Return the failure in words; not those of a local protocol error, which quote our headers."""
     detail = "" if isinstance(error, httpcore.LocalProtocolError) else str(error)
     return f"{what}: {type(error).__name__}{': ' + detail[:200] if detail else ''}"
-
-
-def _read(answer: httpcore.Response) -> Response:
-    """Read the body to its end and decompress it.
-
-    A body that is too large is dropped, for half a megabyte of gzip may be half a gigabyte. A
-    truncated or undecodable one counts as empty, since the status says enough, except for a
-    truncated 2xx response, whose body carries the result.
-    """
-    incoming = httpx.Response(answer.status, headers=answer.headers, content=answer.iter_stream())
-    chunks: list[bytes] = []
-    size, too_large = 0, False
-    try:
-        for chunk in incoming.iter_bytes():
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                chunks, too_large = [], True
-                break
-            chunks.append(chunk)
-    except httpx.DecodingError:
-        chunks = []
-    except FAILURES:
-        if 200 <= answer.status <= 299:
-            raise
-        chunks = []
-    return Response(answer.status, dict(incoming.headers), b"".join(chunks), too_large=too_large)
 
 
 class _Progress(threading.local):
@@ -288,3 +255,73 @@ class _Backend(httpcore.NetworkBackend):
             else:
                 return _Stream(stream, self._deadlines)
         raise httpcore.ConnectError(f"{host}: no address")
+
+
+class _PoolTransport(httpx.BaseTransport):
+    """Connects httpx's client to httpcore's pool; reads responses to their end, up to a size."""
+
+    def __init__(self, pool: httpcore.ConnectionPool, deadlines: _Deadlines) -> None:
+        self._pool = pool
+        self._deadlines = deadlines
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        outgoing = httpcore.Request(
+            method=request.method.encode(),
+            url=httpcore.URL(
+                scheme=url.raw_scheme,
+                host=url.raw_host,
+                port=url.port,
+                target=request.extensions["target"],
+            ),
+            headers=request.headers.raw,
+            content=request.content,
+            extensions={"timeout": {"pool": max(0.001, self._deadlines.left())}},
+        )
+        answer = self._pool.handle_request(outgoing)
+        try:
+            content = _read(answer)
+        finally:
+            answer.close()
+        # The body is decompressed: it must not be decompressed again.
+        kept = [each for each in answer.headers if each[0].lower() != b"content-encoding"]
+        extensions = {} if content is not None else {_TOO_LARGE: True}
+        return httpx.Response(
+            answer.status, headers=kept, content=content or b"", extensions=extensions
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Raw(httpx.SyncByteStream):
+    """A body as it arrives."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._answer.iter_stream()
+
+
+def _read(answer: httpcore.Response) -> bytes | None:
+    """Return the whole body, decompressed; None if it is too large.
+
+    Half a megabyte of gzip may be half a gigabyte. A truncated or undecodable body counts as empty,
+    since the status says enough, but not in a truncated 2xx response: its body is the result.
+    """
+    chunks, size = [], 0
+    incoming = httpx.Response(answer.status, headers=answer.headers, stream=_Raw(answer))
+    try:
+        for chunk in incoming.iter_bytes():
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                return None
+            chunks.append(chunk)
+    except httpx.DecodingError:
+        return b""
+    except FAILURES:
+        if 200 <= answer.status <= 299:
+            raise
+        return b""
+    return b"".join(chunks)
