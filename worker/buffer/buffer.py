@@ -16,7 +16,7 @@ import redis
 
 from ..settings.destination import Destination
 from . import keys
-from .accept import accept_arguments, accepted
+from .accept import accept_arguments, raise_if_full
 from .claims import (
     Claim,
     ConcurrencyUpdate,
@@ -79,7 +79,7 @@ class Buffer:
     def accept(self, kind: str, identities: Sequence[bytes], stored: Sequence[bytes]) -> None:
         """Take stored records of one kind, all or none; BufferFull at a limit."""
         args = accept_arguments(self.destination, kind, identities, stored)
-        accepted(self.destination, self._run("accept", *args))
+        raise_if_full(self.destination, self._run("accept_requests", *args))
 
     def claim(self, *, begun: bool) -> Claim | None:
         """Lease a batch that is ready, or None; ``begun`` when the caller sends it at once."""

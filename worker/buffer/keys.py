@@ -1,4 +1,4 @@
-"""The names of keys in Redis, as `lua/prelude.lua` lists them.
+"""The names of keys in Redis; docs/redis.md says what each holds.
 
 All keys of a destination share one hash tag, so they live in one slot of a Redis Cluster.
 """
@@ -14,7 +14,7 @@ def base(destination: str) -> str:
 
 
 def guard(base_key: str) -> str:
-    """A key that never exists, in the same slot: see `lua/prelude.lua`."""
+    """A key that never exists, in the same slot: see `scripts`."""
     return f"{base_key}:nothing"
 
 

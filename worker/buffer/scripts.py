@@ -1,11 +1,18 @@
-"""The operations in `lua/`, ready to be called: one script, one atomic step."""
+"""The operations in `lua/`, ready to be called: one script, one atomic step.
+
+A script gets two keys. KEYS[1] is its destination's base key, `ingest:{name}`: the names of all
+other keys begin with it, so they live in one slot of a Redis Cluster. KEYS[2] is `:nothing`.
+Neither ever exists: so while a cluster moves the slot, and its keys may be on either node, Redis
+refuses a script before it begins (the old node says ASK, and the new one TRYAGAIN, as it does for
+several keys of which one is missing). docs/redis.md lists the keys.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from random import random
@@ -20,8 +27,25 @@ from .keys import guard
 # What Redis says while it takes no writes: it is a replica since a fail-over, or cannot persist.
 # Redis 6.2 wraps what a command inside a script raises into an error of the script.
 _NO_WRITES = re.compile(r"(?:^|-)(?:READONLY|MISCONF|NOREPLICAS|MASTERDOWN) ")
+_NEEDS = re.compile(r"^-- needs: (.+)$", re.MULTILINE)
+_LUA = files("worker.buffer").joinpath("lua")
 T = TypeVar("T")
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.05, 5.0
+
+
+def _with_includes(text: str, known: set[str]) -> Iterator[str]:
+    """Yield the functions that a script needs, each after those that it needs; then the script."""
+    for name in needs(text):
+        if name not in known:
+            known.add(name)
+            include = _LUA.joinpath("includes", f"{name}.lua").read_text()
+            yield from _with_includes(include, known)
+    yield text
+
+
+def needs(text: str) -> list[str]:
+    """Return the names of `lua/includes/` in the `-- needs:` lines of a script or a function."""
+    return [name for line in _NEEDS.findall(text) for name in line.split(", ")]
 
 
 class Script:
@@ -30,11 +54,8 @@ class Script:
     __slots__ = ("name", "sha", "text")
 
     def __init__(self, name: str) -> None:
-        folder = files("worker.buffer").joinpath("lua")
         self.name = name
-        self.text = "".join(
-            folder.joinpath(f"{part}.lua").read_text() for part in ("prelude", name)
-        )
+        self.text = "".join(_with_includes(_LUA.joinpath(f"{name}.lua").read_text(), set()))
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, client: Any, base: str, *args: Any) -> Any:

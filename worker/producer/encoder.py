@@ -18,7 +18,7 @@ from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..vendors.protocol import Prepared, Schema
 
-# One call of `accept` holds Redis for about a millisecond per thousand records.
+# One call of `accept_requests` holds Redis for about a millisecond per thousand records.
 MAX_RECORDS_PER_CALL = 1000
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import RedisError
 
 from ..buffer import keys
-from ..buffer.accept import accept_arguments, accepted
+from ..buffer.accept import accept_arguments, raise_if_full
 from ..buffer.scripts import is_out_of_memory, script
 from ..connections.clients import (
     PRODUCER_TIMEOUT_S,
@@ -140,10 +140,10 @@ class Producer:
         destination = batch.destination
         args = accept_arguments(destination, batch.kind, batch.identities, batch.stored)
         try:
-            answer = script("accept").run(self._client, keys.base(destination.name), *args)
+            result = script("accept_requests").run(self._client, keys.base(destination.name), *args)
         except RedisError as error:
             _raise(error, destination)
-        accepted(destination, answer)
+        raise_if_full(destination, result)
 
     def close(self) -> None:
         """Close the connections; nothing is lost without it."""
@@ -246,14 +246,14 @@ class AsyncProducer:
         args = accept_arguments(destination, batch.kind, batch.identities, batch.stored)
         await self._wait_for_turn(destination)
         try:
-            answer = await script("accept").run_async(
+            result = await script("accept_requests").run_async(
                 self._client, keys.base(destination.name), *args
             )
         except RedisError as error:
             _raise(error, destination)
         finally:
             self._turns.release()
-        accepted(destination, answer)
+        raise_if_full(destination, result)
 
     async def _wait_for_turn(self, destination: Destination) -> None:
         try:

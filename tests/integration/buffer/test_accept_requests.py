@@ -1,4 +1,4 @@
-"""`take`: several requests' records in one step, of each request all or none, on every Redis."""
+"""`accept_requests`: several requests' records in one step, of each request all or none, on every Redis."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import pytest
 import redis
 
 from worker.buffer import keys
+from worker.buffer.accept import FULL, KEY_REUSED, MEMORY_FULL
 from worker.buffer.buffer import Buffer
 from worker.buffer.records import new_id, pack
 from worker.buffer.scripts import script
 from worker.gateway.api.enqueue_request import (
-    FULL,
-    MEMORY_FULL,
-    OTHER_REQUEST,
     EnqueueRequest,
     arguments,
 )
@@ -111,7 +109,7 @@ def test_a_key_is_answered_once_and_for_all(every_redis: redis.Redis) -> None:
         EnqueueRequest([call(Kind.EVENT, "a")], once("k"), b"[2]"),
         EnqueueRequest([call(Kind.EVENT, "b")], once("k", "g"), b"[3]"),
     )
-    assert again == [b"[1]", OTHER_REQUEST]
+    assert again == [b"[1]", KEY_REUSED]
     assert buffered(every_redis) == {Kind.EVENT: 1, Kind.PROFILE: 0}
 
 

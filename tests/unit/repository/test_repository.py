@@ -15,7 +15,6 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 TESTS = sorted(
     path for path in (ROOT / "tests").rglob("test_*.py") if "benchmarks" not in path.parts
 )
-SCRIPTS = sorted((ROOT / "worker" / "buffer" / "lua").glob("*.lua"))
 # Folders with personal files; a path below one is meaningless on another machine.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|mnt)/\w[\w.-]*")
 # Part of every process's environment; not our settings.
@@ -81,26 +80,6 @@ def test_tests_all_have_docstrings(path: Path) -> None:
     ]
     assert ast.get_docstring(module)
     assert [each.name for each in functions if not ast.get_docstring(each)] == []
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=relative)
-def test_lua_script_has_a_complete_header(script: Path) -> None:
-    """Each Lua script begins with a header that documents KEYS, ARGV and the return value."""
-    lines = script.read_text().splitlines()
-    code = next((at for at, line in enumerate(lines) if line and not line.startswith("--")), 0)
-    header = "\n".join(lines[:code])
-    assert header
-    if script.name != "prelude.lua":
-        for word in ("KEYS", "ARGV", "eturns"):
-            assert word in header, word
-
-
-def test_lua_scripts_are_exactly_those_that_are_called() -> None:
-    """Each script name in the code has a Lua file, and each Lua file is called."""
-    calls = re.compile(r"(?:\bscript|_run|_together\(\[)\(\s*\"(\w+)\"")
-    sources = (ROOT / "worker").rglob("*.py")
-    called = {name for path in sources for name in calls.findall(path.read_text())}
-    assert called == {path.stem for path in SCRIPTS} - {"prelude"}
 
 
 def variables_read() -> dict[str, set[str]]:

@@ -1,38 +1,49 @@
 -- Learn from an answer how many requests the account bears, and whether to hold back.
 -- KEYS[1]  the destination's base key
--- ARGV     'success', 'throttled' or 'failure'; when the request was begun (epoch ms);
---          concurrency limit; concurrency to begin with; back-off base ms; back-off cap ms;
---          a random number in [0, 1); ms the vendor asked us to wait, or 0; successes and ms that
---          must lie between a refusal and the next try above what it taught
--- Returns  {concurrency, ms until the next claim may be made, 1 when more may be claimed than before}
+-- ARGV[1]  'success', 'throttled' or 'failure'
+-- ARGV[2]  when the request was begun (epoch ms)
+-- ARGV[3]  concurrency limit
+-- ARGV[4]  concurrency to begin with
+-- ARGV[5]  back-off base ms
+-- ARGV[6]  back-off cap ms
+-- ARGV[7]  a random number in [0, 1)
+-- ARGV[8]  ms the vendor asked us to wait, or 0
+-- ARGV[9]  successes that must lie between a refusal and the next try above what it taught
+-- ARGV[10]  ms that must lie between them
+-- Returns  {concurrency, ms until the next claim may be made, 1 when more may be claimed than
+--          before}
+-- needs: now_ms, bypass_maxmemory_check, backoff_ms
 --
 -- Upwards by one after a run of successes as long as the concurrency is wide, if that width was in
 -- use; halved on a refusal, which also teaches a ceiling: up to it the way back is quick, above it
 -- we try again only after many successes, so that less than one request in a hundred is refused in
 -- the steady state. Of requests under way together, the first to fail speaks for all.
 -- To be called while the answered request still holds its lease.
+local base = KEYS[1]
 local signal, begun = ARGV[1], tonumber(ARGV[2])
 local limit, start = tonumber(ARGV[3]), tonumber(ARGV[4])
-local backoff_ms, cap_ms, random, wait_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local base_ms, cap_ms, random = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local wait_ms = tonumber(ARGV[8])
 local patience, patience_ms = tonumber(ARGV[9]), tonumber(ARGV[10])
 local now, key = now_ms(), base .. ':state'
-local known = redis.call('HMGET', key, 'concurrency', 'ceiling', 'run', 'since_refusal', 'refused_at',
-                         'failures', 'failed_at', 'open_at', 'max_bytes', 'bytes_run')
+local known = redis.call('HMGET', key, 'concurrency', 'ceiling', 'run', 'since_refusal',
+                         'refused_at', 'failures', 'failed_at', 'open_at', 'max_bytes',
+                         'bytes_run')
 local function number(at, otherwise) return tonumber(known[at]) or otherwise end
 local concurrency, ceiling = math.min(number(1, start), limit), number(2, limit)
 local run, since, refused_at = number(3, 0), number(4, 0), number(5, 0)
 local failures, failed_at, open_at = number(6, 0), number(7, 0), number(8, 0)
 
-local function hold_back(exponent)
-  local delay = random * math.min(cap_ms, backoff_ms * 2 ^ math.min(exponent, 30))
-  open_at = math.max(open_at, now + math.floor(delay))
+local function hold_back(attempt)
+  open_at = math.max(open_at, now + math.floor(backoff_ms(attempt, base_ms, cap_ms, random)))
 end
 
 local under_way = redis.call('ZCARD', base .. ':leases')
 
 if signal == 'success' then
-  -- What was sent before the trouble says nothing against holding back. A single failure holds
-  -- nothing back: there any success does, lest a vendor that fails now and then be served singly.
+  -- What was sent before the trouble says nothing against holding back. After a single failure any
+  -- success clears the back-off, so that an occasional error does not limit the vendor to one
+  -- request at a time.
   local single = failures <= 1 and now >= open_at
   if single or begun > math.max(failed_at, refused_at) then failures, open_at = 0, 0 end
   since = since + 1
@@ -65,12 +76,12 @@ elseif begun > failed_at then
 end
 if wait_ms > 0 then open_at = math.max(open_at, now + wait_ms) end
 
-work_when_full()
+bypass_maxmemory_check()
 redis.call('HSET', key, 'concurrency', concurrency, 'ceiling', ceiling, 'run', run,
            'since_refusal', since, 'refused_at', refused_at, 'failures', failures,
            'failed_at', failed_at, 'open_at', open_at)
--- A limit of bytes that a 413 taught was perhaps a passing one: a run of successes doubles it. At
--- worst one request in thirty is refused and halved.
+-- A limit of bytes that a 413 taught may be temporary: a run of successes doubles it. At worst one
+-- request in thirty is refused and halved.
 if signal == 'success' and known[9] then
   local BYTES_RUN = 30
   if number(10, 0) + 1 < BYTES_RUN then

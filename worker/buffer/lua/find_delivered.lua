@@ -1,9 +1,12 @@
 -- Look for a record among those that a stretch of the journal calls delivered.
 -- KEYS[1]  the destination's base key
--- ARGV     the record's id, 16 bytes; from and to, as XREVRANGE has them; settlements to look at
+-- ARGV[1]  the record's id, 16 bytes
+-- ARGV[2]  from, as XREVRANGE has it
+-- ARGV[3]  to
+-- ARGV[4]  settlements to look at
 -- Returns  {stream id of the settlement that delivered it, or ''; stream id of the last one looked
 --          at, '' when there is nothing more to look at}
-local entries = redis.call('XREVRANGE', base .. ':journal', ARGV[2], ARGV[3], 'COUNT', ARGV[4])
+local entries = redis.call('XREVRANGE', KEYS[1] .. ':journal', ARGV[2], ARGV[3], 'COUNT', ARGV[4])
 for _, entry in ipairs(entries) do
   for field = 1, #entry[2], 2 do
     if entry[2][field] == 'ids' then

@@ -1,12 +1,14 @@
 -- Look for a record in one list: a partition of the buffer, or a batch.
 -- KEYS[1]  the destination's base key
--- ARGV     the list, without the base key; the record's id, 32 hex digits; how many to look at;
---          how many at the list's end were looked at before, or 'guess' to look where the id
+-- ARGV[1]  the list, without the base key
+-- ARGV[2]  the record's id, 32 hex digits
+-- ARGV[3]  how many to look at
+-- ARGV[4]  how many at the list's end were looked at before, or 'guess' to look where the id
 --          belongs in a list that is sorted by id
 -- Returns  {position from 1 at the head, or 0; '1' when this look reached the head}
 -- Records leave a list at its head and come in at its end, so a search that goes on from the end
 -- towards the head misses none, however much is taken and added between the looks.
-local list, id, most = base .. ':' .. ARGV[1], ARGV[2], tonumber(ARGV[3])
+local list, id, most = KEYS[1] .. ':' .. ARGV[1], ARGV[2], tonumber(ARGV[3])
 local size = redis.call('LLEN', list)
 
 local function id_at(index) return redis.call('LINDEX', list, index):sub(1, 32) end

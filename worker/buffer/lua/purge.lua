@@ -1,8 +1,10 @@
--- Throw dead letters of one kind away, counted.
+-- Delete dead letters of one kind, counted.
 -- KEYS[1]  the destination's base key
--- ARGV     kind; stream ids
--- Returns  the number thrown away
-work_when_full()
-local purged = redis.call('XDEL', base .. ':dead:' .. ARGV[1], unpack(ARGV, 2))
+-- ARGV[1]  kind
+-- ARGV[2...]  stream ids
+-- Returns  the number deleted
+-- needs: bypass_maxmemory_check, count
+bypass_maxmemory_check()
+local purged = redis.call('XDEL', KEYS[1] .. ':dead:' .. ARGV[1], unpack(ARGV, 2))
 count(ARGV[1] .. ':purged', purged)
 return purged

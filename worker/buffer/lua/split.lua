@@ -1,17 +1,25 @@
--- Halve a batch, in order, so that a record which spoils it is isolated.
+-- Halve a batch, in order, so that a record at fault is isolated.
 -- KEYS[1]  the destination's base key
--- ARGV     batch id; token; id of the second half; error that led here; deaths the halves begin
---          with; a label of the vendor's answer for the counters, '' when nothing was sent;
---          the most bytes a batch may have from now on, 0 to leave it; ms the request took, the
---          buckets of that ('' when not known) and of the batch's size
--- Returns  {records in the first half, in the second}, or nil when the token is stale or the
---          batch has a single record: then nothing changed.
+-- ARGV[1]  batch id
+-- ARGV[2]  token
+-- ARGV[3]  id of the second half
+-- ARGV[4]  error that led here
+-- ARGV[5]  deaths that the halves begin with
+-- ARGV[6]  a label of the vendor's answer for the counters, '' when nothing was sent
+-- ARGV[7]  the most bytes a batch may have from now on, 0 to leave it
+-- ARGV[8]  ms the request took
+-- ARGV[9]  the bucket of that, '' when not known
+-- ARGV[10]  the bucket of the batch's size
+-- Returns  {records in the first half, in the second}, or nil when the token is stale or the batch
+--          has a single record: then nothing changed
+-- needs: now_ms, load_batch, bypass_maxmemory_check, count_request, push, partition_queue_key
+-- needs: schedule
 -- The first half keeps the batch's id. Both wait, due at once; of an ordered kind, the second
--- waits for the first wherever both hold records of one partition.
-local id, second_id = ARGV[1], ARGV[3]
+-- waits for the first wherever both have records of one partition.
+local base, id, second_id = KEYS[1], ARGV[1], ARGV[3]
 local batch = load_batch(id)
 if not batch or batch.token ~= ARGV[2] or batch.begun == 0 or batch.size < 2 then return nil end
-work_when_full()
+bypass_maxmemory_check()
 local now, list = now_ms(), base .. ':batch:' .. id
 local half = math.ceil(batch.size / 2)
 redis.call('ZREM', base .. ':leases', id)
@@ -25,13 +33,13 @@ push(base .. ':batch:' .. second_id, records, 1, #records)
 local first_parts, second_parts, before = {}, {}, 0
 for _, part in ipairs(batch.parts or {}) do
   local in_first = math.max(0, math.min(part[2], half - before))
-  local hold = hold_key(batch.kind, part[1])
+  local queue = partition_queue_key(batch.kind, part[1])
   if in_first > 0 then first_parts[#first_parts + 1] = {part[1], in_first} end
   if in_first < part[2] then
     second_parts[#second_parts + 1] = {part[1], part[2] - in_first}
-    redis.call('LINSERT', hold, 'AFTER', id, second_id)
+    redis.call('LINSERT', queue, 'AFTER', id, second_id)
   end
-  if in_first == 0 then redis.call('LREM', hold, 1, id) end
+  if in_first == 0 then redis.call('LREM', queue, 1, id) end
   before = before + part[2]
 end
 
@@ -43,7 +51,7 @@ if most > 0 then
 end
 
 batch.failed = now
-batch.remainder = nil -- what is suspected is sent with no others
+batch.remainder = nil -- suspects are sent with no others
 local second = {}
 for field, value in pairs(batch) do second[field] = value end
 second.size, second.parts = #records, batch.parts and second_parts

@@ -1,4 +1,4 @@
-"""One HTTP request's records as Redis accepts them, and several in one call (`lua/take.lua`)."""
+"""One HTTP request's records as Redis accepts them, and several in one call."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.buffer.accept import identity_hash
+from worker.buffer.accept import group_arguments
 from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination
 
 from .idempotency import IdempotencyKey
 
-ACCEPTED, FULL, MEMORY_FULL, OTHER_REQUEST = 1, -1, -2, -3
 RESPONSES_KEPT_MS = 24 * 3600 * 1000
 # A call with a lost answer is repeated once, immediately: after the timeout (5 s at most).
 CALLS_KEPT_MS = 10_000
@@ -41,8 +40,8 @@ class EnqueueRequest:
 def arguments(
     destination: Destination, token: str, requests: Sequence[EnqueueRequest]
 ) -> list[Any]:
-    """Return the arguments of `take`."""
-    limits = (CALLS_KEPT_MS, RESPONSES_KEPT_MS, destination.max_buffered)
+    """Return the arguments of `accept_requests`."""
+    limits = (destination.max_buffered, CALLS_KEPT_MS, RESPONSES_KEPT_MS)
     args: list[Any] = [token, *limits, len(requests)]
     for request in requests:
         key = request.key
@@ -51,7 +50,5 @@ def arguments(
         else:
             args += (key.hash, key.fingerprint, request.response, len(request.batches))
         for batch in request.batches:
-            kind = destination.kinds[batch.kind]
-            hashes = b"".join(map(identity_hash, batch.identities)) if kind.ordered else b""
-            args += (batch.kind, kind.partitions, hashes, len(batch.stored), *batch.stored)
+            args += group_arguments(destination, batch.kind, batch.identities, batch.stored)
     return args

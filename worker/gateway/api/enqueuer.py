@@ -18,7 +18,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from worker.buffer import keys
-from worker.buffer.accept import accepted
+from worker.buffer.accept import ACCEPTED, KEY_REUSED, raise_if_full
 from worker.buffer.records import new_id
 from worker.buffer.scripts import is_out_of_memory, script
 from worker.connections.clients import answer_was_lost
@@ -26,7 +26,7 @@ from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.settings.destination import Destination
 from worker.telemetry.logs import get_logger
 
-from .enqueue_request import ACCEPTED, OTHER_REQUEST, EnqueueRequest, arguments
+from .enqueue_request import EnqueueRequest, arguments
 
 # A thousand records hold Redis for a millisecond; their bytes have to be copied as well.
 MAX_RECORDS_PER_CALL = 1000
@@ -138,13 +138,13 @@ class Enqueuer:
             return
         if result == ACCEPTED:
             response.set_result(None)
-        elif result == OTHER_REQUEST:
+        elif result == KEY_REUSED:
             response.set_exception(KeyReused())
         elif isinstance(result, bytes):
             response.set_result(result)
         else:
             try:
-                accepted(self._destination, result)
+                raise_if_full(self._destination, result)
             except BufferFull as error:
                 response.set_exception(error)
 

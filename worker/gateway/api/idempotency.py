@@ -1,6 +1,6 @@
 """`Idempotency-Key`: a client may repeat a request, and its records are enqueued once.
 
-The response is stored in Redis by the same atomic step that accepts the records (`lua/take.lua`):
+The response is stored in Redis by the same atomic step that accepts the records:
 whichever process dies, one is never done without the other. A repeat, even a concurrent one through
 another gateway, finds the response and enqueues nothing. Only the verdicts in it are stored: with
 the same fingerprint, the rest is in the repeated request itself.

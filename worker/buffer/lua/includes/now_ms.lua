@@ -1,0 +1,5 @@
+-- One clock for all machines: Redis' own, in epoch milliseconds.
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end

@@ -1,0 +1,8 @@
+-- The same with partition 0 in front where no range has it: records wait there that were accepted
+-- while the kind was unordered, by its settings then or by those of a producer of another version.
+-- needs: partition_ranges
+local function ranges_with_default(kind)
+  local found = partition_ranges(kind)
+  if not found[1] or found[1][1] ~= 0 then table.insert(found, 1, {0, 1, unlisted = true}) end
+  return found
+end
