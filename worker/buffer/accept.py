@@ -1,4 +1,4 @@
-"""How records enter the buffer: the arguments and results of `accept_requests`, for every way in."""
+"""How records enter the buffer: the arguments and the results of `accept_requests`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`accept_requests`: several requests' records in one step, of each request all or none, on every Redis."""
+"""`accept_requests`: several requests' records in one step, of each request all or none."""
 
 from __future__ import annotations
 
