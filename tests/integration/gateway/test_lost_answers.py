@@ -13,7 +13,7 @@ from support.gateway import GatewayResponse, LocalGateway, event, gather_all
 
 
 class Leak:
-    """A way to Redis that hangs up, so many times, instead of passing on what the script returned."""
+    """A proxy to Redis that hangs up a few times instead of passing on what the script returned."""
 
     def __init__(self, url: str, losses: int) -> None:
         self._to = urlsplit(url).port
