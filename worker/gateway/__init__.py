@@ -1,4 +1,1 @@
-"""The HTTP front door: the vendors' own upload calls, taken into our buffer.
-
-`app` is what a server runs; each other module is one concern of a request's way to Redis.
-"""
+"""The HTTP gateway: the vendors' own upload calls, for web apps in any language."""

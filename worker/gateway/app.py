@@ -37,9 +37,8 @@ from .auth.key_cache import KeyCache
 from .auth.rate_limit import RateLimits
 from .operations.health import Alive, Ready
 from .operations.openapi import OpenApi
-from .server.access_log import access_log
 from .server.endpoint import Endpoint
-from .server.middleware import Middleware, Observer
+from .server.middleware import Middleware, Observer, access_log
 from .server.request_body import BodyReader
 from .settings import GatewaySettings
 

@@ -10,7 +10,7 @@ from worker.settings.environment import EnvironmentSettings
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s*]+|\*")
 MOST_REDIS_TIMEOUT_S = 5.0  # a call's result is kept for a repeat, twice as long
-MOST_DEPTH = 200  # orjson writes no deeper than 254 levels, and a refused record is sent back
+MOST_DEPTH = 200  # orjson writes at most 254 levels, and a rejected record is sent back
 _ABOVE_0 = (
     "processes",
     "max_body_bytes",
@@ -27,7 +27,7 @@ _ABOVE_0 = (
 class GatewaySettings(EnvironmentSettings):
     """How the gateway serves; sizes in bytes, times in seconds.
 
-    ``host`` is loopback unless told otherwise: what stands before it adds TLS.
+    ``host`` is loopback by default: a proxy in front adds TLS.
     ``max_body_bytes`` bounds a body as it comes, ``max_unfolded_bytes`` what gzip makes of it;
     the vendor's largest call, 1000 events, has about 200 KB.
     ``rate_records_per_s`` and ``rate_burst_records`` are for each producer's key and each gateway
@@ -35,8 +35,8 @@ class GatewaySettings(EnvironmentSettings):
     records, so it only meets bulk loads.
     ``body_timeout_s`` is how long a body may take to come, as long its headers before it, and as
     long, or twice, a client may read nothing of its answer.
-    ``max_connections`` is for each process; an idle connection takes some 10 KB, and one whose head
-    is on its way 60 KB more. Where the process may open fewer files, the system is first.
+    ``max_connections`` is for each process; an idle connection takes about 10 KB, and one
+    in the middle of a head 60 KB more. A lower limit of open files takes precedence.
     ``redis_timeout_s`` is how long a call to Redis may take; a lost answer is asked for once more.
     ``max_waiting_bytes`` bounds the records that wait in memory for their call to Redis.
     ``ready_tick_s`` is how old the last drain may be for /readyz; 0 does not look at it.

@@ -1,4 +1,4 @@
-"""What Bloomreach's clients are answered by the gateway, over a real Redis."""
+"""Bloomreach's API at the gateway, with a real Redis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(name: str, data: Any, command_id: Any = None) -> dict[str, Any]:
     return made if command_id is None else {**made, "command_id": command_id}
 
 
-def test_an_event_and_a_customer_are_taken(gateway: LocalGateway) -> None:
+def test_single_calls_with_valid_records_succeed_and_enqueue(gateway: LocalGateway) -> None:
     """Each single call is answered as the vendor does, after its record is in Redis."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
@@ -59,10 +59,10 @@ def test_an_event_and_a_customer_are_taken(gateway: LocalGateway) -> None:
         ("customers", {}),
     ],
 )
-def test_a_refused_record_is_told_and_not_enqueued(
+def test_single_call_with_an_invalid_record_reports_the_rules_and_enqueues_nothing(
     gateway: LocalGateway, name: str, record: dict[str, Any]
 ) -> None:
-    """HTTP 200 with success false and the rules in words; another call's record is refused too."""
+    """HTTP 200 with success false and the rules; a record of another call is rejected too."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.track(name, record)
@@ -82,10 +82,10 @@ def test_a_refused_record_is_told_and_not_enqueued(
         ({"registered": "undefined"}, "At least one valid id should be specified. customer_ids: "),
     ],
 )
-def test_the_vendors_words_come_first(
+def test_single_call_without_a_valid_id_answers_the_vendors_text_first(
     gateway: LocalGateway, ids: dict[str, str], words: str
 ) -> None:
-    """Clients that look for the documented texts find them; what follows names the field."""
+    """Clients that look for the documented texts find them; the field's name follows."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.track("customers/events", tracked(customer_ids=ids))
@@ -94,7 +94,7 @@ def test_the_vendors_words_come_first(
     assert text.startswith(words)
 
 
-def test_an_integer_beyond_64_bits_is_refused_and_echoed_as_it_was(
+def test_batch_with_an_integer_beyond_64_bits_rejects_the_record_and_echoes_the_id(
     gateway: LocalGateway,
 ) -> None:
     """In a record it breaks a rule; as a command's id it comes back to the digit."""
@@ -105,14 +105,16 @@ def test_an_integer_beyond_64_bits_is_refused_and_echoed_as_it_was(
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.track("batch", json.dumps({"commands": [bad, good]}).encode())
 
-    refused, taken = json.loads(gateway.run(talk).body)["results"]
-    assert refused["errors"] == ["properties.n: must be an integer of at most 64 bits"]
+    rejected, taken = json.loads(gateway.run(talk).body)["results"]
+    assert rejected["errors"] == ["properties.n: must be an integer of at most 64 bits"]
     assert (taken["success"], taken["command_id"]) == (True, beyond)
     assert len(gateway.buffered("profile", "bloomreach")) == 1
 
 
-def test_a_batch_is_answered_in_order_with_command_ids(gateway: LocalGateway) -> None:
-    """A result for each command, in order, with its id; the refused cost the others nothing."""
+def test_batch_of_valid_and_invalid_commands_answers_each_in_order_with_its_id(
+    gateway: LocalGateway,
+) -> None:
+    """Each command has a result with its id, and rejected ones do not affect the others."""
     commands = [
         command("customers/events", tracked("1"), "a"),
         command("customers/events", NOBODY, "b"),
@@ -153,8 +155,10 @@ def test_a_batch_is_answered_in_order_with_command_ids(gateway: LocalGateway) ->
         ),
     ],
 )
-def test_a_malformed_batch_is_refused_whole(gateway: LocalGateway, body: bytes, text: str) -> None:
-    """400 in the vendor's words, and nothing enqueued."""
+def test_batch_that_is_malformed_answers_400_and_enqueues_nothing(
+    gateway: LocalGateway, body: bytes, text: str
+) -> None:
+    """The answer is 400 in the vendor's words, and nothing is enqueued."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.track("batch", body)
@@ -164,8 +168,8 @@ def test_a_malformed_batch_is_refused_whole(gateway: LocalGateway, body: bytes, 
     assert gateway.buffered("profile", "bloomreach") == []
 
 
-def test_fifty_commands_are_one_batch(gateway: LocalGateway) -> None:
-    """The vendor's limit is ours: 50 commands are taken."""
+def test_batch_of_fifty_commands_is_accepted(gateway: LocalGateway) -> None:
+    """The vendor's limit is ours: 50 commands are accepted."""
     commands = [command("customers/events", tracked(str(n)), n) for n in range(50)]
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
@@ -183,7 +187,7 @@ def basic(public: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{public}:{secret}".encode()).decode()
 
 
-def test_each_way_to_show_a_key_is_taken(gateway: LocalGateway) -> None:
+def test_authorization_in_each_supported_form_is_accepted(gateway: LocalGateway) -> None:
     """The key is Basic's secret, Basic's only word, a Token, or a bearer token."""
 
     async def talk(gateway: LocalGateway) -> list[int]:
@@ -215,8 +219,10 @@ def test_each_way_to_show_a_key_is_taken(gateway: LocalGateway) -> None:
         (basic("id", "wrong"), "access key not found"),
     ],
 )
-def test_who_shows_no_key_of_ours_is_refused(gateway: LocalGateway, shown: str, text: str) -> None:
-    """401 in the vendor's words."""
+def test_authorization_without_a_known_key_answers_401(
+    gateway: LocalGateway, shown: str, text: str
+) -> None:
+    """The answer is 401 in the vendor's words."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.track("customers", CUSTOMER, Authorization=shown)
@@ -226,8 +232,10 @@ def test_who_shows_no_key_of_ours_is_refused(gateway: LocalGateway, shown: str, 
     assert gateway.buffered("profile", "bloomreach") == []
 
 
-def test_a_project_that_is_known_must_be_named(gateway_factory: LocalGatewayFactory) -> None:
-    """Where the project's token is configured, another one is a mistake and refused."""
+def test_project_other_than_the_configured_one_answers_400(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
+    """Where the project's token is configured, another one is a mistake."""
     gateway = gateway_factory(BLOOMREACH_PROJECT_TOKEN="tok-1", BLOOMREACH_API_KEY_ID="id")
 
     async def talk(gateway: LocalGateway) -> list[int]:
@@ -242,10 +250,10 @@ def test_a_project_that_is_known_must_be_named(gateway_factory: LocalGatewayFact
     assert gateway.run(talk) == [200, 200, 400]
 
 
-def test_the_vendors_own_credentials_are_taken_only_when_allowed(
+def test_vendor_credentials_are_accepted_only_when_allowed(
     gateway_factory: LocalGatewayFactory,
 ) -> None:
-    """An unchanged client's own API key works only where the operator says so."""
+    """An unchanged client's own API key works only where the operator allows it."""
     own = {
         "BLOOMREACH_PROJECT_TOKEN": "bloomreach",
         "BLOOMREACH_API_KEY_ID": "id",

@@ -1,4 +1,4 @@
-"""What CleverTap's clients are answered by the gateway, over a real Redis."""
+"""CleverTap's API at the gateway, with a real Redis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOKEN = {
 }
 
 
-def test_mixed_kinds_are_taken_and_told(gateway: LocalGateway) -> None:
+def test_upload_of_all_kinds_succeeds_and_enqueues_each(gateway: LocalGateway) -> None:
     """Records of all three kinds go in with one call, and the answer is the vendor's success."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
@@ -68,10 +68,10 @@ BAD_PHONE = profile(Phone="12")
         (["no record", None, 5, []], "fail", {1: 524, 2: 524, 3: 524, 4: 524}),
     ],
 )
-def test_a_refused_record_is_named_by_position_and_code(
+def test_upload_with_invalid_records_reports_each_by_position_and_code(
     gateway: LocalGateway, records: list[Any], status: str, codes: dict[int, int]
 ) -> None:
-    """HTTP 200; each refused record comes back with its code, its position and itself."""
+    """HTTP 200; each rejected record comes back with its code, its position and itself."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.upload(*records)
@@ -88,10 +88,10 @@ def test_a_refused_record_is_named_by_position_and_code(
     assert taken == payload["processed"]
 
 
-def test_an_integer_beyond_64_bits_is_refused_and_comes_back_as_it_was(
+def test_upload_with_an_integer_beyond_64_bits_rejects_it_and_echoes_it_exactly(
     gateway: LocalGateway,
 ) -> None:
-    """It is not made a float of: the record is named, and its neighbour is taken."""
+    """It does not become a float: the record is reported, and the one beside it is accepted."""
     sent = event(evtData={"n": 12345678901234567890123})
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
@@ -99,9 +99,9 @@ def test_an_integer_beyond_64_bits_is_refused_and_comes_back_as_it_was(
 
     payload = json.loads(gateway.run(talk).body)
     assert (payload["status"], payload["processed"]) == ("partial", 1)
-    (refused,) = payload["unprocessed"]
-    assert refused["error"].startswith("evtData.n: must be an integer of at most 64 bits")
-    assert refused["record"] == sent
+    (rejected,) = payload["unprocessed"]
+    assert rejected["error"].startswith("evtData.n: must be an integer of at most 64 bits")
+    assert rejected["record"] == sent
     assert [each["evtData"] for each in gateway.buffered("event")] == [{}]
 
 
@@ -114,20 +114,20 @@ def test_an_integer_beyond_64_bits_is_refused_and_comes_back_as_it_was(
         (event(identity=""), "identity: "),
     ],
 )
-def test_the_vendors_words_come_first(
+def test_upload_with_an_invalid_record_answers_the_vendors_text_first(
     gateway: LocalGateway, record: dict[str, Any], words: str
 ) -> None:
-    """Clients that look for the recorded texts find them; what follows names the field."""
+    """Clients that look for the recorded texts find them; the field's name follows."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.upload(record)
 
-    (refused,) = gateway.run(talk).json()["unprocessed"]
-    assert refused["error"].startswith(words)
+    (rejected,) = gateway.run(talk).json()["unprocessed"]
+    assert rejected["error"].startswith(words)
 
 
-def test_a_rule_without_a_vendors_code_is_answered_with_one(gateway: LocalGateway) -> None:
-    """`code` is a number in every answer, also for rules the vendor has no code for."""
+def test_upload_breaking_a_rule_without_a_vendor_code_answers_512(gateway: LocalGateway) -> None:
+    """`code` is a number in every answer, also for rules without a vendor code."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         flag = profile(**{"MSG-email": "maybe"})
@@ -154,10 +154,10 @@ def test_a_rule_without_a_vendors_code_is_answered_with_one(gateway: LocalGatewa
     ],
     ids=["empty", "half", "no text", "string", "no d", "d no array", "deep", "abyss", "1001"],
 )
-def test_a_malformed_request_is_refused_whole(
+def test_upload_that_is_malformed_answers_400_and_enqueues_nothing(
     gateway: LocalGateway, body: bytes, text: str
 ) -> None:
-    """The vendor's 400, and nothing of it is enqueued."""
+    """The answer is the vendor's 400, and nothing of it is enqueued."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.upload_bytes(body)
@@ -168,8 +168,8 @@ def test_a_malformed_request_is_refused_whole(
     assert gateway.buffered() == []
 
 
-def test_a_thousand_records_are_one_call(gateway: LocalGateway) -> None:
-    """The vendor's limit is ours: 1000 records are taken."""
+def test_upload_of_a_thousand_records_is_accepted_in_order(gateway: LocalGateway) -> None:
+    """The vendor's limit is ours: 1000 records are accepted."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.upload(*[event(str(number)) for number in range(1000)])
@@ -194,10 +194,10 @@ def test_a_thousand_records_are_one_call(gateway: LocalGateway) -> None:
         ("?dryRun=yes", 400, 0),
     ],
 )
-def test_a_dry_run_validates_and_enqueues_nothing(
+def test_dry_run_in_each_spelling_validates_and_enqueues_nothing(
     gateway: LocalGateway, query: str, status: int, enqueued: int
 ) -> None:
-    """Only a real upload enqueues; what might have been meant as a dry run is refused."""
+    """Only a real upload enqueues; what may have been meant as a dry run answers 400."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await gateway.upload(event(), BAD_NAME, query=query)
@@ -223,10 +223,10 @@ UNAUTHORISED = [
 
 
 @pytest.mark.parametrize(("headers", "text"), UNAUTHORISED)
-def test_who_shows_no_key_of_ours_is_refused(
+def test_upload_without_a_known_key_answers_401(
     gateway: LocalGateway, headers: dict[str, str], text: str
 ) -> None:
-    """401 in the vendor's words, before the body is looked at."""
+    """The answer is 401 in the vendor's words, before the body is read."""
     words = {"KEY": gateway.key, "ALMOST": gateway.key[:-1]}
     shown = {name: words.get(value, value) for name, value in headers.items()}
 
@@ -238,8 +238,8 @@ def test_who_shows_no_key_of_ours_is_refused(
     assert answer.json() == {"status": "fail", "error": text, "code": 401}
 
 
-def test_a_bearer_token_needs_no_account(gateway: LocalGateway) -> None:
-    """A client without the vendor's headers shows its key as a bearer token."""
+def test_upload_with_a_bearer_token_needs_no_account(gateway: LocalGateway) -> None:
+    """A client without the vendor's headers sends its key as a bearer token."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         headers = {"Authorization": f"Bearer {gateway.key}"}
@@ -249,8 +249,10 @@ def test_a_bearer_token_needs_no_account(gateway: LocalGateway) -> None:
     assert gateway.run(talk).json()["processed"] == 1
 
 
-def test_an_account_that_is_known_must_be_named(gateway_factory: LocalGatewayFactory) -> None:
-    """Where the account's id is configured, another one is a mistake and refused."""
+def test_upload_for_an_account_other_than_the_configured_one_answers_401(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
+    """Where the account's id is configured, another one is a mistake."""
     gateway = gateway_factory(CLEVERTAP_ACCOUNT_ID="REAL-ACC", CLEVERTAP_PASSCODE="secret")
 
     async def talk(gateway: LocalGateway) -> list[int]:
@@ -262,10 +264,10 @@ def test_an_account_that_is_known_must_be_named(gateway_factory: LocalGatewayFac
 
 
 @pytest.mark.parametrize(("accepted", "status"), [("", 401), ("1", 200)])
-def test_the_vendors_own_credentials_are_taken_only_when_allowed(
+def test_vendor_credentials_are_accepted_only_when_allowed(
     gateway_factory: LocalGatewayFactory, accepted: str, status: int
 ) -> None:
-    """An unchanged client's own account id and passcode work only where the operator says so."""
+    """An unchanged client's own account id and passcode work only where the operator allows it."""
     gateway = gateway_factory(
         CLEVERTAP_ACCOUNT_ID="REAL-ACC",
         CLEVERTAP_PASSCODE="vendors-secret",
@@ -288,8 +290,10 @@ def test_the_vendors_own_credentials_are_taken_only_when_allowed(
     assert gateway.run(talk) == [status, 401, 401]
 
 
-def test_nothing_configured_is_no_credential(gateway_factory: LocalGatewayFactory) -> None:
-    """Empty credentials of a destination without secrets let nobody in."""
+def test_vendor_credentials_that_are_not_configured_match_nothing(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
+    """Empty credentials of a destination without secrets authenticate no client."""
     gateway = gateway_factory(INGEST_GATEWAY_ACCEPT_VENDOR_CREDENTIALS="1")
 
     async def talk(gateway: LocalGateway) -> int:
@@ -298,8 +302,8 @@ def test_nothing_configured_is_no_credential(gateway_factory: LocalGatewayFactor
     assert gateway.run(talk) == 401
 
 
-def test_a_key_for_one_destination_sends_to_no_other(gateway: LocalGateway) -> None:
-    """A key that was made for Bloomreach alone is refused by CleverTap's door, and not there."""
+def test_key_for_one_destination_answers_403_for_another(gateway: LocalGateway) -> None:
+    """A key made for Bloomreach alone is rejected by CleverTap's endpoint, and works at its own."""
     key = KeyTable(gateway.client).create("narrow", frozenset(("bloomreach",)))
 
     async def talk(gateway: LocalGateway) -> list[int]:
@@ -310,7 +314,7 @@ def test_a_key_for_one_destination_sends_to_no_other(gateway: LocalGateway) -> N
     assert gateway.run(talk) == [403, 200]
 
 
-def test_a_revoked_key_is_refused_within_seconds(gateway: LocalGateway) -> None:
+def test_key_once_revoked_answers_401_within_seconds(gateway: LocalGateway) -> None:
     """A gateway that knows the key forgets it when the operator revokes it."""
     table = KeyTable(gateway.client)
     key = table.create("old")
@@ -329,8 +333,8 @@ def test_a_revoked_key_is_refused_within_seconds(gateway: LocalGateway) -> None:
     assert gateway.run(talk) == [200, 401]
 
 
-def test_a_new_key_works_at_once(gateway: LocalGateway) -> None:
-    """A key made while the gateway runs is known when it is first shown."""
+def test_key_created_while_running_is_accepted_on_first_use(gateway: LocalGateway) -> None:
+    """A key created while the gateway runs is known when it is first used."""
 
     async def talk(gateway: LocalGateway) -> list[int]:
         before = (await gateway.upload(event())).status
@@ -344,8 +348,10 @@ def test_a_new_key_works_at_once(gateway: LocalGateway) -> None:
     assert gateway.run(talk) == [200, 200]
 
 
-def test_gzip_is_unfolded_within_its_cap(gateway_factory: LocalGatewayFactory) -> None:
-    """A folded body counts by what it unfolds to; what is no whole gzip stream is refused."""
+def test_gzip_body_is_accepted_within_the_limit_of_its_content(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
+    """A compressed body counts by its content, and an incomplete gzip stream answers 400."""
     gateway = gateway_factory(INGEST_GATEWAY_MAX_UNFOLDED_BYTES="100000")
     fits = gzip.compress(orjson.dumps({"d": [event()]}))
     bomb = gzip.compress(b" " * 200_000)
@@ -369,10 +375,10 @@ def test_gzip_is_unfolded_within_its_cap(gateway_factory: LocalGatewayFactory) -
     assert len(gateway.buffered()) == 2
 
 
-def test_a_body_over_the_limit_is_refused_and_not_waited_for(
+def test_body_over_the_limit_answers_413_without_reading_the_rest(
     gateway_factory: LocalGatewayFactory,
 ) -> None:
-    """413 for a body that says it is too large, and for one that turns out to be."""
+    """The answer is 413 for a body announced as too large, and for one that turns out to be."""
     gateway = gateway_factory(INGEST_GATEWAY_MAX_BODY_BYTES="1000")
     large = orjson.dumps({"d": [event(evtData={"x": "y" * 400})] * 3})
 
@@ -387,8 +393,10 @@ def test_a_body_over_the_limit_is_refused_and_not_waited_for(
     assert len(gateway.buffered()) == 1
 
 
-def test_a_key_over_its_rate_waits(gateway_factory: LocalGatewayFactory) -> None:
-    """429 with Retry-After once the key's bucket is empty; other keys are not held up."""
+def test_key_over_its_rate_answers_429_with_retry_after(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
+    """An empty bucket answers 429 with Retry-After, and other keys are not affected."""
     gateway = gateway_factory(
         INGEST_GATEWAY_RATE_RECORDS_PER_S="1", INGEST_GATEWAY_RATE_BURST_RECORDS="5"
     )
@@ -407,8 +415,10 @@ def test_a_key_over_its_rate_waits(gateway_factory: LocalGatewayFactory) -> None
     assert len(gateway.buffered()) == 9
 
 
-def test_a_full_buffer_is_told_and_shared_fairly(gateway_factory: LocalGatewayFactory) -> None:
-    """What does not fit is refused whole, with 503; smaller requests behind it still go in."""
+def test_full_buffer_answers_503_and_still_accepts_smaller_requests(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
+    """What does not fit is rejected as a whole; smaller requests behind it still go in."""
     gateway = gateway_factory(INGEST_MAX_BUFFERED="10")
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
@@ -423,8 +433,8 @@ def test_a_full_buffer_is_told_and_shared_fairly(gateway_factory: LocalGatewayFa
     assert sorted(each["identity"] for each in gateway.buffered()) == sorted("6666663331")
 
 
-def test_redis_out_of_memory_is_a_full_buffer(gateway: LocalGateway) -> None:
-    """503 and nothing enqueued when Redis refuses to grow; taken again when there is room."""
+def test_redis_out_of_memory_answers_503_and_recovers(gateway: LocalGateway) -> None:
+    """The answer is 503 with nothing enqueued, and uploads work again when there is memory."""
     gateway.client.config_set("maxmemory", "1")
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
@@ -438,8 +448,8 @@ def test_redis_out_of_memory_is_a_full_buffer(gateway: LocalGateway) -> None:
     assert len(gateway.buffered()) == len(gateway.buffered("profile")) == 1
 
 
-def test_accepted_is_counted_as_the_producer_counts(gateway: LocalGateway) -> None:
-    """The gateway's records are in the same totals as everybody's, so they add up."""
+def test_accepted_records_are_counted_in_the_totals_of_all_producers(gateway: LocalGateway) -> None:
+    """The gateway's records are in the same totals as a producer's, so they add up."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         return await gather_all([gateway.upload(event(str(n)), profile(str(n))) for n in range(50)])
@@ -451,8 +461,8 @@ def test_accepted_is_counted_as_the_producer_counts(gateway: LocalGateway) -> No
     assert len(gateway.buffered()) == len(gateway.buffered("profile")) == 50
 
 
-def test_updates_of_one_person_stay_in_order(gateway: LocalGateway) -> None:
-    """Profiles that come one after the other, and together, wait in the order they came in."""
+def test_profiles_of_one_identity_stay_in_order(gateway: LocalGateway) -> None:
+    """Profiles in consecutive and in concurrent requests keep their order of arrival."""
 
     async def talk(gateway: LocalGateway) -> None:
         for batch in range(5):
@@ -464,8 +474,8 @@ def test_updates_of_one_person_stay_in_order(gateway: LocalGateway) -> None:
     assert numbers == list(range(50))
 
 
-def test_another_method_or_path_is_refused(gateway: LocalGateway) -> None:
-    """405 with Allow, and 404, in the vendor's shape; the path is not repeated."""
+def test_unknown_method_or_path_answers_405_or_404(gateway: LocalGateway) -> None:
+    """The answers have Allow and the vendor's shape, and do not repeat the path."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         return [
@@ -480,8 +490,8 @@ def test_another_method_or_path_is_refused(gateway: LocalGateway) -> None:
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/1/upload", "/nowhere"])
-def test_every_answer_has_the_security_headers(gateway: LocalGateway, target: str) -> None:
-    """No sniffing, no framing, no caching, no referrer - refusals included."""
+def test_every_response_has_the_security_headers(gateway: LocalGateway, target: str) -> None:
+    """No sniffing, no framing, no caching, no referrer, also on errors."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         return await request_app(gateway.app, "GET", target)
@@ -494,7 +504,7 @@ def test_every_answer_has_the_security_headers(gateway: LocalGateway, target: st
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
 
 
-def test_browsers_of_other_origins_are_let_in_only_by_setting(
+def test_cors_headers_are_sent_only_to_configured_origins(
     gateway_factory: LocalGatewayFactory,
 ) -> None:
     """Without the setting no CORS header is sent; with it, one for that origin alone."""
@@ -514,11 +524,11 @@ def test_browsers_of_other_origins_are_let_in_only_by_setting(
     assert allowed.run(talk) == ["https://shop.example", None]
 
 
-def test_ready_tells_whether_redis_and_the_drain_are_there(
+def test_readyz_reports_whether_redis_and_the_drain_work(
     gateway_factory: LocalGatewayFactory, redis_client: redis.Redis
 ) -> None:
-    """503 before the first drain and after the last is too old; 200 while they tick, however far
-    apart they are told to be."""
+    """It answers 503 before the first drain and when the last is too old; 200 while they tick,
+    whatever interval is configured."""
 
     async def talk(gateway: LocalGateway) -> list[int]:
         statuses = []
@@ -535,8 +545,8 @@ def test_ready_tells_whether_redis_and_the_drain_are_there(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/metrics"])
-def test_head_is_answered_as_get(gateway: LocalGateway, path: str) -> None:
-    """Some load balancers ask with it."""
+def test_head_request_is_answered_like_get(gateway: LocalGateway, path: str) -> None:
+    """Some load balancers use HEAD."""
 
     async def talk(gateway: LocalGateway) -> list[int]:
         return [
@@ -549,7 +559,7 @@ def test_head_is_answered_as_get(gateway: LocalGateway, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/1/upload/", "/track/v2/projects/bloomreach/batch/"])
-def test_nobody_is_sent_elsewhere(gateway: LocalGateway, path: str) -> None:
+def test_path_with_a_trailing_slash_is_not_redirected(gateway: LocalGateway, path: str) -> None:
     """A path with a slash too many is not found: a redirect would lead away from TLS."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
@@ -560,8 +570,8 @@ def test_nobody_is_sent_elsewhere(gateway: LocalGateway, path: str) -> None:
     assert "location" not in answer.headers
 
 
-def test_a_body_cut_off_by_a_stop_is_told_so(gateway: LocalGateway) -> None:
-    """A server that stops cancels what takes too long: 503, and nothing was accepted."""
+def test_stopping_server_answers_503_to_an_incomplete_body(gateway: LocalGateway) -> None:
+    """A stopping server cancels requests that take too long, and nothing was accepted."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         reading = asyncio.Event()

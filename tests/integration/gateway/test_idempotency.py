@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: whatever is repeated, whoever dies, records are taken once for a key."""
+"""`Idempotency-Key`: the records of a key are enqueued once, whatever is repeated."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from worker.gateway.auth.api_keys import KeyTable
 BAD = event(evtName="")
 
 
-def test_a_repeat_gets_the_first_answer_and_enqueues_nothing(gateway: LocalGateway) -> None:
-    """The same bytes come back, refusals and positions included, marked as a replay."""
+def test_repeat_with_the_same_key_gets_the_first_response_and_enqueues_nothing(
+    gateway: LocalGateway,
+) -> None:
+    """The same bytes come back, rejected records included, marked as a replay."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         records = [event("1"), BAD, event("2")]
@@ -39,8 +41,8 @@ def test_a_repeat_gets_the_first_answer_and_enqueues_nothing(gateway: LocalGatew
     assert len(gateway.buffered()) == 2
 
 
-def test_a_batch_is_repeated_with_its_times(gateway: LocalGateway) -> None:
-    """Bloomreach's answer holds times; a repeat gets those of the first answer."""
+def test_repeated_batch_gets_the_times_of_the_first_response(gateway: LocalGateway) -> None:
+    """Bloomreach's response holds times; a repeat gets those of the first one."""
     body = {"commands": [{"name": "customers/events", "data": tracked()}, {"name": "system/time"}]}
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
@@ -51,8 +53,8 @@ def test_a_batch_is_repeated_with_its_times(gateway: LocalGateway) -> None:
     assert len(gateway.buffered("event", "bloomreach")) == 1
 
 
-def test_a_refused_single_event_is_repeated_as_refused(gateway: LocalGateway) -> None:
-    """What was told of a record that was not taken is told again."""
+def test_repeat_of_a_rejected_event_gets_the_same_rejection(gateway: LocalGateway) -> None:
+    """A repeat reports a rejected record in the same way."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         body = tracked(customer_ids={})
@@ -65,8 +67,10 @@ def test_a_refused_single_event_is_repeated_as_refused(gateway: LocalGateway) ->
     assert second.headers["idempotency-replayed"] == "true"
 
 
-def test_concurrent_repeats_enqueue_once(gateway_factory: LocalGatewayFactory) -> None:
-    """Repeats at the same time, through two gateways, get one answer; the records go in once."""
+def test_concurrent_repeats_through_two_gateways_enqueue_once(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
+    """Repeats at the same time get one response, and the records go in once."""
     one = gateway_factory()
     two = copy(one)
 
@@ -84,8 +88,8 @@ def test_concurrent_repeats_enqueue_once(gateway_factory: LocalGatewayFactory) -
 
 
 @pytest.mark.parametrize("changed", ["body", "query", "path"])
-def test_a_key_is_for_one_request(gateway: LocalGateway, changed: str) -> None:
-    """422 when the key comes with another request; that one's records are not taken."""
+def test_key_reused_for_another_request_answers_422(gateway: LocalGateway, changed: str) -> None:
+    """The records of the other request are not accepted."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         first = await gateway.upload(event("1"), Idempotency_Key="k1")
@@ -106,7 +110,7 @@ def test_a_key_is_for_one_request(gateway: LocalGateway, changed: str) -> None:
     assert len(gateway.buffered()) == 1
 
 
-def test_keys_of_different_producers_never_meet(gateway: LocalGateway) -> None:
+def test_equal_keys_of_two_producers_are_independent(gateway: LocalGateway) -> None:
     """Two web apps may choose the same key without knowing of each other."""
     other = KeyTable(gateway.client).create("other")
 
@@ -119,8 +123,10 @@ def test_keys_of_different_producers_never_meet(gateway: LocalGateway) -> None:
     assert len(gateway.buffered()) == 2
 
 
-def test_a_refused_request_is_not_remembered(gateway_factory: LocalGatewayFactory) -> None:
-    """A request that found no room may be repeated with its key, and is taken then."""
+def test_repeat_of_a_request_without_room_is_accepted_when_there_is_room(
+    gateway_factory: LocalGatewayFactory,
+) -> None:
+    """A request that found no room may be repeated with its key."""
     gateway = gateway_factory(INGEST_MAX_BUFFERED="2")
 
     async def talk(gateway: LocalGateway) -> list[int]:
@@ -134,8 +140,8 @@ def test_a_refused_request_is_not_remembered(gateway_factory: LocalGatewayFactor
     assert [each["identity"] for each in gateway.buffered()] == ["2", "3"]
 
 
-def test_a_dry_run_uses_no_key_up(gateway: LocalGateway) -> None:
-    """A dry run with a key is no first request."""
+def test_dry_run_does_not_use_up_a_key(gateway: LocalGateway) -> None:
+    """A dry run with a key does not count as its first request."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         await gateway.upload(event(), query="?dryRun=1", Idempotency_Key="k1")
@@ -147,8 +153,8 @@ def test_a_dry_run_uses_no_key_up(gateway: LocalGateway) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é"])
-def test_a_key_that_is_none_is_refused(gateway: LocalGateway, key: str) -> None:
-    """400 for an empty key, one with spaces, one too long, and one that is not ASCII."""
+def test_invalid_key_answers_400(gateway: LocalGateway, key: str) -> None:
+    """The answer is 400 for a key that is empty, has spaces, is too long, or is not ASCII."""
 
     async def talk(gateway: LocalGateway) -> int:
         return (await gateway.upload(event(), Idempotency_Key=key)).status
@@ -157,8 +163,8 @@ def test_a_key_that_is_none_is_refused(gateway: LocalGateway, key: str) -> None:
     assert gateway.buffered() == []
 
 
-def test_answers_are_kept_for_a_day_without_the_records(gateway: LocalGateway) -> None:
-    """What is kept is small, holds no record, and goes away by itself."""
+def test_stored_response_holds_no_record_and_expires_after_a_day(gateway: LocalGateway) -> None:
+    """What Redis stores for a key is small, holds no record, and expires."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
         records = [

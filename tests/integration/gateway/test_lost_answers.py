@@ -1,4 +1,4 @@
-"""Redis' answer is lost on its way: nothing is taken twice, and nobody is told a lie."""
+"""Redis' answer is lost on its way: nothing is enqueued twice, and every response is true."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.gateway import GatewayResponse, LocalGateway, event, gather_all
 
 
 class Leak:
-    """A proxy to Redis that hangs up a few times instead of passing on what the script returned."""
+    """A proxy to Redis that closes a number of connections instead of passing on an answer."""
 
     def __init__(self, url: str, losses: int) -> None:
         self._to = urlsplit(url).port
@@ -22,7 +22,7 @@ class Leak:
         self._server: asyncio.Server
 
     async def open(self) -> str:
-        """Listen; returns the address to use instead of Redis' own."""
+        """Listen; return the address to use instead of Redis' own."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
 
@@ -59,7 +59,7 @@ def through_a_leak(
     losses: int,
     talk: Callable[[LocalGateway], Awaitable[list[GatewayResponse]]],
 ) -> list[GatewayResponse]:
-    """A conversation with a gateway whose way to Redis loses answers."""
+    """Run requests against a gateway with a connection to Redis that loses answers."""
 
     async def leaking(_: LocalGateway) -> list[GatewayResponse]:
         leak = Leak(gateway.environ["REDIS_URL"], losses)
@@ -73,20 +73,20 @@ def through_a_leak(
 
 
 async def five(gateway: LocalGateway) -> list[GatewayResponse]:
-    """Five requests at once."""
+    """Send five requests at once."""
     return await gather_all([gateway.upload(event(str(number))) for number in range(5)])
 
 
-def test_a_lost_answer_is_asked_for_again(gateway: LocalGateway) -> None:
-    """The gateway repeats its call with the same token: all are told 200 and are there once."""
+def test_lost_answer_of_redis_is_requested_again_and_enqueues_once(gateway: LocalGateway) -> None:
+    """The gateway repeats its call with the same token: all get 200, with one record each."""
     answers = through_a_leak(gateway, 1, five)
     assert [each.status for each in answers] == [200] * 5
     assert sorted(each["identity"] for each in gateway.buffered()) == list("01234")
 
 
 @pytest.mark.parametrize("key", ["", "k1"])
-def test_an_answer_lost_for_good_is_told_as_unknown(gateway: LocalGateway, key: str) -> None:
-    """503 that says the records may be there; with a key, a repeat settles it without doubling."""
+def test_twice_lost_answer_of_redis_answers_503_as_unknown(gateway: LocalGateway, key: str) -> None:
+    """503 says that the records may be there; with a key, a repeat enqueues no duplicate."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         headers = {"Idempotency_Key": key} if key else {}

@@ -1,4 +1,4 @@
-"""CleverTap's own Node client, given the gateway's address, uploads through a real gateway."""
+"""CleverTap's own Node client uploads through a real gateway."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BAD: dict[int, tuple[dict[str, Any], int]] = {
 
 
 @pytest.mark.timeout(500)
-def test_the_vendors_client_uploads_a_thousand_mixed_records(
+def test_clevertaps_node_client_uploads_a_thousand_mixed_records(
     start_gateway: GatewayProcessFactory,
     redis_client: redis.Redis,
     redis_url: str,

@@ -1,4 +1,4 @@
-"""The gateway as the Procfile runs it: a process of its own, real sockets, a real Redis."""
+"""The gateway as the Procfile runs it: a separate process, real sockets, a real Redis."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def key(redis_client: redis.Redis) -> str:
     return KeyTable(redis_client).create("shop")
 
 
-def test_the_procfile_runs_it() -> None:
+def test_procfile_web_runs_the_gateway() -> None:
     """`web` is the command that these tests start."""
     assert procfile()["web"] == ["python", "-m", "worker.gateway"]
 
 
-def test_records_go_from_socket_to_redis(
+def test_uploads_over_a_socket_are_enqueued(
     start_gateway: GatewayProcessFactory, redis_client: redis.Redis, redis_url: str, key: str
 ) -> None:
-    """Both vendors' calls, folded and plain, arrive; an answer names no server software."""
+    """Both vendors' calls, compressed and plain, arrive; no response names the server software."""
     gateway = start_gateway(redis_url)
     body = orjson.dumps({"d": [event()]})
     plain = gateway.request("POST", "/1/upload", headers=shown(key), body=body)
@@ -73,10 +73,10 @@ def test_records_go_from_socket_to_redis(
     assert len(buffered(redis_client, "event", "bloomreach")) == 1
 
 
-def test_a_log_holds_no_key_no_record_and_no_query(
+def test_access_log_contains_no_key_record_or_query(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
-    """With a line for every request, none has what a request brought, refused ones included."""
+    """With a line for every request, none contains what a request sent, also for errors."""
     gateway = start_gateway(redis_url, INGEST_GATEWAY_ACCESS_LOG="all")
     for target in (
         f"/1/upload?email={IDENTITY}",
@@ -96,10 +96,10 @@ def test_a_log_holds_no_key_no_record_and_no_query(
     assert key not in log
 
 
-def test_errors_alone_are_logged_unless_told_otherwise(
+def test_access_log_by_default_contains_errors_only(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
-    """A request that went well leaves no line; one that was refused does."""
+    """A successful request leaves no line; a failed one does."""
     gateway = start_gateway(redis_url)
     gateway.request("POST", "/1/upload", headers=shown(key), body=orjson.dumps({"d": [event()]}))
     gateway.request("POST", "/1/upload", headers=shown(key), body=b"{")
@@ -108,10 +108,10 @@ def test_errors_alone_are_logged_unless_told_otherwise(
     assert "status=400" in log
 
 
-def test_several_processes_share_the_port_and_the_promises(
+def test_two_processes_share_the_port_and_the_stored_responses(
     start_gateway: GatewayProcessFactory, redis_client: redis.Redis, redis_url: str, key: str
 ) -> None:
-    """With two processes a repeat finds its answer wherever it comes to, and both write logs."""
+    """A repeat finds its response through either process, and both write logs."""
     gateway = start_gateway(
         redis_url, INGEST_GATEWAY_PROCESSES="2", INGEST_GATEWAY_ACCESS_LOG="all"
     )
@@ -125,10 +125,10 @@ def test_several_processes_share_the_port_and_the_promises(
     poll_until(lambda: gateway.process.output().count("producer=shop") == 20, what="20 lines")
 
 
-def test_no_process_outlives_the_one_that_began_it(
+def test_child_processes_stop_when_the_parent_is_killed(
     start_gateway: GatewayProcessFactory, redis_url: str
 ) -> None:
-    """When that one is killed, the others stop by themselves and leave the port to the next."""
+    """The children stop on their own and leave the port to the next gateway."""
     gateway = start_gateway(redis_url, INGEST_GATEWAY_PROCESSES="2")
     gateway.process.send(signal.SIGKILL)
 
@@ -138,14 +138,14 @@ def test_no_process_outlives_the_one_that_began_it(
         except httpx.TransportError:
             return True
 
-    poll_until(is_free, what="nobody listens")
+    poll_until(is_free, what="nothing listens")
 
 
 @pytest.mark.parametrize("begun", ["", "{"])
-def test_a_body_that_does_not_come_is_not_waited_for(
+def test_incomplete_body_answers_408_at_the_timeout(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str, begun: str
 ) -> None:
-    """408, and the connection ends, when a client stops before its body or in the middle of it."""
+    """The connection ends when a client stops before its body or in the middle of it."""
     gateway = start_gateway(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
     payload = shown(key, Content_Length="100")
     head = "".join(f"{name}: {value}\r\n" for name, value in payload.items())
@@ -160,10 +160,10 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 @pytest.mark.parametrize(
     "request_line", ["nonsense", "POST /1/upload HTTP/9.9", "POST  HTTP/1.1", "\x00\x01"]
 )
-def test_what_is_no_http_is_refused(
+def test_garbage_instead_of_http_is_rejected(
     start_gateway: GatewayProcessFactory, redis_url: str, request_line: str
 ) -> None:
-    """A malformed request line gets a 4xx or a closed connection, and the server lives on."""
+    """A malformed request line gets a 4xx or a closed connection, and the server continues."""
     gateway = start_gateway(redis_url)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
         connection.sendall(f"{request_line}\r\nHost: x\r\n\r\n".encode())
@@ -173,13 +173,17 @@ def test_what_is_no_http_is_refused(
     assert gateway.request("GET", "/healthz").status == 200
 
 
-def test_a_wrong_setting_is_told_before_it_listens(start_gateway: GatewayProcessFactory) -> None:
+def test_wrong_setting_ends_the_process_before_it_listens(
+    start_gateway: GatewayProcessFactory,
+) -> None:
     """The process ends with the setting's name and the rule."""
     with pytest.raises(AssertionError, match="INGEST_GATEWAY_MAX_DEPTH: must be at most"):
         start_gateway("redis://127.0.0.1:1/0", INGEST_GATEWAY_MAX_DEPTH="1000")
 
 
-def test_without_redis_it_lives_and_says_so(start_gateway: GatewayProcessFactory) -> None:
+def test_gateway_without_redis_stays_alive_and_answers_503(
+    start_gateway: GatewayProcessFactory,
+) -> None:
     """/healthz stays 200, /readyz and uploads are 503 with Retry-After."""
     gateway = start_gateway("redis://127.0.0.1:1/0")
     upload = gateway.request("POST", "/1/upload", headers=shown("any"), body=b'{"d":[]}')
@@ -190,20 +194,20 @@ def test_without_redis_it_lives_and_says_so(start_gateway: GatewayProcessFactory
     assert "nothing was accepted" in upload.json()["error"]
 
 
-def test_requests_under_way_are_answered_at_the_end(
+def test_sigterm_answers_running_requests_before_the_end(
     start_gateway: GatewayProcessFactory, redis_client: redis.Redis, redis_url: str, key: str
 ) -> None:
-    """After SIGTERM the process ends well, and what it acknowledged is in Redis."""
+    """After SIGTERM the process ends cleanly, and what it acknowledged is in Redis."""
     gateway = start_gateway(redis_url)
     payload = asyncio.run(_load(gateway, key, lambda: gateway.process.send(signal.SIGTERM)))
     assert gateway.process.popen.wait(60) in {0, -signal.SIGTERM}
     assert_all_in_redis(redis_client, payload)
 
 
-def test_redis_killed_under_load_costs_only_refusals(
+def test_redis_killed_under_load_loses_no_acknowledged_record(
     start_gateway: GatewayProcessFactory, redis_factory: RedisFactory
 ) -> None:
-    """Nothing but 200 and 503 is answered, and what was acknowledged is there after its restart."""
+    """Only 200 and 503 are answered, and what was acknowledged is there after the restart."""
     server = redis_factory()
     with worker_client(server.url) as client:
         key = KeyTable(client).create("shop")
@@ -214,12 +218,12 @@ def test_redis_killed_under_load_costs_only_refusals(
         assert set(payload.values()) == {200, 503}
         body = orjson.dumps({"d": [event("afterwards")]})
 
-        def taken_again() -> bool:
+        def accepted_again() -> bool:
             answer = gateway.request("POST", "/1/upload", headers=shown(key), body=body)
             assert answer.status in {200, 503}
             return answer.status == 200
 
-        poll_until(taken_again, what="records are taken again")
+        poll_until(accepted_again, what="records are accepted again")
 
 
 def assert_all_in_redis(client: redis.Redis, payload: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""A Redis that takes and says nothing: everybody is told so soon, however many they are."""
+"""A Redis that reads and never answers: all requests fail soon, however many there are."""
 
 from __future__ import annotations
 
@@ -44,8 +44,10 @@ async def timed(
     return await asked(), time.monotonic() - began
 
 
-def test_many_who_wait_for_the_keys_are_told_at_once(behind: LocalGateway, proxy: Proxy) -> None:
-    """One look at the table is made for all who wait for it, also when it fails."""
+def test_requests_waiting_for_the_keys_share_one_failure(
+    behind: LocalGateway, proxy: Proxy
+) -> None:
+    """The table is read once for all waiting requests, also when that fails."""
     proxy.freeze(newcomers=True)
 
     async def talk(gateway: LocalGateway) -> tuple[list[GatewayResponse], float]:
@@ -58,10 +60,8 @@ def test_many_who_wait_for_the_keys_are_told_at_once(behind: LocalGateway, proxy
     assert took_s < SOON_S
 
 
-def test_who_waits_behind_a_failed_call_is_told_at_its_end(
-    behind: LocalGateway, proxy: Proxy
-) -> None:
-    """What was not sent is not sent later, when its client has long gone: it is refused whole."""
+def test_requests_behind_a_failed_call_fail_with_it(behind: LocalGateway, proxy: Proxy) -> None:
+    """Records that were not sent are not sent later, when their client is long gone."""
 
     async def talk(gateway: LocalGateway) -> tuple[list[GatewayResponse], float]:
         assert (await gateway.upload(event())).status == 200
@@ -76,8 +76,8 @@ def test_who_waits_behind_a_failed_call_is_told_at_its_end(
     assert took_s < SOON_S
 
 
-def test_records_are_taken_again_when_redis_speaks(behind: LocalGateway, proxy: Proxy) -> None:
-    """A failure is remembered by those who waited for it, and by nobody who comes later."""
+def test_uploads_are_accepted_again_when_redis_recovers(behind: LocalGateway, proxy: Proxy) -> None:
+    """A failure is shared by the requests that waited for it, not by later ones."""
 
     async def talk(gateway: LocalGateway) -> list[GatewayResponse]:
         proxy.freeze(newcomers=True)

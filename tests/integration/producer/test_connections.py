@@ -1,4 +1,4 @@
-"""The connections that a producer keeps between its calls: whose answer comes, and what is left."""
+"""A producer's connections between its calls."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ except KeyboardInterrupt:
 
 
 class Interruption(BaseException):
-    """What a signal's handler raises: a worker's soft time limit, or Ctrl-C."""
+    """The exception of a signal handler: a worker's soft time limit, or Ctrl-C."""
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def interrupted_at(function: str) -> Iterator[None]:
 
 @pytest.fixture
 def client_of(redis_url: str) -> Iterator[Callable[..., redis.Redis]]:
-    """Makes a producer's client that may have so many connections."""
+    """Makes a producer's client that may have this many connections."""
     made: list[redis.Redis] = []
 
     def make(kind: Callable[[str], redis.Redis], most: int = 100) -> redis.Redis:
@@ -71,7 +71,7 @@ def client_of(redis_url: str) -> Iterator[Callable[..., redis.Redis]]:
         each.close()
 
 
-def test_the_answer_of_an_interrupted_call_is_nobody_elses(
+def test_interrupted_call_leaves_no_answer_for_the_next(
     client_of: Callable[..., redis.Redis], redis_client: redis.Redis
 ) -> None:
     """A call that was sent and not read leaves nothing that the next one takes for its own."""
@@ -84,10 +84,10 @@ def test_the_answer_of_an_interrupted_call_is_nobody_elses(
     assert client.evalsha(sha, 0, "after") == b"after"
 
 
-def test_interrupted_calls_use_up_no_connections(
+def test_interrupted_calls_free_their_connections(
     client_of: Callable[..., redis.Redis], redis_client: redis.Redis
 ) -> None:
-    """Wherever a call is interrupted, its connection can be had again."""
+    """Wherever a call is interrupted, its connection can be used again."""
     sha = redis_client.script_load(ECHO)
     client = client_of(bulk_client, most=1)
     assert client.evalsha(sha, 0, "before") == b"before"
@@ -97,15 +97,15 @@ def test_interrupted_calls_use_up_no_connections(
         assert client.evalsha(sha, 0, place) == place.encode()
 
 
-def test_an_interruption_does_not_end_the_process(redis_url: str) -> None:
-    """Numbers are made into text where an interruption is an error, and no crash."""
+def test_interruption_while_encoding_a_number_raises(redis_url: str) -> None:
+    """Numbers are encoded where an interruption is an exception, not a crash."""
     ran = subprocess.run(
         [sys.executable, "-c", NUMBERED, redis_url], capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stdout) == (0, "b'after'\n"), ran.stderr
 
 
-def test_a_script_is_introduced_where_no_further_connection_may_be_made(
+def test_script_is_loaded_over_the_only_connection(
     client_of: Callable[..., redis.Redis], redis_client: redis.Redis
 ) -> None:
     """With one connection a producer enqueues, though Redis has forgotten its script."""
@@ -115,23 +115,25 @@ def test_a_script_is_introduced_where_no_further_connection_may_be_made(
         assert producer.event("Viewed", {"n": 1}, identity="42", destination="clevertap")
 
 
-def test_without_a_connection_nothing_was_sent(client_of: Callable[..., redis.Redis]) -> None:
-    """More threads than connections: whoever finds none is told that the record is not there."""
+def test_exhausted_connections_raise_unavailable_and_not_sent(
+    client_of: Callable[..., redis.Redis],
+) -> None:
+    """More threads than connections: a thread without one gets an error that says not sent."""
     client = client_of(producer_client, most=1)
     producer = Producer(Settings.from_env({}), client)
     taken = client.connection_pool.get_connection()
-    with pytest.raises(BufferUnavailable) as refused:
+    with pytest.raises(BufferUnavailable) as raised:
         producer.event("Viewed", {"n": 1}, identity="42", destination="clevertap")
-    assert not refused.value.sent
+    assert not raised.value.sent
     client.connection_pool.release(taken)
     assert producer.event("Viewed", {"n": 1}, identity="42", destination="clevertap")
 
 
 @pytest.mark.parametrize("kind", [bulk_client, worker_client])
-def test_every_thread_may_wait_for_redis_at_once(
+def test_every_thread_can_wait_for_redis_at_once(
     kind: Callable[[str], redis.Redis], redis_url: str, redis_client: redis.Redis
 ) -> None:
-    """A Redis that takes a breath has every thread wait, however many there are, and none fail."""
+    """While Redis is paused all threads wait, however many there are, and none fails."""
     threads = 130
     with kind(redis_url) as client, ThreadPoolExecutor(threads) as pool:
         redis_client.client_pause(60_000, all=False)  # what may write waits
@@ -142,7 +144,7 @@ def test_every_thread_may_wait_for_redis_at_once(
 
 
 def test_more_tasks_than_connections_take_turns(redis_url: str, redis_client: redis.Redis) -> None:
-    """A burst of calls in one event loop is enqueued to the last."""
+    """A burst of calls in one event loop is enqueued completely."""
 
     async def burst() -> set[str]:
         client = gateway_client(redis_url, timeout_s=10)
@@ -157,21 +159,23 @@ def test_more_tasks_than_connections_take_turns(redis_url: str, redis_client: re
     assert redis_client.llen(keys.pending("clevertap", "event")) == 250
 
 
-def test_a_task_whose_turn_does_not_come_is_told(redis_url: str, redis_client: redis.Redis) -> None:
-    """It waits as long as its patience, nothing of it was sent, and the next has its turn again."""
+def test_task_without_a_turn_raises_unavailable_and_not_sent(
+    redis_url: str, redis_client: redis.Redis
+) -> None:
+    """It waits no longer than its patience, sends nothing, and the next gets its turn."""
 
     async def calls() -> bool:
         client = gateway_client(f"{redis_url}?max_connections=1", timeout_s=10)
         producer = AsyncProducer(Settings.from_env({}), client, patience_s=0.01)
         first = asyncio.create_task(producer.event("Viewed", {"n": 1}, identity="42"))
         await asyncio.sleep(0)  # it has the turn
-        with pytest.raises(BufferUnavailable) as refused:
+        with pytest.raises(BufferUnavailable) as raised:
             await producer.event("Viewed", {"n": 2}, identity="42")
         redis_client.client_unpause()
         await first
         await producer.event("Viewed", {"n": 3}, identity="42")
         await producer.close()
-        return refused.value.sent
+        return raised.value.sent
 
     redis_client.client_pause(60_000, all=False)
     assert asyncio.run(calls()) is False

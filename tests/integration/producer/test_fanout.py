@@ -1,4 +1,4 @@
-"""One record for several destinations: in all of them, or refused before any took it."""
+"""One record for several destinations, with a real Redis."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def buffered(client: redis.Redis, name: str, kind: str = "event") -> list[tuple[
     return [(each.id, orjson.loads(each.body)) for each in stored]
 
 
-def test_one_event_goes_to_each_in_its_own_shape(
+def test_event_to_two_destinations_is_enqueued_in_each_shape(
     producer: Producer, redis_client: redis.Redis
 ) -> None:
-    """The ids that come back are those of the records that wait, one for each destination."""
+    """The returned ids are those of the enqueued records, one for each destination."""
     ids = producer.to(*BOTH).event("Viewed", {"Price": 5}, identity="42", ts=1_700_000_000)
     assert tuple(ids) == BOTH
     assert buffered(redis_client, "clevertap") == [
@@ -66,35 +66,37 @@ def test_one_event_goes_to_each_in_its_own_shape(
     ]  # fmt: skip
 
 
-def test_a_refusal_by_one_keeps_the_record_from_all(
+def test_event_rejected_by_one_destination_is_enqueued_nowhere(
     producer: Producer, redis_client: redis.Redis
 ) -> None:
-    """Every destination's errors are told, under its name, and nothing was enqueued."""
-    with pytest.raises(InvalidRecord) as refused:
+    """The errors of every destination are reported under its name."""
+    with pytest.raises(InvalidRecord) as raised:
         producer.to(*BOTH).event("App Launched", {"a": [1]}, identity="42", fbid="7")
-    assert {path.partition(": ")[0] for path in refused.value.errors} == set(BOTH)
-    assert refused.value.code == 513
-    with pytest.raises(InvalidRecord) as refused:
+    assert {path.partition(": ")[0] for path in raised.value.errors} == set(BOTH)
+    assert raised.value.code == 513
+    with pytest.raises(InvalidRecord) as raised:
         producer.to(*BOTH).profile({"Visits": {"$incr": 1}}, identity="42")
-    assert set(refused.value.errors) == {"bloomreach: properties.Visits"}
+    assert set(raised.value.errors) == {"bloomreach: properties.Visits"}
     for name in BOTH:
         assert not buffered(redis_client, name)
         assert not buffered(redis_client, name, "profile")
 
 
-def test_a_full_buffer_tells_where_the_record_is(settings: Settings, redis_url: str) -> None:
-    """What an earlier destination took stays there: its id is in the error."""
+def test_full_second_buffer_reports_the_id_in_the_first(settings: Settings, redis_url: str) -> None:
+    """What an earlier destination accepted stays there: its id is in the error."""
     full = replace(settings.destinations["bloomreach"], max_buffered=0)
     tight = replace(settings, destinations={**settings.destinations, "bloomreach": full})
     producer = Producer(tight, producer_client(redis_url))
-    with pytest.raises(BufferFull, match="bloomreach") as refused:
+    with pytest.raises(BufferFull, match="bloomreach") as raised:
         producer.to(*BOTH).event("Viewed", identity="42")
-    assert len(refused.value.accepted) == 1
+    assert len(raised.value.accepted) == 1
     producer.close()
 
 
-def test_names_are_checked_and_counted_once(producer: Producer, redis_client: redis.Redis) -> None:
-    """An unknown name is told at once; a name given twice is one destination."""
+def test_unknown_destination_raises_and_a_repeated_one_counts_once(
+    producer: Producer, redis_client: redis.Redis
+) -> None:
+    """An unknown name raises at once; a name given twice is one destination."""
     with pytest.raises(UnknownDestination, match="nowhere"):
         producer.to("clevertap", "nowhere")
     ids = producer.to("bloomreach", "bloomreach").send(
@@ -104,10 +106,10 @@ def test_names_are_checked_and_counted_once(producer: Producer, redis_client: re
     assert len(buffered(redis_client, "bloomreach")) == 1
 
 
-def test_asyncio_has_the_same(
+def test_async_fanout_enqueues_like_the_blocking_one(
     settings: Settings, redis_url: str, redis_client: redis.Redis
 ) -> None:
-    """Both fan-outs share everything but the socket."""
+    """Both fan-outs share everything except the connection."""
 
     async def send() -> list[dict[str, str]]:
         producer = AsyncProducer(settings, async_producer_client(redis_url))

@@ -1,4 +1,4 @@
-"""The way in, against a real Redis: what a call answers is what is in the buffer."""
+"""The producers, with a real Redis: what a call returns is what is in the buffer."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def accepted(redis_url: str) -> dict[str, int]:
     return {name: places.totals["accepted"] for name, places in kinds.items()}
 
 
-def test_an_event_is_in_the_buffer_with_its_id_and_time(
+def test_event_is_stored_under_the_returned_id_with_its_time(
     producer: Producer, redis_client: redis.Redis
 ) -> None:
-    """The id that is returned is the stored one, and carries the time; `ts` is stamped."""
+    """The returned id is the stored one and carries the time, and `ts` is set."""
     before = time.time()
     record_id = producer.event("Product viewed", {"Price": 59.99}, identity="42")
     (stored,) = buffered(redis_client)
@@ -74,8 +74,8 @@ def test_an_event_is_in_the_buffer_with_its_id_and_time(
     }
 
 
-def test_a_time_that_is_given_is_kept(producer: Producer, redis_client: redis.Redis) -> None:
-    """As epoch seconds or as a datetime; the day that deliveries are counted by follows it."""
+def test_event_with_a_ts_keeps_it(producer: Producer, redis_client: redis.Redis) -> None:
+    """It may be epoch seconds or a datetime; the day that deliveries are counted by follows it."""
     producer.event("A", ts=1468308340, identity="1")
     producer.event("A", ts=datetime(2016, 7, 12, 7, 25, 40, tzinfo=UTC), identity="1")
     assert [orjson.loads(each.body)["ts"] for each in buffered(redis_client)] == [1468308340] * 2
@@ -85,7 +85,7 @@ def test_a_time_that_is_given_is_kept(producer: Producer, redis_client: redis.Re
 def test_profiles_of_one_identity_share_a_partition(
     producer: Producer, redis_client: redis.Redis
 ) -> None:
-    """Updates of one person are in one list, in order; many persons use all of the lists."""
+    """One person's updates are in one list, in order; many persons use all lists."""
     for number in range(20):
         producer.profile({"n": number}, identity="the same")
     sizes = [len(buffered(redis_client, "profile", at)) for at in range(8)]
@@ -98,8 +98,10 @@ def test_profiles_of_one_identity_share_a_partition(
     assert all(buffered(redis_client, "profile", at) for at in range(8))
 
 
-def test_send_many_takes_the_good_and_names_the_bad(producer: Producer, redis_url: str) -> None:
-    """Each refusal has its position; the ids of the others come in the order they were given."""
+def test_send_many_with_invalid_records_accepts_the_others_in_order(
+    producer: Producer, redis_url: str
+) -> None:
+    """Each rejection has its position; the ids of the others are in the order of the records."""
     records: list[dict[str, Any]] = [VIEWED, NAMED, {"type": "event"}, VIEWED, {}, NAMED] * 500
     result = producer.send_many(records)
     assert (result.accepted, result.rejected) == (2000, 1000)
@@ -111,17 +113,19 @@ def test_send_many_takes_the_good_and_names_the_bad(producer: Producer, redis_ur
     assert accepted(redis_url) == {"event": 1000, "profile": 1000, "token": 0}
 
 
-def test_a_refused_record_costs_nothing(producer: Producer, redis_client: redis.Redis) -> None:
+def test_event_breaking_a_rule_raises_and_writes_nothing(
+    producer: Producer, redis_client: redis.Redis
+) -> None:
     """The error names field and rule, and nothing was written to Redis."""
-    with pytest.raises(InvalidRecord) as refused:
+    with pytest.raises(InvalidRecord) as raised:
         producer.event("", {"Price": 1}, identity="42")
-    assert refused.value.code == 509
-    assert list(refused.value.errors) == ["evtName"]
+    assert raised.value.code == 509
+    assert list(raised.value.errors) == ["evtName"]
     assert redis_client.dbsize() == 0
 
 
-def test_the_limit_refuses_the_whole_call(redis_url: str) -> None:
-    """At `max_buffered` a call is refused with BufferFull, and none of its records is taken."""
+def test_send_many_beyond_max_buffered_raises_and_accepts_whole_calls_only(redis_url: str) -> None:
+    """At `max_buffered` a call raises BufferFull, and none of its records is accepted."""
     producer = Producer.from_env({"REDIS_URL": redis_url, "INGEST_MAX_BUFFERED": "1500"})
     with pytest.raises(BufferFull, match=r"clevertap: .*1500 records") as full:
         producer.send_many([VIEWED] * 2000)
@@ -134,10 +138,10 @@ def test_the_limit_refuses_the_whole_call(redis_url: str) -> None:
     producer.close()
 
 
-def test_a_full_redis_refuses_and_changes_nothing(
+def test_send_with_redis_out_of_memory_raises_and_changes_nothing(
     redis_factory: Callable[..., EmbeddedRedis],
 ) -> None:
-    """At `maxmemory` the producer is told BufferFull; what was accepted still adds up."""
+    """At `maxmemory` the producer raises BufferFull; what was accepted still adds up."""
     server = redis_factory()
     producer = Producer.from_env({"REDIS_URL": server.url})
     producer.send_many([VIEWED] * 100)
@@ -150,7 +154,7 @@ def test_a_full_redis_refuses_and_changes_nothing(
     producer.close()
 
 
-def test_a_refused_connection_is_told_at_once_and_as_not_sent() -> None:
+def test_send_without_a_server_raises_unavailable_and_not_sent() -> None:
     """Nothing listens: BufferUnavailable, and it is safe to repeat the call."""
     producer = Producer.from_env({"REDIS_URL": f"redis://127.0.0.1:{find_free_port()}/0"})
     with pytest.raises(BufferUnavailable) as away:
@@ -160,8 +164,8 @@ def test_a_refused_connection_is_told_at_once_and_as_not_sent() -> None:
 
 
 @pytest.mark.usefixtures("prompt_producers")
-def test_a_silent_redis_is_given_up_and_told_as_perhaps_sent() -> None:
-    """A Redis that takes the bytes and says nothing costs the timeouts, and no second try."""
+def test_send_to_a_silent_redis_raises_unavailable_and_sent() -> None:
+    """A Redis that reads and never answers costs the timeouts, without a second try."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         producer = Producer.from_env(
             {"REDIS_URL": f"redis://127.0.0.1:{silent.getsockname()[1]}/0"}
@@ -179,10 +183,10 @@ def test_a_silent_redis_is_given_up_and_told_as_perhaps_sent() -> None:
 
 
 @pytest.mark.parametrize("kind", ["blocking", "asyncio"])
-def test_a_new_connection_costs_no_round_trip_of_its_own(
+def test_new_connection_needs_no_extra_round_trip(
     redis_client: redis.Redis, redis_url: str, kind: str
 ) -> None:
-    """Redis sees the call and nothing else: no handshake whose every step could take a timeout."""
+    """Redis sees only the call: no handshake whose every step could take a timeout."""
     redis_client.script_flush()
     redis_client.config_resetstat()
     if kind == "blocking":
@@ -215,19 +219,21 @@ def test_a_new_connection_costs_no_round_trip_of_its_own(
         "redis+cluster://:hidden@h:1?socket_timeout=soon",
     ],
 )
-def test_a_malformed_address_is_a_setting_that_is_wrong(
+def test_from_env_with_a_malformed_address_raises_without_quoting_it(
     made: Callable[[dict[str, str]], object], url: str
 ) -> None:
-    """The error names REDIS_URL and what one looks like, and shows nothing of this one."""
-    with pytest.raises(SettingsError, match="REDIS_URL: not an address") as refused:
+    """The error names REDIS_URL and an example, and shows nothing of the address."""
+    with pytest.raises(SettingsError, match="REDIS_URL: not an address") as raised:
         made({"REDIS_URL": url})
-    told = "".join(traceback.format_exception(refused.value))
-    assert "looks like redis" in told
-    assert not any(part in told for part in ("hidden", "'hid'"))
+    text = "".join(traceback.format_exception(raised.value))
+    assert "looks like redis" in text
+    assert not any(part in text for part in ("hidden", "'hid'"))
 
 
-def test_a_restarted_redis_is_found_again(redis_factory: Callable[..., EmbeddedRedis]) -> None:
-    """After a restart the next call makes a new connection; nothing has to be made anew."""
+def test_producer_reconnects_to_a_restarted_redis(
+    redis_factory: Callable[..., EmbeddedRedis],
+) -> None:
+    """After a restart the next call opens a new connection."""
     server = redis_factory()
     producer = Producer.from_env({"REDIS_URL": server.url})
     producer.send(VIEWED)
@@ -240,10 +246,10 @@ def test_a_restarted_redis_is_found_again(redis_factory: Callable[..., EmbeddedR
     producer.close()
 
 
-def test_a_producer_made_before_a_fork_serves_parent_and_child(
+def test_producer_works_in_parent_and_child_after_a_fork(
     producer: Producer, redis_url: str
 ) -> None:
-    """Web servers load the app and fork; both sides enqueue over connections of their own."""
+    """Web servers load the app and fork; both sides enqueue over their own connections."""
     producer.send(VIEWED)
     child = os.fork()
     if child == 0:
@@ -256,8 +262,8 @@ def test_a_producer_made_before_a_fork_serves_parent_and_child(
     assert accepted(redis_url)["event"] == 101
 
 
-def test_the_async_producer_does_what_the_other_does(redis_url: str) -> None:
-    """Same records, same errors; a hundred callers at once lose nothing."""
+def test_async_producer_behaves_like_the_blocking_one(redis_url: str) -> None:
+    """Same records, same errors; a hundred concurrent callers lose nothing."""
 
     async def everything() -> None:
         producer = AsyncProducer.from_env({"REDIS_URL": redis_url, "INGEST_MAX_BUFFERED": "1200"})
@@ -279,8 +285,8 @@ def test_the_async_producer_does_what_the_other_does(redis_url: str) -> None:
     assert accepted(redis_url) == {"event": 1101, "profile": 2, "token": 0}
 
 
-def test_importing_the_package_connects_to_nothing_and_needs_little() -> None:
-    """A web app that only produces pulls in no worker, no HTTP client and no web server."""
+def test_importing_the_package_loads_no_worker_dependencies() -> None:
+    """A web app that only produces loads no worker, no HTTP client and no web server."""
     code = (
         "import sys, worker; worker.Producer; "
         "print(sorted({m.split('.')[0] for m in sys.modules} & "

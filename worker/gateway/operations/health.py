@@ -62,12 +62,10 @@ class Ready(Endpoint):
 
     async def _tick_age_s(self) -> float | None:
         """Return the seconds since the newest tick by Redis' clock: a gateway's may be wrong."""
-        ages: list[int] = []
-        for name in self._destinations:
-            since_ms = await script("ms_since_tick").run_async(self._client, keys.base(name))
-            if since_ms is not None:
-                ages.append(since_ms)
-        return min(ages) / 1000 if ages else None
+        tick = script("ms_since_tick")
+        ages = [await tick.run_async(self._client, keys.base(name)) for name in self._destinations]
+        known = [ms / 1000 for ms in ages if ms is not None]
+        return min(known, default=None)
 
 
 def _readiness(*, ready: bool, redis: str, drain: str) -> HttpResponse:

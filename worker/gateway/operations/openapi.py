@@ -48,12 +48,21 @@ def _object(*required: str, **properties: Json) -> Json:
     return schema | ({"properties": properties} if properties else {})
 
 
+def _complete(**properties: Json) -> Json:
+    """Return the schema of an object with only required properties."""
+    return _object(*properties, **properties)
+
+
 def _array(items: Json, **limits: int) -> Json:
     return {"type": "array", **limits, "items": items}
 
 
 def _parameter(name: str, place: str, description: str, schema: Json, **more: bool) -> Json:
     return {"name": name, "in": place, **more, "description": description, "schema": schema}
+
+
+def _api_key(header: str) -> Json:
+    return {"type": "apiKey", "in": "header", "name": header}
 
 
 _ANY: Json = {}
@@ -79,50 +88,33 @@ _RECORD = _object(
     tokenData=_OBJECT,
 )
 _RECORD["description"] = "An event, a profile or a device token, as the vendor's upload API has it."
-_UPLOAD = _object("d", d=_array(_RECORD, maxItems=clevertap.MAX_RECORDS))
-_NOT_PROCESSED = _object(
-    *("status", "code", "error", "record"),
+_UPLOAD = _complete(d=_array(_RECORD, maxItems=clevertap.MAX_RECORDS))
+_NOT_PROCESSED = _complete(
     status={"const": "fail"},
     code={"type": "integer"},
     error={"type": "string", "pattern": "Skipped record number : [0-9]+$"},
     record=_ANY,
 )
-_UPLOADED = _object(
-    *("status", "processed", "unprocessed"),
+_UPLOADED = _complete(
     status={"enum": ["success", "partial", "fail"]},
     processed={"type": "integer", "minimum": 0},
     unprocessed=_array(_NOT_PROCESSED),
 )
-_EVENT = _object(
-    *("customer_ids", "event_type"),
-    customer_ids=_IDS,
-    event_type=_TEXT,
-    timestamp=_TIME,
-    properties=_OBJECT,
-)
-_CUSTOMER = _object(
-    *("customer_ids", "properties"),
-    customer_ids=_IDS,
-    update_timestamp=_TIME,
-    properties=_OBJECT,
-)
+_OF_EVENT: Json = {"event_type": _TEXT, "timestamp": _TIME, "properties": _OBJECT}
+_EVENT = _object("customer_ids", "event_type", customer_ids=_IDS, **_OF_EVENT)
+_OF_CUSTOMER: Json = {"update_timestamp": _TIME, "properties": _OBJECT}
+_CUSTOMER = _object("customer_ids", "properties", customer_ids=_IDS, **_OF_CUSTOMER)
 _COMMAND = _object(
     "name",
     name={"enum": [bloomreach.EVENTS, bloomreach.CUSTOMERS, bloomreach.TIME]},
     command_id=_ANY,
     data=_OBJECT,
 )
-_COMMANDS = _object(
-    "commands", commands=_array(_COMMAND, minItems=1, maxItems=bloomreach.MAX_COMMANDS)
-)
+_COMMANDS = _complete(commands=_array(_COMMAND, minItems=1, maxItems=bloomreach.MAX_COMMANDS))
 _SINGLE = _object("success", success=_FLAG, errors=_TEXTS)
 _RESULT = _object("success", success=_FLAG, command_id=_ANY, time=_NUMBER, errors=_TEXTS)
-_RESULTS = _object(
-    *("results", "start_time", "end_time", "success"),
-    results=_array(_RESULT),
-    start_time=_NUMBER,
-    end_time=_NUMBER,
-    success={"const": True},
+_RESULTS = _complete(
+    results=_array(_RESULT), start_time=_NUMBER, end_time=_NUMBER, success={"const": True}
 )
 _PROJECT = _parameter(
     *("token", "path", "The project's token, or the destination's name."),
@@ -139,16 +131,11 @@ _DRY_RUN = _parameter("dryRun", "query", "1 validates and enqueues nothing.", {"
 _UPLOAD_SECURITY: list[Json] = [{"account": [], "passcode": []}, {"bearer": []}]
 _TRACKING_SECURITY: list[Json] = [{"basic": []}, {"bearer": []}, {"token": []}]
 _SECURITY: dict[str, Json] = {
-    "account": {"type": "apiKey", "in": "header", "name": "X-CleverTap-Account-Id"},
-    "passcode": {"type": "apiKey", "in": "header", "name": "X-CleverTap-Passcode"},
+    "account": _api_key("X-CleverTap-Account-Id"),
+    "passcode": _api_key("X-CleverTap-Passcode"),
     "bearer": {"type": "http", "scheme": "bearer"},
     "basic": {"type": "http", "scheme": "basic"},
-    "token": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "Authorization",
-        "description": "`Token KEY`",
-    },
+    "token": _api_key("Authorization") | {"description": "`Token KEY`"},
 }
 
 

@@ -20,13 +20,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 _METHODS = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
 # A proxy in front may use the first of two values, while we would use the last.
 _SINGLE_VALUED = frozenset(
-    (
-        b"authorization",
-        b"x-clevertap-account-id",
-        b"x-clevertap-passcode",
-        b"idempotency-key",
-        b"content-encoding",
-    )
+    b"authorization content-encoding idempotency-key"
+    b" x-clevertap-account-id x-clevertap-passcode".split()
 )
 
 

@@ -1,4 +1,4 @@
-"""Middleware: common headers, a catch-all for unhandled exceptions, and observers."""
+"""Middleware: common headers, a catch-all for unhandled exceptions, observers, an access log."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _SECURITY = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _FAILED = HttpResponse(500, b'{"status":"fail","error":"Internal error","code":500}')
 
 # Method, request info, status (0 when the client disconnected), seconds.
@@ -66,3 +67,31 @@ def _secure(message: Message) -> None:
     present = {name for name, _ in headers}
     headers += [each for each in _SECURITY if each[0] not in present]
     message["headers"] = headers
+
+
+def access_log(which: str) -> Observer | None:
+    """Return an observer that logs "all" requests or only "errors"; None for "none".
+
+    It never logs the raw path, the query, the headers or the body: they may hold keys and personal
+    data.
+    """
+    if which == "none":
+        return None
+    lowest = 400 if which == "errors" else 0
+
+    def observe(method: str, info: RequestInfo, status: int, seconds: float) -> None:
+        if status < lowest:
+            return
+        log.info(
+            "request",
+            method=method if method in _METHODS else "other",
+            route=info.route or "unknown",
+            status=status,
+            ms=round(seconds * 1000, 1),
+            producer=info.producer,
+            destination=info.destination,
+            records=info.records,
+            refused=info.rejected,
+        )
+
+    return observe

@@ -1,4 +1,4 @@
-"""What comes before a body, from a stranger with a socket: its size, its time, its tricks."""
+"""Heads and connections of hostile clients: their size, their time, their tricks."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def key(redis_client: redis.Redis) -> str:
 
 
 def head(key: str, *lines: str, target: str = "/1/upload") -> bytes:
-    """An upload's head, with further lines."""
+    """Return an upload's head, with further lines."""
     whole = (f"POST {target} HTTP/1.1", "Host: x", f"Authorization: Bearer {key}", *lines)
     return "".join(f"{line}\r\n" for line in whole).encode() + b"\r\n"
 
 
 def connected(gateway: GatewayProcess) -> socket.socket:
-    """A connection that sends each piece at once."""
+    """Return a connection that sends each piece at once."""
     connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
 def payload(gateway: GatewayProcess, pieces: Iterable[bytes]) -> bytes:
-    """What the gateway says to these pieces, until it hangs up."""
+    """Send these pieces and return what the gateway answers, until it closes the connection."""
     got = b""
     with connected(gateway) as connection:
         try:
@@ -50,7 +50,7 @@ def payload(gateway: GatewayProcess, pieces: Iterable[bytes]) -> bytes:
                 connection.sendall(piece)
             while part := connection.recv(65536):
                 got += part
-        except ConnectionError:  # it hung up while we were still sending
+        except ConnectionError:  # it closed it while we were still sending
             pass
     return got
 
@@ -63,14 +63,14 @@ LARGE = {
 
 
 @pytest.mark.parametrize("what", LARGE)
-def test_a_head_beyond_64_kib_is_refused(
+def test_head_beyond_64_kib_answers_431(
     start_gateway: GatewayProcessFactory,
     redis_client: redis.Redis,
     redis_url: str,
     key: str,
     what: str,
 ) -> None:
-    """431, the connection ends, nothing is enqueued, and others are served."""
+    """The connection ends, nothing is enqueued, and others are served."""
     gateway = start_gateway(redis_url)
     query, lines = LARGE[what]
     got = payload(gateway, [head(key, LENGTH, *lines, target=f"/1/upload{query}") + BODY])
@@ -79,10 +79,10 @@ def test_a_head_beyond_64_kib_is_refused(
     assert gateway.request("GET", "/healthz").status == 200
 
 
-def test_a_head_without_end_is_cut_off(
+def test_endless_head_ends_the_connection(
     start_gateway: GatewayProcessFactory, redis_url: str
 ) -> None:
-    """A stranger cannot fill the memory: it hangs up long before ten megabytes."""
+    """A client cannot fill the memory: the connection ends long before ten megabytes."""
     gateway = start_gateway(redis_url)
     sent = 0
 
@@ -100,7 +100,7 @@ def test_a_head_without_end_is_cut_off(
         assert b"200 OK" not in got
 
 
-def test_a_head_of_60_kib_is_taken(
+def test_head_of_60_kib_is_accepted(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
     """The limit leaves room for what proxies and cookies add."""
@@ -120,14 +120,14 @@ TWICE = {
 
 
 @pytest.mark.parametrize("what", TWICE)
-def test_a_header_that_decides_says_one_thing(
+def test_deciding_header_with_two_values_answers_400(
     start_gateway: GatewayProcessFactory,
     redis_client: redis.Redis,
     redis_url: str,
     key: str,
     what: str,
 ) -> None:
-    """400 when it is given twice with different values: nobody goes by the one not meant."""
+    """A header that decides something must not have two values, for either could be meant."""
     lines, taken = TWICE[what]
     got = payload(start_gateway(redis_url), [head(key, *lines, LENGTH, "Connection: close") + BODY])
     assert got.startswith(b"HTTP/1.1 200 " if taken else b"HTTP/1.1 400 ")
@@ -136,7 +136,7 @@ def test_a_header_that_decides_says_one_thing(
 
 
 @pytest.mark.parametrize("begun", [b"", b"POST /1/up", b"\r\n", b"POST / HTTP/1.1\r\nHost: x\r\n"])
-def test_a_head_that_does_not_come_is_not_waited_for(
+def test_incomplete_head_ends_the_connection_at_the_timeout(
     start_gateway: GatewayProcessFactory, redis_url: str, begun: bytes
 ) -> None:
     """The connection ends, also when it was never used."""
@@ -144,10 +144,10 @@ def test_a_head_that_does_not_come_is_not_waited_for(
     assert payload(gateway, [begun] if begun else []) == b""
 
 
-def test_a_used_connection_gets_no_more_time_for_its_next_head(
+def test_incomplete_second_head_ends_the_connection_at_the_timeout(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
-    """After an answer, too, a head that has begun has to end."""
+    """After a response, too, a head that has begun must end in time."""
     gateway = start_gateway(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
     with connected(gateway) as connection:
         connection.sendall(head(key, LENGTH) + BODY)
@@ -161,10 +161,10 @@ def test_a_used_connection_gets_no_more_time_for_its_next_head(
 
 
 @pytest.mark.parametrize("behind", [b"", b"nonsense\r\n\r\n"])
-def test_who_hangs_up_on_several_answers_is_no_failure(
+def test_client_disconnecting_from_pipelined_requests_logs_no_traceback(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str, behind: bytes
 ) -> None:
-    """Pipelined requests whose client goes away, or spoils the connection, leave no traceback."""
+    """Pipelined requests whose client disconnects, or sends garbage, leave no traceback."""
     gateway = start_gateway(redis_url)
     for _ in range(20):
         with connected(gateway) as connection:
@@ -178,10 +178,10 @@ def test_who_hangs_up_on_several_answers_is_no_failure(
     assert "Traceback" not in gateway.process.output()
 
 
-def test_a_connection_too_many_is_refused(
+def test_connection_beyond_the_limit_is_closed(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
-    """It ends at once, those before it are served, and there is room again when one has ended."""
+    """It ends at once, earlier ones are served, and a place is free again when one has ended."""
     gateway = start_gateway(redis_url, INGEST_GATEWAY_MAX_CONNECTIONS="3")
     poll_until(lambda: payload(gateway, [b"X" * 10]) != b"", what="there is room")
     whole = head(key, LENGTH, "Connection: close") + BODY
@@ -192,10 +192,10 @@ def test_a_connection_too_many_is_refused(
     poll_until(lambda: payload(gateway, [whole]).startswith(b"HTTP/1.1 200 "), what="there is room")
 
 
-def test_a_client_that_reads_no_answer_is_cut_off(
+def test_client_that_reads_no_response_is_disconnected(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
-    """It keeps no connection for ever: there is room again where one is all there may be."""
+    """It does not hold its connection for ever: the only place becomes free again."""
     limits = {"INGEST_GATEWAY_MAX_CONNECTIONS": "1", "INGEST_GATEWAY_BODY_TIMEOUT_S": "0.5"}
     gateway = start_gateway(redis_url, **limits)
     echoed = b'{"d":["' + b"a" * 7_000_000 + b'"]}'
@@ -222,14 +222,14 @@ def test_a_client_that_reads_no_answer_is_cut_off(
 
 
 @pytest.mark.parametrize("size", [20, 1_000_000])
-def test_an_offer_of_http_2_is_passed_over(
+def test_offer_of_http_2_is_ignored(
     start_gateway: GatewayProcessFactory,
     redis_client: redis.Redis,
     redis_url: str,
     key: str,
     size: int,
 ) -> None:
-    """Java's client and `curl --http2` offer it; the body is read, and the connection goes on."""
+    """Java's client and `curl --http2` offer it; the body is read, and the connection continues."""
     sent = head(key, *H2C, LENGTH) + BODY
     sent += head(key, *H2C, "Transfer-Encoding: chunked") + CHUNKED + b"\r\n"
     pieces = [sent[at : at + size] for at in range(0, len(sent), size)]
@@ -239,7 +239,7 @@ def test_an_offer_of_http_2_is_passed_over(
     assert len(buffered(redis_client)) == 3
 
 
-def test_offers_may_follow_one_another_without_end(
+def test_thousands_of_pipelined_http_2_offers_are_answered(
     start_gateway: GatewayProcessFactory, redis_client: redis.Redis, redis_url: str, key: str
 ) -> None:
     """Each of two thousand pipelined requests that offer HTTP/2 is read and answered."""
@@ -255,14 +255,14 @@ LARGE_BODY = 3_000_000  # more than the buffers of two sockets hold
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_who_sends_all_before_reading_is_told_that_it_is_too_large(
+def test_body_too_large_answers_413_to_a_client_that_is_still_sending(
     start_gateway: GatewayProcessFactory,
     redis_client: redis.Redis,
     redis_url: str,
     key: str,
     announced: bool,
 ) -> None:
-    """413 reaches a client that is still sending; the next request on its connection is taken."""
+    """The next request on its connection is accepted."""
     if announced:
         large = head(key, f"Content-Length: {LARGE_BODY}") + b"a" * LARGE_BODY
     else:
@@ -275,10 +275,10 @@ def test_who_sends_all_before_reading_is_told_that_it_is_too_large(
     assert len(buffered(redis_client)) == 1
 
 
-def test_a_refused_body_without_end_is_cut_off(
+def test_rejected_endless_body_ends_the_connection(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
-    """What is passed over has no more time than a head."""
+    """The discarded rest of a body has no more time than a head."""
     limits = {"INGEST_GATEWAY_MAX_BODY_BYTES": "1000", "INGEST_GATEWAY_BODY_TIMEOUT_S": "0.2"}
     gateway = start_gateway(redis_url, **limits)
     got = payload(gateway, chain([head(key, "Content-Length: 1000000000")], repeat(b"a" * 1000)))
@@ -286,20 +286,20 @@ def test_a_refused_body_without_end_is_cut_off(
     assert gateway.request("GET", "/healthz").status == 200
 
 
-def test_a_trailer_is_no_header(
+def test_trailer_changes_no_header(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str
 ) -> None:
-    """What comes after a body changes nothing of what its request showed."""
+    """What follows a body changes nothing about its request."""
     trailers = b"Authorization: Bearer other\r\nIdempotency-Key: \r\n\r\n"
     whole = head(key, "Transfer-Encoding: chunked", "Connection: close") + CHUNKED + trailers
     assert payload(start_gateway(redis_url), [whole]).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("next_head", [b"nonsense\r\n\r\n", b"X" * 70_000])
-def test_nobody_is_told_the_refusal_of_another(
+def test_garbage_behind_a_request_does_not_become_its_response(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str, next_head: bytes
 ) -> None:
-    """A request that was taken is not answered 4xx for what its client sent behind it."""
+    """An accepted request is not answered 4xx for what its client sent behind it."""
     whole = head(key, LENGTH) + BODY
     got = payload(start_gateway(redis_url), [whole + next_head])
     assert got == b"" or got.startswith(b"HTTP/1.1 200 ")
