@@ -1,4 +1,4 @@
-"""The second destination from outside: real worker and beat processes against the sandbox."""
+"""Bloomreach from outside: real worker and beat processes against the sandbox."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEEN = {"keep_requests": 100_000}
 
 @pytest.fixture
 def sandbox() -> Iterator[Running]:
-    """One project at the vendor's stand-in, with the vendor's own limit of requests."""
+    """One project in the sandbox, with the vendor's own request limit."""
     with running(SandboxSettings(**SEEN)) as started:  # type: ignore[arg-type]
         yield started
 
@@ -51,7 +51,7 @@ def env(redis_url: str, sandbox: Running) -> dict[str, str]:
 
 
 def start(processes: Processes, env: Mapping[str, str]) -> None:
-    """Start what delivers: two workers and a beat."""
+    """Start two workers and a beat."""
     env = {**env, "INGEST_BEAT_SCHEDULE": str(processes.folder / "beat")}
     for name in ("one", "two"):
         processes.start("worker", "-n", f"{name}@%h", env=env)
@@ -59,7 +59,7 @@ def start(processes: Processes, env: Mapping[str, str]) -> None:
 
 
 def status(client: redis.Redis, env: Mapping[str, str], name: str) -> DestinationStatus:
-    """Where the records of a destination are; that they add up is asserted each time."""
+    """Return where a destination's records are, asserting that they add up."""
     found = Buffer(client, Settings.from_env(env).destination(name)).status()
     for kind, places in found.kinds.items():
         assert places.adds_up, (kind, places)
@@ -67,13 +67,13 @@ def status(client: redis.Redis, env: Mapping[str, str], name: str) -> Destinatio
 
 
 def settled(client: redis.Redis, env: Mapping[str, str], *names: str) -> bool:
-    """Whether nothing is on its way to these destinations any more."""
+    """Return whether these destinations have no more records to deliver."""
     found = [status(client, env, name) for name in names]
     return not any(places.open for each in found for places in each.kinds.values())
 
 
 def dead(client: redis.Redis, name: str, kind: str) -> dict[bytes, tuple[str, str]]:
-    """Reason and error of each dead letter, by the record's body."""
+    """Return reason and error of each dead letter, by the record's body."""
     entries: Any = client.xrange(keys.dead(name, kind))
     return {
         unpack(entry[b"record"]).body: (entry[b"reason"].decode(), entry[b"error"].decode())
@@ -82,32 +82,32 @@ def dead(client: redis.Redis, name: str, kind: str) -> dict[bytes, tuple[str, st
 
 
 def bodies(sandbox: Running, vendor: str, kind: str) -> list[dict[str, Any]]:
-    """What the vendor has taken, in the order it came."""
+    """Return what the vendor accepted, in order of arrival."""
     rows = sandbox.state.ledger.rows()
     return [orjson.loads(row.body) for row in rows if (row.vendor, row.kind) == (vendor, kind)]
 
 
 def event(number: int, event_type: str = "view_item") -> dict[str, Any]:
-    """An event that is told from all others by its number."""
+    """Return an event with a unique number."""
     ids = {"registered": f"customer-{number % CUSTOMERS}"}
     return {"customer_ids": ids, "event_type": event_type, "properties": {"number": number}}
 
 
 def update(customer: int, step: int) -> dict[str, Any]:
-    """One of a customer's updates, without a time of its own."""
+    """Return one of a customer's updates, without a time."""
     properties = {"step": step, **({"internal_score": 1} if (customer, step) == (7, 5) else {})}
     return {"customer_ids": {"registered": f"customer-{customer}"}, "properties": properties}
 
 
-def test_every_record_arrives_or_dies_under_its_own_name(
+def test_bloomreach_delivery_settles_every_record_by_its_id(
     processes: Processes,
     redis_client: redis.Redis,
     sandbox: Running,
     env: dict[str, str],
     rng: random.Random,
 ) -> None:
-    """Batches of 50 at most; none lost or doubled; each refusal dead under its own record; the
-    updates of a customer in order, for the vendor by their times too; over outages and 429s."""
+    """Batches hold at most 50; no record is lost or duplicated; each rejection names its record; a
+    customer's updates keep their order and times, through outages and 429s."""
     for fault in (
         {"status": 503, "times": 3, "after": 5},
         {"status": 429, "times": 2, "after": 20},
@@ -220,7 +220,7 @@ ACCOUNTS = (
 
 @pytest.fixture
 def accounts() -> Iterator[tuple[Running, Running]]:
-    """Two accounts at each vendor, each pair in a sandbox of its own."""
+    """Two accounts at each vendor, each pair in its own sandbox."""
     with ExitStack() as stack:
         first, second = (
             stack.enter_context(running(SandboxSettings(**account, **SEEN)))  # type: ignore[arg-type]
@@ -231,7 +231,7 @@ def accounts() -> Iterator[tuple[Running, Running]]:
 
 @pytest.fixture
 def several(redis_url: str, accounts: tuple[Running, Running], tmp_path: Path) -> dict[str, str]:
-    """An environment whose destinations are those accounts, and one that is closed to us."""
+    """Return an environment with those accounts as destinations, and one that rejects us."""
     file = tmp_path / "destinations.toml"
     file.write_text(DESTINATIONS % {"first": accounts[0].url, "second": accounts[1].url})
     return {
@@ -244,19 +244,19 @@ def several(redis_url: str, accounts: tuple[Running, Running], tmp_path: Path) -
 
 
 def numbers(sandbox: Running, vendor: str) -> Counter[int]:
-    """How often the vendor took the event of each number."""
+    """Return how often the vendor accepted the event of each number."""
     key = "evtData" if vendor == "clevertap" else "properties"
     return Counter(each[key]["number"] for each in bodies(sandbox, vendor, "event"))
 
 
-def test_several_accounts_of_both_vendors_stand_side_by_side(
+def test_several_accounts_of_both_vendors_are_independent(
     processes: Processes,
     redis_client: redis.Redis,
     accounts: tuple[Running, Running],
     several: dict[str, str],
 ) -> None:
-    """One record goes to all it is meant for and to no other; one account that refuses us is
-    parked with its records untouched, and holds up nobody."""
+    """A record goes to exactly the accounts it names; an account that rejects us is parked with its
+    records untouched and delays no other."""
     first, second = accounts
     everywhere = ("shop", "news", "shop-crm", "news-crm")
     start(processes, several)

@@ -54,7 +54,7 @@ def destinations_file(tmp_path: Path, vendor: LoopbackVendor) -> Path:
 
 @pytest.fixture
 def broker(redis_server: EmbeddedRedis, redis_client: redis.Redis) -> str:
-    """A Redis of its own for Celery's messages."""
+    """A separate Redis for Celery's messages."""
     return redis_server.url
 
 
@@ -71,7 +71,7 @@ def env_of(cluster: RedisCluster, destinations: Path, broker: str) -> dict[str, 
 
 @pytest.fixture
 def env(redis_cluster: RedisCluster, destinations_file: Path, broker: str) -> dict[str, str]:
-    """That of the cluster all tests share."""
+    """The environment on the cluster that all tests share."""
     return env_of(redis_cluster, destinations_file, broker)
 
 
@@ -98,17 +98,17 @@ def start(processes: Processes, env: dict[str, str]) -> None:
 
 
 def statuses(env: dict[str, str], client: redis.Redis) -> Iterator[DestinationStatus]:
-    """Where the records of each destination are; that they add up is asserted."""
+    """Return where each destination's records are, asserting that they add up."""
     for each in Settings.from_env(env).enabled():
         status = Buffer(client, each).status()
         assert all(places.adds_up for places in status.kinds.values())
         yield status
 
 
-def test_destinations_spread_over_a_cluster_and_every_record_arrives_once(
+def test_cluster_spreads_destinations_and_delivers_each_record_once(
     redis_cluster: RedisCluster, env: dict[str, str], vendor: LoopbackVendor, processes: Processes
 ) -> None:
-    """Producers, worker, beat and the commands work on a Cluster, destinations on each node."""
+    """Producers, worker, beat and the commands work on a Cluster with destinations on each node."""
     with redis_cluster.client() as client:
         owners = {redis_cluster.owner(slot_of(name)).port for name in DESTINATIONS}
         assert owners == {node.port for node in redis_cluster.masters}
@@ -142,7 +142,7 @@ def test_destinations_spread_over_a_cluster_and_every_record_arrives_once(
 
 
 async def single_events(env: dict[str, str]) -> None:
-    """One event to each destination, by the producer for asyncio."""
+    """Send one event to each destination with AsyncProducer."""
     producer = AsyncProducer.from_env(env)
     for name in DESTINATIONS:
         await producer.event("Viewed", {"n": 1}, identity=f"{name}-async", destination=name)
@@ -150,10 +150,10 @@ async def single_events(env: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("binary", redis_binaries(), ids=str)
-def test_a_destination_rests_while_its_slot_moves_and_loses_nothing(
+def test_cluster_moving_a_slot_stops_its_destination_without_loss(
     binary: RedisBinary, destinations_file: Path, processes: Processes
 ) -> None:
-    """While a slot's keys are in two places nothing is taken or changed, and all goes on after."""
+    """While a slot's keys are in two places nothing is accepted or changed; then all continues."""
     cluster = RedisCluster(Group(processes, binary))
     env = env_of(cluster, destinations_file, "")
     name, slot = DESTINATIONS[0], slot_of(DESTINATIONS[0])
@@ -177,14 +177,14 @@ def test_a_destination_rests_while_its_slot_moves_and_loses_nothing(
     assert not refused.value.sent
     with worker_client(cluster.url) as client:
         buffer = Buffer(client, Settings.from_env(env).destination(name))
-        told: list[DestinationStatus] = []
-        asking = threading.Thread(target=lambda: told.append(buffer.status()))
+        statuses: list[DestinationStatus] = []
+        asking = threading.Thread(target=lambda: statuses.append(buffer.status()))
         asking.start()
         move(found[1:])
         for node in cluster.masters:
             node.call("CLUSTER SETSLOT", slot, "NODE", cluster.id_of(new))
         asking.join(30)
-        assert told[0].kinds["event"].totals["accepted"] == 3
+        assert statuses[0].kinds["event"].totals["accepted"] == 3
         producer.event("Viewed", identity="after", destination=name)
         places = buffer.status().kinds["event"]
         assert (places.buffered, places.totals["accepted"]) == (4, 4)
@@ -192,14 +192,14 @@ def test_a_destination_rests_while_its_slot_moves_and_loses_nothing(
     assert old.call("CLUSTER COUNTKEYSINSLOT", slot) == 0
 
 
-def test_a_master_of_the_cluster_dies_and_the_worker_goes_on_by_itself(
+def test_cluster_after_a_masters_death_worker_continues(
     redis_group: Group,
     destinations_file: Path,
     broker: str,
     vendor: LoopbackVendor,
     processes: Processes,
 ) -> None:
-    """Other nodes' destinations never notice; the dead one's go on with its replica."""
+    """Other nodes' destinations are not affected; those of the dead master move to its replica."""
     cluster = RedisCluster(redis_group, replicas=True)
     env = env_of(cluster, destinations_file, broker)
     start(processes, env)
@@ -209,7 +209,7 @@ def test_a_master_of_the_cluster_dies_and_the_worker_goes_on_by_itself(
     for name in DESTINATIONS:
         producer.event("Viewed", identity=f"{name}-before", destination=name)
     poll_until(lambda: len(vendor.taken) == len(DESTINATIONS), what="the system is warm")
-    # What Redis acknowledged reaches the replica a moment later: that moment is what can be lost.
+    # Acknowledged records reach the replica a moment later: that moment is what can be lost.
     victim.client.wait(1, 5000)
     victim.process.kill()
     for name in others:
@@ -232,10 +232,10 @@ def test_a_master_of_the_cluster_dies_and_the_worker_goes_on_by_itself(
     assert all(places.dead == 0 for places in settled)
 
 
-def test_a_producer_can_be_made_while_the_cluster_is_away(
+def test_producer_without_a_cluster_fails_at_the_first_record(
     destinations_file: Path, free_port: int
 ) -> None:
-    """Nothing connects before the first record, and then the error says that nothing was sent."""
+    """Creating a producer does not connect; the error then says that nothing was sent."""
     env = {
         "REDIS_URL": f"redis+cluster://127.0.0.1:{free_port}",
         "INGEST_DESTINATIONS": str(destinations_file),
@@ -248,10 +248,10 @@ def test_a_producer_can_be_made_while_the_cluster_is_away(
     assert not refused.value.sent
 
 
-def test_celery_refuses_a_cluster_as_its_broker_in_words(
+def test_worker_with_a_cluster_as_broker_exits_with_a_message(
     destinations_file: Path, processes: Processes
 ) -> None:
-    """Without CELERY_BROKER_URL a worker on a Cluster says at once what to set, and ends."""
+    """Without CELERY_BROKER_URL a worker on a Cluster says what to set, and exits."""
     env = {
         "REDIS_URL": "redis+cluster://127.0.0.1:1",
         "INGEST_DESTINATIONS": str(destinations_file),
@@ -261,18 +261,18 @@ def test_celery_refuses_a_cluster_as_its_broker_in_words(
     assert "CELERY_BROKER_URL: Celery cannot use a Redis Cluster" in worker.output()
 
 
-def test_operators_and_the_gateway_work_on_a_cluster(
+def test_commands_and_gateway_work_on_a_cluster(
     redis_cluster: RedisCluster, env: dict[str, str], vendor: LoopbackVendor, processes: Processes
 ) -> None:
-    """Dead letters are listed, traced and replayed; the gateway takes, and is ready."""
+    """Dead letters are listed, traced and replayed; the gateway accepts records and is ready."""
     start(processes, env)
     name, cli = DESTINATIONS[1], Cli(env)
     vendor.prescribe("refused", 513)
     record_id = Producer.from_env(env).event("Viewed", identity="refused", destination=name)
     poll_until(lambda: cli.status(name)["kinds"]["event"]["dead"] == 1, what="it died")
     for command in (("dlq", "summary"), ("dlq", "list"), ("trace", record_id), ("metrics",)):
-        told = cli(*command)
-        assert told.returncode == 0, (command, told.stderr)
+        done = cli(*command)
+        assert done.returncode == 0, (command, done.stderr)
     assert "513" in cli("dlq", "summary").stdout
     assert json.loads(cli("dlq", "replay", "--yes").stdout) == {"replayed": 1}
     poll_until(lambda: vendor.taken["refused"], what="it is delivered")

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, with real processes behind it: can a person do the job?"""
+"""The dashboard in a real browser with real processes: can a person do the job?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSWORD = "correct-horse-battery"
 PEOPLE, BAD, TYPO = 120, "@shop.example", "@shop.exmaple"
 REFUSED = "Profile data is incorrect. Email is not valid."
 PHONE = (360, 740)
-# Words of a usual length in tables that stand in more than one line.
+# Words of a usual length in tables that are broken into several lines.
 CUT_WORDS = """
   const cut = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
@@ -38,7 +38,7 @@ CUT_WORDS = """
 
 
 class Picky:
-    """A vendor that refuses addresses of these domains, as code 515; what it took, by identity."""
+    """A vendor that rejects addresses of these domains with code 515, and what it accepted."""
 
     def __init__(self, vendor: LoopbackVendor, *domains: str) -> None:
         self.domains = set(domains)
@@ -46,7 +46,7 @@ class Picky:
         vendor.usual = self.play
 
     def play(self, exchange: Exchange) -> None:
-        """Look at each record, as the vendor does."""
+        """Answer for each record, as the vendor does."""
         records, refused = exchange.records(), []
         for position, record in enumerate(records, 1):
             email = record["profileData"]["Email"]
@@ -98,7 +98,7 @@ def signed_in(browser: Browser, served: GatewayProcess) -> Browser:
 
 
 def send_profiles(env: dict[str, str]) -> None:
-    """37 of these profiles have an address that the vendor refuses; one of them by a mistake."""
+    """Send profiles; the vendor rejects the address of 37, one of them because of a typo."""
     producer = Producer.from_env(env)
     for at in range(PEOPLE):
         domain = (TYPO if at == 20 else BAD) if at < 37 else "@other.example"
@@ -107,14 +107,14 @@ def send_profiles(env: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("running")
-def test_somebody_who_never_saw_it_finds_why_37_profiles_died_and_brings_them_back(
+def test_dashboard_leads_a_newcomer_to_replay_37_profiles(
     env: dict[str, str],
     vendor: LoopbackVendor,
     served: GatewayProcess,
     browser: Browser,
     tmp_path: Path,
 ) -> None:
-    """From the first page alone, doing what it says: look, ask, mend one, replay the rest."""
+    """Following only the pages: find the reason, show, edit one record, replay the others."""
     picky = Picky(vendor, BAD, TYPO)
     send_profiles(env)
     signed_in(browser, served)
@@ -131,7 +131,7 @@ def test_somebody_who_never_saw_it_finds_why_37_profiles_died_and_brings_them_ba
     assert "profileData.Email" in browser.text
     browser.screenshot(tmp_path / "cause.png")
 
-    # The vendor's side was mended meanwhile, as its own dashboard allows; one address is our fault.
+    # Meanwhile the vendor's setting was fixed in its dashboard; one address is our mistake.
     picky.domains = {TYPO}
     browser.press("Check with the vendor")
     assert "36 would pass, 1 would be refused" in browser.text
@@ -172,24 +172,26 @@ def test_somebody_who_never_saw_it_finds_why_37_profiles_died_and_brings_them_ba
 
 @pytest.fixture
 def letters(redis_client: redis.Redis, env: dict[str, str]) -> None:
-    """Dead letters with long texts, and a destination that was paused, without any process."""
+    """Dead letters with long texts and a paused destination, without any process."""
     text = "Profile data is incorrect. " + "Averyveryverylongwordthatnobodycouldbreakbyitself" * 3
     for at in range(30):
         body = b'{"type":"profile","identity":"%d","profileData":{"Name":"%s"}}' % (at, b"x" * 300)
-        told: Any = {
+        letter: Any = {
             "record": pack(f"{at + 1:032x}", "", "", body),
             "reason": "refused",
             "code": 516,
         }
-        redis_client.xadd(keys.dead("clevertap", "profile"), {**told, "error": text, "attempts": 1})
+        redis_client.xadd(
+            keys.dead("clevertap", "profile"), {**letter, "error": text, "attempts": 1}
+        )
     Buffer(redis_client, Settings.from_env(env).destination("clevertap")).pause("w" * 200)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_no_page_is_wider_than_a_phone(
+def test_dashboard_pages_fit_a_phone(
     letters: None, served: GatewayProcess, browser: Browser, dark: bool
 ) -> None:
-    """At 360 pixels nothing is cut off, whatever long words there are, light or dark."""
+    """At 360 pixels nothing is cut off, whatever long words there are, in light and dark mode."""
     signed_in(browser, served).look(*PHONE, dark=dark)
     for step in (
         "Flow",
@@ -209,10 +211,10 @@ def test_no_page_is_wider_than_a_phone(
     assert browser.complaints() == []
 
 
-def test_a_long_text_leaves_the_other_columns_whole(
+def test_dashboard_long_text_does_not_squeeze_other_columns(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """On a wide screen too, no short word is cut for the sake of somebody's long one."""
+    """On a wide screen too, a long text does not break short words of other columns."""
     signed_in(browser, served).look()
     for step in ("Dead letters", "incorrect", "Audit"):
         browser.press(step)
@@ -220,10 +222,10 @@ def test_a_long_text_leaves_the_other_columns_whole(
         assert browser.run(CUT_WORDS) == [], browser.url
 
 
-def test_the_keyboard_alone_is_enough(
+def test_dashboard_works_with_the_keyboard_alone(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """Sign in, skip the menu, open a panel and purge, and always see where one is."""
+    """Sign in, skip the menu, open a panel and purge, with a visible focus at every step."""
     browser.open(served.url)
     in_a_field = "return document.activeElement.tagName === 'INPUT'"
     poll_until(lambda: browser.run(in_a_field), what="the first field has the focus")
@@ -248,10 +250,10 @@ def test_the_keyboard_alone_is_enough(
     poll_until(lambda: "30 dead letters purged" in browser.text, what="purged")
 
 
-def test_everything_works_without_scripts(
+def test_dashboard_works_without_scripts(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """Pause, resume, show, edit and replay are links and forms; the browser itself looks again."""
+    """Pause, resume, show, edit and replay are links and forms; the browser refreshes the page."""
     browser.scripts(on=False)
     browser.open(served.url)
     browser.field("User name").write("operator")
@@ -266,10 +268,10 @@ def test_everything_works_without_scripts(
     follow(browser, "Replay this", "1 dead letter replayed")
 
 
-def test_an_open_page_disturbs_nobody(
+def test_dashboard_refresh_waits_for_open_panels_and_input(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """It looks again by itself, but not while a panel is open or something is typed."""
+    """A page refreshes, but not while a panel is open or the user is typing."""
     signed_in(browser, served)
     browser.press("Resume")
     browser.unfold("Pause")
@@ -278,7 +280,7 @@ def test_an_open_page_disturbs_nobody(
         "return performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch')"
     )
     browser.run("window.ticks = 0; setInterval(() => window.ticks++, 500)")
-    # A look that had begun before the panel was opened may end after it.
+    # A refresh that began before the panel was opened may end after it.
     poll_until(lambda: browser.run("return window.ticks") >= 3, what="such a look is over")
     before = len(browser.run(asked))
     poll_until(lambda: browser.run("return window.ticks") >= 8, what="the page had time to look")
@@ -289,10 +291,10 @@ def test_an_open_page_disturbs_nobody(
     poll_until(lambda: browser.run(asked), what="it looks again")
 
 
-def test_looking_again_leaves_the_focus_where_it_is(
+def test_dashboard_refresh_keeps_the_focus(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """Who goes by the keyboard is not thrown back to the top of the page every few seconds."""
+    """A keyboard user is not sent back to the top of the page every few seconds."""
     signed_in(browser, served)
     browser.press("Resume")
     for stop in ("summary", ".more a", "h2 a"):
@@ -303,19 +305,21 @@ def test_looking_again_leaves_the_focus_where_it_is(
         assert focused(browser) == words
 
 
-def test_an_open_page_tells_that_its_numbers_are_old(
+def test_dashboard_without_server_shows_the_age_of_its_numbers(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """Nobody trusts a page that stopped looking: it says since when, as soon as nothing answers."""
+    """A page that can no longer refresh says since when, as soon as the server stops responding."""
     signed_in(browser, served)
     assert "These numbers are old" not in browser.text
     served.process.kill()
-    poll_until(lambda: "These numbers are old" in browser.text, what="the page tells")
+    poll_until(lambda: "These numbers are old" in browser.text, what="the page says so")
     assert re.search(r"has not answered since \d\d:\d\d:\d\d UTC", browser.text)
 
 
-def test_escape_closes_a_panel(letters: None, served: GatewayProcess, browser: Browser) -> None:
-    """And the focus is where it was before, so that the next key does what one expects."""
+def test_dashboard_escape_closes_a_panel_and_restores_the_focus(
+    letters: None, served: GatewayProcess, browser: Browser
+) -> None:
+    """The focus returns to where it was, so that the next key does what the user expects."""
     signed_in(browser, served).open(f"{served.url}/dead-letters")
     browser.press("incorrect")
     browser.unfold("Purge all")
@@ -327,11 +331,11 @@ def test_escape_closes_a_panel(letters: None, served: GatewayProcess, browser: B
 
 
 def focused(browser: Browser) -> str:
-    """The words of what has the focus."""
+    """Return the text of the focused element."""
     return str(browser.run("return document.activeElement.innerText || ''")).strip()
 
 
 def follow(browser: Browser, words: str, then: str) -> None:
-    """Click, and wait for what the page after it says; asks the page for no script."""
+    """Click, and wait for a text of the next page, without running scripts in it."""
     browser.click(words)
     poll_until(lambda: then in browser.text, what=f"{then!r} after {words!r}")

@@ -1,4 +1,4 @@
-"""Failures from outside: real processes, against vendors that refuse, hang, or are busy."""
+"""Failures from outside: real processes, and vendors that reject, hang, or are busy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ batch_records = {batch_records}
 
 
 class System:
-    """Some destinations with a vendor each, and the processes that deliver to them."""
+    """Destinations with one vendor each, and the processes that deliver to them."""
 
     def __init__(self, redis_url: str, processes: Processes, folder: Path) -> None:
         self.redis_url = redis_url
@@ -43,7 +43,7 @@ class System:
         self.vendors: dict[str, LoopbackVendor] = {}
 
     def add(self, name: str, batch_records: int = 1000) -> LoopbackVendor:
-        """One more destination; before anything is started."""
+        """Add a destination, before anything is started."""
         vendor = self.vendors[name] = LoopbackVendor()
         with self.file.open("a") as file:
             base_url = vendor.base_url
@@ -54,7 +54,7 @@ class System:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """The environment of all our processes."""
+        """Return the environment of all our processes."""
         return {
             "REDIS_URL": self.redis_url,
             "INGEST_DESTINATIONS": str(self.file),
@@ -62,7 +62,7 @@ class System:
         }
 
     def start(self, workers: int = 1) -> list[Process]:
-        """Start a beat and so many workers; returns the workers, ready."""
+        """Start a beat and this many workers; return the workers once they are ready."""
         pidfile = f"--schedule={self.processes.folder / 'beat'}"
         self.processes.start("beat", pidfile, "--pidfile=", env=self.env)
         started = [
@@ -82,7 +82,7 @@ class System:
         Producer.from_env(self.env).send_many(records, destination=destination)
 
     def status(self, destination: str) -> DestinationStatus:
-        """Where the records are; that they add up is asserted each time."""
+        """Return where the records are, asserting that they add up."""
         settings = Settings.from_env(self.env).destination(destination)
         with operator_client(self.redis_url) as client:
             found = Buffer(client, settings).status()
@@ -90,21 +90,21 @@ class System:
         return found
 
     def delivered(self, destination: str) -> int:
-        """The number of events delivered."""
+        """Return the number of delivered events."""
         return self.status(destination).kinds["event"].totals["delivered"]
 
 
 @pytest.fixture
 def system(redis_url: str, processes: Processes, tmp_path: Path) -> Iterator[System]:
-    """A system whose destinations a test adds."""
+    """A system without destinations; the test adds them."""
     made = System(redis_url, processes, tmp_path)
     yield made
     for vendor in made.vendors.values():
         vendor.close()
 
 
-def test_a_destination_that_is_down_slow_or_denied_delays_no_other(system: System) -> None:
-    """With one vendor silent, one denying, one down, the fourth gets all at once."""
+def test_failing_destinations_do_not_delay_others(system: System) -> None:
+    """With one vendor hanging, one denying and one down, the fourth gets everything immediately."""
     system.add("silent").usual = silence
     system.add("denied").usual = status(401)
     system.add("down").refuse()
@@ -112,11 +112,11 @@ def test_a_destination_that_is_down_slow_or_denied_delays_no_other(system: Syste
     for name in system.vendors:
         system.send(name, identities(5000))
     worker = system.start()[0]
-    # All this in a fifth of the time in which the silent one is given up.
+    # All this within a fifth of the time after which the hanging one times out.
     poll_until(lambda: system.delivered("well") == 5000, what="the one that is well is served")
     assert well.taken == dict.fromkeys(identities(5000), 1)
 
-    # And so it goes on, while the others go on failing: new records wait for nobody.
+    # While the others keep failing, new records are not delayed either.
     poll_until(lambda: system.status("denied").state == "parked", what="the denied one is parked")
     system.send("well", ["late"])
     poll_until(lambda: well.taken["late"], what="a new record is served")
@@ -125,8 +125,9 @@ def test_a_destination_that_is_down_slow_or_denied_delays_no_other(system: Syste
     assert PASSCODE not in worker.output()
 
 
-def test_a_parked_destination_comes_back_by_itself(system: System) -> None:
-    """Denied, it stops, says what to do, burns nothing; when the probe passes, all is delivered."""
+def test_parked_destination_resumes_after_a_successful_probe(system: System) -> None:
+    """When denied, it stops, says what to do and uses up no attempts; after a successful probe all
+    records are delivered."""
     vendor = system.add("main")
     vendor.usual = status(401, "Account ID is not valid")
     with system.file.open("r+") as file:
@@ -157,10 +158,10 @@ def test_a_parked_destination_comes_back_by_itself(system: System) -> None:
     assert PASSCODE not in worker.output()
 
 
-def test_two_workers_share_what_an_account_bears(system: System) -> None:
-    """Two processes together find a vendor's limit, use it, and are seldom refused."""
+def test_two_workers_share_an_accounts_concurrency(system: System) -> None:
+    """Two processes together find a vendor's limit, use it, and are rarely rejected."""
     vendor = system.add("main", batch_records=10)
-    vendor.limit, vendor.latency_s = 6, 0.25  # beside which what a busy machine adds is little
+    vendor.limit, vendor.latency_s = 6, 0.25  # long compared with the delays of a busy machine
     names = identities(4000)
     system.send("main", names)
     system.start(workers=2)

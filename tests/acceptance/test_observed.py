@@ -1,4 +1,4 @@
-"""A real worker, watched from outside: its metrics, its traces and its error reports."""
+"""A real worker, observed from outside: its metrics, its traces and its error reports."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ PASSCODE = CREDENTIALS["CLEVERTAP_PASSCODE"]
 DELIVERED = {"destination": "clevertap", "kind": "event"}
 
 
-def test_the_log_says_no_more_than_its_level_asks(redis_url: str, processes: Processes) -> None:
-    """A worker at WARNING does not tell that it is ready."""
+def test_worker_at_level_warning_does_not_log_that_it_is_ready(
+    redis_url: str, processes: Processes
+) -> None:
+    """The log level applies to our own messages too."""
     alive = processes.folder / "alive"
     env = {"REDIS_URL": redis_url, **CREDENTIALS, "INGEST_HEARTBEAT_PATH": str(alive)}
     quiet = processes.start("worker", "--loglevel=WARNING", env=env)
@@ -30,12 +32,11 @@ def test_the_log_says_no_more_than_its_level_asks(redis_url: str, processes: Pro
     assert "[info " not in quiet.output()
 
 
-def test_a_worker_can_be_watched(
+def test_worker_reports_metrics_spans_and_errors(
     redis_url: str, vendor: LoopbackVendor, processes: Processes, http_sink: HttpSink
 ) -> None:
-    """A delivery and a refusal of credentials are in the metrics, each with a span; the refusal is
-    reported; and nowhere, nor in the log at its most talkative, is anything of the person whose
-    event it was, or of the credentials."""
+    """A delivery and a rejection of credentials are in the metrics, each with a span, and the rejection
+    is reported; none of these, nor the log at level DEBUG, contains personal data or credentials."""
     env = {
         "REDIS_URL": redis_url,
         **CREDENTIALS,
@@ -49,21 +50,21 @@ def test_a_worker_can_be_watched(
     worker = processes.start("worker", "--loglevel=DEBUG", env=env)
     processes.start("beat", env={**env, "INGEST_BEAT_SCHEDULE": str(processes.folder / "beat")})
 
-    def told(name: str, **labels: str) -> float:
+    def metric(name: str, **labels: str) -> float:
         found = Scrape.of(cli("metrics").stdout)
         return found.value(name, **labels)
 
     with closing(Producer.from_env(env)) as producer:
         producer.event("Product viewed", {"Email": PERSON}, identity=PERSON)
-        poll_until(lambda: told("ingest_records_delivered_total", **DELIVERED) == 1)
+        poll_until(lambda: metric("ingest_records_delivered_total", **DELIVERED) == 1)
         vendor.usual = fault_scripts.status(401, PERSON)
         producer.event("Product viewed", {"Email": PERSON}, identity=PERSON)
         state = {"destination": "clevertap", "state": "parked"}
-        poll_until(lambda: told("ingest_destination_state", **state) == 1)
-    assert told("ingest_answers_total", destination="clevertap", answer="401") == 1
-    assert told("ingest_request_duration_seconds_count", **DELIVERED) == 2
-    assert told("ingest_batch_records_sum", **DELIVERED) == 2
-    assert told("ingest_ticks_total", destination="clevertap") > 0
+        poll_until(lambda: metric("ingest_destination_state", **state) == 1)
+    assert metric("ingest_answers_total", destination="clevertap", answer="401") == 1
+    assert metric("ingest_request_duration_seconds_count", **DELIVERED) == 2
+    assert metric("ingest_batch_records_sum", **DELIVERED) == 2
+    assert metric("ingest_ticks_total", destination="clevertap") > 0
 
     def sent(path: str, text: bytes) -> bool:
         return any(path in each.path and text in each.body for each in http_sink.received)

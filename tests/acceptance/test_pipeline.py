@@ -27,7 +27,7 @@ MAX_WAIT_S = 1.0
 
 @pytest.fixture
 def vendor() -> Iterator[LoopbackVendor]:
-    """A vendor that refuses some, and shuffles what it refuses."""
+    """A vendor that rejects some records, in random order."""
     with LoopbackVendor() as vendor:
         vendor.usual = unhelpful
         for at in range(7, EVENTS, FAULTY_EVERY):
@@ -48,7 +48,7 @@ def env(redis_url: str, vendor: LoopbackVendor) -> dict[str, str]:
 
 
 def unhelpful(exchange: Exchange) -> None:
-    """Answer rightly, but list the refused in any order, with echoes that are not what was sent."""
+    """Answer correctly, but list rejections in any order, with echoes that differ."""
     records = exchange.records()
     answer = exchange.vendor.take(records, dry_run=exchange.noted.dry_run)
     random.Random(len(records)).shuffle(answer["unprocessed"])
@@ -58,7 +58,7 @@ def unhelpful(exchange: Exchange) -> None:
 
 
 def ingest(env: Mapping[str, str], *args: str, stdin: str = "") -> str:
-    """Run `ingest` as a user does; returns what it printed."""
+    """Run `ingest` as a user does; return its output."""
     command = [str(Path(sys.prefix, "bin", "ingest")), *args]
     done = subprocess.run(
         command,
@@ -74,7 +74,7 @@ def ingest(env: Mapping[str, str], *args: str, stdin: str = "") -> str:
 
 
 def places(env: Mapping[str, str]) -> dict[str, Any]:
-    """The kinds of the first destination, as `ingest status --json` tells them."""
+    """Return the kinds of the first destination, from `ingest status --json`."""
     kinds: dict[str, Any] = json.loads(ingest(env, "status", "--json"))["destinations"][
         "clevertap"
     ]["kinds"]
@@ -82,7 +82,7 @@ def places(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def adds_up(kind: Mapping[str, Any]) -> bool:
-    """The promise, as anybody can check it."""
+    """Assert the promise, as any user can."""
     totals = kind["totals"]
     open_ = kind["buffered"] + kind["in_flight"] + kind["retrying"]
     return bool(totals["accepted"] == open_ + totals["delivered"] + kind["dead"] + totals["purged"])
@@ -99,18 +99,20 @@ def lines() -> Iterator[str]:
             yield json.dumps(profile | {"profileData": {"Name": f"{MARK} {nth}"}})
 
 
-def test_a_backlog_leaves_in_full_requests_and_every_record_arrives_once(
+def test_backlog_leaves_in_full_requests_and_arrives_once(
     env: dict[str, str], vendor: LoopbackVendor, processes: Processes
 ) -> None:
-    """Records become full batches; each is at the vendor once or dead with its own code."""
+    """Records become full batches; each arrives once, or is a dead letter with its own code."""
     worker = processes.start("worker", "-n", "one@test", env=env)
     beat = processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
     worker.wait_for("ready")
-    # What Flower is told of tasks, as Celery's own command prints it.
+    # The task events that Flower gets, as Celery's own command prints them.
     command = ["celery", "-A", "worker.app", "events", "--dump"]
     shown = processes.run(command, env=environment(env), name="events")
     shown.wait_for("heartbeat")
-    ingest(env, "pause", "clevertap")  # or what came first would be sent before the rest is there
+    ingest(
+        env, "pause", "clevertap"
+    )  # so that the first records are not sent before the rest is there
     sent = json.loads(ingest(env, "send", "-", stdin="\n".join(lines()) + "\n"))
     assert sent == {"accepted": EVENTS + PROFILES, "rejected": 0}
     ingest(env, "resume", "clevertap")
@@ -139,19 +141,19 @@ def test_a_backlog_leaves_in_full_requests_and_every_record_arrives_once(
     expected |= {f"{MARK}-p{at}": 516 for at in range(7, PROFILES, FAULTY_EVERY)}
     assert codes == expected
 
-    # How many a task delivered depends on how many batches it found ready.
+    # The number that a task delivers depends on how many batches are ready.
     result = re.compile(r"'delivered': [1-9]\d*, 'dead': \d+, 'retry': 0")
-    poll_until(lambda: result.search(shown.output()), what="a task tells what it delivered")
-    told = shown.output()
-    assert "'kind': 'event', 'records': 1000, 'attempt': 1" in told
-    everything = worker.output() + beat.output() + told
+    poll_until(lambda: result.search(shown.output()), what="a task reports what it delivered")
+    events = shown.output()
+    assert "'kind': 'event', 'records': 1000, 'attempt': 1" in events
+    everything = worker.output() + beat.output() + events
     assert not [word for word in (PASSCODE, MARK) if word in everything]
 
 
-def test_a_lone_record_waits_no_longer_than_max_wait_and_a_tick(
+def test_single_record_waits_at_most_max_wait_and_a_tick(
     env: dict[str, str], vendor: LoopbackVendor, processes: Processes
 ) -> None:
-    """On an idle system a single record is with the vendor after `max_wait` and one tick."""
+    """On an idle system a single record arrives after `max_wait` and one tick."""
     worker = processes.start("worker", "-n", "one@test", env=env)
     processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
     worker.wait_for("ready")
@@ -164,7 +166,7 @@ def test_a_lone_record_waits_no_longer_than_max_wait_and_a_tick(
         producer.event("A", {}, identity=name)
         poll_until(lambda name=name: vendor.taken[name], what="the lone record arrives")  # type: ignore[misc] # mypy takes no defaults here
         took_s.append(time.monotonic() - began_s)
-        # One second of tick, and one that a machine may take; one that is busy gets a few chances.
+        # One second for the tick and one for the machine; a busy one gets a few chances.
         if took_s[-1] < MAX_WAIT_S + 2.0:
             return
     raise AssertionError(f"none was in time: {took_s}")

@@ -1,4 +1,4 @@
-"""RabbitMQ as Celery's broker, with the records in Redis all the same."""
+"""RabbitMQ as Celery's broker, while the records stay in Redis."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def start(processes: Processes, env: dict[str, str]) -> Process:
 
 
 def messages(rabbitmq: RabbitMQ, queue: str = "ingest") -> int:
-    """The number of messages that wait in a queue, as the beat and the watchdog ask for it."""
+    """Return the number of messages in a queue, as beat and watchdog read it."""
     with Connection(rabbitmq.url) as connection:  # type: ignore[no-untyped-call] # kombu has none
         return queued_messages(connection, queue)
 
 
 def send(env: dict[str, str], prefix: str, size: int = EVENTS) -> set[str]:
-    """Enqueue events; returns their identities."""
+    """Enqueue events; return their identities."""
     names = {f"{prefix}{number}" for number in range(size)}
     result = Producer.from_env(env).send_many(
         {"identity": name, "type": "event", "evtName": "Viewed", "evtData": {}} for name in names
@@ -53,7 +53,7 @@ def send(env: dict[str, str], prefix: str, size: int = EVENTS) -> set[str]:
     return names
 
 
-def test_the_pipeline_runs_on_rabbitmq_and_nothing_is_kept_in_it(
+def test_pipeline_on_rabbitmq_delivers_and_leaves_no_messages(
     env: dict[str, str], vendor: LoopbackVendor, processes: Processes, rabbitmq: RabbitMQ
 ) -> None:
     """Worker, beat and control commands work over AMQP; every record arrives once."""
@@ -68,10 +68,10 @@ def test_the_pipeline_runs_on_rabbitmq_and_nothing_is_kept_in_it(
     poll_until(lambda: messages(rabbitmq) == 0, what="no message is left")
 
 
-def test_a_beat_does_not_fill_the_queue_of_a_worker_that_is_away(
+def test_beat_without_workers_stops_at_a_few_messages(
     env: dict[str, str], processes: Processes, rabbitmq: RabbitMQ
 ) -> None:
-    """The number of waiting messages is asked over AMQP too: ticks stop at a handful."""
+    """The queue's length is read over AMQP too, so ticks stop at a handful."""
     env = {**env, "INGEST_DRAIN_INTERVAL_S": "0.05"}
     worker = start(processes, env)
     worker.stop()
@@ -80,10 +80,10 @@ def test_a_beat_does_not_fill_the_queue_of_a_worker_that_is_away(
     assert messages(rabbitmq, "no such queue") == 0
 
 
-def test_rabbitmq_may_be_killed_and_come_back(
+def test_worker_without_rabbitmq_drains_and_reconnects(
     env: dict[str, str], vendor: LoopbackVendor, processes: Processes, rabbitmq: RabbitMQ
 ) -> None:
-    """While the broker is away the worker drains by itself; records never went through it."""
+    """While the broker is down the worker drains on its own; records never went through it."""
     worker = start(processes, env)
     sent = send(env, "before", 1000)
     poll_until(lambda: sent <= set(vendor.taken), what="the system is warm")
@@ -98,5 +98,5 @@ def test_rabbitmq_may_be_killed_and_come_back(
 
 
 def took(worker: Process, rabbitmq: RabbitMQ) -> bool:
-    """Whether the worker is connected again and has emptied the queue."""
+    """Return whether the worker is connected again and has emptied the queue."""
     return worker.output().count("Connected to amqp://") >= 2 and messages(rabbitmq) == 0

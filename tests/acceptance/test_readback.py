@@ -28,7 +28,7 @@ MOST_MEMORY_BYTES = 150 * 1024 * 1024
 
 @pytest.fixture
 def sandbox() -> Iterator[Running]:
-    """A sandbox that is busy for a while, and takes its time for each page."""
+    """A sandbox that is busy at first, and slow for each page."""
     with running(SandboxSettings(busy_polls=3, count_partials=3)) as started:
         started.state.faults.add({"kind": "delay", "delay_ms": 20, "path": "/1/events.json"})
         yield started
@@ -42,7 +42,7 @@ def env(sandbox: Running, redis_url: str) -> Mapping[str, str]:
 
 
 class Export:
-    """`ingest export` of today to a file, started as often as the test likes."""
+    """`ingest export` of today to a file, which can be started repeatedly."""
 
     def __init__(self, processes: Processes, env: Mapping[str, str], out: Path) -> None:
         self.out = out
@@ -50,18 +50,18 @@ class Export:
         self._processes, self._env = processes, env
 
     def start(self) -> Process:
-        """Begin, or go on."""
+        """Start, or continue."""
         question = [NAME, "--from", DAY, "--to", DAY, "--batch-size", "1000"]
         command = [INGEST, "export", *question, "--out", str(self.out)]
         return self._processes.run(command, env=self._env, name="export")
 
     def kept(self) -> int:
-        """The events that the checkpoint tells of."""
+        """Return the number of events in the checkpoint."""
         path = self.out.with_name(self.out.name + ".checkpoint")
         return int(json.loads(path.read_bytes())["records"]) if path.exists() else 0
 
     def reaches(self, process: Process, events: int) -> None:
-        """Wait until it has so many, and look at its memory meanwhile."""
+        """Wait until it has this many, measuring its memory."""
 
         def reached() -> bool:
             self.look(process)
@@ -71,7 +71,7 @@ class Export:
         poll_until(reached, what=f"{events} events are exported", every_s=0.005)
 
     def ends(self, process: Process) -> None:
-        """Wait until it is done, and look at its memory meanwhile."""
+        """Wait until it is done, measuring its memory."""
 
         def ended() -> bool:
             self.look(process)
@@ -81,7 +81,7 @@ class Export:
         assert process.returncode == 0, process.output()
 
     def look(self, process: Process) -> None:
-        """Note the most memory it ever had, as the kernel counts it."""
+        """Record its peak memory, as the kernel counts it."""
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
             peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
@@ -89,7 +89,7 @@ class Export:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_an_export_killed_twice_has_every_event_once(
+def test_export_killed_twice_has_every_event_once(
     sandbox: Running, processes: Processes, env: Mapping[str, str], tmp_path: Path
 ) -> None:
     """100,000 events, SIGKILL at a fifth and at three fifths: the third run ends with each event
@@ -112,7 +112,7 @@ def test_an_export_killed_twice_has_every_event_once(
 
 
 def ingest(env: Mapping[str, str], *args: str, stdin: str = "", ends: int = 0) -> str:
-    """Run `ingest` as a user does; returns what it printed."""
+    """Run `ingest` as a user does; return its output."""
     done = subprocess.run(
         [INGEST, *args],
         input=stdin,
@@ -127,21 +127,21 @@ def ingest(env: Mapping[str, str], *args: str, stdin: str = "", ends: int = 0) -
 
 
 def call(env: Mapping[str, str], task: str, **arguments: str) -> None:
-    """Ask the worker for a task, as Celery's own command does."""
+    """Send the worker a task, as Celery's own command does."""
     command = [sys.executable, "-m", "celery", "-A", "worker.app", "call", task]
     asked = [*command, "--kwargs", json.dumps(arguments)]
     subprocess.run(asked, env=env, check=True, capture_output=True, timeout=60)
 
 
-def test_what_the_worker_delivered_is_what_the_vendor_counts(
+def test_reconcile_reports_events_that_the_vendor_lost(
     sandbox: Running,
     processes: Processes,
     env: Mapping[str, str],
     redis_client: redis.Redis,
     tmp_path: Path,
 ) -> None:
-    """10,000 events through worker and beat agree; with 7 removed at the vendor's the command and
-    the nightly task tell, and the export task writes those that are left."""
+    """10,000 events through worker and beat agree; after the vendor loses 7, the command and the
+    nightly task report them, and the export task writes those that are left."""
     worker = processes.start("worker", env=env)
     processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
     records = [

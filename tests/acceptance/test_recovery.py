@@ -1,4 +1,4 @@
-"""Workers and beats that die, stop, or are too many: none is lost, and each repeat is counted."""
+"""Workers and beats die, stop, or are too many: nothing is lost, and repetitions are counted."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from worker.buffer.claims import Claim
 from worker.connections.clients import worker_client
 from worker.settings.settings import Settings
 
-STOP_WITHIN_S = 45.0  # the grace period that the README asks for
-# For workers that nothing may take for dead, however busy the machine is.
+STOP_WITHIN_S = 45.0  # the grace period in the README
+# So that no worker is taken for dead on a busy machine.
 PATIENT = {"INGEST_REQUEST_TIMEOUT_S": "30", "INGEST_LEASE_S": "60"}
 
 
-def test_a_killed_workers_batch_goes_first_and_is_counted(system: System) -> None:
-    """SIGKILL with a request under way: sent again before all others, ambiguous, in order."""
+def test_killed_workers_batch_is_resent_first_and_counted(system: System) -> None:
+    """After SIGKILL during a request, the batch goes before all others, in order, as ambiguous."""
     system.vendor.script(fault_scripts.silence_after_taking)
     system.configure(
         {
@@ -52,7 +52,7 @@ def test_a_killed_workers_batch_goes_first_and_is_counted(system: System) -> Non
 
 @pytest.fixture
 def kept(system: System, tmp_path: Path) -> Iterator[list[SupervisedProcess]]:
-    """Workers put into this list are ended after the test."""
+    """Workers in this list are stopped after the test."""
     started: list[SupervisedProcess] = []
     yield started
     for each in started:
@@ -62,14 +62,14 @@ def kept(system: System, tmp_path: Path) -> Iterator[list[SupervisedProcess]]:
 def keep(
     system: System, kept: list[SupervisedProcess], line: str, folder: Path
 ) -> SupervisedProcess:
-    """A process that is started again whenever it ends."""
+    """A process that is restarted whenever it ends."""
     kept.append(
         SupervisedProcess(f"kept-{line}", system.command(line), system.environment(), folder)
     )
     return kept[-1]
 
 
-def test_a_record_that_kills_workers_dies_alone(
+def test_record_that_kills_workers_becomes_a_dead_letter_alone(
     system: System, kept: list[SupervisedProcess], tmp_path: Path
 ) -> None:
     """Each worker that sends it is killed: its batch is halved until it alone is dead as poison."""
@@ -94,8 +94,8 @@ def test_a_record_that_kills_workers_dies_alone(
     assert kept[0].endings == Counter({-signal.SIGKILL: 3})
 
 
-def test_five_beats_do_no_harm(system: System) -> None:
-    """Five beats tick at once, and every event is delivered just once."""
+def test_five_beats_deliver_each_event_once(system: System) -> None:
+    """Five beats tick at the same time, and every event is delivered exactly once."""
     system.variables |= PATIENT
     system.worker()
     for _ in range(5):
@@ -107,8 +107,8 @@ def test_five_beats_do_no_harm(system: System) -> None:
     assert system.total("ambiguous") == 0
 
 
-def test_no_beat_costs_only_latency(system: System) -> None:
-    """Without any beat a worker notices, and drains by itself."""
+def test_worker_without_a_beat_drains_on_its_own(system: System) -> None:
+    """Without any beat a worker notices, and drains on its own."""
     system.worker()
     system.send(100)
     system.delivered(100)
@@ -117,8 +117,8 @@ def test_no_beat_costs_only_latency(system: System) -> None:
     assert set(system.vendor.taken.values()) == {1}
 
 
-def test_a_worker_that_is_told_to_stop_hears_its_answers(system: System) -> None:
-    """SIGTERM during slow requests: they are settled, nothing stays in flight, and it exits 0."""
+def test_worker_on_sigterm_waits_for_its_responses(system: System) -> None:
+    """During slow requests: they are settled, nothing stays in flight, and it exits with 0."""
     system.variables |= PATIENT
     system.vendor.latency_s = 3.0
     system.configure({"batch_records = 1000": "batch_records = 10"})
@@ -132,8 +132,8 @@ def test_a_worker_that_is_told_to_stop_hears_its_answers(system: System) -> None
     assert events.totals["ambiguous"] == 0
 
 
-def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(system: System) -> None:
-    """SIGTERM with messages still in the queue: their batches wait again, untouched."""
+def test_worker_on_sigterm_hands_back_batches_not_started(system: System) -> None:
+    """With messages still in the queue, their batches wait again, untouched."""
     system.variables |= {"INGEST_THREADS": "1", **PATIENT}
     system.vendor.latency_s = 1.5
     system.configure({"batch_records = 1000": "batch_records = 10"})
@@ -147,8 +147,8 @@ def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(system: 
     assert events.totals["ambiguous"] == 0
 
 
-def test_an_impatient_operator_loses_nothing(system: System) -> None:
-    """SIGINT twice ends a worker at once; the next one delivers all, and counts what it repeats."""
+def test_worker_on_a_second_sigint_exits_without_loss(system: System) -> None:
+    """A second SIGINT ends it immediately; the next worker delivers all and counts repetitions."""
     system.vendor.script(fault_scripts.silence_after_taking)
     system.send(50)
     worker, _ = system.worker(), system.start("beat")
@@ -163,8 +163,8 @@ def test_an_impatient_operator_loses_nothing(system: System) -> None:
     assert sum(system.vendor.taken.values()) - 50 <= system.total("ambiguous")
 
 
-def test_old_messages_are_refused(system: System) -> None:
-    """Messages that come twice, or after their batch was given to another, deliver nothing."""
+def test_worker_ignores_duplicate_and_late_messages(system: System) -> None:
+    """Messages that arrive twice, or after another worker got their batch, deliver nothing."""
     system.variables |= PATIENT
     system.configure({"batch_records = 1000": "batch_records = 10"})
     system.send(50)
@@ -190,8 +190,8 @@ def test_old_messages_are_refused(system: System) -> None:
 
 def _ask_to_deliver(system: System, claim: Claim) -> None:
     with Celery("asks", broker=system.redis.url, set_as_current=False) as app:
-        told = {"destination": "clevertap", "batch": claim.batch, "token": claim.token}
-        app.send_task("ingest.deliver", kwargs=told, queue="ingest", ignore_result=True)
+        arguments = {"destination": "clevertap", "batch": claim.batch, "token": claim.token}
+        app.send_task("ingest.deliver", kwargs=arguments, queue="ingest", ignore_result=True)
 
 
 def _waiting(system: System) -> int:

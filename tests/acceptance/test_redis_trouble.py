@@ -1,4 +1,4 @@
-"""Worker and beat while Redis, their broker too, is away, refuses, is full, or says nothing."""
+"""Worker and beat while Redis, also their broker, is down, read-only, full, or hanging."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from worker import BufferFull, Producer
 from worker.connections.clients import operator_client
 
 RECOVERED_WITHIN_S = 60.0
-# A silent connection is told from a slow one by waiting: 10 s on ours and 15 s on the broker's, one
-# after the other, and more on a busy machine: half a minute or so, which is far from never.
+# Only a timeout distinguishes a hanging connection from a slow one: 10 s on ours and then 15 s on
+# the broker's, more on a busy machine: half a minute or so, which is far from never.
 HEARD_AGAIN_WITHIN_S = 120.0
-GRACE_S = 45.0  # between SIGTERM and SIGKILL, as the README asks for
+GRACE_S = 45.0  # between SIGTERM and SIGKILL, as in the README
 
 
 def still_runs(*processes: Process) -> bool:
-    """Whether none of them has ended, and none filled its log with traces."""
+    """Return whether all of them run, without tracebacks filling their logs."""
     return all(
         each.returncode is None and each.output().count("Traceback") <= 1 for each in processes
     )
 
 
-def test_redis_may_come_later(system: System) -> None:
+def test_worker_and_beat_wait_for_redis_at_start(system: System) -> None:
     """Started before their Redis, worker and beat wait for it, and then deliver."""
     system.redis.stop()
     worker, beat = system.start("worker"), system.start("beat")
@@ -50,9 +50,9 @@ def test_redis_may_come_later(system: System) -> None:
 
 
 @pytest.mark.parametrize("met", ["before", "after"])
-def test_a_worker_ends_in_time_while_redis_is_away(system: System, met: str) -> None:
-    """Told to stop when Redis is not there, or not there any more, a worker is no longer at it
-    than its grace period, and tells no more than that."""
+def test_worker_on_sigterm_without_redis_exits_in_time(system: System, met: str) -> None:
+    """Whether Redis was never there or is gone, a worker exits within its grace period, without
+    unnecessary log lines."""
     if met == "before":
         system.redis.stop()
         worker = system.start("worker")
@@ -68,7 +68,7 @@ def test_a_worker_ends_in_time_while_redis_is_away(system: System, met: str) -> 
 
 @contextmanager
 def silent(system: System) -> Iterator[None]:
-    """Redis keeps its connections and says nothing."""
+    """Redis keeps its connections but does not respond."""
     assert system.redis.pid
     os.kill(system.redis.pid, signal.SIGSTOP)
     try:
@@ -77,9 +77,9 @@ def silent(system: System) -> Iterator[None]:
         os.kill(system.redis.pid, signal.SIGCONT)
 
 
-def test_a_worker_ends_in_time_while_redis_is_silent(system: System) -> None:
-    """Redis goes silent while the vendor has a batch: worker and beat end within their grace
-    period, no record is missing when Redis answers again, and the next worker delivers them all."""
+def test_worker_on_sigterm_with_hanging_redis_exits_in_time(system: System) -> None:
+    """Redis hangs while the vendor has a batch: worker and beat exit within their grace period, no
+    record is missing once Redis responds again, and the next worker delivers them all."""
     worker, beat = system.worker(), system.start("beat")
     system.send(100)
     system.delivered(100)
@@ -88,20 +88,20 @@ def test_a_worker_ends_in_time_while_redis_is_silent(system: System) -> None:
     def take_while_silent(exchange: Exchange) -> None:
         records = exchange.records()
         met.set()
-        told.wait(60)
+        stopping.wait(60)
         exchange.wait(1.0)
         exchange.answer(200, system.vendor.take(records))
 
-    told = threading.Event()
+    stopping = threading.Event()
     system.vendor.script(take_while_silent)
     system.send(100, "met-")
     assert met.wait(60), "the vendor has no batch"
     with silent(system):
         worker.send(signal.SIGTERM)
-        told.set()
+        stopping.set()
         assert beat.stop(deadline_s=GRACE_S) == 0
         assert worker.popen.wait(GRACE_S) == 0
-    # What it was at when Redis went silent may be told once or twice, and no more.
+    # What it was doing when Redis hung may be logged once or twice, but not more.
     assert worker.output().count("Traceback") <= 2
     assert "shutdown deadline reached" in worker.output()
     system.send(100, "after-")
@@ -113,7 +113,7 @@ def test_a_worker_ends_in_time_while_redis_is_silent(system: System) -> None:
 
 
 def kill_and_start(system: System) -> Callable[[], None]:
-    """Redis ends as a crash does."""
+    """Redis crashes."""
     system.redis.kill()
     return lambda: (system.redis.start(), None)[1]
 
@@ -125,7 +125,7 @@ def stop_and_start(system: System) -> Callable[[], None]:
 
 
 def refuse_writes(system: System) -> Callable[[], None]:
-    """Redis becomes a replica, as in a fail-over, and the master again."""
+    """Redis becomes a replica, as in a failover, and then the master again."""
     client = operator_client(system.redis.url)
     client.replicaof("127.0.0.1", 1)
 
@@ -151,7 +151,7 @@ class Pair:
         poll_until(lambda: self.processes[0].says(" ready."), what="the worker is ready")
 
     def see_trouble(self) -> None:
-        """Wait until both have met the trouble."""
+        """Wait until both have noticed the trouble."""
         words = ("Connection to broker lost", "consumer: Cannot connect", "read only", "ReadOnly")
         poll_until(
             lambda: any(map(self.processes[0].says, words)) or self.processes[0].endings,
@@ -162,14 +162,14 @@ class Pair:
         poll_until(lambda: beat.says("could not send a tick") or beat.endings, what="the beat too")
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Kill whatever is left."""
         for each in self.processes:
             each.end()
 
 
 @pytest.fixture
 def kept(system: System, tmp_path: Path) -> Iterator[Pair]:
-    """A worker and a beat that are started again when they end."""
+    """A worker and a beat that are restarted when they end."""
     pair = Pair(system, tmp_path)
     pair.start()
     yield pair
@@ -177,12 +177,12 @@ def kept(system: System, tmp_path: Path) -> Iterator[Pair]:
 
 
 @pytest.mark.parametrize("trouble", [kill_and_start, stop_and_start, refuse_writes])
-def test_deliveries_go_on_after_trouble(
+def test_deliveries_continue_after_redis_trouble(
     trouble: Callable[[System], Callable[[], None]],
     system: System,
     kept: Pair,
 ) -> None:
-    """Worker and beat go on by themselves, or end and are started again; all arrives just once."""
+    """Worker and beat continue, or exit and are restarted; each record arrives once."""
     system.send(200, "before-")
     system.delivered(200)
     end = trouble(system)
@@ -194,8 +194,8 @@ def test_deliveries_go_on_after_trouble(
     assert system.total("ambiguous") == 0
 
 
-def test_a_full_redis_is_drained(system: System) -> None:
-    """With no byte to spare, not even for the broker's messages, everything is still delivered."""
+def test_full_redis_is_drained(system: System) -> None:
+    """Without a free byte, not even for the broker's messages, everything is still delivered."""
     worker, beat = system.worker(), system.start("beat")
     system.send(1)
     system.delivered(1)
@@ -216,8 +216,8 @@ def test_a_full_redis_is_drained(system: System) -> None:
     assert beat.returncode is None
 
 
-def test_connections_that_went_silent_are_left(system: System, tmp_path: Path) -> None:
-    """Every connection is cut without a word: all is delivered by itself, and nothing twice."""
+def test_hanging_connections_are_replaced(system: System, tmp_path: Path) -> None:
+    """Every connection is cut silently: all records are delivered, without duplicates."""
     port = int(system.redis.url.rpartition(":")[2].partition("/")[0])
     with Proxy(port) as proxy:
         system.variables["REDIS_URL"] = proxy.url
@@ -235,7 +235,7 @@ def test_connections_that_went_silent_are_left(system: System, tmp_path: Path) -
 
 
 def fill(system: System) -> int:
-    """Send, with no worker to watch the memory, until producers are refused; returns how many."""
+    """Send without any worker until producers are rejected; return the number of records."""
     producer = Producer.from_env(system.variables)
     records = (
         {"type": "event", "identity": f"fill-{at}", "evtName": "Burned", "evtData": {}}
@@ -249,7 +249,7 @@ def fill(system: System) -> int:
 
 @pytest.fixture
 def brimming(system: System) -> tuple[System, int]:
-    """A system whose Redis was filled while no worker ran, to the last byte; how many it took."""
+    """A system with a Redis filled to the last byte without a worker; and the number of records."""
     with operator_client(system.redis.url) as client:
         client.config_set("maxmemory", "8mb")
         accepted = fill(system)
@@ -261,8 +261,8 @@ def brimming(system: System) -> tuple[System, int]:
     return system, accepted
 
 
-def test_a_worker_starts_with_a_full_redis(brimming: tuple[System, int]) -> None:
-    """Redis was filled while no worker ran: one that starts makes room, then takes messages."""
+def test_worker_started_on_a_full_redis_frees_memory_first(brimming: tuple[System, int]) -> None:
+    """Redis filled up while no worker ran: a new one frees memory, then takes messages."""
     system, accepted = brimming
     worker, beat = system.start("worker"), system.start("beat")
     worker.wait_for(" ready.", RECOVERED_WITHIN_S)
@@ -273,8 +273,8 @@ def test_a_worker_starts_with_a_full_redis(brimming: tuple[System, int]) -> None
     assert still_runs(worker, beat)
 
 
-def test_a_worker_outlasts_a_redis_that_returns_full(brimming: tuple[System, int]) -> None:
-    """The connection is lost, and found again with a Redis without room: the worker makes it."""
+def test_worker_reconnecting_to_a_full_redis_frees_memory(brimming: tuple[System, int]) -> None:
+    """After a lost connection Redis is back without free memory: the worker frees some."""
     system, accepted = brimming
     with operator_client(system.redis.url) as client:
         limit = client.config_get("maxmemory")["maxmemory"]
@@ -289,8 +289,8 @@ def test_a_worker_outlasts_a_redis_that_returns_full(brimming: tuple[System, int
     assert still_runs(worker, beat)
 
 
-def test_a_worker_that_makes_room_ends_when_told(brimming: tuple[System, int]) -> None:
-    """SIGTERM ends a worker that has not come so far as to connect, while nothing can be sent."""
+def test_worker_draining_a_full_redis_exits_on_sigterm(brimming: tuple[System, int]) -> None:
+    """SIGTERM ends a worker that could not connect to its broker yet and can send nothing."""
     system, accepted = brimming
     system.pause()
     worker = system.start("worker")

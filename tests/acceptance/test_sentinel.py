@@ -1,4 +1,4 @@
-"""A master dies while producers send: Sentinels, the replica, and a worker that finds its way."""
+"""A master dies while producers send: Sentinels, the replica, and a worker that reconnects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker import AsyncProducer, Producer
 from worker.errors import BufferUnavailable
 
 BEFORE, AFTER = 3000, 200
-FAIL_OVER_S = 120.0  # with the Sentinels' settings about 5 s, more on a busy machine
+FAIL_OVER_S = 120.0  # about 5 s with these Sentinel settings, more on a busy machine
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def env(guarded: Guarded, vendor: LoopbackVendor) -> dict[str, str]:
 
 
 def records(size: int, prefix: str) -> list[dict[str, object]]:
-    """Events, each of another identity."""
+    """Return events with different identities."""
     return [
         {"identity": f"{prefix}{n}", "type": "event", "evtName": "Viewed", "evtData": {}}
         for n in range(size)
@@ -41,14 +41,14 @@ def records(size: int, prefix: str) -> list[dict[str, object]]:
 
 
 def refusals(producer: Producer) -> Iterator[BufferUnavailable]:
-    """Send single events until the new master takes one; tells what each of the others met."""
+    """Send single events until the new master accepts one; return the errors of the others."""
     end = time.monotonic() + FAIL_OVER_S
     for number in range(10**6):
         began = time.monotonic()
         try:
             producer.event("Viewed", identity=f"during{number}")
         except BufferUnavailable as error:
-            assert time.monotonic() - began < 20.0, "a producer is told soon"
+            assert time.monotonic() - began < 20.0, "a producer gets an error soon"
             assert time.monotonic() < end, "the replica never took over"
             yield error
         else:
@@ -57,28 +57,28 @@ def refusals(producer: Producer) -> Iterator[BufferUnavailable]:
 
 @pytest.fixture
 def hurried(env: dict[str, str], prompt_producers: None) -> Producer:
-    """A producer that waits no longer than a web request may."""
+    """Create a producer that waits no longer than a web request may."""
     return Producer.from_env(env)
 
 
 def accepts(producer: Producer, identity: str) -> bool:
-    """Whether an event is taken."""
+    """Return whether an event is accepted."""
     try:
         producer.event("Viewed", identity=identity)
-    except BufferUnavailable:  # the machine paused somebody for a quarter of a second
+    except BufferUnavailable:  # the machine paused a process for a quarter of a second
         return False
     return True
 
 
-def test_a_fail_over_costs_seconds_and_nothing_that_was_replicated(
+def test_sentinel_failover_loses_no_replicated_record(
     env: dict[str, str],
     guarded: Guarded,
     vendor: LoopbackVendor,
     processes: Processes,
     hurried: Producer,
 ) -> None:
-    """Producers are told in clear errors, the worker and the beat go on with the new master by
-    themselves, and every record that the replica had is delivered."""
+    """Producers get clear errors, worker and beat continue with the new master on their own, and
+    every record that the replica had is delivered."""
     worker = processes.start("worker", "-n", "one@test", env=env)
     processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
     worker.wait_for("ready")
@@ -86,7 +86,7 @@ def test_a_fail_over_costs_seconds_and_nothing_that_was_replicated(
     poll_until(lambda: accepts(producer, "warm"), what="an event is taken")
     poll_until(lambda: vendor.taken["warm"], what="the system is warm")
     assert producer.send_many(records(BEFORE, "before")).accepted == BEFORE
-    # What makes an acknowledged record safe: that the replica has it.
+    # An acknowledged record is safe once the replica has it.
     assert guarded.master.client.wait(1, 5000) == 1
     guarded.master.process.kill()
 
@@ -106,14 +106,14 @@ def test_a_fail_over_costs_seconds_and_nothing_that_was_replicated(
     assert {identity for identity in vendor.taken if identity in expected} == expected
 
 
-def test_a_master_that_became_a_replica_takes_nothing_and_says_so(
+def test_producer_on_a_demoted_master_reports_that_nothing_was_sent(
     env: dict[str, str], guarded: Guarded
 ) -> None:
-    """Sent to the wrong server, a record was surely not taken: the producer may repeat it."""
+    """On the wrong server a record was certainly not accepted, so the producer may repeat it."""
     producer = Producer.from_env(env)
     producer.event("Viewed", identity="1")
     poll_until(lambda: linked(guarded.replica), what="the replica follows")
-    # Sentinels would cut the connections: this is the moment before they do.
+    # Sentinels would cut the connections; this is the moment before that.
     for sentinel in guarded.sentinels:
         sentinel.process.kill()
     guarded.master.client.replicaof("127.0.0.1", str(guarded.replica.port))
@@ -125,10 +125,10 @@ def test_a_master_that_became_a_replica_takes_nothing_and_says_so(
     assert not refused.value.sent, "no Sentinel answers"
 
 
-def test_the_producer_for_asyncio_finds_the_master_too(
+def test_async_producer_finds_the_master_through_sentinels(
     env: dict[str, str], guarded: Guarded
 ) -> None:
-    """Sentinels name the master to `AsyncProducer`, and one that names none has sent nothing."""
+    """Sentinels name the master to `AsyncProducer`; without a master it has sent nothing."""
 
     async def send(environ: dict[str, str]) -> None:
         producer = AsyncProducer.from_env(environ)

@@ -1,4 +1,4 @@
-"""`ingest up` from outside: the sample settles, and what is buffered survives a stop."""
+"""`ingest up` from outside: the sample settles, and buffered records survive a stop."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from support.ports import find_free_port
 from support.processes import Process, Processes
 from support.services import require
 
-# The defaults are for people; here nothing is worth waiting for.
+# The defaults are for people; the tests should not wait.
 QUICK = {"INGEST_MAX_WAIT_S": "0.5", "INGEST_DRAIN_INTERVAL_S": "0.5"}
-# What keeps a few records in the buffer until somebody stops the system.
+# Keeps a few records in the buffer until the system is stopped.
 SLOW = {"INGEST_MAX_WAIT_S": "600"}
 
 
 class Up:
-    """Starts `ingest up` in a folder of its own, with no REDIS_URL and no secret."""
+    """Starts `ingest up` in its own folder, without REDIS_URL and secrets."""
 
     def __init__(self, processes: Processes, cwd: Path) -> None:
         self._processes = processes
@@ -37,20 +37,20 @@ class Up:
         self._seen: set[int] = set()
 
     def __call__(self, *options: str, **env: str) -> Process:
-        """Start it, on ports of its own: two that look for the usual ones would find them free."""
+        """Start it on its own ports: two systems could both find the usual ones free."""
         ports = [f"--{each}-port={find_free_port()}" for each in ("sandbox", "flower", "web")]
         command = [str(INGEST), "up", *ports, *options]
         return self._processes.run(command, env=environment(env), name="up", cwd=self.cwd)
 
     def begun(self, *options: str, **env: str) -> Process:
-        """Start it, and wait until it has shown counts."""
+        """Start it, and wait until it shows counts."""
         process = self(*options, **env)
         process.wait_for("Ctrl-C stops everything")
         self.children(process)
         return process
 
     def children(self, process: Process) -> dict[str, psutil.Process]:
-        """Its children, by what they are."""
+        """Return its child processes by name."""
         found = {}
         for child in psutil.Process(process.pid).children(recursive=True):
             self._seen.add(child.pid)
@@ -62,11 +62,11 @@ class Up:
         return found
 
     def child(self, process: Process, name: str) -> psutil.Process:
-        """The child of that name, once it is there."""
+        """Return the child of that name, once it is there."""
         return poll_until(lambda: [*filter(None, [self.children(process).get(name)])], what=name)[0]
 
     def strays(self) -> list[int]:
-        """Children that were seen and still run."""
+        """Return the children that were seen and still run."""
         return [pid for pid in self._seen if _runs(pid)]
 
 
@@ -79,7 +79,7 @@ def _runs(pid: int) -> bool:
 
 @pytest.fixture
 def up(processes: Processes, tmp_path: Path) -> Iterator[Up]:
-    """Starts the whole system; what a failed test leaves of it is killed."""
+    """Starts the whole system, and kills what a failed test leaves behind."""
     cwd = tmp_path / "home"
     cwd.mkdir()
     started = Up(processes, cwd)
@@ -88,9 +88,9 @@ def up(processes: Processes, tmp_path: Path) -> Iterator[Up]:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_newcomer_sees_the_sample_settled(up: Up) -> None:
-    """With nothing configured the system starts, settles its sample, shows that nothing is lost,
-    and ends by itself with no process left."""
+def test_up_settles_its_sample_and_exits(up: Up) -> None:
+    """Without any configuration the system starts, settles its sample, shows that nothing is lost,
+    and exits with no process left."""
     process = up("--exit-when-drained", **QUICK)
     output = process.wait_for("Settled")
     assert process.popen.wait(60) == 0
@@ -102,8 +102,8 @@ def test_a_newcomer_sees_the_sample_settled(up: Up) -> None:
     assert not (up.cwd / "var" / "env").exists()
 
 
-def test_ctrl_c_keeps_what_is_buffered_for_the_next_start(up: Up) -> None:
-    """Records in the buffer when everything is stopped are delivered by the next run, once each."""
+def test_up_after_ctrl_c_delivers_buffered_records_at_the_next_start(up: Up) -> None:
+    """Records in the buffer when everything stops are delivered by the next run, once each."""
     first = up.begun("--no-sample", **SLOW)
     sent = up.cli("send", stdin=json_lines(map(event, range(25))))
     assert sent.returncode == 0, sent.stderr
@@ -117,8 +117,8 @@ def test_ctrl_c_keeps_what_is_buffered_for_the_next_start(up: Up) -> None:
     assert up.strays() == []
 
 
-def test_what_ends_by_itself_is_started_again(up: Up) -> None:
-    """A worker and a Redis that were killed come back, with every record."""
+def test_up_restarts_processes_that_end(up: Up) -> None:
+    """A killed worker and a killed Redis are restarted, with every record."""
     process = up.begun("--no-sample", **SLOW)
     assert up.cli("send", stdin=json_lines(map(event, range(10)))).returncode == 0
     before = up.child(process, "worker")
@@ -133,8 +133,8 @@ def test_what_ends_by_itself_is_started_again(up: Up) -> None:
     assert up.strays() == []
 
 
-def test_ports_in_use_are_no_obstacle(up: Up) -> None:
-    """With the usual ports taken others are used, and told; another terminal is given the same."""
+def test_up_with_ports_in_use_takes_others(up: Up) -> None:
+    """If the usual ports are taken, others are used and shown, also to other terminals."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         process = up.begun("--no-sample", "--sandbox-port", port, "--flower-port", port, **SLOW)
@@ -150,9 +150,9 @@ def test_ports_in_use_are_no_obstacle(up: Up) -> None:
     assert up.strays() == []
 
 
-def test_a_second_one_in_the_same_folder_is_refused(up: Up) -> None:
-    """Two systems do not share one private Redis: the second tells so, and leaves the first with
-    what it shares with other terminals."""
+def test_up_refuses_a_second_system_in_the_same_folder(up: Up) -> None:
+    """Two systems do not share a private Redis: the second says so, and leaves the files alone that
+    the first shares with other terminals."""
     first = up.begun("--no-sample", **SLOW)
     shared = (up.cwd / "var" / "env").read_text()
     second = up("--no-sample")
@@ -164,25 +164,28 @@ def test_a_second_one_in_the_same_folder_is_refused(up: Up) -> None:
     assert first.stop(signal.SIGINT) == 0
 
 
-def test_another_terminal_types_what_it_is_told(up: Up) -> None:
-    """The file that the start names is all that another terminal needs: `ingest` is found there,
-    and finds Redis and the sandbox's credentials."""
+def test_up_writes_an_environment_for_other_terminals(up: Up) -> None:
+    """The file that the start names is all that another terminal needs: `ingest` is found and finds
+    Redis and the sandbox's credentials."""
     process = up.begun("--no-sample", **SLOW)
     command = ["sh", "-c", ". var/env && ingest settings"]
     bare = {"PATH": "/usr/bin:/bin", "HOME": str(up.cwd)}
-    told = subprocess.run(
+    done = subprocess.run(
         command, cwd=up.cwd, env=bare, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stderr
-    assert re.search(r"^REDIS_URL +redis://127.0.0.1:\d+/0 +environment", told.stdout, re.MULTILINE)
-    assert "environment CLEVERTAP_ACCOUNT_ID" in told.stdout
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^REDIS_URL +redis://127.0.0.1:\d+/0 +environment", done.stdout, re.MULTILINE)
+    assert "environment CLEVERTAP_ACCOUNT_ID" in done.stdout
     assert process.stop(signal.SIGINT) == 0
 
 
-def test_nothing_outlives_a_killed_system_but_the_records(up: Up) -> None:
-    """Killed without a chance to stop anything, its processes end; Redis, whose data would be at
-    risk, stays, and the next start takes it over."""
-    require(shutil.which("setpriv"), "no setpriv (util-linux) on the PATH: children cannot tell")
+def test_up_killed_leaves_only_redis_running(up: Up) -> None:
+    """Killed without a chance to stop anything, its processes end; Redis, with the data at risk,
+    stays, and the next start takes it over."""
+    require(
+        shutil.which("setpriv"),
+        "no setpriv (util-linux) on the PATH: children do not notice their parent's death",
+    )
     process = up.begun("--no-sample", **SLOW)
     redis = up.child(process, "redis-server")
     process.popen.kill()
