@@ -35,8 +35,8 @@ def test_worker_at_level_warning_does_not_log_that_it_is_ready(
 def test_worker_reports_metrics_spans_and_errors(
     redis_url: str, vendor: LoopbackVendor, processes: Processes, http_sink: HttpSink
 ) -> None:
-    """A delivery and a rejection of credentials are in the metrics, each with a span, and the rejection
-    is reported; none of these, nor the log at level DEBUG, contains personal data or credentials."""
+    """A delivery and a rejection of credentials are in the metrics, each with a span, and the
+    rejection is reported; neither these nor the debug log contain personal data or credentials."""
     env = {
         "REDIS_URL": redis_url,
         **CREDENTIALS,
