@@ -1,4 +1,4 @@
-"""What every test may count on: an environment without our own variables, and the fixtures."""
+"""An environment without our own variables, and the fixtures, for every test."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ TIERS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A developer's own settings must not decide what a test finds."""
+    """A developer's own settings must not affect the tests."""
     clear_own_variables(os.environ)
-    # Who is started in the background of a shell ignores Ctrl-C, and so would every process that
-    # a test starts and interrupts: only what has a handler, or the default, is reset by exec.
+    # A process in the background of a shell ignores Ctrl-C, and so would every process that a test
+    # starts and interrupts: exec resets only signals with a handler, or the default.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Plugins, which pytest imports before us.
+    # Plugins, which pytest imports first.
     from support.producers import be_patient
     from support.randomness import fixed_seed
 
     be_patient()
-    # No deadline, and no complaint of slow examples: two test processes share two cores. The blob
-    # makes a failure repeatable. Where everybody has to pass, all draw the same examples.
+    # No deadline and no warning about slow examples: two test processes share two cores. The blob
+    # makes a failure repeatable. In CI, every run draws the same examples.
     hypothesis.settings.register_profile(
         "project",
         deadline=None,
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's tier is the folder it lies in."""
+    """Mark each test with its tier, which is its folder."""
     for item in items:
         folders = Path(item.path).relative_to(Path(__file__).parent).parts
         if folders[0] in TIERS:

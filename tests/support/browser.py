@@ -1,5 +1,7 @@
-"""A real browser, headless, driven through the W3C's WebDriver protocol: plain JSON over HTTP, so
-no library and nothing that downloads drivers stands between."""
+"""A real, headless browser, driven through the W3C's WebDriver protocol.
+
+It is plain JSON over HTTP, so no library that downloads drivers is needed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from support.ports import find_free_port
 from support.processes import Processes
 from support.services import chromedriver_of
 
-_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's own name for an element's id
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name for an element's id
 TAB, ENTER, ESCAPE, SPACE = "\ue004", "\ue007", "\ue00c", " "
 FLAGS = (
     "--headless",
@@ -35,7 +37,7 @@ FLAGS = (
 
 
 def is_gone(error: AssertionError) -> bool:
-    """Whether what was found is on the page no more."""
+    """Return whether the element is no longer on the page."""
     return "stale element" in str(error) or "does not belong" in str(error)
 
 
@@ -70,8 +72,8 @@ class Element:
         """What is in a field."""
         return str(self.browser.call("GET", f"/element/{self.handle}/property/value"))
 
-    def _do(self, what: str, **told: Any) -> None:
-        self.browser.call("POST", f"/element/{self.handle}/{what}", told)
+    def _do(self, what: str, **parameters: Any) -> None:
+        self.browser.call("POST", f"/element/{self.handle}/{what}", parameters)
 
 
 class Browser:
@@ -114,7 +116,7 @@ class Browser:
         return self._found("css selector", css)
 
     def link(self, text: str) -> Element:
-        """The first link or button whose words contain these."""
+        """The first link or button that contains this text."""
         kinds = "self::a or self::button or self::summary"
         return self._found("xpath", f"//*[{kinds}][contains(normalize-space(),'{text}')]")
 
@@ -165,8 +167,8 @@ class Browser:
     def keys(self, *keys: str) -> None:
         """Press keys, one after the other, wherever the focus is."""
         strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        told = {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]}
-        self.call("POST", "/actions", told)
+        parameters = {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]}
+        self.call("POST", "/actions", parameters)
 
     def look(self, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
         """Be a screen of this size in pixels, light or dark."""
@@ -181,11 +183,13 @@ class Browser:
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         """Keep the page as PNG, all of its height or what the screen shows."""
-        told = {"format": "png", "captureBeyondViewport": whole}
+        parameters = {"format": "png", "captureBeyondViewport": whole}
         if whole:
             size = self._devtools("Page.getLayoutMetrics", {})["cssContentSize"]
-            told["clip"] = {**size, "x": 0, "y": 0, "scale": 1}
-        path.write_bytes(base64.b64decode(self._devtools("Page.captureScreenshot", told)["data"]))
+            parameters["clip"] = {**size, "x": 0, "y": 0, "scale": 1}
+        path.write_bytes(
+            base64.b64decode(self._devtools("Page.captureScreenshot", parameters)["data"])
+        )
 
     def complaints(self) -> list[str]:
         """What the browser wrote to its console since it was asked last: refused styles, errors."""
@@ -193,15 +197,17 @@ class Browser:
         return [each["message"] for each in logged]
 
     def _all(self, css: str) -> list[Element]:
-        told = {"using": "css selector", "value": css}
-        return [Element(self, each[_ELEMENT]) for each in self.call("POST", "/elements", told)]
+        parameters = {"using": "css selector", "value": css}
+        return [
+            Element(self, each[_ELEMENT]) for each in self.call("POST", "/elements", parameters)
+        ]
 
     def _found(self, using: str, value: str) -> Element:
         found = self.call("POST", "/element", {"using": using, "value": value})
         return Element(self, found[_ELEMENT])
 
-    def _devtools(self, command: str, told: Mapping[str, Any]) -> Any:
-        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": told})
+    def _devtools(self, command: str, parameters: Mapping[str, Any]) -> Any:
+        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
 
 BrowserFactory = Callable[..., Browser]
@@ -209,7 +215,7 @@ BrowserFactory = Callable[..., Browser]
 
 @pytest.fixture
 def browser_of(chromium: Path, processes: Processes, tmp_path: Path) -> Iterator[BrowserFactory]:
-    """Opens browsers, each as new as if nobody had ever used it."""
+    """Opens browsers, each with a fresh profile."""
     port = find_free_port()
     driver = processes.run(
         [str(chromedriver_of(chromium)), f"--port={port}"], env=environment({}), name="driver"
@@ -229,5 +235,5 @@ def browser_of(chromium: Path, processes: Processes, tmp_path: Path) -> Iterator
 
 @pytest.fixture
 def browser(browser_of: BrowserFactory) -> Browser:
-    """A browser that nobody has used yet."""
+    """A browser with a fresh profile."""
     return browser_of()

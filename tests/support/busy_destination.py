@@ -1,4 +1,4 @@
-"""A destination to which everything has happened that a metric tells of."""
+"""A destination with every condition that a metric reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways an answer can go wrong: what a request to `support.vendor` may meet."""
+"""The ways a response can fail: scripts for requests to `support.vendor`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def half_an_answer(exchange: Exchange) -> None:
 
 
 def half_a_refusal(code: int) -> Play:
-    """The status is told, and the body breaks off."""
+    """The status is sent, and the body breaks off."""
 
     def play(exchange: Exchange) -> None:
         exchange.records()
@@ -88,13 +88,13 @@ def read_slowly(chunk: int, pause_s: float) -> Play:
 
 
 def silence(exchange: Exchange) -> None:
-    """The request is read and never answered; no record is taken."""
+    """The request is read and never answered; no record is accepted."""
     exchange.records()
     exchange.silence()
 
 
 def silence_after_taking(exchange: Exchange) -> None:
-    """The records are taken, and nothing is said."""
+    """The records are accepted, but there is no response."""
     exchange.vendor.take(exchange.records())
     exchange.silence()
 

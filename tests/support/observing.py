@@ -55,9 +55,9 @@ class Prometheus:
         answer = httpx.get(
             f"{self.url}/api/v1/{path}", params=parameters, timeout=60, trust_env=False
         )
-        told = answer.json()
-        assert told["status"] == "success", told
-        return told["data"]
+        answered = answer.json()
+        assert answered["status"] == "success", answered
+        return answered["data"]
 
     def query(self, expression: str) -> list[Mapping[str, Any]]:
         """The series that an expression gives now."""

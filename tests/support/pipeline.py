@@ -58,7 +58,7 @@ def stored_profile(identity: str, number: int = 0) -> bytes:
 
 
 def identity_in(stored: bytes) -> bytes:
-    """Whose a stored record is."""
+    """Return the identity of a stored record."""
     identity: str = orjson.loads(stored_body(stored))["identity"]
     return identity.encode()
 

@@ -79,7 +79,7 @@ class Process:
 
 
 class Processes:
-    """Starts processes whose logs lie in one folder, and ends them all."""
+    """Starts processes with their logs in one folder, and ends them all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -128,5 +128,5 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port of loopback nobody listens on just now."""
+    """A port on loopback without a server."""
     return find_free_port()

@@ -10,8 +10,8 @@ _USUAL_S = clients.PRODUCER_TIMEOUT_S
 
 
 def be_patient() -> None:
-    """Wait longer than a web request may: a machine that runs tests side by side pauses a Redis, or
-    us, for a quarter of a second now and then, and that is no finding."""
+    """Wait longer than a web request would: with parallel tests, Redis or this process occasionally
+    pauses for a quarter of a second, which is not a failure."""
     clients.PRODUCER_TIMEOUT_S = clients.WORKER_TIMEOUT_S
 
 

@@ -48,7 +48,7 @@ class Proxy:
     def freeze(self, *, newcomers: bool = False) -> None:
         """Forward nothing more on the connections there are; with ``newcomers`` on none.
 
-        Neither side is told: it is as if a cable was pulled.
+        Neither side notices, as if a cable had been pulled.
         """
         with self._lock:
             self._frozen_for_all = newcomers

@@ -1,7 +1,7 @@
-"""Chance in tests, which can be repeated: TEST_SEED=... gives the same test the same numbers.
+"""Repeatable random numbers for tests: TEST_SEED=... gives the same test the same numbers.
 
-Each run on somebody's machine draws other numbers, and may find something new. In CI (CI=true) all
-runs draw the same, so that one which fails has met a fault of the change that it tests.
+Each run on a developer's machine draws other numbers and may find something new. In CI (CI=true)
+all runs draw the same, so that a failure is caused by the change under test.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def account(base_url: str, **changed: Any) -> Destination:
 
 
 def environment_of(base_url: str, **more: str) -> Mapping[str, str]:
-    """What tells a command of that account."""
+    """Return the environment of commands for that account."""
     return {
         "CLEVERTAP_BASE_URL": base_url,
         "CLEVERTAP_ACCOUNT_ID": SANDBOX.account_id,

@@ -123,12 +123,12 @@ class RedisCluster:
         return operator_client(self.url)
 
     def _knows_all(self, node: Server) -> bool:
-        told = node.call("CLUSTER INFO")
-        return int(told["cluster_known_nodes"]) == len(self.all)
+        info = node.call("CLUSTER INFO")
+        return int(info["cluster_known_nodes"]) == len(self.all)
 
     def _is_well(self, node: Server) -> bool:
-        told = node.call("CLUSTER INFO")
-        return bool(told["cluster_state"] == "ok" and int(told["cluster_slots_ok"]) == SLOTS)
+        info = node.call("CLUSTER INFO")
+        return bool(info["cluster_state"] == "ok" and int(info["cluster_slots_ok"]) == SLOTS)
 
 
 def linked(replica: Server) -> bool:
@@ -162,8 +162,8 @@ class Guarded:
 
     @staticmethod
     def _sees_others(sentinel: Server) -> bool:
-        told: Any = sentinel.client.sentinel_master(SERVICE)
-        return bool(told["num-other-sentinels"] == 2 and told["num-slaves"] == 1)
+        info: Any = sentinel.client.sentinel_master(SERVICE)
+        return bool(info["num-other-sentinels"] == 2 and info["num-slaves"] == 1)
 
     @property
     def url(self) -> str:

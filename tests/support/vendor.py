@@ -2,7 +2,7 @@
 
 What a request meets is decided when its first byte arrives: the next of the `script`ed plays, else
 the `usual` one. `support.fault_scripts` has plays for each way an answer can go wrong. A ledger
-keeps every record the vendor took, by its identity, so that a test can tell where each record is.
+keeps every record the vendor took, by its identity, so that a test can check where each record is.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Exchange:
         return data[:size]
 
     def records(self) -> list[Record]:
-        """Read the whole request and note whose records are in it."""
+        """Read the whole request and note the identities in it."""
         records: list[Record] = json.loads(self.body(self.head()))["d"]
         self.noted.identities = [str(record["identity"]) for record in records]
         return records
@@ -116,7 +116,7 @@ class Exchange:
         self.vendor.closing.wait(seconds)
 
     def reset(self) -> None:
-        """End the connection with a RST, so that the other side is told of an error."""
+        """End the connection with a RST, so that the other side gets an error."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.hang_up()
 
@@ -205,7 +205,7 @@ class LoopbackVendor:
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self.port = find_free_port()  # nobody's while this vendor is down
+        self.port = find_free_port()  # stays reserved while this vendor is down
         self.open()
 
     @property
@@ -269,7 +269,7 @@ class LoopbackVendor:
             self._always[identity] = always
 
     def take(self, records: Sequence[Record], *, dry_run: bool = False) -> Record:
-        """Enter the records into the ledger, but those whose code says no; returns the answer."""
+        """Enter the records without an error code into the ledger; return the response."""
         refusals = []
         with self._lock:
             for position, record in enumerate(records, 1):
@@ -355,6 +355,6 @@ def _has_data(connection: socket.socket) -> bool:
 
 @pytest.fixture
 def vendor() -> Iterator[LoopbackVendor]:
-    """A vendor that answers well until it is told otherwise."""
+    """A vendor that accepts everything unless a test says otherwise."""
     with LoopbackVendor() as running:
         yield running

@@ -60,12 +60,12 @@ class WorkerThreads:
                 self.pipeline.deliverer.run(claim.batch, claim.token, is_over=lambda: False)
                 if not self._stopped.is_set():
                     self._drain.dispatch_ready()
-            except Exception as error:  # noqa: BLE001 - told at the end
+            except Exception as error:  # noqa: BLE001 - raised at the end
                 self.errors.append(error)
 
     def _tick(self) -> None:
         while not self._stopped.wait(TICK_S):
             try:
                 self._drain.tick()
-            except Exception as error:  # noqa: BLE001 - told at the end
+            except Exception as error:  # noqa: BLE001 - raised at the end
                 self.errors.append(error)

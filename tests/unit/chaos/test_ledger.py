@@ -43,7 +43,7 @@ def test_order_is_judged_by_what_the_vendor_is_left_with(
     assert (len(ledger.overtaken()), len(ledger.left_behind())) == (overtaken, left_behind)
 
 
-def test_updates_of_which_nobody_is_sure_count_for_nothing() -> None:
+def test_ledger_ignores_unsure_updates() -> None:
     """Their producer never learned that they were accepted, so they may come in any order."""
     ledger = ledger_of("2", "1")
     assert not ledger.overtaken({"a#1"})
