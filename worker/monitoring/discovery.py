@@ -1,9 +1,9 @@
-"""Which destinations Redis holds totals of, found by a look through its keys.
+"""Finds the destinations that Redis holds totals of, by a SCAN through its keys.
 
-Redis has no list of them: a list would be one more thing that can be wrong, and a Cluster's scripts
-could not keep it. The look costs Redis half a millisecond for a thousand keys, and there may be
-millions: the gateway keeps an answer a day for each Idempotency-Key, and others may live there too.
-So whoever asks again and again looks through a part of them each time.
+Redis has no list of them: a list would be one more thing that can be wrong, and scripts of a
+Cluster could not keep it. The scan costs Redis half a millisecond per thousand keys, and there may
+be millions: the gateway keeps a reply per Idempotency-Key for a day, and other programs may share
+that Redis. So frequent callers scan a part of the keys each time.
 """
 
 from __future__ import annotations
@@ -18,63 +18,54 @@ from ..buffer import keys
 from ..settings.destination import NAME
 
 _STEP_KEYS = 1000
-# For pages and scrapes: 20,000 keys, some ten milliseconds, and all there are nearly everywhere.
+# For pages and scrapes: 20,000 keys, some ten milliseconds, and nearly everywhere all keys.
 SCAN_BUDGET = 20
 
 
 class DestinationDiscovery:
-    """Names destinations; thread-safe. What is named once is named until a whole look missed it.
+    """Names destinations; thread-safe. A name stays until a whole scan has missed it.
 
-    ``most_steps`` bounds what one call looks through, a thousand keys each; without it, all.
+    ``budget`` limits the steps of one call, a thousand keys each; without it a call scans all.
     """
 
-    def __init__(self, client: redis.Redis, most_steps: int | None = None) -> None:
+    def __init__(self, client: redis.Redis, budget: int | None = None) -> None:
         self._client = client
-        self._most_steps = most_steps
+        self._budget = budget
         self._lock = threading.Lock()
         self._known: frozenset[str] = frozenset()
-        self._begin()
+        self._restart()
 
-    def _begin(self) -> None:
+    def _restart(self) -> None:
         self._found: set[str] = set()
-        self._look = _steps(self._client)
+        self._scan = _steps(self._client)
 
     def names(self) -> frozenset[str]:
-        """Look on; the names found. RedisError when Redis does not answer, and all begins anew."""
+        """Continue the scan, and return the names found; RedisError restarts it."""
         with self._lock:
             try:
-                self._look_on()
+                for step, found in enumerate(self._scan, 1):
+                    self._found |= found
+                    if step == self._budget:
+                        return self._known | self._found
             except BaseException:
-                self._begin()
+                self._restart()
                 raise
-            return self._known | self._found
-
-    def _look_on(self) -> None:
-        for steps, found in enumerate(self._look, 1):
-            self._found |= found
-            if steps == self._most_steps:
-                return
-        self._known = frozenset(self._found)
-        self._begin()
+            self._known = frozenset(self._found)
+            self._restart()
+            return self._known
 
 
 def _steps(client: Any) -> Iterator[set[str]]:
-    """The names among each thousand keys, in a Cluster node by node; keys of others are none."""
+    """Yield the names among each thousand keys, in a Cluster node by node."""
     before, after = keys.counters("\0").split("\0")
-    for where in _nodes(client):
-        cursor = 0
+    is_cluster = hasattr(client, "get_primaries")
+    for node in client.get_primaries() if is_cluster else [None]:
+        target, cursor = {"target_nodes": node} if is_cluster else {}, 0
         while True:
-            told, found = client.scan(cursor, f"{before}*{after}", _STEP_KEYS, **where)
+            reply, found = client.scan(cursor, f"{before}*{after}", _STEP_KEYS, **target)
             inner = (name.decode("utf-8", "replace")[len(before) : -len(after)] for name in found)
-            yield {name for name in inner if NAME.fullmatch(name)}
-            # A Cluster tells the cursor under its node's name.
-            cursor = next(iter(told.values()), 0) if isinstance(told, dict) else told
+            yield {name for name in inner if NAME.fullmatch(name)}  # not other programs' keys
+            # A Cluster returns the cursor under its node's name.
+            cursor = next(iter(reply.values()), 0) if is_cluster else reply
             if not cursor:
                 break
-
-
-def _nodes(client: Any) -> list[dict[str, Any]]:
-    """What `scan` has to be told, for each server with keys of its own."""
-    if not hasattr(client, "get_primaries"):
-        return [{}]
-    return [{"target_nodes": node} for node in client.get_primaries()]

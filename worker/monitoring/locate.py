@@ -1,8 +1,8 @@
-"""Where one record is now, and what is known of its way there.
+"""Finds where one record is now, and what is known of its way there.
 
-A record's id carries the time of its acceptance, so lists and streams that are sorted by time are
-looked at where it belongs first. Replayed records and producers' clocks break that order, so
-whatever is not found there is looked for everywhere before it is called unknown.
+A record's id carries the time of its acceptance, so lists and streams sorted by time are searched
+first where it belongs. Replayed records and producers' clocks break that order, so a record not
+found there is searched for everywhere before it is called unknown.
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ from ..buffer.scripts import script
 from ..dead_letters.letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
 from ..settings.destination import Destination
 
-LOOK = 2000  # records in one look at a list: about a millisecond of Redis' time
-SETTLEMENTS = 20  # settlements in one look at the journal: up to 5000 ids each
-
-# A record that moves while it is looked for may slip past once (a replay puts it behind us); that
-# it does so in every one of three rounds is not to be expected.
+# A record that moves during the search may slip past once (a replay puts it behind us), hardly in
+# each of three rounds.
 ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Buffered:
-    """Accepted and not yet claimed: so far from the head (1 is next) of its partition."""
+    """Accepted and not yet claimed; ``position`` 1 is the next of its partition."""
 
     destination: str
     kind: str
@@ -40,10 +37,9 @@ class Buffered:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """In a batch: in flight until the lease ends, or waiting until it is due (epoch ms).
+    """In a batch: in flight until its lease ends, or waiting until it is due (epoch ms).
 
-    ``attempts`` are those counted so far, ``deaths`` workers lost over it, ``error`` the last
-    answer's text, empty before the first.
+    ``deaths`` counts workers that died with it; ``error`` is the last answer's text, if any.
     """
 
     destination: str
@@ -58,7 +54,7 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredRecord:
-    """Taken by the vendor, in this batch, at this time (epoch ms), with this answer."""
+    """Accepted by the vendor: in which batch, when (epoch ms), with which answer."""
 
     destination: str
     kind: str
@@ -71,7 +67,10 @@ Location = Buffered | InFlight | DeadLetter | DeliveredRecord
 
 
 class RecordLocator:
-    """Looks for records of one destination."""
+    """Searches for records of one destination."""
+
+    page_records = 2000  # of a list: about a millisecond of Redis' time
+    page_settlements = 20  # of the journal: up to 5000 ids each
 
     def __init__(self, client: redis.Redis, destination: Destination) -> None:
         self.client = client
@@ -79,14 +78,14 @@ class RecordLocator:
         self._base = keys.base(destination.name)
 
     def find(self, record_id: str) -> Location | None:
-        """Where the record (32 hex digits) is; None when no trace of it is left.
+        """Return where the record (32 hex digits) is; None when no trace of it is left.
 
-        Places are looked at in the order in which a record passes through them.
+        Places are searched in the order in which a record passes through them.
         """
         for _ in range(ROUNDS):
             found = (
                 self._buffered(record_id)
-                or self._on_its_way(record_id)
+                or self._in_batch(record_id)
                 or DeadLetters(self.client, self.destination).find(record_id)
                 or self._delivered(record_id)
             )
@@ -96,9 +95,9 @@ class RecordLocator:
 
     def _buffered(self, record_id: str) -> Buffered | None:
         partitions = list(self._partitions())
-        for look in (self._where_it_belongs, self._anywhere):
+        for search in (self._where_expected, self._anywhere):
             for kind, partition in partitions:
-                if position := look(f"pending:{kind}:{partition}", record_id):
+                if position := search(f"pending:{kind}:{partition}", record_id):
                     return Buffered(self.destination.name, kind, partition, position)
         return None
 
@@ -111,21 +110,23 @@ class RecordLocator:
                 partitions.update(range(first, first + count))
             yield from ((kind, partition) for partition in sorted(partitions))
 
-    def _where_it_belongs(self, name: str, record_id: str) -> int:
-        return self._look(name, record_id, "guess")[0]
+    def _where_expected(self, name: str, record_id: str) -> int:
+        return self._search_page(name, record_id, "guess")[0]
 
     def _anywhere(self, name: str, record_id: str) -> int:
-        looked, position, at_head = 0, 0, False
+        searched, position, at_head = 0, 0, False
         while not position and not at_head:
-            position, at_head = self._look(name, record_id, looked)
-            looked += LOOK
+            position, at_head = self._search_page(name, record_id, searched)
+            searched += self.page_records
         return position
 
-    def _look(self, name: str, record_id: str, looked: int | str) -> tuple[int, bool]:
-        found = script("find_listed").run(self.client, self._base, name, record_id, LOOK, looked)
+    def _search_page(self, name: str, record_id: str, searched: int | str) -> tuple[int, bool]:
+        found = script("find_listed").run(
+            self.client, self._base, name, record_id, self.page_records, searched
+        )
         return found[0], found[1] == b"1"
 
-    def _on_its_way(self, record_id: str) -> InFlight | None:
+    def _in_batch(self, record_id: str) -> InFlight | None:
         batches: Any = self.client.hkeys(keys.batches(self.destination.name))
         for raw in batches:
             batch = raw.decode()
@@ -134,13 +135,13 @@ class RecordLocator:
         return None
 
     def _batch(self, batch_id: str) -> InFlight | None:
-        """What is known of a batch; None when it was settled in the meantime."""
+        """Return what is known of a batch; None when it was settled in the meantime."""
         name = self.destination.name
-        # No transaction: a full Redis would refuse even to read in one.
-        with self.client.pipeline(transaction=False) as together:
-            together.hget(keys.batches(name), batch_id)
-            together.zscore(keys.leases(name), batch_id)
-            raw, leased_until = together.execute()
+        # No transaction: a full Redis would refuse even reads in one.
+        with self.client.pipeline(transaction=False) as pipeline:
+            pipeline.hget(keys.batches(name), batch_id)
+            pipeline.zscore(keys.leases(name), batch_id)
+            raw, leased_until = pipeline.execute()
         if raw is None:
             return None
         batch: dict[str, Any] = json.loads(raw)
@@ -156,7 +157,7 @@ class RecordLocator:
         )
 
     def _delivered(self, record_id: str) -> DeliveredRecord | None:
-        """The settlement that delivered it: after its acceptance, unless a clock was wrong."""
+        """Find the settlement that delivered it: after its acceptance, unless a clock was wrong."""
         accepted = f"{max(1, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)}-0"
         for newest, oldest in (("+", accepted), (f"({accepted}", "-")):
             if entry := self._settlement(record_id, newest, oldest):
@@ -165,17 +166,16 @@ class RecordLocator:
 
     def _settlement(self, record_id: str, newest: str, oldest: str) -> str:
         while True:
-            entry, looked = script("find_delivered").run(
-                self.client, self._base, bytes.fromhex(record_id), newest, oldest, SETTLEMENTS
-            )
-            if entry or not looked:
+            arguments = (bytes.fromhex(record_id), newest, oldest, self.page_settlements)
+            entry, last = script("find_delivered").run(self.client, self._base, *arguments)
+            if entry or not last:
                 return str(entry.decode())
-            newest = f"({looked.decode()}"
+            newest = f"({last.decode()}"
 
     def _delivery(self, entry: str) -> DeliveredRecord | None:
         found: Any = self.client.xrange(keys.journal(self.destination.name), entry, entry)
         if not found:
-            return None  # the journal let go of it just now
+            return None  # trimmed from the journal just now
         fields = found[0][1]
         return DeliveredRecord(
             destination=self.destination.name,

@@ -1,4 +1,4 @@
-"""The destinations an operator wants to see: those delivered to, and those with data."""
+"""The destinations that operators see: those enabled, and those with data in Redis."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from ..buffer.status import DestinationStatus, KindCounts
 from ..errors import UnknownDestination
 from ..settings.destination import Destination, KindSettings
 from ..settings.settings import Settings
-from ..vendors.protocol import VendorAccount
+from ..vendors.protocol import Kind, VendorAccount
 from .discovery import DestinationDiscovery
-
-_EVERY_KIND = ("event", "profile", "token")
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The buffers of the destinations shown, in the configuration's order; strangers come last."""
+    """Their buffers, in the configuration's order; unconfigured destinations come last."""
 
     buffers: Mapping[str, Buffer]
 
@@ -34,33 +32,34 @@ class Overview:
         only: str | None = None,
         discovery: DestinationDiscovery | None = None,
     ) -> Overview:
-        """Look which destinations there are: ``only`` one, or all that are enabled or hold data.
+        """Find ``only`` one destination, or all that are enabled or hold data.
 
-        A destination, or a kind of one, that was taken out of the configuration is shown as long
-        as Redis knows it: its records would else be lost to sight. Who asks often brings a
-        ``census`` that looks through a part of Redis' keys at a time. UnknownDestination when
-        ``only`` is neither.
+        A destination, or a kind, that was removed from the configuration is included as long as
+        Redis knows it; otherwise its records would become invisible. Frequent callers should pass
+        a ``discovery``, which scans incrementally. UnknownDestination when ``only`` is unknown.
         """
         if only is not None:
             return cls({only: Buffer(client, _one(settings, client, only))})
-        unused = [each.name for each in settings.destinations.values() if not each.enabled]
-        found = {name for name in unused if _holds_totals(client, name)}
+        disabled = [each.name for each in settings.destinations.values() if not each.enabled]
+        found = {name for name in disabled if _holds_totals(client, name)}
         found |= (discovery or DestinationDiscovery(client)).names()
         shown = {
-            each.name: _whole(client, each)
+            each.name: _with_stored_kinds(client, each)
             for each in settings.destinations.values()
             if each.enabled or each.name in found
         }
-        shown |= {name: _stranger(name) for name in sorted(found - settings.destinations.keys())}
+        shown |= {
+            name: _unconfigured(name) for name in sorted(found - settings.destinations.keys())
+        }
         return cls({name: Buffer(client, each) for name, each in shown.items()})
 
     def statuses(self) -> dict[str, DestinationStatus]:
-        """Where every record is now, by destination."""
+        """Return where every record is now, by destination."""
         return {name: buffer.status() for name, buffer in self.buffers.items()}
 
 
 def buffer_of(settings: Settings, client: redis.Redis, name: str) -> Buffer | None:
-    """The buffer of one destination; None when neither settings nor Redis know it."""
+    """Return the buffer of one destination; None when neither settings nor Redis know it."""
     try:
         return Overview.of(settings, client, only=name).buffers[name]
     except UnknownDestination:
@@ -73,12 +72,12 @@ def _holds_totals(client: redis.Redis, name: str) -> bool:
 
 def _one(settings: Settings, client: redis.Redis, name: str) -> Destination:
     if name not in settings.destinations and _holds_totals(client, name):
-        return _stranger(name)
-    return _whole(client, settings.destination(name))
+        return _unconfigured(name)
+    return _with_stored_kinds(client, settings.destination(name))
 
 
-def _whole(client: redis.Redis, destination: Destination) -> Destination:
-    """The destination, with the kinds that are in Redis and not in its configuration any more."""
+def _with_stored_kinds(client: redis.Redis, destination: Destination) -> Destination:
+    """Add the kinds that are in Redis and no longer in the configuration."""
     kinds = destination.account.kinds
     if not (left_out := [kind for kind in kinds if kind not in destination.kinds]):
         return destination
@@ -88,34 +87,34 @@ def _whole(client: redis.Redis, destination: Destination) -> Destination:
     return replace(destination, kinds={**destination.kinds, **found})
 
 
-def _stranger(name: str) -> Destination:
-    """A destination that is in Redis and not in the configuration."""
+def _unconfigured(name: str) -> Destination:
+    """Describe a destination that is in Redis and not in the configuration."""
     return Destination(
-        name=name, account=VendorAccount(), kinds={kind: KindSettings(1) for kind in _EVERY_KIND}
+        name=name, account=VendorAccount(), kinds={kind: KindSettings(1) for kind in Kind}
     )
 
 
 def as_json(statuses: Mapping[str, DestinationStatus]) -> dict[str, Any]:
-    """The places and totals in the shape that programs rely on; ages in seconds."""
+    """Return places and totals in the shape that programs rely on; ages in seconds."""
     return {
         "destinations": {
             name: {
                 "state": status.state,
                 "reason": status.reason,
                 "concurrency": status.concurrency,
-                "kinds": {kind: _kind(places) for kind, places in status.kinds.items()},
+                "kinds": {kind: _kind(counts) for kind, counts in status.kinds.items()},
             }
             for name, status in statuses.items()
         }
     }
 
 
-def _kind(places: KindCounts) -> dict[str, Any]:
+def _kind(counts: KindCounts) -> dict[str, Any]:
     return {
-        "buffered": places.buffered,
-        "in_flight": places.in_flight,
-        "retrying": places.retrying,
-        "dead": places.dead,
-        "oldest_wait_s": places.oldest_wait_s,
-        "totals": dict(places.totals),
+        "buffered": counts.buffered,
+        "in_flight": counts.in_flight,
+        "retrying": counts.retrying,
+        "dead": counts.dead,
+        "oldest_wait_s": counts.oldest_wait_s,
+        "totals": dict(counts.totals),
     }

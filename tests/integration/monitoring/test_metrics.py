@@ -1,13 +1,11 @@
-"""Metrics are what Redis holds: complete, declared, the same everywhere, and not for everybody."""
+"""Metrics are what Redis holds: complete, declared, the same everywhere, and guarded."""
 
 from __future__ import annotations
 
 import itertools
-import re
 from pathlib import Path
 
 import httpx
-import pytest
 import redis
 
 from support.busy_destination import NAME
@@ -21,9 +19,8 @@ from support.scrape import Scrape
 from worker.buffer import keys
 from worker.buffer.claims import Settle
 from worker.buffer.status import TOTALS
-from worker.monitoring.metrics.collector import ScrapeResult, StatusCollector
-from worker.monitoring.metrics.definitions import METRICS, PLACES, RECORDS, TICKS, Metric, Type
-from worker.monitoring.metrics.monotonic import Ratchet
+from worker.monitoring.metrics.collector import StatusCollector
+from worker.monitoring.metrics.definitions import METRICS, PLACES
 from worker.monitoring.metrics.page import MetricsPage, scraping_client
 from worker.settings.settings import Settings
 from worker.vendors.protocol import Outcome, Verdict
@@ -39,74 +36,76 @@ MAY_BE_ZERO = {
 
 
 def page_of(url: str, token: str = "", **environ: str) -> MetricsPage:
-    """The page of a process with this Redis."""
+    """Make the page of a process with this Redis."""
     settings = Settings.from_env({"REDIS_URL": url, **CREDENTIALS, **environ})
     return MetricsPage(settings, scraping_client(settings), Secret(token))
 
 
 def scrape(url: str, **environ: str) -> Scrape:
-    """What a process with this Redis tells."""
+    """Scrape a process with this Redis."""
     return Scrape.of(page_of(url, **environ).text().decode())
 
 
-def test_every_declared_metric_is_told(busy_destination: Pipeline, redis_url: str) -> None:
-    """After everything has happened once, each metric has numbers, with exactly its labels."""
-    told = scrape(redis_url)
+def test_scrape_has_every_declared_metric(busy_destination: Pipeline, redis_url: str) -> None:
+    """After everything has happened once, each metric has samples, with exactly its labels."""
+    scraped = scrape(redis_url)
     for metric in METRICS:
         for name in metric.samples:
-            labels = told.labels(name)
+            labels = scraped.labels(name)
             assert labels, name
             also = {"le"} if name.endswith("_bucket") else set()
             assert {frozenset(each) for each in labels} == {frozenset({*metric.labels, *also})}
-        values = [each.value for each in told.samples if each.name in metric.samples]
+        values = [each.value for each in scraped.samples if each.name in metric.samples]
         assert any(values) or metric.name in MAY_BE_ZERO, metric.name
-    assert told.names == {name for metric in METRICS for name in metric.samples}
+    assert scraped.names == {name for metric in METRICS for name in metric.samples}
 
 
-def test_the_numbers_are_those_of_the_status(busy_destination: Pipeline, redis_url: str) -> None:
+def test_scrape_has_the_numbers_of_the_status(busy_destination: Pipeline, redis_url: str) -> None:
     """Places and totals are the buffer's own, kind by kind."""
-    told, status = scrape(redis_url), busy_destination.status()
+    scraped, status = scrape(redis_url), busy_destination.status()
     words = {"attempts": "requests", **{name: f"records_{name}" for name in TOTALS[:-1]}}
     for kind, places in status.kinds.items():
         for place in PLACES:
-            found = told.value("ingest_records", destination=NAME, kind=kind, place=place)
+            found = scraped.value("ingest_records", destination=NAME, kind=kind, place=place)
             assert found == getattr(places, place)
         for total in TOTALS:
-            found = told.value(f"ingest_{words[total]}_total", destination=NAME, kind=kind)
+            found = scraped.value(f"ingest_{words[total]}_total", destination=NAME, kind=kind)
             assert found == places.totals[total], total
     for answer, count in status.answers.items():
-        assert told.value("ingest_answers_total", destination=NAME, answer=answer) == count
-    assert told.value("ingest_destination_state", destination=NAME, state="parked") == 1
-    assert told.value("ingest_destination_state", destination=NAME, state="running") == 0
-    assert told.value("ingest_dead_letters_total", kind="event", code="513") == 6
-    assert told.value("ingest_leases_expired_total", phase="begun") == 1
-    assert told.value("ingest_leases_expired_total", phase="waiting") == 1
+        assert scraped.value("ingest_answers_total", destination=NAME, answer=answer) == count
+    assert scraped.value("ingest_destination_state", destination=NAME, state="parked") == 1
+    assert scraped.value("ingest_destination_state", destination=NAME, state="running") == 0
+    assert scraped.value("ingest_dead_letters_total", kind="event", code="513") == 6
+    assert scraped.value("ingest_leases_expired_total", phase="begun") == 1
+    assert scraped.value("ingest_leases_expired_total", phase="waiting") == 1
 
 
-def test_each_request_is_in_one_bucket(busy_destination: Pipeline, redis_url: str) -> None:
-    """The histograms hold every request but those of dead workers, and every record in them."""
-    told = scrape(redis_url)
-    lost = told.value("ingest_answers_total", answer="worker_lost")
+def test_histograms_hold_each_request_once(busy_destination: Pipeline, redis_url: str) -> None:
+    """They hold every request but those of dead workers, and every record in them."""
+    scraped = scrape(redis_url)
+    lost = scraped.value("ingest_answers_total", answer="worker_lost")
     counts = {"destination": NAME, "kind": "event"}
-    made = sum(told.value("ingest_requests_total", destination=NAME, kind=kind) for kind in KINDS)
-    timed = sum(told.value("ingest_request_duration_seconds_count", kind=kind) for kind in KINDS)
+    made = sum(
+        scraped.value("ingest_requests_total", destination=NAME, kind=kind) for kind in KINDS
+    )
+    timed = sum(scraped.value("ingest_request_duration_seconds_count", kind=kind) for kind in KINDS)
     assert timed == made - lost
-    assert told.value("ingest_batch_records_sum", **counts) >= 40  # twenty, sent twice
-    assert told.value("ingest_batch_records_bucket", **counts, le="10") < told.value(
+    assert scraped.value("ingest_batch_records_sum", **counts) >= 40  # twenty, sent twice
+    assert scraped.value("ingest_batch_records_bucket", **counts, le="10") < scraped.value(
         "ingest_batch_records_bucket", **counts, le="25"
     )
-    whole = told.value("ingest_request_duration_seconds_bucket", **counts, le="+Inf")
-    assert whole == told.value("ingest_request_duration_seconds_count", **counts)
+    whole = scraped.value("ingest_request_duration_seconds_bucket", **counts, le="+Inf")
+    assert whole == scraped.value("ingest_request_duration_seconds_count", **counts)
 
 
 KINDS = ("event", "profile")
 
 
-def test_totals_never_go_back_by_a_little(
+def test_totals_that_fall_slightly_are_kept(
     busy_destination: Pipeline, redis_client: redis.Redis, redis_url: str
 ) -> None:
-    """A Redis that lost its last moment takes no total back, and no histogram; one that was emptied
-    begins anew, and what has caught up counts on."""
+    """A Redis that lost its last moment lowers no total and no histogram; one that was emptied
+    starts from zero, and totals that have caught up rise again."""
     counters, field = keys.counters(NAME), "event:accepted"
     settings = Settings.from_env({"REDIS_URL": redis_url, **CREDENTIALS})
     ever_later = itertools.count(step=10.0).__next__
@@ -118,29 +117,31 @@ def test_totals_never_go_back_by_a_little(
         if b":took:" in name or b":size:" in name:
             redis_client.hincrby(counters, name, -1)
             break
-    told = Scrape.of(page.text().decode())
+    scraped = Scrape.of(page.text().decode())
     for sample in before.samples:
         if sample.name.endswith(("_total", "_bucket", "_sum", "_count")):
-            assert told.value(sample.name, **sample.labels) >= sample.value, sample
+            assert scraped.value(sample.name, **sample.labels) >= sample.value, sample
     redis_client.hincrby(counters, field, 5)
-    told = Scrape.of(page.text().decode())
-    assert told.value("ingest_records_accepted_total", kind="event") == accepted + 3
+    scraped = Scrape.of(page.text().decode())
+    assert scraped.value("ingest_records_accepted_total", kind="event") == accepted + 3
     redis_client.hset(counters, field, 1)
-    told = Scrape.of(page.text().decode())
-    assert told.value("ingest_records_accepted_total", kind="event") == 1
+    scraped = Scrape.of(page.text().decode())
+    assert scraped.value("ingest_records_accepted_total", kind="event") == 1
 
 
-def test_the_last_comparison_is_told(busy_destination: Pipeline, redis_url: str) -> None:
-    """When the vendor's counts were compared, and how many events were missing there."""
+def test_scrape_has_the_last_reconciliation(busy_destination: Pipeline, redis_url: str) -> None:
+    """When the vendor's counts were compared, and how many events were missing."""
     busy_destination.buffer.record_reconciliation(1_700_000_000_000, 12)
-    told = scrape(redis_url)
-    assert told.value("ingest_last_reconcile_timestamp_seconds", destination=NAME) == 1.7e9
-    assert told.value("ingest_reconcile_missing_records", destination=NAME) == 12
+    scraped = scrape(redis_url)
+    assert scraped.value("ingest_last_reconcile_timestamp_seconds", destination=NAME) == 1.7e9
+    assert scraped.value("ingest_reconcile_missing_records", destination=NAME) == 12
 
 
-def test_codes_without_end_are_counted_as_one(pipeline_of: PipelineFactory, redis_url: str) -> None:
-    """A vendor that numbers its failures makes some hundreds of series and no more; what is beyond
-    is `other`, and nothing is uncounted."""
+def test_codes_beyond_the_limit_are_counted_as_other(
+    pipeline_of: PipelineFactory, redis_url: str
+) -> None:
+    """A vendor that numbers its failures makes some hundreds of series and no more; the rest is
+    `other`, and nothing is uncounted."""
     made = pipeline_of(name=NAME, enabled=True, flood_share=1.0)
     for first in range(10_000, 12_000, 500):
         made.accept(identities(500, str(first)))
@@ -149,40 +150,40 @@ def test_codes_without_end_are_counted_as_one(pipeline_of: PipelineFactory, redi
         died = [Verdict(Outcome.DEAD, "refused", first + at, "no") for at in range(claim.size)]
         usual = Verdict(Outcome.RETRY)
         made.buffer.settle(claim, Settle(usual, tuple(enumerate(died, 1))), "200", took_s=0.1)
-    told = scrape(redis_url)
-    codes = told.labels("ingest_dead_letters_total")
+    scraped = scrape(redis_url)
+    codes = scraped.labels("ingest_dead_letters_total")
     assert 300 < len(codes) <= 500
-    assert told.value("ingest_dead_letters_total", code="other") > 1000
-    counted = [each.value for each in told.samples if each.name == "ingest_dead_letters_total"]
+    assert scraped.value("ingest_dead_letters_total", code="other") > 1000
+    counted = [each.value for each in scraped.samples if each.name == "ingest_dead_letters_total"]
     assert sum(counted) == 2000
-    assert sum(counted) == told.value("ingest_records_dead_lettered_total", kind="event")
+    assert sum(counted) == scraped.value("ingest_records_dead_lettered_total", kind="event")
 
 
-def test_a_new_installation_tells_zeros(redis_url: str) -> None:
+def test_scrape_of_a_new_installation_has_zeros(redis_url: str) -> None:
     """Totals exist before anything was counted, so that the first one is seen to rise."""
-    told = scrape(redis_url)
-    assert told.value("ingest_records_dead_lettered_total", destination=NAME, kind="event") == 0
-    assert told.value("ingest_leases_expired_total", destination=NAME, phase="begun") == 0
-    assert told.value("ingest_last_tick_timestamp_seconds", destination=NAME) == 0
-    assert told.value("ingest_destination_state", destination=NAME, state="running") == 1
+    scraped = scrape(redis_url)
+    assert scraped.value("ingest_records_dead_lettered_total", destination=NAME, kind="event") == 0
+    assert scraped.value("ingest_leases_expired_total", destination=NAME, phase="begun") == 0
+    assert scraped.value("ingest_last_tick_timestamp_seconds", destination=NAME) == 0
+    assert scraped.value("ingest_destination_state", destination=NAME, state="running") == 1
 
 
-def test_a_destination_that_was_taken_out_is_still_told(
+def test_scrape_includes_a_destination_that_is_no_longer_configured(
     busy_destination: Pipeline, redis_url: str
 ) -> None:
-    """Records of a destination that no file names any more are not lost to sight."""
+    """Its records stay visible."""
     other = {"INGEST_DESTINATIONS": str(DATA / "one_destination.toml")}
-    told = scrape(redis_url, **other)
-    found = told.value("ingest_records", destination=NAME, kind="event", place="buffered")
+    scraped = scrape(redis_url, **other)
+    found = scraped.value("ingest_records", destination=NAME, kind="event", place="buffered")
     assert found == busy_destination.events.buffered > 0
-    assert told.value("ingest_last_tick_timestamp_seconds", destination=NAME) > 0
-    assert {"destination": NAME} not in told.labels("ingest_buffer_limit_records")
+    assert scraped.value("ingest_last_tick_timestamp_seconds", destination=NAME) > 0
+    assert {"destination": NAME} not in scraped.labels("ingest_buffer_limit_records")
 
 
-def test_a_destination_that_was_turned_off_raises_no_alarm(
+def test_a_disabled_destination_raises_no_alarm(
     pipeline_of: PipelineFactory, redis_url: str
 ) -> None:
-    """Paused, lately found wanting, and without its secrets since: its totals are told, and nothing
+    """Paused, with missing events, and without its secrets since: its totals remain, and nothing
     that an alert would wait for in vain. Records that wait in it are another matter."""
     made = pipeline_of(name=NAME, enabled=True)
     made.buffer.record_reconciliation(1_700_000_000_000, 12)
@@ -197,50 +198,50 @@ def test_a_destination_that_was_turned_off_raises_no_alarm(
     assert claim
     made.buffer.settle(claim, Settle(Verdict(Outcome.DELIVERED)), "200", took_s=0.1)
     made.buffer.pause("moved to another account")
-    told = scrape(redis_url, **off)
-    assert told.value("ingest_records_delivered_total", destination=NAME, kind="event") == 1
+    scraped = scrape(redis_url, **off)
+    assert scraped.value("ingest_records_delivered_total", destination=NAME, kind="event") == 1
     silent = ("destination_state", "last_tick_timestamp_seconds", "ticks_total")
     for name in (*silent, "last_reconcile_timestamp_seconds", "reconcile_missing_records"):
-        assert told.labels(f"ingest_{name}") == [], name
+        assert scraped.labels(f"ingest_{name}") == [], name
 
 
 DATA = ROOT / "tests" / "data"
 
 
-def test_a_scrape_looks_through_a_part_of_redis(
+def test_scrape_scans_a_part_of_redis(
     busy_destination: Pipeline, redis_client: redis.Redis, redis_url: str
 ) -> None:
-    """Among 100,000 keys of others a scrape asks for 20,000 at most; a destination that no file
-    names is found by one of the next, and told from then on."""
+    """Among 100,000 other keys a scrape scans 20,000 at most; an unconfigured destination is found
+    by one of the next, and included from then on."""
     for first in range(0, 100_000, 10_000):
         redis_client.mset({f"other:{each}": "" for each in range(first, first + 10_000)})
     environ = {"REDIS_URL": redis_url, "INGEST_DESTINATIONS": str(DATA / "one_destination.toml")}
     collector = StatusCollector(Settings.from_env(environ), redis_client)
-    told: list[bool] = []
+    scraped: list[bool] = []
     for _ in range(12):
         redis_client.config_resetstat()
         samples = [sample for family in collector.collect() for sample in family.samples]
-        told.append(any(sample.labels.get("destination") == NAME for sample in samples))
+        scraped.append(any(sample.labels.get("destination") == NAME for sample in samples))
         counted = redis_client.info("commandstats").get("cmdstat_scan", {"calls": 0})
         assert counted["calls"] <= 20
-    assert told.index(True) <= 6
-    assert all(told[6:])
+    assert scraped.index(True) <= 6
+    assert all(scraped[6:])
 
 
-def test_a_redis_that_is_away_is_told(redis_factory: RedisFactory) -> None:
-    """The scrape succeeds and says so, without the numbers of before."""
+def test_scrape_without_redis_says_so(redis_factory: RedisFactory) -> None:
+    """The scrape succeeds, without the numbers of before."""
     server = redis_factory()
     url = server.url
     page = page_of(url)
     assert Scrape.of(page.text().decode()).value("ingest_redis_up") == 1
     server.stop()
-    told = scrape(url)
-    assert told.value("ingest_redis_up") == 0
-    assert told.names == {"ingest_redis_up", "ingest_tick_interval_seconds"}
+    scraped = scrape(url)
+    assert scraped.value("ingest_redis_up") == 0
+    assert scraped.names == {"ingest_redis_up", "ingest_tick_interval_seconds"}
 
 
-def test_many_readers_are_one_for_redis(busy_destination: Pipeline, redis_url: str) -> None:
-    """Within a second Redis is asked once; after it, again."""
+def test_many_scrapes_read_redis_once_a_second(busy_destination: Pipeline, redis_url: str) -> None:
+    """Within a second Redis is read once; after it, again."""
     now = [0.0]
     settings = Settings.from_env({"REDIS_URL": redis_url, **CREDENTIALS})
     page = MetricsPage(settings, scraping_client(settings), Secret(""), clock=lambda: now[0])
@@ -252,52 +253,16 @@ def test_many_readers_are_one_for_redis(busy_destination: Pipeline, redis_url: s
     assert value == Scrape.of(first.decode()).value("ingest_ticks_total", destination=NAME) + 1
 
 
-def test_nothing_undeclared_can_be_told() -> None:
-    """A metric that is not in the table, or has other labels, is refused where it is made."""
-    sheet = ScrapeResult(Ratchet())
-    with pytest.raises(KeyError):
-        sheet.put(Metric("ingest_other", Type.GAUGE, "Not declared."), 1)
-    with pytest.raises(ValueError, match="ingest_records"):
-        sheet.put(RECORDS, 1, NAME)
-    with pytest.raises(ValueError, match="ingest_ticks_total"):
-        sheet.put_histogram(TICKS, [], 0, NAME)
-
-
-def test_names_keep_to_the_conventions() -> None:
-    """Prefix, base units, `_total` on counters alone, a help text that is a sentence; each once."""
-    for metric in METRICS:
-        assert re.fullmatch(r"ingest_[a-z_]+", metric.name)
-        assert metric.name.endswith("_total") == (metric.type is Type.COUNTER)
-        assert not re.search(r"_(ms|milliseconds|minutes|kb|percent)(_|$)", metric.name)
-        assert metric.help[0].isupper() or metric.help[0].isdigit()
-        assert metric.help.endswith(".")
-    assert len({metric.name for metric in METRICS}) == len(METRICS)
-
-
-def test_the_docs_tell_every_metric() -> None:
-    """The table in docs/metrics.md is the declaration, line by line."""
-    rows = [
-        line
-        for line in (ROOT / "docs" / "metrics.md").read_text().splitlines()
-        if line.startswith("| `ingest_")
-    ]
-    assert rows == [
-        f"| `{each.name}` | {each.type} | "
-        f"{', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
-        for each in METRICS
-    ]
-
-
 async def asked(gateway: LocalGateway, **headers: str) -> GatewayResponse:
     """A reader on this machine, with these headers."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return await request_app(gateway.app, "GET", "/metrics", headers=named)
 
 
-def test_the_gateway_shows_them_to_this_machine(
+def test_gateway_without_a_token_shows_metrics_to_this_machine(
     busy_destination: Pipeline, gateway_factory: LocalGatewayFactory
 ) -> None:
-    """Without a token a program here may read; one that a proxy speaks for may not."""
+    """Without a token a program on this machine may read, but not through a proxy."""
     gateway = gateway_factory(**CREDENTIALS)
     answer = gateway.run(asked)
     assert answer.status == 200
@@ -306,10 +271,10 @@ def test_the_gateway_shows_them_to_this_machine(
     assert gateway.run(lambda gateway: asked(gateway, X_Forwarded_For="127.0.0.1")).status == 403
 
 
-def test_the_gateway_asks_for_the_token(
+def test_gateway_with_a_token_requires_it(
     busy_destination: Pipeline, gateway_factory: LocalGatewayFactory, tmp_path: Path
 ) -> None:
-    """With a token, which may come from a file, only who shows it may read, also by a proxy."""
+    """With a token, which may come from a file, only clients that show it may read."""
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     for given in ({"INGEST_METRICS_TOKEN": TOKEN}, {"INGEST_METRICS_TOKEN_FILE": str(file)}):
@@ -322,15 +287,17 @@ def test_the_gateway_asks_for_the_token(
         assert gateway.run(lambda gateway, right=right: asked(gateway, **right)).status == 200  # type: ignore[misc] # mypy takes no defaults here
 
 
-def test_the_command_prints_them_once(busy_destination: Pipeline, redis_url: str) -> None:
+def test_metrics_command_prints_one_scrape(busy_destination: Pipeline, redis_url: str) -> None:
     """`ingest metrics` writes a scrape to standard output and ends."""
     done = Cli({"REDIS_URL": redis_url, **CREDENTIALS})("metrics")
     assert done.returncode == 0
     assert Scrape.of(done.stdout).value("ingest_redis_up") == 1
 
 
-def test_the_command_serves_them(redis_client: redis.Redis, redis_url: str) -> None:
-    """`ingest metrics --port` answers scrapes until it is told to stop, and keeps to the token."""
+def test_metrics_command_with_a_port_serves_scrapes(
+    redis_client: redis.Redis, redis_url: str
+) -> None:
+    """`ingest metrics --port` answers scrapes until it is stopped, and requires the token."""
     cli, port = Cli({"REDIS_URL": redis_url, **CREDENTIALS}), find_free_port()
     with cli.begin("metrics", "--port", str(port), INGEST_METRICS_TOKEN=TOKEN) as begun:
         url = f"http://127.0.0.1:{port}/metrics"

@@ -17,7 +17,7 @@ from support.polling import poll_until
 
 
 def checked(promtool: Path, *arguments: str) -> str:
-    """What promtool says of our files; fails when it finds fault."""
+    """Return promtool's output about our files; fail when it finds an error."""
     done = subprocess.run(
         [str(promtool), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -25,25 +25,25 @@ def checked(promtool: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_prometheus_takes_our_configuration(promtool: Path) -> None:
-    """Promtool finds no fault with configuration and rules."""
+def test_promtool_accepts_configuration_and_rules(promtool: Path) -> None:
+    """Promtool finds no error."""
     assert "SUCCESS" in checked(promtool, "check", "config", str(CONFIG / "prometheus.yml"))
     found = checked(promtool, "check", "rules", str(CONFIG / "alerts.yml"))
     assert f"{len(alerts())} rules found" in found
 
 
-def test_each_alert_fires_when_it_should(promtool: Path) -> None:
-    """On invented series each alert fires with its words, and none does in a healthy system."""
+def test_each_alert_fires_on_its_series_and_not_on_healthy_ones(promtool: Path) -> None:
+    """On test series each alert fires with its text, and none does in a healthy system."""
     checked(promtool, "test", "rules", "tests/data/alerts_test.yml")
 
 
-def test_every_query_finds_something(
+def test_every_panel_and_alert_finds_series(
     busy_destination: Pipeline,
     redis_url: str,
     start_gateway: GatewayProcessFactory,
     prometheus_at: PrometheusFactory,
 ) -> None:
-    """Where everything has happened, each panel has series and each alert can be evaluated."""
+    """After everything has happened once, each panel has series and each alert can be evaluated."""
     gateway = start_gateway(redis_url, **CREDENTIALS)
     prometheus = prometheus_at(gateway.port)
     assert float(prometheus.query('up{job="ingest"}')[0]["value"][1]) == 1
@@ -66,7 +66,7 @@ def test_every_query_finds_something(
     assert healths <= {"ok", "unknown"}
 
 
-def test_kubernetes_scrapes_with_the_token_and_scales_by_what_it_reads(
+def test_kubernetes_manifests_scrape_with_the_token_and_scale(
     busy_destination: Pipeline,
     redis_url: str,
     start_gateway: GatewayProcessFactory,

@@ -1,1 +1,1 @@
-"""Metrics in Prometheus' conventions: what there is, how it is read from Redis, who may see it."""
+"""Metrics in Prometheus' conventions: declared, read from Redis, and shown to those who may."""

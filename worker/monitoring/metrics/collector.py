@@ -1,7 +1,7 @@
-"""Metrics of all processes together, out of the counters in Redis, read when they are asked for.
+"""Metrics of all processes, read at each scrape from the counters in Redis.
 
 No process counts for itself, so there is nothing to add up, nothing is lost when a worker dies, and
-it does not matter which process is asked. What it costs is one script for each destination.
+any process can be scraped. A scrape costs one script per destination.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from ..discovery import SCAN_BUDGET, DestinationDiscovery
 from ..overview import Overview
 from . import definitions
 from .definitions import METRICS, PLACES, Metric, Type
-from .monotonic import Ratchet
 
 _PHASES = ("begun", "waiting")
 _TOTALS: Mapping[str, Metric] = {
@@ -40,35 +39,59 @@ _TOTALS: Mapping[str, Metric] = {
 }
 
 
-class ScrapeResult:
-    """The numbers of one scrape. Only declared metrics have a line on it, with all their labels."""
+# A total below this share of the last one was reset: another Redis, or one that was emptied.
+RESET_SHARE = 0.5
 
-    def __init__(self, ratchet: Ratchet) -> None:
+
+class Monotonic:
+    """Keeps totals from falling slightly when Redis loses its last moment.
+
+    A fail-over, or a crash of Redis' machine, may lose the last second (docs/scaling.md).
+    Prometheus takes any fall for a restart from zero, and `increase` would count all that was ever
+    delivered as of this minute. So such a total stays until it has caught up.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, ...], tuple[float, ...]] = {}
+
+    def upward(self, key: tuple[str, ...], totals: tuple[float, ...]) -> tuple[float, ...]:
+        """Return the totals to report; the largest of them comes last (a histogram's +Inf)."""
+        last = self._last.get(key, totals)
+        if last[-1] * RESET_SHARE <= totals[-1] < last[-1]:
+            return last
+        self._last[key] = totals
+        return totals
+
+
+class ScrapeResult:
+    """The samples of one scrape, of declared metrics with all their labels only."""
+
+    def __init__(self, monotonic: Monotonic) -> None:
         self._families = {metric: _family(metric) for metric in METRICS}
-        self._ratchet = ratchet
+        self._monotonic = monotonic
 
     def put(self, metric: Metric, value: float, *labels: str) -> None:
-        """Note a number under its labels, in the order declared; KeyError for what is not."""
+        """Add a sample, its labels as declared; KeyError for an undeclared metric."""
         family = self._families[metric]
         if len(labels) != len(metric.labels) or metric.type is Type.HISTOGRAM:
             raise ValueError(f"{metric.name}: is a {metric.type} with labels {metric.labels}")
         if metric.type is Type.COUNTER:
-            (value,) = self._ratchet.upward((metric.name, *labels), (value,))
+            (value,) = self._monotonic.upward((metric.name, *labels), (value,))
         family.add_metric(labels, value)  # type: ignore[attr-defined] # of its subclasses
 
     def put_histogram(
         self, metric: Metric, buckets: Iterable[tuple[str, int]], total: float, *labels: str
     ) -> None:
-        """Note a distribution: cumulative counts by upper bound, and the sum."""
+        """Add a distribution: cumulative counts by upper bound, and the sum."""
         family = self._families[metric]
         if len(labels) != len(metric.labels) or not isinstance(family, HistogramMetricFamily):
             raise ValueError(f"{metric.name}: is a {metric.type} with labels {metric.labels}")
         bounds, counts = zip(*buckets, strict=True)
-        told = self._ratchet.upward((metric.name, *labels), (total, *counts))
-        family.add_metric(labels, list(zip(bounds, told[1:], strict=True)), told[0])
+        total, *shown = self._monotonic.upward((metric.name, *labels), (total, *counts))
+        family.add_metric(labels, list(zip(bounds, shown, strict=True)), total)
 
     def families(self) -> Iterable[Family]:
-        """What a registry takes; what has no number is left out."""
+        """Return the metrics that have samples."""
         return [each for each in self._families.values() if each.samples]
 
 
@@ -78,79 +101,79 @@ def _family(metric: Metric) -> Family:
         Type.COUNTER: CounterMetricFamily,
         Type.HISTOGRAM: HistogramMetricFamily,
     }[metric.type]
-    return made(metric.name, metric.help, labels=metric.labels)  # type: ignore[call-arg] # see put
+    return made(metric.name, metric.help, labels=metric.labels)  # type: ignore[call-arg] # of its subclasses
 
 
 class StatusCollector(Collector):
-    """Reads Redis for each scrape; when Redis is away, that is what it tells."""
+    """Reads Redis at each scrape; without Redis it reports just that."""
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         self._settings = settings
         self._client = client
         self._discovery = DestinationDiscovery(client, SCAN_BUDGET)
-        self._ratchet = Ratchet()
+        self._monotonic = Monotonic()
 
     def describe(self) -> Iterable[Family]:
-        """Nothing in advance: to be registered is no reason to ask Redis."""
+        """Return nothing: registering it must not read Redis."""
         return ()
 
     def collect(self) -> Iterable[Family]:
-        """All metrics at this moment."""
-        sheet = ScrapeResult(self._ratchet)
-        sheet.put(definitions.TICK_INTERVAL, self._settings.drain_interval_s)
+        """Return all metrics, as of now."""
+        result = ScrapeResult(self._monotonic)
+        result.put(definitions.TICK_INTERVAL, self._settings.drain_interval_s)
         try:
             overview = Overview.of(self._settings, self._client, discovery=self._discovery)
             statuses = overview.statuses()
             memory = {name: each.memory_used() for name, each in overview.buffers.items()}
         except RedisError:
-            sheet.put(definitions.REDIS_UP, 0)
-            return sheet.families()
-        sheet.put(definitions.REDIS_UP, 1)
+            result.put(definitions.REDIS_UP, 0)
+            return result.families()
+        result.put(definitions.REDIS_UP, 1)
         for name, status in statuses.items():
-            self._put_destination(sheet, overview.buffers[name].destination, status)
-            sheet.put(definitions.MEMORY_USED, memory[name], name)
-        return sheet.families()
+            self._put_destination(result, overview.buffers[name].destination, status)
+            result.put(definitions.MEMORY_USED, memory[name], name)
+        return result.families()
 
     def _put_destination(
-        self, sheet: ScrapeResult, destination: Destination, status: DestinationStatus
+        self, result: ScrapeResult, destination: Destination, status: DestinationStatus
     ) -> None:
         name = destination.name
         for answer, count in status.answers.items():
-            sheet.put(definitions.ANSWERS, count, name, answer)
+            result.put(definitions.ANSWERS, count, name, answer)
         for phase in _PHASES:
-            sheet.put(definitions.LEASES_EXPIRED, status.expired.get(phase, 0), name, phase)
-        sheet.put(definitions.LEASES, status.in_use, name)
-        sheet.put(definitions.MEMORY_FULL, status.memory_full, name)
+            result.put(definitions.LEASES_EXPIRED, status.expired.get(phase, 0), name, phase)
+        result.put(definitions.LEASES, status.in_use, name)
+        result.put(definitions.MEMORY_FULL, status.memory_full, name)
         if configured := self._settings.destinations.get(name):
-            sheet.put(definitions.BUFFER_LIMIT, destination.max_buffered, name)
-            sheet.put(definitions.CONCURRENCY, status.concurrency, name)
-            sheet.put(definitions.CONCURRENCY_LIMIT, destination.concurrency_limit, name)
-        # Nobody compares or ticks a destination that was turned off, or resumes it: only records
-        # that wait in it make that a fault.
+            result.put(definitions.BUFFER_LIMIT, destination.max_buffered, name)
+            result.put(definitions.CONCURRENCY, status.concurrency, name)
+            result.put(definitions.CONCURRENCY_LIMIT, destination.concurrency_limit, name)
+        # A disabled destination is not compared, ticked or resumed: a fault only when it has
+        # waiting records.
         if destination.enabled:
-            sheet.put(definitions.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
-            sheet.put(definitions.MISSING, status.missing, name)
+            result.put(definitions.RECONCILED, (status.reconciled_ms or 0) / 1000, name)
+            result.put(definitions.MISSING, status.missing, name)
         if destination.enabled or any(places.open for places in status.kinds.values()):
             for state in STATUSES:
-                sheet.put(definitions.STATE, state == status.state, name, state)
-            sheet.put(definitions.LAST_TICK, (status.last_tick_ms or 0) / 1000, name)
-            sheet.put(definitions.TICKS, status.ticks, name)
+                result.put(definitions.STATE, state == status.state, name, state)
+            result.put(definitions.LAST_TICK, (status.last_tick_ms or 0) / 1000, name)
+            result.put(definitions.TICKS, status.ticks, name)
         for kind, places in status.kinds.items():
-            _put_kind(sheet, places, name, kind)
+            _put_kind(result, places, name, kind)
             for code, count in status.codes[kind].items():
-                sheet.put(definitions.DEAD_LETTERS, count, name, kind, code)
+                result.put(definitions.DEAD_LETTERS, count, name, kind, code)
             if configured and (limits := configured.kinds.get(kind)):
-                sheet.put(definitions.BATCH_LIMIT, limits.batch_records, name, kind)
+                result.put(definitions.BATCH_LIMIT, limits.batch_records, name, kind)
 
 
-def _put_kind(sheet: ScrapeResult, places: KindCounts, *labels: str) -> None:
+def _put_kind(result: ScrapeResult, places: KindCounts, *labels: str) -> None:
     for place in PLACES:
-        sheet.put(definitions.RECORDS, getattr(places, place), *labels, place)
-    sheet.put(definitions.OLDEST, places.oldest_wait_s, *labels)
+        result.put(definitions.RECORDS, getattr(places, place), *labels, place)
+    result.put(definitions.OLDEST, places.oldest_wait_s, *labels)
     for total, metric in _TOTALS.items():
-        sheet.put(metric, places.totals[total], *labels)
+        result.put(metric, places.totals[total], *labels)
     requests = places.requests
     took = histograms.cumulative(requests.took, histograms.REQUEST_S)
-    sheet.put_histogram(definitions.DURATION, took, requests.took_ms / 1000, *labels)
+    result.put_histogram(definitions.DURATION, took, requests.took_ms / 1000, *labels)
     sizes = histograms.cumulative(requests.sizes, histograms.BATCH_RECORDS)
-    sheet.put_histogram(definitions.BATCH, sizes, requests.records, *labels)
+    result.put_histogram(definitions.BATCH, sizes, requests.records, *labels)

@@ -1,8 +1,8 @@
-"""Every metric there is: name, type, labels and help, declared once. Pure.
+"""Every metric: name, type, labels and help, declared once.
 
-Names follow Prometheus' conventions: the prefix `ingest_`, base units in the name, `_total` on what
-only grows. A label's value is a name of the configuration, a word of ours, or a vendor's status or
-code; never anything out of a record.
+Names follow Prometheus' conventions: the prefix `ingest_`, base units in the name, `_total` on
+counters. A label's value is a name of the configuration, a word of ours, or a vendor's status or
+code, and never from a record.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PLACES: Final = ("buffered", "in_flight", "retrying", "dead")
 
 
 class Type(StrEnum):
-    """What a metric's numbers do."""
+    """Prometheus' type of a metric."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -25,7 +25,7 @@ class Type(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric; ``name`` is the one that queries use, without a histogram's endings."""
+    """One metric; ``name`` is without a histogram's suffixes."""
 
     name: str
     type: Type
@@ -34,9 +34,9 @@ class Metric:
 
     @property
     def samples(self) -> tuple[str, ...]:
-        """The names that its numbers have in a scrape."""
+        """The names of its samples in a scrape."""
         if self.type is Type.HISTOGRAM:
-            return tuple(f"{self.name}{ending}" for ending in ("_bucket", "_count", "_sum"))
+            return tuple(f"{self.name}{suffix}" for suffix in ("_bucket", "_count", "_sum"))
         return (self.name,)
 
 

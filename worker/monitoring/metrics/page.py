@@ -1,8 +1,8 @@
-"""The page `/metrics`: what is on it, and who may read it.
+"""The page `/metrics`, and who may read it.
 
-It holds numbers, names of destinations and vendors' codes: no record and no secret. Still it tells
-how much a business sells, so it is not for everybody: with INGEST_METRICS_TOKEN for who shows it as
-a bearer token, and without for programs on this machine.
+It holds numbers, names of destinations and vendors' codes: no record and no secret. Still it shows
+how much a business sells, so it needs INGEST_METRICS_TOKEN as a bearer token; without that setting
+only programs on this machine may read it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ...vendors.secret import Secret
 from .collector import StatusCollector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-# However many ask, Redis is asked once in so long.
+# However many clients ask, Redis is read once in this time.
 FRESH_S = 1.0
-# A request with one of these came from elsewhere, by a proxy on this machine.
-FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+# A request with one of these came through a proxy on this machine.
+FORWARDED_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
 def scraping_client(settings: Settings) -> redis.Redis:
-    """A client that answers or fails within ten seconds: a scrape is not repeated, the next is."""
+    """Return a client that fails within ten seconds: the next scrape is the retry."""
     return worker_client(redis_url(settings), retries=0)
 
 
 class MetricsPage:
-    """The text of a scrape, to be asked from any thread."""
+    """The text of a scrape; thread-safe."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class MetricsPage:
         self._until = float("-inf")
 
     def text(self) -> bytes:
-        """The metrics, at most a second old. Blocks as long as Redis takes to answer."""
+        """Return the metrics, at most a second old; it blocks until Redis answers."""
         with self._lock:
             if self._clock() >= self._until:
                 self._text = generate_latest(self._registry)
@@ -61,20 +61,20 @@ class MetricsPage:
             return self._text
 
     def refusal(self, address: str, header: Callable[[str], str]) -> int:
-        """The status to refuse a reader with, 0 when it may read.
+        """Return the HTTP status to refuse a client with, 0 when it may read.
 
-        ``address`` is where it called from, and ``header`` looks one up by its lower-case name.
+        ``address`` is the client's, and ``header`` returns a header by its lower-case name.
         """
         if token := self._token.reveal():
             scheme, _, shown = header("authorization").partition(" ")
             same = hmac.compare_digest(shown.strip().encode(), token.encode())
             return 0 if scheme.lower() == "bearer" and same else 401
-        if any(header(name) for name in FORWARDED) or not _is_here(address):
+        if any(header(name) for name in FORWARDED_HEADERS) or not _is_loopback(address):
             return 403
         return 0
 
 
-def _is_here(address: str) -> bool:
+def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
