@@ -76,7 +76,7 @@ class UnknownDestination(SettingsError):
 
 
 class EmbeddedRedisError(IngestError):
-    """The private Redis cannot be started or stopped; the message says why and what to do."""
+    """The embedded Redis cannot be started or stopped; the message says why and what to do."""
 
 
 class InvalidQuery(IngestError):

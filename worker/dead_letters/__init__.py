@@ -1,1 +1,1 @@
-"""Records that nothing more is tried for: finding them, grouping them, sending them back."""
+"""Records that could not be delivered: finding them, grouping them, replaying them."""

@@ -1,4 +1,4 @@
-"""Dead letters put together by what killed them: a thousand of one cause are one line to read."""
+"""Dead letters grouped by the reason of their failure: a thousand of one cause are one line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from .letters import DeadLetter, iso
 
-# A vendor that puts a value into each text would else fill our memory.
+# A vendor that puts a value into each text must not fill our memory.
 MOST_GROUPS = 10_000
 OTHER_TEXTS = "(more texts)"
 
 # A vendor may quote what it refuses. Numbers of less than eight digits are limits, codes and sizes,
-# unless they stand in groups, as those of telephones and cards do; a date stays.
+# unless they are grouped like those of telephones and cards; a date stays.
 _PERSONAL = re.compile(
     r"""[^\s"'<>()]{1,64}@[^\s"'<>(),;]{1,255}
     |\+[0-9][0-9 .-]{5,20}[0-9]
@@ -25,13 +25,13 @@ _PERSONAL = re.compile(
     |\([0-9]{2,6}\)[ ]?[0-9]{5,}""",
     re.VERBOSE,
 )
-_HIDDEN = "•••"
+_MASK = "•••"
 _POSITION = re.compile(r"\s*Skipped record number\s*:\s*[0-9]+[\s.]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class LetterGroup:
-    """Dead letters alike: how many, and when the first and the last of them died (epoch ms)."""
+    """Similar dead letters: how many, and when the first and the last of them failed (epoch ms)."""
 
     destination: str
     kind: str
@@ -44,7 +44,7 @@ class LetterGroup:
     last_ms: int
 
     def to_json(self) -> dict[str, Any]:
-        """What `dlq summary --json` prints of it."""
+        """Return what `dlq summary --json` prints."""
         return {
             "destination": self.destination,
             "kind": self.kind,
@@ -61,35 +61,35 @@ class LetterGroup:
 def group_letters(
     letters: Iterable[DeadLetter], most_groups: int = MOST_GROUPS
 ) -> list[LetterGroup]:
-    """Groups by destination, kind, reason, code, text and event name, the largest first.
+    """Group by destination, kind, reason, code, text and event name, the largest group first.
 
-    Beyond ``most_groups``, what differs in text alone is put together.
+    Beyond ``most_groups``, groups that differ in text only are merged.
     """
     found: dict[tuple[Any, ...], list[int]] = {}
     for letter in letters:
-        account = (letter.destination, letter.kind, letter.reason, letter.code)
-        key = (*account, masked_text(letter.error), masked_name(letter.name))
+        common = (letter.destination, letter.kind, letter.reason, letter.code)
+        key = (*common, masked_text(letter.error), masked_name(letter.name))
         if key not in found and len(found) >= most_groups:
-            key = (*account, OTHER_TEXTS, "")
-        died = letter.failed_at_ms
-        entry = found.setdefault(key, [0, died, died])
+            key = (*common, OTHER_TEXTS, "")
+        failed = letter.failed_at_ms
+        entry = found.setdefault(key, [0, failed, failed])
         entry[0] += 1
-        entry[1], entry[2] = min(entry[1], died), max(entry[2], died)
+        entry[1], entry[2] = min(entry[1], failed), max(entry[2], failed)
     groups = [LetterGroup(*key, *entry) for key, entry in found.items()]
     return sorted(groups, key=lambda group: -group.count)
 
 
 def masked_text(error: str) -> str:
-    """A vendor's text without what differs each time: the record's position in its request, and
-    addresses and long numbers out of it, which are somebody's."""
-    return _impersonal(_POSITION.sub("", error[:1000])).strip()
+    """Return a vendor's text without what differs each time: the record's position in its request,
+    and addresses and long numbers, which are personal."""
+    return _masked(_POSITION.sub("", error[:1000])).strip()
 
 
 def masked_name(event: str) -> str:
-    """An event's name without addresses and long numbers: it may be named after somebody."""
-    return _impersonal(event)
+    """Return an event's name without addresses and long numbers, which may be personal."""
+    return _masked(event)
 
 
 @lru_cache(maxsize=1024)
-def _impersonal(text: str) -> str:
-    return _PERSONAL.sub(_HIDDEN, text)
+def _masked(text: str) -> str:
+    return _PERSONAL.sub(_MASK, text)

@@ -1,7 +1,7 @@
-"""Dead letters: records that nothing more is tried for, kept until they are replayed or purged.
+"""Dead letters: records that could not be delivered, kept until they are replayed or purged.
 
-They lie in one stream for each kind, written by `settle`; an entry's id in the stream carries the
-time of death. Everything here reads page by page, so memory stays flat however many there are.
+They are in one stream per kind, written by `settle`; an entry's id in the stream carries the time
+of failure. Everything here reads page by page, so memory stays flat however many there are.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from ..buffer.records import accepted_at_ms, unpack
 from ..buffer.scripts import script
 from ..settings.destination import Destination
 
-# A page of the largest records a vendor takes (800 KB) would be large; one of usual ones is 100 KB.
+# A page of usual records is 100 KB; of the largest that a vendor takes (800 KB) it would be large.
 PAGE = 500
-
-# One call of `find_dead` looks at so many: about a millisecond of Redis' time.
-LOOK = 1000
-
-# The producer's clock and Redis' may differ; a record that died "before" its acceptance by more
-# than this is still found, by looking at everything.
+# Of one call of `find_dead`: about a millisecond of Redis' time.
+PAGE_TO_SEARCH = 1000
+# The producer's clock and Redis' may differ; a record that failed "before" its acceptance by more
+# than this is still found, by searching everything.
 CLOCK_MARGIN_MS = 60_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,10 +34,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One record that died, and why.
+    """One record that failed, and why.
 
-    ``id`` is the record's (32 hex digits), ``entry`` its place in the stream, ``code`` the vendor's
-    where it gave one, ``attempts`` how many were counted, ``body`` the JSON as it was sent.
+    ``id`` is the record's (32 hex digits), ``entry`` its id in the stream, ``code`` the vendor's or
+    None, and ``body`` the JSON as it was sent.
     """
 
     id: str
@@ -55,16 +53,16 @@ class DeadLetter:
 
     @property
     def record(self) -> Any:
-        """The record itself, parsed anew on each call."""
+        """The record itself, parsed on each call."""
         return orjson.loads(self.body)
 
     @property
     def failed_at_ms(self) -> int:
-        """The time of death in epoch milliseconds, by Redis' clock."""
+        """The time of failure in epoch milliseconds, by Redis' clock."""
         return int(self.entry.partition("-")[0])
 
     def to_json(self) -> dict[str, Any]:
-        """What `dlq list --json` and `dlq export` print of it; times are ISO 8601, UTC."""
+        """Return what `dlq list --json` and `dlq export` print; times are ISO 8601, UTC."""
         return {
             "id": str(UUID(self.id)),
             "destination": self.destination,
@@ -81,10 +79,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Which dead letters are meant; what is None excludes nothing.
+    """Selects dead letters; a field that is None matches all.
 
-    ``code`` is the vendor's, or one of our reasons (``expired``); ``id`` is the record's 32 hex
-    digits.
+    ``code`` is the vendor's, or one of our reasons (``expired``); ``id`` is 32 hex digits.
     """
 
     kind: str | None = None
@@ -92,7 +89,7 @@ class LetterFilter:
     id: str | None = None
 
     def __call__(self, letter: DeadLetter) -> bool:
-        """Whether this one is meant."""
+        """Return whether the filter matches this one."""
         return (
             self.kind in (None, letter.kind)
             and self.id in (None, letter.id)
@@ -111,29 +108,29 @@ class DeadLetters:
         self.destination = destination
 
     def select(self, where: LetterFilter = EVERYTHING) -> Selection:
-        """Those meant among the dead letters of this moment; later ones are never touched by it."""
+        """Return the matching dead letters of this moment; later ones are not included."""
         last: dict[str, str] = {}
         sizes: dict[str, int] = {}
         for kind in self.destination.kinds:
             if where.kind in (None, kind):
-                # No transaction: a full Redis would refuse even to read in one.
-                with self.client.pipeline(transaction=False) as together:
+                # No transaction: a full Redis would refuse even reads in one.
+                with self.client.pipeline(transaction=False) as pipeline:
                     stream = keys.dead(self.destination.name, kind)
-                    together.xrevrange(stream, count=1)
-                    together.xlen(stream)
-                    newest, size = together.execute()
+                    pipeline.xrevrange(stream, count=1)
+                    pipeline.xlen(stream)
+                    newest, size = pipeline.execute()
                 if newest:
                     last[kind], sizes[kind] = newest[0][0].decode(), size
         return Selection(self, where, last, sizes)
 
     def find(self, record_id: str, last: Mapping[str, str] | None = None) -> DeadLetter | None:
-        """The dead letter of a record (32 hex digits), or None; up to ``last`` of each kind."""
+        """Find the dead letter of a record (32 hex digits), if any, up to ``last`` of each kind."""
         last = dict.fromkeys(self.destination.kinds, "+") if last is None else last
-        begins = max(1, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)  # 0-0 is no end to Redis
-        # Nearly always it died after it was accepted. The other stretch is for clocks gone wrong.
-        for stretch in ((f"{begins}-0", None), ("-", f"({begins}-0")):
+        begins = max(1, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)  # Redis refuses 0-0 as an end
+        # Nearly always it failed after it was accepted. The second range is for wrong clocks.
+        for span in ((f"{begins}-0", None), ("-", f"({begins}-0")):
             for kind, newest in last.items():
-                if letter := self._find(kind, record_id, stretch[0], stretch[1] or newest, newest):
+                if letter := self._find(kind, record_id, span[0], span[1] or newest, newest):
                     return letter
         return None
 
@@ -143,7 +140,7 @@ class DeadLetters:
         base = keys.base(self.destination.name)
         while True:
             found, looked = script("find_dead").run(
-                self.client, base, kind, record_id, begin, end, LOOK
+                self.client, base, kind, record_id, begin, end, PAGE_TO_SEARCH
             )
             if found:
                 page = self.page(kind, found.decode(), found.decode())
@@ -153,7 +150,7 @@ class DeadLetters:
             begin = f"({looked.decode()}"
 
     def page(self, kind: str, begin: str, end: str, count: int | None = None) -> list[DeadLetter]:
-        """The dead letters between two entries of the stream, as XRANGE has them."""
+        """Return the dead letters between two entries of the stream, as XRANGE does."""
         stream = keys.dead(self.destination.name, kind)
         entries: Any = self.client.xrange(stream, begin, end, count)
         return [self._letter(kind, entry, fields) for entry, fields in entries]
@@ -176,7 +173,8 @@ class DeadLetters:
 
 
 class Selection:
-    """The dead letters that a filter meant at one moment: may be read again, and grows never."""
+    """A snapshot of the dead letters that match a filter: later arrivals are not included. Iterable
+    more than once."""
 
     def __init__(
         self,
@@ -191,7 +189,7 @@ class Selection:
         self._sizes = sizes
 
     def __iter__(self) -> Iterator[DeadLetter]:
-        """The dead letters, kind by kind, the oldest death first."""
+        """Iterate kind by kind, the oldest failure first."""
         if self.where.id is not None:
             letter = self.letters.find(self.where.id, self._last)
             if letter is not None and self.where(letter):
@@ -204,7 +202,7 @@ class Selection:
                 begin = f"({page[-1].entry}"
 
     def chunks(self, size: int) -> Iterator[list[DeadLetter]]:
-        """The same in lists of one kind each, of at most ``size``."""
+        """Iterate over lists of at most ``size``, of one kind each."""
         chunk: list[DeadLetter] = []
         for letter in self:
             if chunk and (len(chunk) >= size or chunk[0].kind != letter.kind):
@@ -216,17 +214,17 @@ class Selection:
 
     @property
     def size(self) -> int | None:
-        """How many there were at that moment; None where only reading them would tell."""
+        """Their number at that moment; None when only reading them all would show it."""
         if self.where.code is None and self.where.id is None:
             return sum(self._sizes.values())
         return None
 
     def count(self) -> int:
-        """How many there are, read through where need be."""
+        """Return their number, by reading them all if need be."""
         return sum(1 for _ in self) if self.size is None else self.size
 
     def purge(self, advance: Callable[[int], object] = lambda _: None) -> int:
-        """Throw them away, counted as purged; returns how many, ``advance`` is told as it goes."""
+        """Delete them, counted as purged; return how many. ``advance`` gets the progress."""
         destination, purged = self.letters.destination.name, 0
         for chunk in self.chunks(PAGE):
             entries = [letter.entry for letter in chunk]
@@ -237,32 +235,27 @@ class Selection:
 
 
 def _not_after(entry: str, newest: str) -> bool:
-    """Whether an entry of a stream is no younger than another; ``+`` is the youngest."""
-    if newest == "+":
-        return True
-    return _order(entry) <= _order(newest)
-
-
-def _order(entry: str) -> tuple[int, ...]:
-    return tuple(map(int, entry.split("-")))
+    """Return whether an entry of a stream is no younger than another; ``+`` is the youngest."""
+    order = [tuple(map(int, each.split("-"))) for each in (entry, newest) if each != "+"]
+    return order == sorted(order)
 
 
 def chain_letters(
     selections: Iterable[Selection], limit: int | None = None
 ) -> Iterator[DeadLetter]:
-    """The dead letters of several selections, one after the other, at most ``limit``."""
+    """Iterate over several selections, up to ``limit`` dead letters."""
     every = (letter for selection in selections for letter in selection)
     return islice(every, limit)
 
 
 def iso(epoch_ms: int) -> str:
-    """Epoch milliseconds as ISO 8601 in UTC; OverflowError beyond the year 9999."""
+    """Return epoch milliseconds as ISO 8601 in UTC; OverflowError beyond the year 9999."""
     moment = _EPOCH + timedelta(milliseconds=epoch_ms)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def epoch_ms(text: Any) -> int:
-    """Epoch milliseconds of what `iso` writes; 0 when it is nothing of the kind."""
+    """Parse what `iso` returns; return 0 for anything else."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -1,7 +1,7 @@
-"""Dead letters on their way back into the buffer: as they are, or mended by a person.
+"""Puts dead letters back into the buffer: unchanged, or as edited by a person.
 
-A replayed record keeps its id, and its body to the byte unless it was mended. It waits at the end
-of the line: of an ordered kind, behind everything of the same identity that is buffered.
+A replayed record keeps its id, and its body to the byte unless it was edited. It waits at the end
+of the buffer: of an ordered kind, behind all buffered records of the same identity.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ CHUNK = 500  # one call of `replay` holds Redis for about a millisecond
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A record to send instead of the one that died, as read from a file.
+    """An edited record to send in place of a dead letter, as read from a file.
 
-    ``position`` is whatever its reader finds it by, ``id`` 32 hex digits, ``failed_at_ms`` when it
-    died, which makes it quick to find; 0 when that is not known.
+    ``position`` is its reader's (a line number), ``id`` is 32 hex digits, ``failed_at_ms``, or 0 if
+    unknown, makes the dead letter quick to find.
     """
 
     position: int
@@ -44,9 +44,9 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class NotReplayed:
-    """A dead letter that was not replayed, and why: it stays where it is.
+    """A dead letter that was not replayed, and why; it stays a dead letter.
 
-    ``position`` is that of the mended record, 0 when there was none.
+    ``position`` is the replacement's, 0 without one.
     """
 
     id: str
@@ -56,7 +56,7 @@ class NotReplayed:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A mended record that keeps the rules, as it would be sent; ``kind`` is what it died as."""
+    """A valid replacement, as it would be sent; ``kind`` is the dead letter's."""
 
     position: int
     id: str
@@ -64,12 +64,12 @@ class Candidate:
     body: bytes
 
 
-Tell = Callable[[NotReplayed], object]
+Report = Callable[[NotReplayed], object]
 
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """One entry of the stream; an empty ``instead`` puts the record back as it is."""
+    """One entry of the stream; with an empty ``instead`` the record is put back unchanged."""
 
     kind: str
     entry: str
@@ -81,7 +81,7 @@ class Replayer:
     """Puts dead letters of one destination back into its buffer.
 
     Several processes may replay the same ones at once: each is put back once, and counted by the
-    one that did it.
+    process that did it.
     """
 
     def __init__(
@@ -100,108 +100,108 @@ class Replayer:
     def replay(
         self,
         selection: Selection,
-        tell: Tell,
+        report: Report,
         *,
         without: AbstractSet[str] = frozenset(),
         advance: Callable[[int], object] = lambda _: None,
     ) -> int:
-        """Put back the selected ones but those whose id is in ``without``; returns how many.
+        """Put back the selected dead letters except the ids in ``without``; return how many.
 
-        ``tell`` hears of each record of an ordered kind that the schema refuses today: without the
-        schema nobody knows whose it is, so its place in the order; and of each whose kind is not
-        configured any more, for nobody would deliver it. ``advance`` hears of progress.
+        ``report`` gets each record of an ordered kind that the schema refuses today, because its
+        identity, and so its place in the order, is unknown without the schema, and each of a kind
+        that is no longer configured. ``advance`` gets the progress.
         """
         replayed = 0
         for chunk in selection.chunks(CHUNK):
             wanted = [letter for letter in chunk if letter.id not in without]
-            replayed += self._put_back(self._as_they_are(wanted, tell))
+            replayed += self._put_back(self._unchanged(wanted, report))
             advance(len(chunk))
         return replayed
 
-    def replay_edited(self, replacements: Sequence[Replacement], tell: Tell) -> int:
-        """Put back these records instead of those that died, in their order; returns how many.
+    def replay_edited(self, replacements: Sequence[Replacement], report: Report) -> int:
+        """Put back replacements, in their order; return how many.
 
-        Each is held against the schema first; ``tell`` hears of each that breaks a rule, and of
-        each whose record is no dead letter (any more).
+        Each is validated first; ``report`` gets each that breaks a rule, and each whose record is
+        not, or no longer, a dead letter.
         """
         replayed = 0
         for at in range(0, len(replacements), CHUNK):
-            replayed += self._put_back(self._instead(replacements[at : at + CHUNK], tell))
+            replayed += self._put_back(self._instead(replacements[at : at + CHUNK], report))
         return replayed
 
-    def candidates(self, replacements: Sequence[Replacement], tell: Tell) -> list[Candidate]:
-        """What `replay_edited` would put back, and nothing moves; ``tell`` hears what it would."""
+    def candidates(self, replacements: Sequence[Replacement], report: Report) -> list[Candidate]:
+        """Return what `replay_edited` would put back, and report what it would; move nothing."""
         found: list[Candidate] = []
         for at in range(0, len(replacements), CHUNK):
-            for each, letter, prepared in self._valid(replacements[at : at + CHUNK], tell):
-                body = letter.body if _untouched(each, letter) else prepared.body
+            for each, letter, prepared in self._valid(replacements[at : at + CHUNK], report):
+                body = letter.body if _unedited(each, letter) else prepared.body
                 found.append(Candidate(each.position, each.id, letter.kind, body))
         return found
 
-    def _as_they_are(self, letters: Iterable[DeadLetter], tell: Tell) -> Iterator[_Move]:
+    def _unchanged(self, letters: Iterable[DeadLetter], report: Report) -> Iterator[_Move]:
         for letter in letters:
             try:
-                belongs = self._belongs(letter)
+                order_hash = self._order_hash(letter)
             except InvalidRecord as error:
-                tell(NotReplayed(letter.id, error.errors))
+                report(NotReplayed(letter.id, error.errors))
             else:
-                yield _Move(letter.kind, letter.entry, belongs)
+                yield _Move(letter.kind, letter.entry, order_hash)
 
-    def _belongs(self, letter: DeadLetter) -> bytes:
-        """The hash that its identity is ordered by; empty where no order is kept."""
-        self._refuse_left_out(letter)
+    def _order_hash(self, letter: DeadLetter) -> bytes:
+        """Return the hash of its identity; empty when its kind is unordered."""
+        self._check_kind(letter)
         if not self.destination.kinds[letter.kind].ordered:
             return b""
         return identity_hash(self._prepare(letter, letter.record).identity)
 
-    def _refuse_left_out(self, letter: DeadLetter) -> None:
+    def _check_kind(self, letter: DeadLetter) -> None:
         if not self.destination.kinds[letter.kind].batch_records:
-            rule = f"is not configured for {letter.destination}: nobody would deliver it"
+            rule = f"is not configured for {letter.destination}, so it would not be delivered"
             raise InvalidRecord({"kind": [rule]})
 
-    def _instead(self, replacements: Sequence[Replacement], tell: Tell) -> Iterator[_Move]:
-        for each, letter, prepared in self._valid(replacements, tell):
+    def _instead(self, replacements: Sequence[Replacement], report: Report) -> Iterator[_Move]:
+        for each, letter, prepared in self._valid(replacements, report):
             ordered = self.destination.kinds[letter.kind].ordered
-            belongs = identity_hash(prepared.identity) if ordered else b""
-            # An untouched record goes back to the byte: parsing and writing it again might not.
-            untouched = _untouched(each, letter)
+            order_hash = identity_hash(prepared.identity) if ordered else b""
+            # An unedited record keeps its bytes; parsing and serialising it might change them.
+            unedited = _unedited(each, letter)
             instead = (
-                b"" if untouched else pack_prepared(letter.id, prepared, self.destination.timezone)
+                b"" if unedited else pack_prepared(letter.id, prepared, self.destination.timezone)
             )
-            yield _Move(letter.kind, letter.entry, belongs, instead)
+            yield _Move(letter.kind, letter.entry, order_hash, instead)
 
     def _valid(
-        self, replacements: Sequence[Replacement], tell: Tell
+        self, replacements: Sequence[Replacement], report: Report
     ) -> Iterator[tuple[Replacement, DeadLetter, Prepared]]:
-        """Those that keep the rules, and what died of them."""
+        """Yield the valid ones, each with its dead letter and what to send."""
         found = self._find(replacements)
         for each in replacements:
             letter = found.get(each.id)
             if letter is None:
-                errors = {"id": [f"is no dead letter of {self.destination.name}"]}
-                tell(NotReplayed(each.id, errors, each.position))
+                errors = {"id": [f"not a dead letter of {self.destination.name}"]}
+                report(NotReplayed(each.id, errors, each.position))
                 continue
             try:
                 prepared = self._prepare(letter, each.record)
             except InvalidRecord as error:
-                tell(NotReplayed(each.id, error.errors, each.position))
+                report(NotReplayed(each.id, error.errors, each.position))
             else:
                 yield each, letter, prepared
 
     def _prepare(self, letter: DeadLetter, record: Any) -> Prepared:
-        self._refuse_left_out(letter)
+        self._check_kind(letter)
         prepared = self._schema.prepare(record, now_s=int(self._now()))
         if prepared.kind != letter.kind:
             raise InvalidRecord({"type": [f"must stay {letter.kind}, as it was accepted"]})
         return prepared
 
     def _find(self, replacements: Sequence[Replacement]) -> dict[str, DeadLetter]:
-        """The dead letters by their records' ids; those that died together are read together."""
+        """Return dead letters by record id; those that failed together are read together."""
         wanted = {each.id for each in replacements}
         found: dict[str, DeadLetter] = {}
-        for died in sorted({each.failed_at_ms for each in replacements if each.failed_at_ms}):
+        for failed_ms in sorted({each.failed_at_ms for each in replacements if each.failed_at_ms}):
             for kind in self.destination.kinds:
-                page = self._letters.page(kind, f"{died}", f"{died}")
+                page = self._letters.page(kind, f"{failed_ms}", f"{failed_ms}")
                 found.update((letter.id, letter) for letter in page if letter.id in wanted)
         for missing in wanted - found.keys():
             if letter := self._letters.find(missing):
@@ -224,14 +224,14 @@ class Replayer:
         return replayed
 
 
-def _untouched(each: Replacement, letter: DeadLetter) -> bool:
+def _unedited(each: Replacement, letter: DeadLetter) -> bool:
     return orjson.dumps(each.record) == orjson.dumps(letter.record)
 
 
 def parse_replacement(position: int, line: Any) -> tuple[str | None, Replacement]:
-    """A line as `dlq export` prints it: the destination it names, and the record in it.
+    """Parse a line of `dlq export` into the destination that it names, and the replacement.
 
-    InvalidRecord, by the line's fields, when it is none. Only ``id`` and ``record`` must be there.
+    InvalidRecord, by the line's fields, if malformed. Only ``id`` and ``record`` are required.
     """
     if not isinstance(line, dict):
         raise InvalidRecord({"line": ["must be an object, as `dlq export` prints it"]})
@@ -244,5 +244,5 @@ def parse_replacement(position: int, line: Any) -> tuple[str | None, Replacement
     destination = line.get("destination")
     if destination is not None and not isinstance(destination, str):
         raise InvalidRecord({"destination": ["must be a destination's name"]})
-    died = max(0, epoch_ms(line.get("failed_at")))
-    return destination, Replacement(position, record_id, line["record"], died)
+    failed_at_ms = max(0, epoch_ms(line.get("failed_at")))
+    return destination, Replacement(position, record_id, line["record"], failed_at_ms)

@@ -1,4 +1,4 @@
-"""What the vendor would say of dead letters today, asked by a dry run before they are replayed."""
+"""Checks dead letters with the vendor, by a dry run before they are replayed."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .letters import Selection
 CheckBatch = Callable[[str, Sequence[bytes]], Sequence[Verdict]]
 
 
-class Asked(Protocol):
-    """What the vendor can be asked about: a record's kind, and its JSON."""
+class Checkable(Protocol):
+    """A record that the vendor can check."""
 
     @property
     def kind(self) -> str:
-        """As the destination's settings name it."""
+        """Its kind, as in the destination's settings."""
 
     @property
     def body(self) -> bytes:
-        """What would be sent."""
+        """The JSON to send."""
 
 
-AskedT = TypeVar("AskedT", bound=Asked)
+CheckableT = TypeVar("CheckableT", bound=Checkable)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayCheck:
-    """How many would pass; of the others their ids, and how many for each code and text."""
+    """How many would pass; the ids of the others, and their number by code and text."""
 
     passed: int = 0
     ids: AbstractSet[str] = frozenset()
@@ -41,11 +41,11 @@ class ReplayCheck:
 
     @property
     def refused(self) -> int:
-        """How many would not pass."""
+        """The number that would not pass."""
         return len(self.ids)
 
     def plus(self, other: ReplayCheck) -> ReplayCheck:
-        """Both together."""
+        """Return the sum of both."""
         return ReplayCheck(
             self.passed + other.passed,
             self.ids | other.ids,
@@ -53,7 +53,7 @@ class ReplayCheck:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What `dlq replay --check` prints when it goes no further."""
+        """Return what `dlq replay --check` prints when it replays nothing."""
         return {
             "would_pass": self.passed,
             "would_be_refused": self.refused,
@@ -64,13 +64,10 @@ class ReplayCheck:
         }
 
 
-def check_replay(selection: Selection, ask: CheckBatch) -> ReplayCheck:
-    """The vendor's opinion of the selected; ``ask`` is given batches of one kind.
-
-    VendorError when the vendor does not answer.
-    """
+def check_replay(selection: Selection, check_batch: CheckBatch) -> ReplayCheck:
+    """Check a selection; ``check_batch`` gets batches of one kind. May raise VendorError."""
     passed, ids, refusals = 0, set[str](), Counter[tuple[int | None, str]]()
-    for letter, verdict in vendor_verdicts(selection, selection.letters.destination, ask):
+    for letter, verdict in vendor_verdicts(selection, selection.letters.destination, check_batch):
         if verdict.outcome is Outcome.DELIVERED:
             passed += 1
         else:
@@ -80,29 +77,27 @@ def check_replay(selection: Selection, ask: CheckBatch) -> ReplayCheck:
 
 
 def vendor_verdicts(
-    records: Iterable[AskedT], destination: Destination, ask: CheckBatch
-) -> Iterator[tuple[AskedT, Verdict]]:
-    """What the vendor says of each, in order; VendorError when it does not answer."""
+    records: Iterable[CheckableT], destination: Destination, check_batch: CheckBatch
+) -> Iterator[tuple[CheckableT, Verdict]]:
+    """Yield the vendor's verdict on each, in order; VendorError when it does not answer."""
     for batch in _batches(records, destination):
-        answers = ask(batch[0].kind, [each.body for each in batch])
+        answers = check_batch(batch[0].kind, [each.body for each in batch])
         yield from zip(batch, answers, strict=True)
 
 
-def _batches(records: Iterable[AskedT], destination: Destination) -> Iterator[list[AskedT]]:
-    """Requests as the worker would make them: so many records, and so many bytes."""
-    batch: list[AskedT] = []
+def _batches(records: Iterable[CheckableT], destination: Destination) -> Iterator[list[CheckableT]]:
+    """Yield requests as the worker would make them, limited in records and bytes."""
+    batch: list[CheckableT] = []
     size = 0
-    for letter in records:
-        kind = destination.kinds[letter.kind]
-        full = len(batch) >= kind.batch_records
+    for record in records:
         if batch and (
-            full
-            or batch[0].kind != letter.kind
-            or size + len(letter.body) > destination.batch_max_bytes
+            batch[0].kind != record.kind
+            or len(batch) >= destination.kinds[record.kind].batch_records
+            or size + len(record.body) > destination.batch_max_bytes
         ):
             yield batch
             batch, size = [], 0
-        batch.append(letter)
-        size += len(letter.body)
+        batch.append(record)
+        size += len(record.body)
     if batch:
         yield batch

@@ -1,8 +1,8 @@
-"""Errors of the processes, sent to Sentry where SENTRY_DSN is set; nothing is loaded where not.
+"""Sends errors to Sentry when SENTRY_DSN is set; otherwise loads nothing.
 
-What is sent is picked, not scrubbed: the kind of error and where in the code it was, the fixed text
-of a log line, and names of the configuration. No variable, no line of source, no argument, no
-request, no breadcrumb, and no text of an error but of our own, which name no record.
+An event is built from an allow-list, not scrubbed: the type of error and its place in the code, the
+fixed text of a log line, and names of the configuration. No variable, source line, argument,
+request or breadcrumb, and no error text except our own, which name no record.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ log = get_logger(__name__)
 
 _EVENT = ("event_id", "timestamp", "level", "logger", "platform", "release", "environment", "sdk")
 _FRAME = ("filename", "function", "module", "lineno", "in_app")
-# The fields of our log lines that are told: names of the configuration, and numbers.
+# The log fields that are sent: names of the configuration, and numbers.
 _TAGS = ("destination", "kind", "route", "task")
-# Of these the text is told: it is made of names and numbers of our own. Others repeat what they
-# were given, or what a vendor said; InvalidRecord names fields, and a record's may be anything.
-_TOLD = ("BufferFull", "EmbeddedRedisError", "Stopped")
+# The errors whose text is sent: it has only our names and numbers. Others quote their input or a
+# vendor; InvalidRecord names fields, and a record's may be anything.
+_WITH_TEXT = ("BufferFull", "EmbeddedRedisError", "Stopped")
 
 
 def report_errors(environ: Mapping[str, str] | None = None) -> bool:
-    """Report this process' errors from now on; whether they are. Never raises for what is missing.
+    """Report this process' errors from now on; return False without a DSN or the extra `sentry`.
 
     SettingsError when SENTRY_DSN_FILE cannot be read.
     """
@@ -44,7 +44,7 @@ def report_errors(environ: Mapping[str, str] | None = None) -> bool:
         log.warning("no error reports: install the extra `sentry`", missing=error.name)
         return False
     except ValueError:  # BadDsn; its text repeats the DSN
-        log.warning("no error reports: SENTRY_DSN is no DSN")
+        log.warning("no error reports: SENTRY_DSN is not a DSN")
         return False
     return True
 
@@ -67,9 +67,9 @@ def _start(dsn: str) -> None:
             ExcepthookIntegration(),
             ThreadingIntegration(propagate_scope=False),
             DedupeIntegration(),
-            AtexitIntegration(callback=lambda *_: None),  # what is left, for `shutdown_timeout`
+            AtexitIntegration(callback=lambda *_: None),  # flushes for `shutdown_timeout`
         ],
-        before_send=picked,
+        before_send=allowed,
         include_local_variables=False,
         include_source_context=False,
         max_request_body_size="never",
@@ -87,25 +87,25 @@ def _release() -> str | None:
         return None
 
 
-def picked(event: Event, hint: Hint) -> Event:
-    """The event that is sent in place of one: what is known to hold no record and no secret."""
+def allowed(event: Event, hint: Hint) -> Event:
+    """Return the event to send instead: only what is known to hold no record and no secret."""
     found: dict[str, Any] = dict(event)
-    kept = {name: found[name] for name in _EVENT if name in found}
+    sent = {name: found[name] for name in _EVENT if name in found}
     record = hint.get("log_record")
     if record is not None:
-        kept["logentry"] = {"message": _fixed_text(record)}
-        kept["tags"] = _tags(record)
+        sent["logentry"] = {"message": _fixed_text(record)}
+        sent["tags"] = _tags(record)
     values = (found.get("exception") or {}).get("values") or _pending(record)
     if values:
-        kept["exception"] = {"values": [_exception(each) for each in values]}
-    return kept  # type: ignore[return-value] # a TypedDict, all of whose fields may be missing
+        sent["exception"] = {"values": [_exception(each) for each in values]}
+    return sent  # type: ignore[return-value] # a TypedDict without required fields
 
 
 def _fixed_text(record: logging.LogRecord) -> str:
-    """A line's text without what was filled in; ours are structured, and have it apart."""
+    """Return a log line's text without its values; our structured lines keep them apart."""
     if isinstance(record.msg, dict):
         return str(record.msg.get("event", ""))
-    # A text put together by its caller may hold anything; a template with gaps holds only gaps.
+    # A text formatted by its caller may hold anything; a template holds no values.
     return str(record.msg) if record.args else f"{record.module}.{record.funcName}"
 
 
@@ -113,12 +113,12 @@ def _tags(record: logging.LogRecord) -> dict[str, str]:
     if isinstance(record.msg, dict):
         return {name: str(record.msg[name]) for name in _TAGS if name in record.msg}
     args = record.args
-    named = args.get("name") if isinstance(args, Mapping) else None  # Celery's own of a task
+    named = args.get("name") if isinstance(args, Mapping) else None  # Celery's line about a task
     return {"task": str(named)} if named and record.name == "celery.app.trace" else {}
 
 
 def _pending(record: logging.LogRecord | None) -> list[dict[str, Any]]:
-    """The error that a structured line was written about, which the integration does not see."""
+    """Return the error of a structured log line, which the integration does not see."""
     if record is None or not isinstance(record.msg, dict) or not record.msg.get("exc_info"):
         return []
     from sentry_sdk.utils import event_from_exception
@@ -133,12 +133,12 @@ def _pending(record: logging.LogRecord | None) -> list[dict[str, Any]]:
 
 
 def _exception(found: Mapping[str, Any]) -> dict[str, Any]:
-    told = found.get("module") == "worker.errors" and found.get("type") in _TOLD
+    with_text = found.get("module") == "worker.errors" and found.get("type") in _WITH_TEXT
     frames = (found.get("stacktrace") or {}).get("frames") or []
     return {
         "type": found.get("type"),
         "module": found.get("module"),
-        "value": found.get("value") if told else "",
+        "value": found.get("value") if with_text else "",
         "stacktrace": {
             "frames": [{name: frame[name] for name in _FRAME if name in frame} for frame in frames]
         },

@@ -1,4 +1,4 @@
-"""Logging of the worker's processes: one line an event, named fields, no record, no secret."""
+"""Logging: one line per event, named fields, no record, no secret."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-# Celery's own line for every task received and every task done says less than ours for a batch.
+# Celery's lines for each task received and done say less than ours for a batch.
 _CHATTY = ("httpx", "httpcore", "celery.app.trace", "celery.worker.strategy", "celery.beat")
 _SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.add_log_level,
@@ -16,13 +16,13 @@ _SHARED: list[structlog.typing.Processor] = [
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of a module."""
+    """Return the logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
 
 def configure(level: int | str = "INFO", *, as_json: bool = False) -> None:
-    """Send this process' log to standard error: as text for people, or one JSON object a line."""
+    """Log to standard error, as text or as one JSON object per line."""
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

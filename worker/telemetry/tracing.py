@@ -1,7 +1,7 @@
-"""A span for each upload request, sent by OpenTelemetry where an address for it is set.
+"""A span per upload request, sent by OpenTelemetry when a collector's address is set.
 
-A span tells destination, kind, number of records, attempt and answer, and the batch's id, by which
-it is found in the log: nothing of a record. Without an address nothing of OpenTelemetry is loaded.
+A span has destination, kind, number of records, attempt, answer, and the batch's id, which the log
+has too: nothing of a record. Without an address nothing of OpenTelemetry is loaded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLOSE_WITHIN_S = 2.0
 
 
 class Spans:
-    """Makes the spans of one process, from any thread; nothing here waits for a collector."""
+    """Makes the spans of one process; thread-safe, and never waits for a collector."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -61,55 +61,54 @@ class Spans:
         if status is not None:
             attributes["http.response.status_code"] = status
         span = self._tracer.start_span(
-            f"deliver {kind}",
-            kind=SpanKind.CLIENT,
-            start_time=began_ns,
-            attributes=attributes,
+            f"deliver {kind}", kind=SpanKind.CLIENT, start_time=began_ns, attributes=attributes
         )
         if status is None or not 200 <= status < 300:
             span.set_status(StatusCode.ERROR, answer)
         span.end(end_time=began_ns + int(took_s * 1e9))
 
     def close(self) -> None:
-        """Send what is left, for at most two seconds."""
-        last = Thread(target=self._provider.shutdown, daemon=True)
-        last.start()
-        last.join(CLOSE_WITHIN_S)
+        """Send the remaining spans, for at most two seconds."""
+        closing = Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(CLOSE_WITHIN_S)
 
 
-class Watched:
-    """An exporter of spans that tells once when the collector does not take them, and once when it
-    does again. OpenTelemetry's own would say so several times for each batch, as warnings and as
-    errors, and errors are reported (`error_reports`)."""
+class QuietExporter:
+    """An exporter that logs once when the collector fails, and once when it recovers.
+
+    OpenTelemetry's own logs several warnings and errors per batch, and errors are reported
+    (`error_reports`).
+    """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send them, by OpenTelemetry's own rules; what cannot be sent is dropped."""
+        """Send spans as OpenTelemetry does; those that cannot be sent are dropped."""
         result = self._exporter.export(spans)
         failed = result.name != "SUCCESS"
         if failed and not self._failing:
-            log.warning("the collector takes no traces: they are dropped until it does")
+            log.warning("could not send traces to the collector: dropping them")
         elif self._failing and not failed:
-            log.info("the collector takes traces again")
+            log.info("sending traces to the collector again")
         self._failing = failed
         return result
 
     def shutdown(self) -> None:
-        """Give up what is being sent."""
+        """Stop the exporter."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is kept here."""
+        """Flush the exporter."""
         return self._exporter.force_flush(timeout_millis)
 
 
 def spans(environ: Mapping[str, str] | None = None) -> Spans | None:
-    """What makes spans, when an address for them is set and the extra `otel` is installed.
+    """Return the maker of spans if an address is set and the extra `otel` is installed.
 
-    An address that is none, or a file of headers that cannot be read, is told in the log.
+    A malformed address, or an unreadable file of headers, is logged.
     """
     environ = os.environ if environ is None else environ
     if not any(environ.get(name) for name in TRACE_ENDPOINTS) or _disabled(environ):
@@ -117,7 +116,7 @@ def spans(environ: Mapping[str, str] | None = None) -> Spans | None:
     try:
         check_traces(environ)
         provider = _provider(environ)
-    except SettingsError as error:  # nobody sees the spans, and records go on
+    except SettingsError as error:  # costs the spans, not the records
         log.warning("no traces", error=str(error))
         return None
     except ImportError as error:
@@ -131,7 +130,7 @@ def _disabled(environ: Mapping[str, str]) -> bool:
 
 
 def _provider(environ: Mapping[str, str]) -> TracerProvider:
-    """The SDK reads what else it can be told, OTEL_TRACES_SAMPLER and the like, by itself."""
+    """Configure the SDK, which reads OTEL_TRACES_SAMPLER and the like on its own."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -145,7 +144,7 @@ def _provider(environ: Mapping[str, str]) -> TracerProvider:
     options: dict[str, Any] = {}
     if headers := secret_of("OTEL_EXPORTER_OTLP_HEADERS", environ).reveal():
         options["headers"] = parse_env_headers(headers, liberal=True)
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # see Watched
-    exporter = Watched(OTLPSpanExporter(**options))
-    provider.add_span_processor(BatchSpanProcessor(exporter))  # type: ignore[arg-type] # it is one by its methods: the base class would have to be loaded
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # see QuietExporter
+    exporter = QuietExporter(OTLPSpanExporter(**options))
+    provider.add_span_processor(BatchSpanProcessor(exporter))  # type: ignore[arg-type] # by its methods: no import of the base class
     return provider
