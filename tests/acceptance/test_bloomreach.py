@@ -148,7 +148,7 @@ def test_bloomreach_delivery_settles_every_record_by_its_id(
     (score,) = dead(redis_client, "bloomreach", "profile").items()
     assert orjson.loads(score[0])["properties"] == {"step": 5, "internal_score": 1}
 
-    requests = [seen for seen in sandbox.state.seen if seen.vendor == "bloomreach"]
+    requests = [seen for seen in sandbox.state.request_log if seen.vendor == "bloomreach"]
     assert max(seen.records for seen in requests) == 50
     kinds = status(redis_client, env, "bloomreach").kinds
     assert kinds["event"].totals["delivered"] == EVENTS - len(refused)
@@ -292,5 +292,5 @@ def test_several_accounts_of_both_vendors_are_independent(
     assert "Invalid project id" in (closed.reason or "")
     assert closed.kinds["event"].open == 50
     assert closed.kinds["event"].totals["dead_lettered"] == 0
-    sizes = [seen.records for seen in second.state.seen if seen.vendor == "bloomreach"]
+    sizes = [seen.records for seen in second.state.request_log if seen.vendor == "bloomreach"]
     assert max(sizes) == 20

@@ -61,7 +61,7 @@ def fill(sandbox: Running, size: int, name: str = NAME, filler: str = "") -> Non
             LedgerRecord("clevertap", "event", name, NOW, _event(name, NOW, number, filler))
             for number in range(first, min(first + 1000, size))
         ]
-        sandbox.state.ledger.take("clevertap", rows)
+        sandbox.state.ledger.add("clevertap", rows)
 
 
 def _event(name: str, ts: int, number: int, filler: str) -> bytes:

@@ -1,6 +1,6 @@
-"""The local stand-in of both vendors: a development tool that plays the other side of the wire.
+"""A local stand-in for both vendors, for development and tests.
 
-It judges with rules of its own and shares no code with our schemas or destinations: two sides that
-agree because they are the same code would prove nothing. ``ingest sandbox`` runs it
-(`worker.sandbox.server`), and `worker.sandbox.sample_traffic` makes traffic for it.
+It has its own rules and shares no code with the worker's vendors: two sides that agree because they
+run the same code would prove nothing. ``ingest sandbox`` runs it (`worker.sandbox.server`);
+`worker.sandbox.sample_traffic` makes traffic for it.
 """

@@ -1,4 +1,4 @@
-"""Days and times as an account sees them: its time zone, and yyyymmdd or yyyymmddhhmmss numbers."""
+"""Days and times in an account's time zone, as yyyymmdd and yyyymmddhhmmss numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LATEST_TS = 253_402_214_400  # 9999-12-31
 
 
 class AccountTime:
-    """Raises ZoneInfoNotFoundError for a zone that does not exist."""
+    """Converts epoch seconds; ZoneInfoNotFoundError for an unknown zone."""
 
     def __init__(self, zone: str) -> None:
         self._zone = ZoneInfo(zone)
@@ -33,5 +33,5 @@ class AccountTime:
         return int(self._at(ts).strftime("%Y%m%d%H%M%S"))
 
     def _at(self, ts: int) -> datetime:
-        # A vendor takes what it is given; a time in milliseconds would lie past the year 9999.
+        # A vendor accepts any number; milliseconds taken for seconds lie past the year 9999.
         return datetime.fromtimestamp(min(max(ts, 0), _LATEST_TS), self._zone)

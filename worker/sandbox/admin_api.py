@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -31,86 +31,68 @@ class AdminApi:
         self._state = state
 
     def routes(self) -> list[Route]:
-        """``HEAD`` goes with every ``GET``."""
+        """Return the routes; ``HEAD`` goes with every ``GET``."""
+        state = self._state
+        healthy = {"status": "ok", "what": "a local stand-in, not the vendors"}
         return [
-            Route("/healthz", self._healthz),
-            Route("/sandbox/ledger", self._ledger),
-            Route("/sandbox/settings", self._settings),
-            Route("/sandbox/requests", self._requests),
-            Route("/sandbox/reset", self._reset, methods=["POST"]),
-            Route("/sandbox/cursors", self._forget_cursors, methods=["DELETE"]),
-            Route("/sandbox/records", self._records),
-            Route("/sandbox/records", self._remove, methods=["DELETE"]),
-            Route("/sandbox/faults", self._faults),
-            Route("/sandbox/faults", self._order, methods=["POST"]),
-            Route("/sandbox/faults", self._clear, methods=["DELETE"]),
+            _route("GET", "/healthz", lambda *_: healthy),
+            _route("GET", "/sandbox/ledger", lambda *_: summary(state)),
+            _route("GET", "/sandbox/settings", lambda *_: masked(state.settings)),
+            _route("GET", "/sandbox/requests", self._requests),
+            _route("POST", "/sandbox/reset", self._reset),
+            _route("DELETE", "/sandbox/cursors", self._forget_cursors),
+            _route("GET", "/sandbox/records", self._records),
+            _route("DELETE", "/sandbox/records", self._remove_records),
+            _route("GET", "/sandbox/faults", lambda *_: state.faults.listed()),
+            _route("POST", "/sandbox/faults", self._add_faults),
+            _route("DELETE", "/sandbox/faults", self._clear_faults),
         ]
 
-    async def _healthz(self, _: Request) -> Response:
-        return JSONResponse({"status": "ok", "what": "a local stand-in, not the vendors"})
+    def _requests(self, *_: Any) -> Response:
+        log = self._state.request_log
+        return _json_lines(orjson.dumps(dataclasses.asdict(each)) for each in log)
 
-    async def _ledger(self, _: Request) -> Response:
-        return JSONResponse(summary(self._state))
-
-    async def _settings(self, _: Request) -> Response:
-        return JSONResponse(masked(self._state.settings))
-
-    async def _requests(self, _: Request) -> Response:
-        return _json_lines(orjson.dumps(dataclasses.asdict(seen)) for seen in self._state.seen)
-
-    async def _reset(self, request: Request) -> Response:
-        _refuse_other_sites(request)
+    def _reset(self, request: Request, _: bytes) -> Any:
         self._state.reset()
-        if _is_form(request):
-            return RedirectResponse("/", status_code=303)
-        return JSONResponse({"reset": True})
+        return RedirectResponse("/", 303) if _is_form(request) else {"reset": True}
 
-    async def _forget_cursors(self, request: Request) -> Response:
-        _refuse_other_sites(request)
+    def _forget_cursors(self, *_: Any) -> Any:
         self._state.forget_cursors()
-        return JSONResponse({"forgotten": True})
+        return {"forgotten": True}
 
-    async def _records(self, request: Request) -> Response:
-        wanted = _wanted(self._state.ledger, request.query_params)
-        offset = _count(request.query_params, "offset", 0)
-        limit = _count(request.query_params, "limit", 100)
-        rows = (row for row in self._state.ledger.rows() if wanted(row))
+    def _records(self, request: Request, _: bytes) -> Response:
+        matches = _record_filter(self._state.ledger, request.query_params)
+        offset = _whole_number(request.query_params, "offset", 0)
+        limit = _whole_number(request.query_params, "limit", 100)
+        rows = (row for row in self._state.ledger.rows() if matches(row))
         return _json_lines(row.body for row in islice(rows, offset, offset + limit))
 
-    async def _remove(self, request: Request) -> Response:
-        _refuse_other_sites(request)
+    def _remove_records(self, request: Request, _: bytes) -> Any:
         if not request.query_params.get("evtName"):
             raise HTTPException(400, "evtName: required, the name of the events to remove")
-        wanted = _wanted(self._state.ledger, request.query_params)
-        count = _count(request.query_params, "count", 1)
-        return JSONResponse({"removed": self._state.ledger.remove(wanted, count)})
+        matches = _record_filter(self._state.ledger, request.query_params)
+        count = _whole_number(request.query_params, "count", 1)
+        return {"removed": self._state.ledger.remove(matches, count)}
 
-    async def _faults(self, _: Request) -> Response:
-        return JSONResponse(self._state.faults.listed())
-
-    async def _order(self, request: Request) -> Response:
+    def _add_faults(self, request: Request, body: bytes) -> Response:
         """Add a rule or a list of rules (JSON), or apply the page's form."""
-        _refuse_other_sites(request)
-        body = await request.body()
         # curl labels every body a form unless it gets a content type.
         if _is_form(request) and not body.lstrip().startswith((b"{", b"[")):
-            self._order_form(dict(parse_qsl(body.decode("utf-8", "replace"))))
-            return RedirectResponse("/", status_code=303)
+            form = dict(parse_qsl(body.decode("utf-8", "replace")))
+            if "clear" in form:
+                self._state.faults.clear(
+                    None if form["clear"] == "all" else _whole_number(form, "clear", 0)
+                )
+            else:
+                self._add(_parsed(form.get("rule", "").encode()))
+            return RedirectResponse("/", 303)
         given = _parsed(body)
         rules = given if isinstance(given, list) else [given]
-        return JSONResponse([self._add(rule) for rule in rules], status_code=201)
+        return JSONResponse([self._add(rule) for rule in rules], 201)
 
-    def _order_form(self, form: Mapping[str, str]) -> None:
-        if "clear" in form:
-            everything = form["clear"] == "all"
-            self._state.faults.clear(None if everything else _count(form, "clear", 0))
-        else:
-            self._add(_parsed(form.get("rule", "").encode()))
-
-    async def _clear(self, request: Request) -> Response:
-        _refuse_other_sites(request)
-        rule_id = _count(request.query_params, "id", 0)
-        return JSONResponse({"cleared": self._state.faults.clear(rule_id or None)})
+    def _clear_faults(self, request: Request, _: bytes) -> Any:
+        rule_id = _whole_number(request.query_params, "id", 0)
+        return {"cleared": self._state.faults.clear(rule_id or None)}
 
     def _add(self, given: Any) -> dict[str, Any]:
         try:
@@ -119,8 +101,23 @@ class AdminApi:
             raise HTTPException(400, str(error)) from None
 
 
+def _route(method: str, path: str, respond: Callable[[Request, bytes], Any]) -> Route:
+    """Route to a handler of a request and its body; JSON unless it returns a response."""
+
+    async def endpoint(request: Request) -> Response:
+        origin = request.headers.get("origin")
+        # Any page in the same browser can reach a loopback port.
+        foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+        if method != "GET" and foreign:
+            raise HTTPException(403, "requests from other sites are refused")
+        found = respond(request, await request.body())
+        return found if isinstance(found, Response) else JSONResponse(found)
+
+    return Route(path, endpoint, methods=[method])
+
+
 def summary(state: SandboxState) -> dict[str, Any]:
-    """Summarize what was received, by vendor; only duplicates are of kept records alone."""
+    """Summarise what was received, by vendor; duplicates are found among kept records only."""
     ledger = state.ledger
     vendors = {}
     for vendor in ("clevertap", "bloomreach"):
@@ -157,16 +154,15 @@ def _tallied(ledger: Ledger, vendor: str) -> tuple[dict[str, dict[str, int]], di
 
 def masked(settings: SandboxSettings) -> dict[str, Any]:
     """Return the settings as JSON, secrets masked: they may be real ones by mistake."""
-    shown = dataclasses.asdict(settings)
-    return shown | dict.fromkeys(_SECRETS, "***")
+    return dataclasses.asdict(settings) | dict.fromkeys(_SECRETS, "***")
 
 
-def _wanted(ledger: Ledger, query: Mapping[str, str]) -> Any:
+def _record_filter(ledger: Ledger, query: Mapping[str, str]) -> Callable[[LedgerRecord], bool]:
     """Return a filter by ``vendor``, ``kind``, ``evtName`` and ``day``, each optional."""
     vendor, kind, day = query.get("vendor"), query.get("kind"), query.get("day")
     name = folded(query.get("evtName", ""))
 
-    def wanted(row: LedgerRecord) -> bool:
+    def matches(row: LedgerRecord) -> bool:
         return (
             vendor in {None, row.vendor}
             and kind in {None, row.kind}
@@ -174,13 +170,13 @@ def _wanted(ledger: Ledger, query: Mapping[str, str]) -> Any:
             and (day is None or str(ledger.day_of(row.ts)) == day)
         )
 
-    return wanted
+    return matches
 
 
-def _count(query: Mapping[str, str], name: str, default: int) -> int:
+def _whole_number(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
     if not re.fullmatch("[0-9]{1,9}", text):
-        raise HTTPException(400, f"{name} is a whole number")
+        raise HTTPException(400, f"{name} must be a whole number")
     return int(text)
 
 
@@ -197,10 +193,3 @@ def _parsed(body: bytes) -> Any:
 
 def _is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-
-
-def _refuse_other_sites(request: Request) -> None:
-    """Refuse other origins: any page in the same browser can reach a loopback port."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise HTTPException(403, "not from another site")

@@ -1,4 +1,4 @@
-"""Bloomreach's tracking endpoints: credentials, single calls, batches; request to answer."""
+"""Bloomreach's tracking endpoints: credentials, single calls and batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.sandbox.bloomreach_rules import (
     MOST_COMMANDS,
     TIME,
     CommandErrors,
-    Taken,
+    QueuedCommand,
 )
 from worker.sandbox.endpoint import VendorRequest, VendorResponse
 from worker.sandbox.ledger import LedgerRecord
@@ -25,10 +25,11 @@ _ERRORS = {
     500: "Internal server error",
     503: "Service temporarily unavailable",
 }
+CommandOutcome = QueuedCommand | CommandErrors | float
 
 
 class BloomreachApi:
-    """Plays one project. All it accepts is queued at once: a later failure shows nowhere."""
+    """The API of one project. It queues whatever it accepts; later failures show nowhere."""
 
     vendor = "bloomreach"
     content_type = "application/json"
@@ -36,36 +37,36 @@ class BloomreachApi:
     def __init__(self, state: SandboxState) -> None:
         self._state = state
 
-    def event(self, call: VendorRequest) -> VendorResponse:
-        """``POST .../customers/events``."""
-        return self._refusal(call, "POST") or self._single(EVENTS, call)
+    def event(self, request: VendorRequest) -> VendorResponse:
+        """Handle ``POST .../customers/events``."""
+        return self._refusal(request, "POST") or self._single(EVENTS, request)
 
-    def customer(self, call: VendorRequest) -> VendorResponse:
-        """``POST .../customers``."""
-        return self._refusal(call, "POST") or self._single(CUSTOMERS, call)
+    def customer(self, request: VendorRequest) -> VendorResponse:
+        """Handle ``POST .../customers``."""
+        return self._refusal(request, "POST") or self._single(CUSTOMERS, request)
 
-    def time(self, call: VendorRequest) -> VendorResponse:
-        """``GET .../system/time``."""
-        told = {"errors": [], "success": True, "time": self._state.clock()}
-        return self._refusal(call, "GET") or _json(200, told)
+    def time(self, request: VendorRequest) -> VendorResponse:
+        """Handle ``GET .../system/time``."""
+        found = {"errors": [], "success": True, "time": self._state.clock()}
+        return self._refusal(request, "GET") or _json(200, found)
 
-    def batch(self, call: VendorRequest) -> VendorResponse:
-        """``POST .../batch``: a result for each command, in order, or a refusal of the whole."""
-        if refused := self._refusal(call, "POST"):
+    def batch(self, request: VendorRequest) -> VendorResponse:
+        """Handle ``POST .../batch``: a result per command, in order, or a refusal of all."""
+        if refused := self._refusal(request, "POST"):
             return refused
-        commands = _parsed(call.body)
+        commands = _parsed(request.body)
         if not isinstance(commands, dict) or not _are_objects(commands.get("commands", [])):
             return _message(400, "Invalid JSON")
         commands = commands.get("commands")
         if not commands:
             return _message(400, "No commands")
         if len(commands) > MOST_COMMANDS:
-            # What the vendor does here is not published; a refusal is what a client must survive.
+            # The vendor does not publish what it does here; a client must survive a refusal.
             return _message(400, f"Too many commands, the limit is {MOST_COMMANDS}")
-        return self._batch(call.path, commands)
+        return self._batch(request.path, commands)
 
     def unknown(self, _call: VendorRequest) -> VendorResponse:
-        """Any other path: the router's own shape of an error."""
+        """Handle any other path, with the router's own error shape."""
         text = "The requested URL was not found on the server"
         return _json(404, {"errors": {"code": 404, "description": text}})
 
@@ -85,72 +86,72 @@ class BloomreachApi:
     def _batch(self, path: str, commands: list[dict[str, Any]]) -> VendorResponse:
         started = self._state.clock()
         outcomes = [self._outcome(path, command) for command in commands]
-        self._enter([each for each in outcomes if isinstance(each, Taken)])
+        self._enter([each for each in outcomes if isinstance(each, QueuedCommand)])
         results = [
             _result(command, outcome) for command, outcome in zip(commands, outcomes, strict=True)
         ]
-        told = {
+        body = {
             "results": results,
             "start_time": started,
             "end_time": self._state.clock(),
-            # Stays true whatever became of the commands.
+            # True whatever the results of the commands.
             "success": True,
         }
         refused = sum(not result["success"] for result in results)
-        return _json(200, told, records=len(commands), refused=refused)
+        return _json(200, body, records=len(commands), refused=refused)
 
-    def _single(self, name: str, call: VendorRequest) -> VendorResponse:
-        data = _parsed(call.body)
+    def _single(self, name: str, request: VendorRequest) -> VendorResponse:
+        data = _parsed(request.body)
         if not isinstance(data, dict):
             return _message(400, "Invalid JSON")
-        outcome = self._outcome(call.path, {"name": name, "data": data})
-        if not isinstance(outcome, Taken):
+        outcome = self._outcome(request.path, {"name": name, "data": data})
+        if not isinstance(outcome, QueuedCommand):
             return _json(200, {"success": False, "errors": outcome}, records=1, refused=1)
         self._enter([outcome])
         return _json(200, {"errors": [], "success": True}, records=1)
 
-    def _outcome(self, path: str, command: Mapping[str, Any]) -> Taken | CommandErrors | float:
-        """Queued, refused with errors, or (for ``system/time``) the time."""
+    def _outcome(self, path: str, command: Mapping[str, Any]) -> CommandOutcome:
+        """Return the queued command, its errors or (for ``system/time``) the time."""
         name, data = command.get("name"), command.get("data")
         if name == TIME:
             return self._state.clock()
         if name not in (EVENTS, CUSTOMERS):
             return ["Unknown command name"]
         outcome = self._faulty(path, data) or self._state.commands.validate(name, data)
-        if not isinstance(outcome, Taken):
+        if not isinstance(outcome, QueuedCommand):
             self._state.ledger.of(self.vendor).refused[_summary(outcome)] += 1
         return outcome
 
     def _faulty(self, path: str, data: Any) -> CommandErrors | None:
         for rule in self._state.faults.record_rules(self.vendor, path):
-            if rule.describes(data) and rule.draws():
-                return [rule.error or "Ordered from the sandbox."]
+            if rule.describes(data) and rule.applies():
+                return [rule.error or "Requested from the sandbox."]
         return None
 
-    def _enter(self, taken: list[Taken]) -> None:
+    def _enter(self, queued: list[QueuedCommand]) -> None:
         now = int(self._state.clock())
         rows = [
             LedgerRecord(
                 self.vendor, each.kind, each.name, now if each.ts is None else each.ts, each.body
             )
-            for each in taken
+            for each in queued
         ]
-        self._state.ledger.take(self.vendor, rows)
+        self._state.ledger.add(self.vendor, rows)
 
-    def _refusal(self, call: VendorRequest, method: str) -> VendorResponse | None:
-        if call.method != method:
+    def _refusal(self, request: VendorRequest, method: str) -> VendorResponse | None:
+        if request.method != method:
             return self.failing(405, "The method is not allowed for the requested URL")
-        if refused := self._unauthorised(call):
+        if refused := self._unauthorised(request):
             return refused
-        project = call.path.split("/")[4]
+        project = request.path.split("/")[4]
         if project != self._state.settings.project_token:
             return self.failing(400, "Invalid project id")
         return None
 
-    def _unauthorised(self, call: VendorRequest) -> VendorResponse | None:
+    def _unauthorised(self, request: VendorRequest) -> VendorResponse | None:
         settings = self._state.settings
-        scheme, _, value = call.headers.get("authorization", "").partition(" ")
-        value = value or call.parameter("access_token") or ""
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        value = value or request.parameter("access_token") or ""
         if not value:
             return self.failing(401, "Access key not provided")
         if scheme.lower() != "basic":
@@ -173,8 +174,8 @@ def _are_objects(commands: Any) -> bool:
     return isinstance(commands, list) and all(isinstance(each, dict) for each in commands)
 
 
-def _result(command: Mapping[str, Any], outcome: Taken | CommandErrors | float) -> dict[str, Any]:
-    if isinstance(outcome, Taken):
+def _result(command: Mapping[str, Any], outcome: CommandOutcome) -> dict[str, Any]:
+    if isinstance(outcome, QueuedCommand):
         result: dict[str, Any] = {"success": True}
     elif isinstance(outcome, float):
         result = {"success": True, "time": outcome}
@@ -186,7 +187,7 @@ def _result(command: Mapping[str, Any], outcome: Taken | CommandErrors | float) 
 
 
 def _summary(errors: CommandErrors | float) -> str:
-    """Return the first text among the errors, by which refusals are counted."""
+    """Return the first text among the errors: refusals are counted by it."""
     while not isinstance(errors, str):
         if isinstance(errors, dict):
             errors = next(iter(errors.values()))
@@ -208,5 +209,5 @@ def _message(status: int, text: str) -> VendorResponse:
     return _json(status, {"success": False, "message": text})
 
 
-def _json(status: int, told: Any, *, records: int = 0, refused: int = 0) -> VendorResponse:
-    return VendorResponse(status, orjson.dumps(told), records=records, refused=refused)
+def _json(status: int, body: Any, *, records: int = 0, refused: int = 0) -> VendorResponse:
+    return VendorResponse(status, orjson.dumps(body), records=records, refused=refused)

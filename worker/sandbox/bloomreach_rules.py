@@ -1,7 +1,7 @@
-"""What Bloomreach's tracking API says to one command: pure, knows nothing of HTTP.
+"""Bloomreach's checks of one tracking command. Pure, without HTTP.
 
-Texts are those of the vendor's error pages, as far as they are published. Its errors come as a
-list, as text, or as an object of lists by field, so each of the three is played somewhere here.
+Texts come from the vendor's error pages where they are published. Its errors are a list, a text, or
+an object of lists by field; each of the three occurs here.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ PROPERTIES: CommandErrors = {"_global": ["not authorized to update specified cus
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A command that was queued: what the ledger enters. ``ts`` is None when none was given."""
+class QueuedCommand:
+    """A queued command, for the ledger. ``ts`` is None if the command has none."""
 
     kind: str
     name: str
@@ -45,7 +45,7 @@ class CommandValidator:
         self._types = frozenset(unauthorised_types)
         self._properties = frozenset(unauthorised_properties)
 
-    def validate(self, name: str, data: Any) -> Taken | CommandErrors:
+    def validate(self, name: str, data: Any) -> QueuedCommand | CommandErrors:
         """Queue the command ``name`` with ``data``, or return its errors."""
         if not isinstance(data, dict):
             return "Field data is required"
@@ -59,8 +59,8 @@ class CommandValidator:
         if len(body) >= _LARGEST_MESSAGE:
             return ["Message is too large"]
         if name == EVENTS:
-            return Taken("event", data["event_type"], _seconds(data.get("timestamp")), body)
-        return Taken("profile", "", _seconds(data.get("update_timestamp")), body)
+            return QueuedCommand("event", data["event_type"], _seconds(data.get("timestamp")), body)
+        return QueuedCommand("profile", "", _seconds(data.get("update_timestamp")), body)
 
     def _errors(self, name: str, data: Mapping[str, Any]) -> CommandErrors | None:
         errors = _ids(data.get("customer_ids"))
@@ -74,7 +74,7 @@ class CommandValidator:
             return "Field event_type is required"
         if event_type in self._types:
             return EVENT_TYPE
-        # Required by the older page, optional on the newer: absent is taken.
+        # Required by the older page, optional on the newer: it may be absent.
         return _properties(data.get("properties", {})) or _timestamp(data, "timestamp")
 
     def _customer(self, data: Mapping[str, Any]) -> CommandErrors | None:
@@ -92,7 +92,7 @@ def _ids(ids: Any) -> CommandErrors | None:
 
 
 def _is_id(value: Any) -> bool:
-    """Return whether an id has a letter or digit and is not a word that a bug writes."""
+    """Return whether an id has a letter or digit, and is not the trace of a bug."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
     text = str(value)
@@ -109,8 +109,8 @@ def _properties(properties: Any) -> CommandErrors | None:
 
 
 def _is_too_large(value: Any) -> bool:
-    # The dump costs more than all the other checks: text that is surely small is not measured. A
-    # control character takes six bytes.
+    # The dump costs more than all other checks, so short text is not measured. A control character
+    # takes six bytes.
     if isinstance(value, str) and 6 * len(value) + 2 < _LARGEST_VALUE:
         return False
     return isinstance(value, str | list | dict) and len(orjson.dumps(value)) >= _LARGEST_VALUE
@@ -124,7 +124,7 @@ def _timestamp(data: Mapping[str, Any], field: str) -> CommandErrors | None:
 
 
 def _seconds(value: Any) -> int | None:
-    """Epoch seconds of a number, of digits, or of ISO 8601; milliseconds are not recognised."""
+    """Return epoch seconds of a number, digits, or ISO 8601; milliseconds are not recognised."""
     if value is None or isinstance(value, bool):
         return None
     try:

@@ -1,7 +1,7 @@
 """Country calling codes: which a phone number can begin with.
 
 From the ITU's numbering plan E.164 (assigned codes as of 2024). Only a vendor needs this table: the
-published rule is "+, country code, number", and a client cannot hold more than that.
+published rule is "+, country code, number", and a client can check no more than that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHAPE = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 
 
 def is_phone(number: object) -> bool:
-    """Whether ``number`` is text of the form ``+35922333232`` that begins with an assigned code."""
+    """Return whether ``number`` is text such as ``+35922333232`` with an assigned code."""
     if not isinstance(number, str) or _SHAPE.match(number) is None:
         return False
     return not ASSIGNED.isdisjoint((number[1:2], number[1:3], number[1:4]))

@@ -1,4 +1,4 @@
-"""CleverTap's endpoints: credentials, upload, export and count, from request to answer."""
+"""CleverTap's endpoints: credentials, upload, export and count, from request to response."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox import clevertap_upload as uploads
 from worker.sandbox import error_codes
 from worker.sandbox.clevertap_json import spaced
-from worker.sandbox.clevertap_upload import Malformed, UploadOutcome
+from worker.sandbox.clevertap_upload import (
+    MALFORMED,
+    Malformed,
+    UploadOutcome,
+    failure,
+    records_of,
+    response_body,
+    validate_records,
+)
 from worker.sandbox.endpoint import VendorRequest, VendorResponse
 from worker.sandbox.error_codes import ErrorCode
-from worker.sandbox.exports import Shape, page_size
+from worker.sandbox.exports import PageShape, page_size
 from worker.sandbox.ledger import LedgerRecord
 from worker.sandbox.queries import NOT_EXPORTABLE, QueryRefused, read_query
 from worker.sandbox.state import SandboxState
 
 
 class CleverTapApi:
-    """Plays one account."""
+    """The API of one account."""
 
     vendor = "clevertap"
     content_type = "application/json;charset=utf-8"
@@ -30,35 +37,35 @@ class CleverTapApi:
         self._state = state
         self._headers = [("connection", "Close")] if state.settings.close_connections else []
 
-    def upload(self, call: VendorRequest) -> VendorResponse:
-        """``POST /1/upload``: HTTP 200 with one verdict a record, or a refusal of the whole."""
+    def upload(self, request: VendorRequest) -> VendorResponse:
+        """Handle ``POST /1/upload``: HTTP 200 with a result per record, or a refusal of all."""
         settings = self._state.settings
-        if refused := self._refusal(call, "POST"):
+        if refused := self._refusal(request, "POST"):
             return refused
-        if 0 < settings.max_body_bytes < len(call.body):
+        if 0 < settings.max_body_bytes < len(request.body):
             return self.failing(413, "Request entity too large")
         try:
-            records = uploads.records_of(call.body, settings.max_records)
-            upload = uploads.validate_records(records, self._judge(call.path))
-            body = uploads.answer(upload, of_2017=settings.answers_of_2017)
-            rows = self._rows(upload.taken)
+            records = records_of(request.body, settings.max_records)
+            outcome = validate_records(records, self._validate(request.path))
+            body = response_body(outcome)
+            rows = self._rows(outcome.accepted)
         except (Malformed, RecursionError, orjson.JSONEncodeError):
-            # What is nested some hundred levels deep can be read, and not written again.
-            return self.failing(400, uploads.MALFORMED)
-        self._enter(upload, rows, rehearsal=call.parameter("dryRun") == "1")
-        return self._answer(200, body, records=len(records), refused=len(upload.skipped))
+            # JSON nested some hundred levels deep can be parsed, but not serialised.
+            return self.failing(400, MALFORMED)
+        self._enter(outcome, rows, dry_run=request.parameter("dryRun") == "1")
+        return self._response(200, body, records=len(records), refused=len(outcome.skipped))
 
-    def events(self, call: VendorRequest) -> VendorResponse:
-        """``/1/events.json``: a POST (or ``query=``) begins an export, ``cursor=`` reads a page."""
-        return self._refusal(call, "GET", "POST") or self._outcome(call, self._export)
+    def events(self, request: VendorRequest) -> VendorResponse:
+        """Handle ``/1/events.json``: POST (or ``query=``) starts, ``cursor=`` reads a page."""
+        return self._refusal(request, "GET", "POST") or self._outcome(request, self._export)
 
-    def counts(self, call: VendorRequest) -> VendorResponse:
-        """``/1/counts/events.json``: a POST (or ``query=``) begins one, ``req_id=`` polls it."""
-        return self._refusal(call, "GET", "POST") or self._outcome(call, self._count)
+    def counts(self, request: VendorRequest) -> VendorResponse:
+        """Handle ``/1/counts/events.json``: POST (or ``query=``) starts, ``req_id=`` polls."""
+        return self._refusal(request, "GET", "POST") or self._outcome(request, self._count)
 
-    def unknown(self, call: VendorRequest) -> VendorResponse:
-        """Any other path of the API."""
-        return self._refusal(call, call.method) or self.failing(404, "Resource not found")
+    def unknown(self, request: VendorRequest) -> VendorResponse:
+        """Handle any other path of the API."""
+        return self._refusal(request, request.method) or self.failing(404, "Resource not found")
 
     def too_many(self) -> VendorResponse:
         """Refuse a request above the concurrency limit."""
@@ -67,26 +74,26 @@ class CleverTapApi:
     def failing(self, status: int, error: str | None) -> VendorResponse:
         """Refuse the whole request."""
         text = error or {429: "Too many concurrent requests"}.get(status, "Please try again later")
-        return self._answer(status, uploads.failure(text, status))
+        return self._response(status, failure(text, status))
 
     def empty(self) -> VendorResponse:
-        """``fail`` without a record named: an edge that clients of this API have met."""
-        return self._answer(200, spaced({"status": "fail", "processed": 0, "unprocessed": []}))
+        """Answer ``fail`` without naming a record: an edge case that clients have met."""
+        return self._response(200, spaced({"status": "fail", "processed": 0, "unprocessed": []}))
 
-    def _refusal(self, call: VendorRequest, *methods: str) -> VendorResponse | None:
+    def _refusal(self, request: VendorRequest, *methods: str) -> VendorResponse | None:
         settings = self._state.settings
-        account = call.headers.get("x-clevertap-account-id", "")
-        passcode = call.headers.get("x-clevertap-passcode", "")
+        account = request.headers.get("x-clevertap-account-id", "")
+        passcode = request.headers.get("x-clevertap-passcode", "")
         if not account:
             return self.failing(401, "12 digit account ID mandatory")
         if not hmac.compare_digest(account.encode(), settings.account_id.encode()):
             return self.failing(401, "Account ID is not valid")
         if not hmac.compare_digest(passcode.encode(), settings.passcode.encode()):
             return self.failing(401, "Passcode Invalid")
-        return None if call.method in methods else self.failing(405, "Method not allowed")
+        return None if request.method in methods else self.failing(405, "Method not allowed")
 
-    def _judge(self, path: str) -> Callable[[Any], ErrorCode | None]:
-        """Return the account's rules, preceded by the faults set for single records."""
+    def _validate(self, path: str) -> Callable[[Any], ErrorCode | None]:
+        """Return the account's checks, preceded by the faults set for single records."""
         validate = self._state.validator.validate
         rules = self._state.faults.record_rules(self.vendor, path)
         if not rules:
@@ -94,21 +101,21 @@ class CleverTapApi:
 
         def faulty(record: Any) -> ErrorCode | None:
             for rule in rules:
-                if rule.describes(record) and rule.draws():
+                if rule.describes(record) and rule.applies():
                     return error_codes.of(rule.code, rule.error)
             return validate(record)
 
         return faulty
 
     def _enter(
-        self, upload: UploadOutcome, rows: Sequence[LedgerRecord], *, rehearsal: bool
+        self, outcome: UploadOutcome, rows: Sequence[LedgerRecord], *, dry_run: bool
     ) -> None:
         totals = self._state.ledger.of(self.vendor)
-        if rehearsal:
-            totals.dry_run_records += len(rows) + len(upload.skipped)
+        if dry_run:
+            totals.dry_run_records += len(rows) + len(outcome.skipped)
             return
-        totals.refused.update(str(each.refusal.code) for each in upload.skipped)
-        self._state.ledger.take(self.vendor, rows)
+        totals.refused.update(str(each.error.code) for each in outcome.skipped)
+        self._state.ledger.add(self.vendor, rows)
 
     def _rows(self, records: Sequence[dict[str, Any]]) -> list[LedgerRecord]:
         now = int(self._state.clock())
@@ -124,43 +131,42 @@ class CleverTapApi:
         ]
 
     def _outcome(
-        self, call: VendorRequest, tell: Callable[[VendorRequest], dict[str, Any]]
+        self, request: VendorRequest, read: Callable[[VendorRequest], dict[str, Any]]
     ) -> VendorResponse:
         try:
-            told = tell(call)
+            found = read(request)
         except QueryRefused as refused:
-            return self._answer(refused.status, uploads.failure(refused.text, refused.code))
-        return self._answer(200, spaced(told), records=len(told.get("records", ())))
+            return self._response(refused.status, failure(refused.text, refused.code))
+        return self._response(200, spaced(found), records=len(found.get("records", ())))
 
-    def _export(self, call: VendorRequest) -> dict[str, Any]:
-        cursor = call.parameter("cursor")
+    def _export(self, request: VendorRequest) -> dict[str, Any]:
+        cursor = request.parameter("cursor")
         if cursor is not None:
             return self._state.exports.page(cursor)
-        query = read_query(_query(call))
+        query = read_query(_query(request))
         if query.name in NOT_EXPORTABLE:
             raise QueryRefused("Export not allowed for this event", 400, 400)
-        odd = self._state.settings.odd_page_sizes
-        shape = Shape(
-            page_size(call.parameter("batch_size"), odd=odd),
-            app=call.parameter("app") == "true",
-            events=call.parameter("events") != "false",
-            profile=call.parameter("profile") != "false",
+        shape = PageShape(
+            page_size(request.parameter("batch_size")),
+            app=request.parameter("app") == "true",
+            events=request.parameter("events") != "false",
+            profile=request.parameter("profile") != "false",
         )
         return {"cursor": self._state.exports.start(query, shape), "status": "success"}
 
-    def _count(self, call: VendorRequest) -> dict[str, Any]:
-        request_id = call.parameter("req_id")
+    def _count(self, request: VendorRequest) -> dict[str, Any]:
+        request_id = request.parameter("req_id")
         if request_id is not None:
             return self._state.counts.poll(request_id)
-        return self._state.counts.start(read_query(_query(call)))
+        return self._state.counts.start(read_query(_query(request)))
 
-    def _answer(
+    def _response(
         self, status: int, body: bytes | str, *, records: int = 0, refused: int = 0
     ) -> VendorResponse:
         raw = body.encode() if isinstance(body, str) else body
         return VendorResponse(status, raw, self._headers, self.content_type, records, refused)
 
 
-def _query(call: VendorRequest) -> bytes:
+def _query(request: VendorRequest) -> bytes:
     """Return a query: a POST's body or, from older clients, the ``query`` of a GET."""
-    return call.body if call.method == "POST" else (call.parameter("query") or "").encode()
+    return request.body if request.method == "POST" else (request.parameter("query") or "").encode()

@@ -1,4 +1,4 @@
-"""What CleverTap's server answers to one uploaded record. Pure, without HTTP.
+"""CleverTap's checks of one uploaded record. Pure, without HTTP.
 
 One error per record: the first check that fails. Recordings prove that gender, email and ts come
 before the phone, the phone before employment, education and marriage, and the age last: a phone
@@ -17,7 +17,7 @@ from worker.sandbox import error_codes
 from worker.sandbox.calling_codes import is_phone
 from worker.sandbox.error_codes import ErrorCode
 
-# The vendor's published system events ("Platform considerations"), beside the setting's own.
+# The vendor's published system events ("Platform considerations"); a setting adds others.
 SYSTEM_EVENTS = (
     "Notification Sent",
     "Notification Viewed",
@@ -67,7 +67,7 @@ class Validator:
         self._event_properties = event_properties
         self._profile_rules: tuple[tuple[str, ErrorCode, Callable[[Any], bool]], ...] = (
             ("Gender", error_codes.GENDER, ("M", "F").__contains__),
-            ("Email", error_codes.EMAIL, self._takes_email),
+            ("Email", error_codes.EMAIL, self._accepts_email),
             ("Phone", error_codes.PHONE, is_phone),
             ("Employed", error_codes.EMPLOYED, ("Y", "N").__contains__),
             ("Education", error_codes.EDUCATION, ("School", "College", "Graduate").__contains__),
@@ -129,7 +129,7 @@ class Validator:
                 return refusal
         return None
 
-    def _takes_email(self, value: Any) -> bool:
+    def _accepts_email(self, value: Any) -> bool:
         match = _EMAIL.match(value) if isinstance(value, str) else None
         return match is not None and match[1].casefold() not in self._refused_domains
 

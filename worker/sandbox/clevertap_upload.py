@@ -1,4 +1,4 @@
-"""CleverTap's response to an upload: accepted records and the body. Pure."""
+"""CleverTap's response to an upload: the accepted records and the body. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MALFORMED = "Malformed request"
 
 
 class Malformed(ValueError):
-    """The whole request is refused (HTTP 400): not JSON, no list ``d``, or one too long."""
+    """The whole request is refused (HTTP 400): not JSON, no list ``d``, or a list too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedRecord:
-    """A refused record and its position, counted from 1 in the request."""
+    """A record with an error, and its position, counted from 1 in the request."""
 
     position: int
     record: Any
-    refusal: ErrorCode
+    error: ErrorCode
 
 
 @dataclass(frozen=True, slots=True)
 class UploadOutcome:
-    """The result of a request: ``taken`` and ``skipped`` are together all of its records."""
+    """The result of a request: every record is either ``accepted`` or ``skipped``."""
 
-    taken: Sequence[dict[str, Any]]
+    accepted: Sequence[dict[str, Any]]
     skipped: Sequence[SkippedRecord]
 
 
@@ -52,24 +52,25 @@ def records_of(body: bytes, max_records: int) -> list[Any]:
 def validate_records(
     records: Sequence[Any], validate: Callable[[Any], ErrorCode | None]
 ) -> UploadOutcome:
-    """Separate accepted from refused records, in one pass."""
-    taken: list[dict[str, Any]] = []
+    """Separate accepted records from those with an error."""
+    accepted: list[dict[str, Any]] = []
     skipped: list[SkippedRecord] = []
     for position, record in enumerate(records, 1):
-        refusal = validate(record)
-        if refusal is None:
-            taken.append(record)
+        error = validate(record)
+        if error is None:
+            accepted.append(record)
         else:
-            skipped.append(SkippedRecord(position, record, refusal))
-    return UploadOutcome(taken, skipped)
+            skipped.append(SkippedRecord(position, record, error))
+    return UploadOutcome(accepted, skipped)
 
 
-def answer(upload: UploadOutcome, *, of_2017: bool = False) -> bytes:
-    """Return the response body, byte for byte as the server spaces it."""
+def response_body(outcome: UploadOutcome) -> bytes:
+    """Return the response body with the server's spacing."""
+    status = "success" if not outcome.skipped else "partial" if outcome.accepted else "fail"
     body = {
-        "status": _status(upload, of_2017),
-        "processed": len(upload.taken),
-        "unprocessed": [_unprocessed(skipped, of_2017) for skipped in upload.skipped],
+        "status": status,
+        "processed": len(outcome.accepted),
+        "unprocessed": [_unprocessed(skipped) for skipped in outcome.skipped],
     }
     return spaced(body).encode()
 
@@ -79,19 +80,12 @@ def failure(error: str, code: int | str) -> bytes:
     return spaced({"status": "fail", "error": error, "code": code}).encode()
 
 
-def _status(upload: UploadOutcome, of_2017: bool) -> str:
-    if of_2017 or not upload.skipped:
-        return "success"
-    return "partial" if upload.taken else "fail"
-
-
-def _unprocessed(skipped: SkippedRecord, of_2017: bool) -> dict[str, Any]:
-    echo = _echo(skipped.record, skipped.refusal.code)
+def _unprocessed(skipped: SkippedRecord) -> dict[str, Any]:
     return {
         "status": "fail",
-        "code": skipped.refusal.code,
-        "error": skipped.refusal.at(skipped.position),
-        "record": spaced(echo) if of_2017 else echo,
+        "code": skipped.error.code,
+        "error": skipped.error.at(skipped.position),
+        "record": _echo(skipped.record, skipped.error.code),
     }
 
 
@@ -101,7 +95,7 @@ def _echo(record: Any, code: int) -> Any:
     if not isinstance(data, dict) or not error_codes.EMPLOYED.code <= code <= error_codes.AGE.code:
         return record
     changed = dict(data)
-    if is_phone(data.get("Phone")):  # no other gets past that check, save by an ordered fault
+    if is_phone(data.get("Phone")):  # others fail that check, unless a fault was set
         changed["Phone"] = int(data["Phone"])
     if code == error_codes.AGE.code and type(data.get("identity")) is int:
         changed["identity"] = str(data["identity"])

@@ -1,4 +1,4 @@
-"""The state behind CleverTap's Get Event Count API: counts under way, polled for by ``req_id``."""
+"""The state of CleverTap's Get Event Count API: pending counts, polled by ``req_id``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.sandbox.ledger import Ledger
-from worker.sandbox.queries import Query, QueryRefused, counted
+from worker.sandbox.queries import Query, QueryRefused, count
 from worker.sandbox.settings import SandboxSettings
 
 
@@ -21,7 +21,7 @@ class _Count:
 
 
 class Counts:
-    """Counts under way: each says ``partial`` a set number of times before its answer."""
+    """Pending counts: each is ``partial`` a set number of times before its result."""
 
     def __init__(
         self, ledger: Ledger, settings: SandboxSettings, clock: Callable[[], float]
@@ -30,29 +30,29 @@ class Counts:
         self._counts: dict[int, _Count] = {}
 
     def forget(self) -> None:
-        """Make every req_id given out unknown."""
+        """Forget every req_id."""
         self._counts.clear()
 
     def start(self, query: Query) -> dict[str, Any]:
-        """Answer the first request."""
+        """Start a count and return the first response."""
         self._counts = {key: each for key, each in self._counts.items() if not self._is_old(each)}
-        count = _Count(query, self._settings.count_partials, self._clock())
-        return self._answer(secrets.randbelow(10**15) + 10**14, count)
+        pending = _Count(query, self._settings.count_partials, self._clock())
+        return self._response(secrets.randbelow(10**15) + 10**14, pending)
 
     def poll(self, request_id: str) -> dict[str, Any]:
-        """Answer a poll; raise `QueryRefused` for an id that is unknown or expired."""
+        """Return the response to a poll; raise `QueryRefused` for an unknown or expired id."""
         key = int(request_id) if re.fullmatch("[0-9]{1,18}", request_id) else 0
-        count = self._counts.get(key)
-        if count is None or self._is_old(count):
+        pending = self._counts.get(key)
+        if pending is None or self._is_old(pending):
             raise QueryRefused("invalid request id", 400, 400)
-        return self._answer(key, count)
+        return self._response(key, pending)
 
-    def _answer(self, key: int, count: _Count) -> dict[str, Any]:
-        if count.partials <= 0:
-            return {"status": "success", "count": counted(self._ledger, count.query)}
-        count.partials -= 1
-        self._counts[key] = count
+    def _response(self, key: int, pending: _Count) -> dict[str, Any]:
+        if pending.partials <= 0:
+            return {"status": "success", "count": count(self._ledger, pending.query)}
+        pending.partials -= 1
+        self._counts[key] = pending
         return {"req_id": key, "status": "partial"}
 
-    def _is_old(self, count: _Count) -> bool:
-        return self._clock() - count.made_at > self._settings.request_id_life_s
+    def _is_old(self, pending: _Count) -> bool:
+        return self._clock() - pending.made_at > self._settings.request_id_life_s

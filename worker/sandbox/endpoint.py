@@ -16,16 +16,17 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from worker.sandbox.faults import Plan
+from worker.sandbox.fault_rules import FaultRule
+from worker.sandbox.faults import FaultPlan
 from worker.sandbox.state import LoggedRequest, SandboxState
 
 TRANSPORT = "sandbox.transport"
-_BODILESS = (204, 304)  # a body behind one of these would be read as the next answer
+_BODILESS = (204, 304)  # a body after one of these would be read as the next response
 
 
 @dataclass(frozen=True, slots=True)
 class VendorRequest:
-    """A request, whole. ``path`` is decoded, ``query`` as it came."""
+    """A whole request. ``path`` is decoded, ``query`` is not."""
 
     method: str
     path: str
@@ -41,7 +42,7 @@ class VendorRequest:
 
 @dataclass(frozen=True, slots=True)
 class VendorResponse:
-    """A response, with what the request log says of it."""
+    """A response, with its numbers for the request log."""
 
     status: int
     body: bytes
@@ -58,119 +59,119 @@ class Limiter(Protocol):
         """Enter, and yield whether the request is allowed; it counts until the block ends."""
 
 
-class Api(Protocol):
-    """The responses a vendor gives at every path."""
+class VendorApi(Protocol):
+    """The responses of a vendor that do not depend on the path."""
 
     vendor: str
     content_type: str
 
     def too_many(self) -> VendorResponse:
-        """Answer a request over the limit."""
+        """Refuse a request above the limit."""
 
     def failing(self, status: int, error: str | None) -> VendorResponse:
-        """Answer as a vendor that fails."""
+        """Refuse the whole request."""
 
     def empty(self) -> VendorResponse:
-        """Answer that every record is refused, naming none."""
+        """Refuse every record without naming one."""
 
 
-class Endpoint:
+class VendorEndpoint:
     """An ASGI endpoint: one path of one vendor."""
 
     def __init__(
         self,
         state: SandboxState,
-        api: Api,
-        answer: Callable[[VendorRequest], VendorResponse],
+        api: VendorApi,
+        respond: Callable[[VendorRequest], VendorResponse],
         limiter: Limiter,
         latency_ms: float = 0.0,
     ) -> None:
-        self._state, self._api, self._answer = state, api, answer
+        self._state, self._api, self._respond = state, api, respond
         self._limiter, self._latency_ms = limiter, latency_ms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        with self._limiter.entered() as let_in:
+        with self._limiter.entered() as allowed:
             body = await _read(receive)
             if body is None:
                 return
-            call = VendorRequest(
+            request = VendorRequest(
                 scope["method"], scope["path"], scope["query_string"], Headers(scope=scope), body
             )
-            plan = self._state.faults.plan(self._api.vendor, call.path) if let_in else Plan()
-            if let_in and (delay_ms := plan.delay_ms + self._latency_ms):
-                await asyncio.sleep(delay_ms / 1000)
-            answer = self._played(call, plan) if let_in else self._api.too_many()
-            dropped = plan.rule is not None and plan.rule.kind == "drop"
-            self._note(call, plan, answer, 0 if dropped else answer.status, started)
-            await self._deliver(scope, receive, send, answer, plan)
+            plan = FaultPlan()
+            if allowed:
+                plan = self._state.faults.plan(self._api.vendor, request.path)
+                if delay_ms := plan.delay_ms + self._latency_ms:
+                    await asyncio.sleep(delay_ms / 1000)
+                response = self._apply(request, plan.rule)
+            else:
+                response = self._api.too_many()
+            self._log(request, plan, response, started)
+            await _deliver(scope, receive, send, response, plan.kind)
 
-    def _played(self, call: VendorRequest, plan: Plan) -> VendorResponse:
+    def _apply(self, request: VendorRequest, rule: FaultRule | None) -> VendorResponse:
         """Return the true response, or what a fault makes of it."""
-        rule = plan.rule
         if rule is None:
-            return self._answer(call)
-        true = self._answer(call) if rule.apply else self._api.failing(500, None)
+            return self._respond(request)
+        response = self._respond(request) if rule.apply else self._api.failing(500, None)
         if rule.kind == "http":
-            return self._ordered(plan)
+            return self._requested(rule)
         if rule.kind == "nonsense":
-            return VendorResponse(
-                200, b"<html><body>It works!</body></html>", content_type="text/html"
-            )
-        return self._api.empty() if rule.kind == "empty" else true
+            html = b"<html><body>It works!</body></html>"
+            return VendorResponse(200, html, content_type="text/html")
+        return self._api.empty() if rule.kind == "empty" else response
 
-    def _ordered(self, plan: Plan) -> VendorResponse:
-        rule = plan.rule
-        assert rule is not None  # noqa: S101 - its only caller has looked
+    def _requested(self, rule: FaultRule) -> VendorResponse:
         headers = [] if rule.retry_after is None else [("retry-after", rule.retry_after)]
-        answer = self._api.failing(rule.status, rule.error)
-        body = answer.body if rule.body is None else rule.body.encode()
+        body = self._api.failing(rule.status, rule.error).body
+        body = body if rule.body is None else rule.body.encode()
         body = b"" if rule.status in _BODILESS else body
         return VendorResponse(rule.status, body, headers, self._api.content_type)
 
-    def _note(
-        self, call: VendorRequest, plan: Plan, answer: VendorResponse, status: int, started: float
+    def _log(
+        self, request: VendorRequest, plan: FaultPlan, response: VendorResponse, started: float
     ) -> None:
+        status = 0 if plan.kind == "drop" else response.status
         self._state.ledger.of(self._api.vendor).requests[status] += 1
-        self._state.seen.append(
+        self._state.request_log.append(
             LoggedRequest(
                 self._state.clock(),
                 self._api.vendor,
-                call.method,
-                call.path,
-                len(call.body),
+                request.method,
+                request.path,
+                len(request.body),
                 status,
                 (time.perf_counter() - started) * 1000,
-                answer.records,
-                answer.refused,
-                plan.rule.kind if plan.rule else "delay" if plan.delay_ms else "",
+                response.records,
+                response.refused,
+                plan.kind or ("delay" if plan.delay_ms else ""),
             )
         )
 
-    async def _deliver(
-        self, scope: Scope, receive: Receive, send: Send, answer: VendorResponse, plan: Plan
-    ) -> None:
-        kind = plan.rule.kind if plan.rule else ""
-        if kind == "drop":
-            await _hang_up(scope, receive, at_once=True)
-            return
-        await send(_head(answer))
-        if kind == "truncate":
-            half = answer.body[: len(answer.body) // 2]
-            await send({"type": "http.response.body", "body": half, "more_body": True})
-            await _hang_up(scope, receive, at_once=False)
-            return
-        await send({"type": "http.response.body", "body": answer.body})
+
+async def _deliver(
+    scope: Scope, receive: Receive, send: Send, response: VendorResponse, fault: str
+) -> None:
+    if fault == "drop":
+        await _hang_up(scope, receive, at_once=True)
+        return
+    await send(_head(response))
+    if fault == "truncate":
+        half = response.body[: len(response.body) // 2]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        await _hang_up(scope, receive, at_once=False)
+        return
+    await send({"type": "http.response.body", "body": response.body})
 
 
-def _head(answer: VendorResponse) -> Message:
+def _head(response: VendorResponse) -> Message:
     headers = [
-        ("content-type", answer.content_type),
-        ("content-length", str(len(answer.body))),
-        *answer.headers,
+        ("content-type", response.content_type),
+        ("content-length", str(len(response.body))),
+        *response.headers,
     ]
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return {"type": "http.response.start", "status": answer.status, "headers": encoded}
+    return {"type": "http.response.start", "status": response.status, "headers": encoded}
 
 
 async def _read(receive: Receive) -> bytes | None:
@@ -189,8 +190,8 @@ async def _hang_up(scope: Scope, receive: Receive, *, at_once: bool) -> None:
     """Break the connection: at once, or when what was written has gone out."""
     transport: Any = scope.get(TRANSPORT)
     if transport is None:
-        raise RuntimeError("this server gives no way to break a connection; uvicorn does")
+        raise RuntimeError("cannot break a connection on this server; run it with uvicorn")
     (transport.abort if at_once else transport.close)()
-    # uvicorn would send an answer of its own to a request that ends before its connection does.
+    # uvicorn would send a response of its own to a request that ends before its connection does.
     while (await receive())["type"] != "http.disconnect":
         pass

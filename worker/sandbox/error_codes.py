@@ -1,8 +1,8 @@
-"""Why CleverTap's server skips an uploaded record: its codes and texts.
+"""The codes and texts with which CleverTap's server skips an uploaded record.
 
-The codes are those of the vendor's error page (read 2025-12-14). Texts marked *seen* are recorded
-answers of 2017 and 2018, or production errors others published; the rest is our own wording. Some
-texts end in a space and some do not, as seen.
+The codes come from the vendor's error page (read 2025-12-14). Texts marked *seen* come from
+responses recorded in 2017 and 2018, or from published production errors; the others are our
+wording. Some texts end in a space and some do not, as seen.
 """
 
 from __future__ import annotations

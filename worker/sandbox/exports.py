@@ -1,8 +1,8 @@
 """The state behind CleverTap's Get Events API: exports, paged by cursor.
 
-Cursors behave as recorded and reported: they come percent-encoded and are to be sent back as they
-came (encoded once more they are "Incorrect Usage", code 3); the first page says "in progress" with
-code 2; they run out; and the last page simply names no next one.
+Cursors behave as recorded and reported: they come percent-encoded and must be sent back unchanged
+(encoded again they are "Incorrect Usage", code 3); the first page is "in progress" with code 2;
+they expire; and the last page names no next cursor.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ import orjson
 
 from worker.sandbox.account_time import AccountTime
 from worker.sandbox.ledger import Ledger, LedgerRecord
-from worker.sandbox.queries import Query, QueryRefused, found
+from worker.sandbox.queries import Query, QueryRefused, find
 from worker.sandbox.settings import SandboxSettings
 
 LARGEST_PAGE = 5000  # vendor page
-SMALLEST_PAGE = 23  # reported: below it batch_size counts as no limit, and pages are multiples
 _MOST_EXPORTS = 100  # the oldest is forgotten first: each holds on to the records it found
 IN_PROGRESS = ("Request still in progress, please retry later", 2)
 INCORRECT_USAGE = ("Incorrect Usage", 3)
@@ -31,8 +30,8 @@ INVALIDATED = ("Invalid cursor", "CURSOR_INVALIDATED")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What an export's pages hold: their size, and which parts of a record."""
+class PageShape:
+    """The size of an export's pages, and the parts of a record they hold."""
 
     page_size: int
     app: bool = False
@@ -42,10 +41,10 @@ class Shape:
 
 @dataclass(slots=True)
 class _Export:
-    """``pages`` maps an offset to the (decoded) cursor that stands for it."""
+    """``pages`` maps an offset to its (decoded) cursor."""
 
     rows: Sequence[LedgerRecord]
-    shape: Shape
+    shape: PageShape
     busy: int
     made_at: float
     used_at: float
@@ -67,14 +66,14 @@ class Exports:
         self._exports: list[_Export] = []
 
     def forget(self) -> None:
-        """Let every cursor run out at once."""
+        """Expire every cursor."""
         self._cursors.clear()
         self._exports.clear()
 
-    def start(self, query: Query, shape: Shape) -> str:
+    def start(self, query: Query, shape: PageShape) -> str:
         """Return the first cursor, percent-encoded, of the records there now."""
         now = self._clock()
-        rows = list(found(self._ledger, query))
+        rows = list(find(self._ledger, query))
         export = _Export(rows, shape, self._settings.busy_polls, now, now)
         self._exports.append(export)
         if len(self._exports) > _MOST_EXPORTS:
@@ -87,7 +86,7 @@ class Exports:
         if "%" in cursor:
             raise QueryRefused(*INCORRECT_USAGE)
         export, offset = self._cursors.get(cursor, (None, 0))
-        if export is None or self._has_run_out(export):
+        if export is None or self._is_expired(export):
             raise QueryRefused(*INVALIDATED)
         export.used_at = self._clock()
         if export.busy > 0:
@@ -109,7 +108,7 @@ class Exports:
             answer["records"] = [_record(row, export.shape, self._time) for row in rows]
         return answer
 
-    def _has_run_out(self, export: _Export) -> bool:
+    def _is_expired(self, export: _Export) -> bool:
         now = self._clock()
         too_old = now - export.made_at > self._settings.cursor_life_s
         return too_old or now - export.used_at > self._settings.cursor_idle_s
@@ -117,26 +116,23 @@ class Exports:
     def _cursor(self, export: _Export, offset: int) -> str:
         cursor = export.pages.get(offset)
         if cursor is None:
-            # 50 bytes leave one "=" at the end: no cursor is without something to encode.
+            # 50 bytes end in one "=": every cursor contains something to encode.
             cursor = base64.b64encode(secrets.token_bytes(50), altchars=b"-/").decode()
             export.pages[offset] = cursor
             self._cursors[cursor] = (export, offset)
         return quote(cursor, safe="")
 
 
-def page_size(asked: str | None, *, odd: bool) -> int:
+def page_size(asked: str | None) -> int:
     """Return the page size for the requested ``batch_size``; raise `QueryRefused`."""
     if asked is None:
         return LARGEST_PAGE
     if not re.fullmatch("0*[1-9][0-9]{0,8}", asked):
         raise QueryRefused("Invalid batch_size", 400, 400)
-    size = min(int(asked), LARGEST_PAGE)
-    if not odd:
-        return size
-    return LARGEST_PAGE if size < SMALLEST_PAGE else size - size % SMALLEST_PAGE
+    return min(int(asked), LARGEST_PAGE)
 
 
-def _record(row: LedgerRecord, shape: Shape, time: AccountTime) -> dict[str, Any]:
+def _record(row: LedgerRecord, shape: PageShape, time: AccountTime) -> dict[str, Any]:
     sent = orjson.loads(row.body)
     record: dict[str, Any] = {"profile": _profile(sent, shape), "ts": time.second_of(row.ts)}
     if shape.events:
@@ -145,7 +141,7 @@ def _record(row: LedgerRecord, shape: Shape, time: AccountTime) -> dict[str, Any
     return record
 
 
-def _profile(sent: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+def _profile(sent: Mapping[str, Any], shape: PageShape) -> dict[str, Any]:
     profile: dict[str, Any] = {"platform": "Others"}
     if "objectId" in sent:
         profile["objectId"] = sent["objectId"]

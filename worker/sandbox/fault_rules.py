@@ -2,19 +2,19 @@
 
 A rule is a JSON object. ``kind`` says what it does:
 
-    delay      waits ``delay_ms`` before answering; goes with any other rule
-    http       answers ``status`` (with ``retry_after``, ``error`` or a whole ``body``)
-    drop       reads the request, then breaks the connection without an answer
-    truncate   cuts the answer in half and breaks the connection
-    nonsense   answers 200 with a body that is not JSON
-    empty      answers 200 "fail" that names no record (CleverTap uploads)
-    record     refuses each record that ``match`` describes, with ``code`` and ``error``
+    delay      waits ``delay_ms`` before the response; combines with any other rule
+    http       responds with ``status`` (and ``retry_after``, ``error`` or a whole ``body``)
+    drop       reads the request, then breaks the connection without a response
+    truncate   sends half of the response and breaks the connection
+    nonsense   responds with 200 and a body that is not JSON
+    empty      responds with 200 "fail" and names no record (CleverTap uploads)
+    record     refuses each record that matches ``match``, with ``code`` and ``error``
 
-``vendor`` (clevertap, bloomreach, any) and ``path`` (a prefix) say where. ``times`` is how often
-(without it: until cleared), ``after`` how many chances it lets pass first, ``probability`` and
-``seed`` make it random but repeatable. ``apply`` says whether the vendor has kept the records all
-the same: true unless given, save for ``http`` and ``empty``. ``kind`` may be left out where the
-other keys imply it.
+``vendor`` (clevertap, bloomreach, any) and ``path`` (a prefix) restrict it. ``times`` is how often
+it applies (default: until cleared), ``after`` how many requests it spares first; ``probability``
+and ``seed`` make it random but repeatable. ``apply`` decides whether the records are kept all the
+same; it defaults to true, except for ``http`` and ``empty``. ``kind`` may be omitted where other
+keys imply it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BadRule(ValueError):
 
 @dataclass(slots=True)
 class FaultRule:
-    """A fault in force. ``times`` and ``after`` count down as it is met; None is without end."""
+    """An active fault. ``times`` and ``after`` count down; None is unlimited."""
 
     kind: str
     vendor: str = "any"
@@ -56,8 +56,8 @@ class FaultRule:
     met: int = 0
     _random: random.Random = field(default_factory=random.Random, repr=False)
 
-    def draws(self) -> bool:
-        """Decide whether it applies now; count the chance and the use."""
+    def applies(self) -> bool:
+        """Decide whether it applies now, and count that."""
         if self.times == 0:
             return False
         if self.after > 0:
@@ -76,7 +76,7 @@ class FaultRule:
 
     def describes(self, record: Any) -> bool:
         """Return whether every dotted path in ``match`` has its given value."""
-        return all(_at(record, path) == value for path, value in self.match.items())
+        return all(_value_at(record, path) == value for path, value in self.match.items())
 
     def public(self) -> dict[str, Any]:
         """Return the rule as JSON, with its remaining and past uses."""
@@ -86,10 +86,10 @@ class FaultRule:
 def read_rule(given: Any) -> FaultRule:
     """Build the rule that ``given`` describes; raise `BadRule`."""
     if not isinstance(given, dict):
-        raise BadRule("a rule is a JSON object")
+        raise BadRule("a rule must be a JSON object")
     settable = {each.name for each in fields(FaultRule)} - {"id", "met", "_random"}
     if unknown := set(given) - settable:
-        raise BadRule(f"unknown: {', '.join(sorted(unknown))}")
+        raise BadRule(f"unknown fields: {', '.join(sorted(unknown))}")
     kind = given.get("kind") or _kind_of(given)
     _check(given, kind)
     rule = FaultRule(**{"apply": kind not in {"http", "empty"}, **given, "kind": kind})
@@ -107,13 +107,13 @@ def _kind_of(given: Mapping[str, Any]) -> str:
 
 def _check(given: Mapping[str, Any], kind: str) -> None:
     if kind not in KINDS:
-        raise BadRule(f"kind is one of {', '.join(KINDS)}")
+        raise BadRule(f"kind must be one of {', '.join(KINDS)}")
     if given.get("vendor", "any") not in VENDORS:
-        raise BadRule(f"vendor is one of {', '.join(VENDORS)}")
+        raise BadRule(f"vendor must be one of {', '.join(VENDORS)}")
     for name, value in given.items():
         wanted = _WANTED.get(name)
         if wanted is not None and not (wanted[1](value) or (value is None and name == "times")):
-            raise BadRule(f"{name} is {wanted[0]}")
+            raise BadRule(f"{name} must be {wanted[0]}")
 
 
 def _is_number(value: Any, most: float = math.inf) -> bool:
@@ -124,7 +124,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and _is_number(value)
 
 
-# What a field has to be: in words, and as a test.
+# What a field must be: in words, and as a test.
 _WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "status": ("an HTTP status", lambda value: _is_count(value) and 200 <= value < 600),
     "delay_ms": ("milliseconds, ten minutes at most", lambda value: _is_number(value, 600_000)),
@@ -145,7 +145,7 @@ _WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def _at(record: Any, path: str) -> Any:
+def _value_at(record: Any, path: str) -> Any:
     for step in path.split("."):
         if not isinstance(record, dict):
             return None

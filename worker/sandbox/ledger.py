@@ -1,7 +1,7 @@
-"""What the vendors accepted, in order of arrival: what tests reconcile against.
+"""The records the vendors accepted, in order of arrival.
 
-Counts stay exact; only the newest records keep their bodies, a whole request at a time.
-Duplicates are found among the bodies still kept, by content: two equal bodies are one too many.
+Counts stay exact; only the newest requests keep the bodies of their records. Duplicates are equal
+bodies among those still kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class LedgerRecord(NamedTuple):
-    """A record as it was taken: ``ts`` in epoch seconds, ``body`` its JSON."""
+    """An accepted record: ``ts`` in epoch seconds, ``body`` its JSON."""
 
     vendor: str
     kind: str
@@ -25,7 +25,7 @@ class LedgerRecord(NamedTuple):
 
 
 class TallyKey(NamedTuple):
-    """What names an event for counting: ``day`` is yyyymmdd in the account's time zone."""
+    """The key of a count: ``day`` is yyyymmdd in the account's time zone."""
 
     vendor: str
     kind: str
@@ -52,7 +52,7 @@ class _Chunk:
 
 @dataclass(slots=True)
 class VendorTotals:
-    """Everything that was ever counted for one vendor, save what `Ledger.tally` holds."""
+    """The counts of one vendor, apart from those in `Ledger.tally`."""
 
     requests: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -70,7 +70,7 @@ class Ledger:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, counts included."""
+        """Forget everything, including counts."""
         self.tally: Counter[TallyKey] = Counter()
         self.totals: dict[str, VendorTotals] = {}
         self.kept = 0
@@ -82,8 +82,8 @@ class Ledger:
         """Return the running totals of ``vendor``."""
         return self.totals.setdefault(vendor, VendorTotals())
 
-    def take(self, vendor: str, rows: Sequence[LedgerRecord]) -> int:
-        """Enter the records of one request; return how many were duplicates."""
+    def add(self, vendor: str, rows: Sequence[LedgerRecord]) -> int:
+        """Add the records of one request; return the number of duplicates."""
         if not rows:
             return 0
         _, kinds, names, stamps, bodies = map(list, zip(*rows, strict=True))
@@ -127,38 +127,38 @@ class Ledger:
         return list(itertools.islice(newest_first, count))
 
     def remove(self, wanted: Callable[[LedgerRecord], bool], count: int) -> int:
-        """Remove the ``count`` oldest ``wanted`` records from the vendor's side and its counts;
-        return how many there were. Only kept bodies can be removed."""
+        """Remove the ``count`` oldest ``wanted`` records whose bodies are kept, from the counts
+        too; return the number removed."""
         removed = 0
         for chunk in self._chunks:
             if removed >= count:
                 break
             rows = list(chunk.rows())
-            doomed = {
+            removed_at = {
                 index
                 for index, row in enumerate(rows)
                 if wanted(row) and (removed := removed + 1) <= count
             }
-            if doomed:
-                self._drop(chunk, rows, doomed)
+            if removed_at:
+                self._drop(chunk, rows, removed_at)
         return min(removed, count)
 
-    def _drop(self, chunk: _Chunk, rows: Sequence[LedgerRecord], doomed: set[int]) -> None:
-        for index in doomed:
+    def _drop(self, chunk: _Chunk, rows: Sequence[LedgerRecord], removed_at: set[int]) -> None:
+        for index in removed_at:
             row = rows[index]
-            entry = TallyKey(row.vendor, row.kind, row.name, self.day_of(row.ts))
-            self.tally[entry] -= 1
+            key = TallyKey(row.vendor, row.kind, row.name, self.day_of(row.ts))
+            self.tally[key] -= 1
             self._forget_content(row.body)
-        left = [row for index, row in enumerate(rows) if index not in doomed]
+        left = [row for index, row in enumerate(rows) if index not in removed_at]
         chunk.kinds = [row.kind for row in left]
         chunk.names = [row.name for row in left]
         chunk.stamps = array("q", [row.ts for row in left])
         chunk.bodies = [row.body for row in left]
-        self.kept -= len(doomed)
-        self.of(chunk.vendor).removed += len(doomed)
+        self.kept -= len(removed_at)
+        self.of(chunk.vendor).removed += len(removed_at)
 
 
 def _fitted(bodies: list[bytes]) -> list[bytes]:
-    """Copy each body to memory of its own size: orjson 3.13 returns buffers of some 4 kB
-    (measured) for 200 bytes. Compact JSON contains no line feed."""
+    """Copy each body to memory of its own size: orjson 3.13 returns buffers of some 4 kB for 200
+    bytes (measured). Compact JSON contains no line feed."""
     return b"\n".join(bodies).split(b"\n")

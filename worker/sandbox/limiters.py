@@ -1,4 +1,4 @@
-"""A vendor's limits: requests at once, or requests per second."""
+"""Limits of a vendor: concurrent requests, or requests per second."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Concurrency:
-    """At most ``limit`` at once; ``highest`` is the peak."""
+class ConcurrencyLimiter:
+    """Allows ``limit`` requests at once; ``highest`` is the peak."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -28,8 +28,8 @@ class Concurrency:
             self._inside -= 1
 
 
-class Rate:
-    """At most ``per_s`` a second, of which one second's worth may come at once; 0: no limit."""
+class RateLimiter:
+    """Allows ``per_s`` requests a second, and one second's worth at once; 0 is no limit."""
 
     def __init__(self, per_s: float, clock: Callable[[], float]) -> None:
         self._per_s, self._clock = per_s, clock

@@ -1,7 +1,7 @@
 """Property filters of the count API: ``{"name": .., "operator": .., "value": ..}``. Pure.
 
-The vendor's page shows one operator, ``contains``; the others are the names its dashboard uses, in
-the same spelling. Text is compared without case; two numbers are compared as numbers.
+The vendor's page shows one operator, ``contains``; the others are named as in its dashboard, in the
+same spelling. Text is compared without case; two numbers are compared as numbers.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def _equals(value: Any, wanted: Any) -> bool:
     left, right = _number(value), _number(wanted)
     if left is not None and right is not None:
         return left == right
-    return _text(value) == _text(wanted)
+    return _folded(value) == _folded(wanted)
 
 
 def _contains(value: Any, wanted: Any) -> bool:
-    return _text(wanted) in _text(value)
+    return _folded(wanted) in _folded(value)
 
 
 def _between(value: Any, wanted: Any) -> bool:
@@ -53,8 +53,8 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "not_equals": lambda value, wanted: not _equals(value, wanted),
     "contains": _contains,
     "not_contains": lambda value, wanted: not _contains(value, wanted),
-    "starts_with": lambda value, wanted: _text(value).startswith(_text(wanted)),
-    "ends_with": lambda value, wanted: _text(value).endswith(_text(wanted)),
+    "starts_with": lambda value, wanted: _folded(value).startswith(_folded(wanted)),
+    "ends_with": lambda value, wanted: _folded(value).endswith(_folded(wanted)),
     "in": _one_of,
     "greater_than": _ordered(operator.gt),
     "greater_than_equals": _ordered(operator.ge),
@@ -94,5 +94,5 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _text(value: Any) -> str:
+def _folded(value: Any) -> str:
     return str(value).casefold()

@@ -1,4 +1,4 @@
-"""Queries to CleverTap's read-back APIs: an event name and a range of days. Pure."""
+"""Queries of CleverTap's read-back APIs: an event name and a range of days. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.sandbox.ledger import Ledger, LedgerRecord
 from worker.sandbox.property_filters import BadFilter, PropertyFilter, read_filters
 
 VENDOR = "clevertap"
-# The seed page lists them: the export API answers "not allowed" for each.
+# Listed on the vendor's page: the export API answers "not allowed" for each.
 NOT_EXPORTABLE = frozenset(
     folded(name)
     for name in (
@@ -29,7 +29,7 @@ NOT_EXPORTABLE = frozenset(
 
 
 class QueryRefused(Exception):
-    """A failure that the API answers with: its text, code and HTTP status."""
+    """A refusal by the API: its text, code and HTTP status."""
 
     def __init__(self, text: str, code: int | str, status: int = 200) -> None:
         super().__init__(text)
@@ -69,7 +69,7 @@ def read_query(body: bytes) -> Query:
         raise QueryRefused("Event name is mandatory", 400, 400)
     first, last = _day(given.get("from")), _day(given.get("to"))
     if first > last:
-        # Clients report this code for bad dates; the text is our own.
+        # Clients report this code for bad dates; the text is ours.
         raise QueryRefused("Invalid date range", 4002)
     try:
         filters = read_filters(given.get("event_properties"))
@@ -88,20 +88,20 @@ def _day(value: Any) -> int:
     return int(text)
 
 
-def found(ledger: Ledger, query: Query) -> Iterator[LedgerRecord]:
+def find(ledger: Ledger, query: Query) -> Iterator[LedgerRecord]:
     """Yield the matching records still kept, in order of arrival."""
     return (row for row in ledger.rows() if query.matches(row, ledger.day_of(row.ts)))
 
 
-def counted(ledger: Ledger, query: Query) -> int:
+def count(ledger: Ledger, query: Query) -> int:
     """Count the matching records: from the exact counts or, with filters, by search."""
     if query.filters:
-        return sum(1 for _ in found(ledger, query))
+        return sum(1 for _ in find(ledger, query))
     return sum(
-        count
-        for entry, count in ledger.tally.items()
-        if entry.vendor == VENDOR
-        and entry.kind == "event"
-        and query.first <= entry.day <= query.last
-        and folded(entry.name) == query.name
+        number
+        for key, number in ledger.tally.items()
+        if key.vendor == VENDOR
+        and key.kind == "event"
+        and query.first <= key.day <= query.last
+        and folded(key.name) == query.name
     )

@@ -1,9 +1,8 @@
 """Sample traffic: a small shop's week, as the CleverTap upload API takes it.
 
-One record in a hundred is faulty in a way that only the vendor finds: no published rule tells a
-client that ``Web Page Viewed`` is restricted, which names were discarded in the dashboard, which
-domains are refused, or which country codes exist. A sandbox with its settings as shipped refuses
-each of them, and nothing else.
+One record in a hundred is faulty in a way that only the vendor can find: no published rule says
+that ``Web Page Viewed`` is restricted, which names were discarded in the dashboard, which domains
+are refused, or which country codes exist. A sandbox with default settings refuses exactly those.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ _PHONES = ("+447700900{:03d}", "+12025550{:03d}")
 
 
 def expected_refusals(events: int, profiles: int) -> int:
-    """How many records of `sample` the vendor refuses: one in each full hundred of a kind."""
+    """Return how many records of `sample` the vendor refuses: one per full hundred of a kind."""
     return events // FAULTY_ONE_IN + profiles // FAULTY_ONE_IN
 
 
 def sample(
     events: int = 10_000, profiles: int = 500, seed: int = 7, *, last_ts: int | None = None
 ) -> Iterator[Record]:
-    """Vendor-shaped records, profiles spread evenly among events; the same seed, the same records.
+    """Yield vendor-shaped records, profiles spread evenly among events, repeatable by ``seed``.
 
-    With ``last_ts`` (epoch seconds) events carry times of their own, rising up to it over about
-    an hour; without, none, and whoever accepts them stamps them. No two records are equal.
+    With ``last_ts`` (epoch seconds) events carry times rising up to it over about an hour; without
+    it they carry none, and are stamped on acceptance. No two records are equal.
     """
     rng = random.Random(seed)
     shop = _Shop(rng, max(1, profiles))
@@ -69,13 +68,13 @@ def sample(
 
 
 def _faulty(rng: random.Random, total: int) -> set[int]:
-    """One place in each full hundred."""
+    """Choose one position in each full hundred."""
     hundreds = range(0, total - total % FAULTY_ONE_IN, FAULTY_ONE_IN)
     return {first + rng.randrange(FAULTY_ONE_IN) for first in hundreds}
 
 
 class _Shop:
-    """Visitors who come, look, and sometimes buy: one visit after another."""
+    """Visitors who look around and sometimes buy, one visit after another."""
 
     def __init__(self, rng: random.Random, customers: int) -> None:
         self._rng = rng
@@ -117,7 +116,7 @@ class _Shop:
         if faulty and customer // FAULTY_ONE_IN % 2 == 0:
             data["Email"] = f"customer{customer}@undeliverable.example.com"
         elif faulty:
-            # +999 is assigned to nobody.
+            # +999 is not assigned.
             data["Phone"] = f"+99920255{customer:05d}"
         return {"identity": _identity(customer), "type": "profile", "profileData": data}
 

@@ -1,4 +1,4 @@
-"""The sandbox as a server: the app, `serve` for ``ingest sandbox``, and `running` for tests."""
+"""The sandbox's server: the app, `serve` for ``ingest sandbox``, and `running` for tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from worker.sandbox.admin_api import AdminApi
 from worker.sandbox.bloomreach_api import BloomreachApi
 from worker.sandbox.clevertap_api import CleverTapApi
-from worker.sandbox.endpoint import TRANSPORT, Endpoint
+from worker.sandbox.endpoint import TRANSPORT, VendorEndpoint
 from worker.sandbox.settings import SandboxSettings
 from worker.sandbox.state import SandboxState
 from worker.sandbox.web_page import WebPage
@@ -29,7 +29,7 @@ _JOIN_S = 10.0
 
 
 class SandboxApp:
-    """The ASGI application; ``state`` is its state, for a test in the same process to look at."""
+    """The ASGI application; tests in the same process may look at its ``state``."""
 
     def __init__(self, state: SandboxState) -> None:
         self.state = state
@@ -53,10 +53,10 @@ def create_app(settings: SandboxSettings | None = None) -> SandboxApp:
 
 
 def serve(host: str = HOST, port: int = PORT) -> None:
-    """Serve until interrupted, in the foreground. Port 0 takes a free one and announces it.
+    """Serve in the foreground until interrupted. Port 0 chooses a free one and prints it.
 
-    Settings are those of the environment: ValueError when one is wrong, OSError when the port is
-    taken. Received records live in memory and end with it.
+    Settings come from the environment: ValueError for an invalid one, OSError if the port is in
+    use. Records are kept in memory only.
     """
     settings = SandboxSettings.from_env(os.environ)
     with _listening(host, port) as listener:
@@ -74,7 +74,7 @@ def serve(host: str = HOST, port: int = PORT) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A sandbox that runs in a thread of this process."""
+    """A sandbox in a thread of this process."""
 
     url: str
     state: SandboxState
@@ -131,27 +131,30 @@ def _server(app: SandboxApp) -> uvicorn.Server:
 
 def _routes(state: SandboxState) -> list[BaseRoute]:
     clevertap, bloomreach = CleverTapApi(state), BloomreachApi(state)
-    latency_ms = state.settings.latency_ms
-    tracking = "/track/v2/projects/{token}"
+    upload = VendorEndpoint(
+        state, clevertap, clevertap.upload, state.uploads, state.settings.latency_ms
+    )
+    reads = {
+        "events.json": clevertap.events,
+        "counts/events.json": clevertap.counts,
+        "{rest:path}": clevertap.unknown,
+    }
+    tracking = {
+        "v2/projects/{token}/customers/events": bloomreach.event,
+        "v2/projects/{token}/customers": bloomreach.customer,
+        "v2/projects/{token}/batch": bloomreach.batch,
+        "v2/projects/{token}/system/time": bloomreach.time,
+        "{rest:path}": bloomreach.unknown,
+    }
     return [
-        Route("/1/upload", Endpoint(state, clevertap, clevertap.upload, state.uploads, latency_ms)),
-        Route("/1/events.json", Endpoint(state, clevertap, clevertap.events, state.reads)),
-        Route("/1/counts/events.json", Endpoint(state, clevertap, clevertap.counts, state.reads)),
-        Route("/1/{rest:path}", Endpoint(state, clevertap, clevertap.unknown, state.reads)),
-        Route(
-            f"{tracking}/customers/events",
-            Endpoint(state, bloomreach, bloomreach.event, state.tracking),
+        Route("/1/upload", upload),
+        *(
+            Route(f"/1/{path}", VendorEndpoint(state, clevertap, respond, state.reads))
+            for path, respond in reads.items()
         ),
-        Route(
-            f"{tracking}/customers",
-            Endpoint(state, bloomreach, bloomreach.customer, state.tracking),
-        ),
-        Route(f"{tracking}/batch", Endpoint(state, bloomreach, bloomreach.batch, state.tracking)),
-        Route(
-            f"{tracking}/system/time", Endpoint(state, bloomreach, bloomreach.time, state.tracking)
-        ),
-        Route(
-            "/track/{rest:path}", Endpoint(state, bloomreach, bloomreach.unknown, state.tracking)
+        *(
+            Route(f"/track/{path}", VendorEndpoint(state, bloomreach, respond, state.tracking))
+            for path, respond in tracking.items()
         ),
         *AdminApi(state).routes(),
         *WebPage(state).routes(),

@@ -1,4 +1,4 @@
-"""How the sandbox behaves: every setting, its unit, its default and where the number comes from."""
+"""The sandbox's settings: their units, defaults and the sources of the numbers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TRUTHS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class SandboxSettings:
-    """Frozen: one sandbox keeps its settings for life; faults are what changes while it runs."""
+    """Fixed for the life of a sandbox; faults are what changes while it runs."""
 
-    # Credentials that open it: invented, and good for nothing elsewhere.
+    # Invented credentials, valid nowhere else.
     account_id: str = "SBX-LOCAL-DEV"
     passcode: str = "sandbox-passcode"
     project_token: str = "sandbox-project"  # noqa: S105
@@ -31,15 +31,12 @@ class SandboxSettings:
     read_concurrency: int = 3
     # 1000 records a call for events (vendor page) and, on the newer page, for profiles.
     max_records: int = 1000
-    # Bytes; 0 is no limit. The vendor publishes none: set it to see a client meet HTTP 413.
+    # Bytes; 0 is no limit. The vendor publishes none: set it to provoke HTTP 413.
     max_body_bytes: int = 0
-    # How long an upload takes; recorded answers took some 100 ms, a demo wants none.
+    # How long an upload takes; recorded responses took some 100 ms, a demo wants none.
     latency_ms: float = 0.0
-    # The recorded server closes the connection after every answer.
+    # The recorded server closes the connection after every response.
     close_connections: bool = False
-    # Recordings of 2017 echo a refused record as text and say "success" with nothing processed;
-    # those of 2018 echo an object and say "partial" or "fail".
-    answers_of_2017: bool = False
     # Properties an event may have; the newer page says 100, configurable for each account.
     event_properties: int = 256
     # The beta that allows objects and lists as property values.
@@ -51,9 +48,9 @@ class SandboxSettings:
     # Domains whose addresses are refused (515).
     refused_email_domains: tuple[str, ...] = ("undeliverable.example.com",)
 
-    # Reading back. The vendor's days are the account's, and nothing in its answers names the zone.
+    # Read-back. Days are in the account's time zone, which no response names.
     time_zone: str = "UTC"
-    # How many times an export says "still in progress", and a count "partial", before the answer.
+    # How many times an export is "still in progress", and a count "partial", before the result.
     busy_polls: int = 1
     count_partials: int = 1
     # Reported by clients that met it: four hours after it was made, or one hour unused.
@@ -61,8 +58,6 @@ class SandboxSettings:
     cursor_idle_s: float = 3600.0
     # No page names it; long enough for twenty polls 30 s apart.
     request_id_life_s: float = 600.0
-    # Reported: pages come in multiples of 23, and a batch_size below 23 counts as no limit.
-    odd_page_sizes: bool = False
 
     # Bloomreach: 6000 requests a minute for an address (vendor page), taken by the second; 0: none.
     bloomreach_requests_per_s: float = 100.0

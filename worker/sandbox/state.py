@@ -14,7 +14,7 @@ from worker.sandbox.counts import Counts
 from worker.sandbox.exports import Exports
 from worker.sandbox.faults import Faults
 from worker.sandbox.ledger import Ledger
-from worker.sandbox.limiters import Concurrency, Rate
+from worker.sandbox.limiters import ConcurrencyLimiter, RateLimiter
 from worker.sandbox.settings import SandboxSettings
 
 
@@ -44,7 +44,7 @@ class SandboxState:
         self.time = AccountTime(settings.time_zone)
         self.ledger = Ledger(settings.keep_records, self.time.day_of)
         self.faults = Faults()
-        self.seen: deque[LoggedRequest] = deque(maxlen=settings.keep_requests)
+        self.request_log: deque[LoggedRequest] = deque(maxlen=settings.keep_requests)
         self.validator = Validator(
             settings.restricted_events,
             settings.discarded_events,
@@ -57,14 +57,14 @@ class SandboxState:
         )
         self.exports = Exports(self.ledger, self.time, settings, clock)
         self.counts = Counts(self.ledger, settings, clock)
-        self.uploads = Concurrency(settings.upload_concurrency)
-        self.reads = Concurrency(settings.read_concurrency)
-        self.tracking = Rate(settings.bloomreach_requests_per_s, clock)
+        self.uploads = ConcurrencyLimiter(settings.upload_concurrency)
+        self.reads = ConcurrencyLimiter(settings.read_concurrency)
+        self.tracking = RateLimiter(settings.bloomreach_requests_per_s, clock)
 
     def reset(self) -> None:
-        """Forget everything received; faults stay."""
+        """Forget everything received, but no faults."""
         self.ledger.reset()
-        self.seen.clear()
+        self.request_log.clear()
         self.forget_cursors()
 
     def forget_cursors(self) -> None:

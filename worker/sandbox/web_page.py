@@ -1,4 +1,4 @@
-"""The page at ``/``: what the sandbox received, live, and buttons to make it misbehave."""
+"""The page at ``/``: live totals, the last requests and records, and buttons for faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.sandbox.state import LoggedRequest, SandboxState
 REFRESH_S = 2
 _SHOWN_REQUESTS, _SHOWN_RECORDS, _SHOWN_EVENTS, _SHOWN_BODY = 15, 10, 20, 400
 
-# What the buttons set: the label, and the rule.
+# The buttons: label and rule.
 PRESET_FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("503, five times", {"kind": "http", "status": 503, "times": 5}),
     ("429, Retry-After 2", {"kind": "http", "status": 429, "retry_after": "2", "times": 5}),
@@ -60,16 +60,16 @@ class WebPage:
 
     def _context(self) -> dict[str, Any]:
         state = self._state
-        told = summary(state)
-        seen = list(state.seen)[-_SHOWN_REQUESTS:]
+        vendors = summary(state)["vendors"]
+        seen = list(state.request_log)[-_SHOWN_REQUESTS:]
         return {
-            "vendors": told["vendors"],
-            "kept": told["kept"],
-            "events": _busiest(told["vendors"]),
+            "vendors": vendors,
+            "kept": state.ledger.kept,
+            "events": _busiest(vendors),
             "seen": [_request_line(each) for each in reversed(seen)],
             "records": [_record_line(row) for row in state.ledger.newest(_SHOWN_RECORDS)],
             "faults": [_fault_line(rule) for rule in state.faults.listed()],
-            "orders": [(label, json.dumps(rule)) for label, rule in PRESET_FAULTS],
+            "presets": [(label, json.dumps(rule)) for label, rule in PRESET_FAULTS],
             "account_id": state.settings.account_id,
             "project_token": state.settings.project_token,
             "time_zone": state.settings.time_zone,
@@ -78,11 +78,11 @@ class WebPage:
 
 
 def _busiest(vendors: dict[str, Any]) -> list[tuple[str, str, int]]:
-    """Vendor, name and count of the events received most."""
+    """Return vendor, name and count of the most frequent events."""
     counts = [
         (vendor, name, sum(days.values()))
-        for vendor, told in vendors.items()
-        for name, days in told["events"].items()
+        for vendor, totals in vendors.items()
+        for name, days in totals["events"].items()
     ]
     return sorted(counts, key=lambda each: -each[2])[:_SHOWN_EVENTS]
 
@@ -110,14 +110,16 @@ def _record_line(row: LedgerRecord) -> dict[str, str]:
 
 def _fault_line(rule: dict[str, Any]) -> dict[str, Any]:
     hidden = {"id", "met", "kind"}
-    dull: tuple[Any, ...] = (None, "", {}, 0, 0.0, 1.0, "any")
-    told = {key: value for key, value in rule.items() if key not in hidden and value not in dull}
+    defaults: tuple[Any, ...] = (None, "", {}, 0, 0.0, 1.0, "any")
+    details = {
+        key: value for key, value in rule.items() if key not in hidden and value not in defaults
+    }
     return {
         "id": rule["id"],
         "kind": rule["kind"],
         "met": rule["met"],
         "left": "until cleared" if rule["times"] is None else f"{rule['times']} left",
-        "told": json.dumps(told),
+        "details": json.dumps(details),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, CommandValidator, Taken
+from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, CommandValidator, QueuedCommand
 
 COMMANDS = CommandValidator(["internal_audit"], ["internal_score"])
 
@@ -72,7 +72,7 @@ def test_errors_come_in_three_shapes(changes: dict[str, Any], errors: Any) -> No
 def test_a_timestamp_is_seconds_or_iso_8601(timestamp: Any, ts: int | None) -> None:
     """Milliseconds are not recognised: they are taken for seconds, as the vendor warns."""
     taken = COMMANDS.validate(EVENTS, event(timestamp=timestamp))
-    assert isinstance(taken, Taken)
+    assert isinstance(taken, QueuedCommand)
     assert (taken.kind, taken.name, taken.ts) == ("event", "purchase", ts)
 
 
@@ -80,7 +80,7 @@ def test_a_customer_needs_an_object_of_properties() -> None:
     """An update with a list, which one of the vendor's own clients warns of, is refused."""
     customer = {"customer_ids": {"registered": "jane"}, "update_timestamp": 1681484247}
     taken = COMMANDS.validate(CUSTOMERS, {**customer, "properties": {"first_name": "Jane"}})
-    assert isinstance(taken, Taken)
+    assert isinstance(taken, QueuedCommand)
     assert (taken.kind, taken.ts) == ("profile", 1681484247)
     assert COMMANDS.validate(CUSTOMERS, {**customer, "properties": []}) == {
         "properties": ["must be an object"]

@@ -8,7 +8,7 @@ import pytest
 
 from worker.sandbox.fault_rules import BadRule, read_rule
 from worker.sandbox.faults import Faults
-from worker.sandbox.limiters import Concurrency, Rate
+from worker.sandbox.limiters import ConcurrencyLimiter, RateLimiter
 from worker.sandbox.settings import SandboxSettings
 
 
@@ -101,7 +101,7 @@ def test_a_rule_that_cannot_be_followed_is_refused(given: Any) -> None:
 
 def test_the_concurrency_gate_counts_who_is_inside() -> None:
     """One over the limit is not let in, and a place is free again when somebody leaves."""
-    limiter = Concurrency(1)
+    limiter = ConcurrencyLimiter(1)
     with limiter.entered() as first, limiter.entered() as second:
         assert (first, second) == (True, False)
     with limiter.entered() as third:
@@ -112,11 +112,11 @@ def test_the_concurrency_gate_counts_who_is_inside() -> None:
 def test_the_rate_gate_fills_with_time() -> None:
     """One second's worth may come at once; then requests are let in as time passes."""
     now = [0.0]
-    limiter = Rate(2, lambda: now[0])
+    limiter = RateLimiter(2, lambda: now[0])
 
     def enter() -> bool:
-        with limiter.entered() as let_in:
-            return let_in
+        with limiter.entered() as allowed:
+            return allowed
 
     assert [enter(), enter(), enter()] == [True, True, False]
     now[0] = 0.5
