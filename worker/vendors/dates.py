@@ -1,4 +1,4 @@
-"""Python's dates in a caller's properties, turned into what a vendor calls a date."""
+"""Python's dates in a caller's properties, turned into the vendor's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _DEPTH: Final = 4  # an array of objects has two levels; there is room for neste
 
 
 def dated(properties: Any, form: Callable[[int], Any]) -> Any:
-    """A copy of ``properties`` with ``form(epoch seconds)`` for each date in it.
+    """Return a copy of ``properties`` with ``form(epoch seconds)`` for each date in it.
 
-    A naive datetime is local time, as everywhere in Python; a date is the start of that day in
-    UTC. None stands for no properties; what is no mapping is handed on for `prepare` to refuse.
+    A naive datetime is local time, as everywhere in Python; a date is the start of that day in UTC.
+    None means no properties; anything that is not a mapping is left for `prepare` to refuse.
     """
     if properties is None:
         return {}
@@ -37,7 +37,7 @@ def _dated(value: Any, form: Callable[[int], Any], depth: int) -> Any:
 
 
 def epoch_s(moment: date) -> int | None:
-    """Epoch seconds of a datetime or date, None when it has none that the platform can tell."""
+    """Return epoch seconds of a datetime or date, or None if the platform has none for it."""
     if not isinstance(moment, datetime):
         return (moment - _EPOCH_DAY) // timedelta(seconds=1)
     try:

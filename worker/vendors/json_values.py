@@ -1,7 +1,7 @@
-"""Which values the JSON that is sent can carry, and where in a record the others are.
+"""Finds values that JSON cannot carry as they are.
 
-orjson writes some of the others without a word (NaN becomes null, a UUID a string), so what a
-vendor's own checks don't look into is walked here: a record is sent as it was given, or refused.
+orjson converts some of them silently (NaN becomes null, a UUID a string), so what a vendor's own
+checks do not look into is walked here: a record is sent as it was given, or refused.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
-from worker.vendors.validation import MAX_ERRORS, FieldErrors, Rule, join
+from .validation import MAX_ERRORS, FieldErrors, Rule, join
 
 MAX_DEPTH = 200  # orjson gives up at 254 levels; real records have one or two
 MAX_VALUES = 100_000  # bounds a structure that contains itself, or shares its parts many times
@@ -23,7 +23,7 @@ TOO_MANY = Rule(f"must not hold more than {MAX_VALUES} values")
 
 
 def json_errors(value: Any, path: str, max_depth: int = MAX_DEPTH) -> FieldErrors:
-    """Every place in ``value`` that JSON cannot carry as it is, by path; at most `MAX_ERRORS`."""
+    """Return what JSON cannot carry in ``value``, by path; at most `MAX_ERRORS` places."""
     errors: FieldErrors = {}
     stack: list[tuple[Any, str, int]] = [(value, path, 0)]
     seen = 0
@@ -43,7 +43,7 @@ def json_errors(value: Any, path: str, max_depth: int = MAX_DEPTH) -> FieldError
 
 
 def scalar_rule(value: Any) -> Rule | None:
-    """The rule that a single value breaks, or None when JSON carries it unchanged."""
+    """Return the rule that a single value breaks, or None when JSON carries it unchanged."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, str):

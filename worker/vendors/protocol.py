@@ -1,4 +1,4 @@
-"""What the worker and a vendor's package say to each other: kinds, records, requests, verdicts."""
+"""What the worker and a vendor's package exchange: accounts, records, requests, verdicts."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, read to its end; header names are lower case.
+    """A response, read to its end; header names are lower case.
 
-    ``too_large`` tells that there was more than anybody reads: ``content`` is then empty.
+    ``too_large``: it was above the transport's limit, and ``content`` is empty.
     """
 
     status: int
@@ -57,7 +57,7 @@ class Response:
 
 
 class Outcome(StrEnum):
-    """What became of one record in one attempt."""
+    """The outcome of one attempt for one record."""
 
     DELIVERED = "delivered"
     DEAD = "dead"
@@ -86,17 +86,17 @@ UNCONFIRMED = Verdict(
 
 
 class ResponseClass(StrEnum):
-    """What an answer, or the lack of one, says of the request as a whole."""
+    """What a response, or the lack of one, says of the request as a whole."""
 
     ANSWERED = "answered"  # a verdict for each record
     GARBLED = "garbled"  # success, but the body cannot be read or does not add up
-    REFUSED = "refused"  # 400: something in it is wrong, no word on which record
+    REFUSED = "refused"  # 400: something in it is wrong, but not which record
     TOO_LARGE = "too_large"  # 413
     DENIED = "denied"  # 401-405: credentials, address or permission
     THROTTLED = "throttled"  # 429
     UNAVAILABLE = "unavailable"  # 5xx
     UNREACHABLE = "unreachable"  # no byte of the request can have been acted on
-    AMBIGUOUS = "ambiguous"  # sent, and no whole answer
+    AMBIGUOUS = "ambiguous"  # sent, and no whole response
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +116,24 @@ class UploadResult:
 
 
 class Schema(Protocol):
-    """A vendor's published rules, and the way from our neutral calls to the vendor's shape."""
+    """A vendor's published rules, and the way from neutral calls to the vendor's shape."""
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
-        """Check a record in the vendor's shape, stamp its time when it has none, serialise it once.
+        """Check a record in the vendor's shape, stamp its time if it has none, serialise it once.
 
-        ``now_s`` is in epoch seconds; whether fractions of it are kept is the vendor's matter.
-
-        Raises InvalidRecord, and nothing else, whatever it is given.
+        ``now_s`` is in epoch seconds; the vendor decides whether its fraction is kept. Raises
+        InvalidRecord, and nothing else, for whatever it is given.
         """
 
     def event(
         self, name: str, properties: Mapping[str, Any], *, ids: Mapping[str, str], ts: int | None
     ) -> dict[str, Any]:
-        """An event in the vendor's shape."""
+        """Return an event in the vendor's shape."""
 
     def profile(
         self, properties: Mapping[str, Any], *, ids: Mapping[str, str], ts: int | None
     ) -> dict[str, Any]:
-        """A profile update in the vendor's shape."""
+        """Return a profile update in the vendor's shape."""
 
 
 class UploadAdapter(Protocol):
@@ -143,28 +142,27 @@ class UploadAdapter(Protocol):
     base_url: str
 
     def upload(self, kind: str, bodies: Sequence[bytes], *, dry_run: bool = False) -> Request:
-        """The request for one batch; ``bodies`` are joined as they are."""
+        """Return the request for one batch; ``bodies`` are joined as they are."""
 
     def read(self, kind: str, size: int, response: Response) -> UploadResult:
-        """What the response says of the ``size`` records sent: a verdict for each, or one for all.
+        """Return a verdict for each of the ``size`` records sent, or one for the request.
 
-        Total: no response, however odd, raises.
+        Raises nothing, however odd the response is.
         """
 
     def probe(self) -> Request:
-        """A harmless request that tells whether our credentials and address are taken."""
+        """Return a harmless request that shows whether credentials and address are valid."""
 
     def read_probe(self, response: Response) -> UploadResult:
-        """What the probe's response says; ANSWERED means that deliveries may go on."""
+        """Return the probe's result; ANSWERED means that deliveries may go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class VendorAccount:
-    """An account at a vendor; this class itself is one at a vendor that is not configured any more.
+    """An account at a vendor; the class itself stands for one that is not configured any more.
 
-    A vendor's package declares its settings as a frozen dataclass derived from this class, with
-    defaults, whose fields are keys in `destinations.toml`. It is imported by producers too: what
-    takes long to import belongs into the methods that need it.
+    A vendor's package derives a frozen dataclass, whose fields, with defaults, are keys in
+    `destinations.toml`. Producers import it too: slow imports belong in the methods that need them.
     """
 
     vendor: ClassVar[str] = ""

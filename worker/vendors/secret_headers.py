@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Final
 
 from worker.errors import SettingsError
-from worker.vendors.protocol import DELIVERED, UploadResult, Verdict
 
-#: What is shorter is found in too many words; no vendor gives out such a credential.
+from .protocol import DELIVERED, UploadResult, Verdict
+
+#: Shorter strings would match ordinary words; no vendor issues credentials this short.
 _SHORTEST: Final = 6
 _CUT_SHORTEST: Final = 4
 
@@ -18,7 +19,7 @@ _CUT_SHORTEST: Final = 4
 class SecretHeaders(dict[str, str]):
     """A request's headers whose values appear in no log line, traceback or repr.
 
-    ``secrets`` are what must be in no text of the vendor's either: it may quote what it refuses.
+    ``secrets`` are also removed from the vendor's texts, which may quote what was refused.
     """
 
     def __init__(self, headers: Mapping[str, str], secrets: Iterable[str] = ()) -> None:
@@ -28,7 +29,7 @@ class SecretHeaders(dict[str, str]):
         self._pattern = re.compile("|".join(map(re.escape, self._secrets)), re.IGNORECASE)
 
     def hidden(self, text: str) -> str:
-        """The text with *** for each secret in it, or for the first part of one cut off by us."""
+        """Return the text with *** for each secret, also for one that we cut off at the end."""
         if not text or not self._secrets:
             return text
         text = self._pattern.sub("***", text)
@@ -41,13 +42,13 @@ class SecretHeaders(dict[str, str]):
                     return f"{kept[:-length]}***..."
         return text
 
-    def hidden_in(self, answer: UploadResult) -> UploadResult:
-        """The answer with the vendor's texts so treated; the same one where it has none."""
-        taken = answer.verdicts.count(DELIVERED)  # the usual answer costs no look at each record
-        if not answer.error and taken == len(answer.verdicts):
-            return answer
-        verdicts = answer.verdicts and [self._hidden_in(each) for each in answer.verdicts]
-        return replace(answer, verdicts=verdicts, error=self.hidden(answer.error))
+    def hidden_in(self, result: UploadResult) -> UploadResult:
+        """Return the result with its texts treated like that."""
+        delivered = result.verdicts.count(DELIVERED)  # usually all: no need to look at each
+        if not result.error and delivered == len(result.verdicts):
+            return result
+        verdicts = result.verdicts and [self._hidden_in(each) for each in result.verdicts]
+        return replace(result, verdicts=verdicts, error=self.hidden(result.error))
 
     def _hidden_in(self, verdict: Verdict) -> Verdict:
         text = self.hidden(verdict.error)
@@ -60,12 +61,12 @@ class SecretHeaders(dict[str, str]):
 
 
 def hidden(headers: Mapping[str, str], text: str) -> str:
-    """A text without the secrets of a request's headers."""
+    """Return a text without the secrets of a request's headers."""
     return headers.hidden(text) if isinstance(headers, SecretHeaders) else text
 
 
 def credential(what: str, value: str) -> str:
-    """A credential as it can stand in a header; SettingsError names it, and not its value."""
+    """Return a credential that fits a header; SettingsError names it, but not its value."""
     if not value or not value.isascii() or not value.isprintable() or value != value.strip():
         raise SettingsError(f"{what} must be printable ASCII without spaces around it")
     return value

@@ -1,4 +1,4 @@
-"""From a caller's mapping to the bytes that are sent: what the records of all vendors share."""
+"""JSON in and out, without changing a value: what the records of all vendors share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 import orjson
 
 from worker.errors import InvalidRecord
-from worker.vendors.json_values import json_errors
 
-# The least number beyond 64 bits has 19 digits; few texts have so many in a row. Looked for like
-# this they cost a tenth of the parsing, with a regular expression as much as it.
+from .json_values import json_errors
+
+# The least number beyond 64 bits has 19 digits; few texts have that many in a row. This search
+# costs a tenth of the parsing, a regular expression as much as the parsing.
 _LONG_NUMBER = b"0" * 19
 _ALL_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 
 
 def serialize(record: Mapping[str, Any]) -> bytes:
-    """The record's JSON; InvalidRecord, by path, for what JSON cannot carry.
+    """Return the record's JSON; InvalidRecord, by path, for what JSON cannot carry.
 
-    Lone surrogates and integers beyond 64 bits end here: looking for them in every record would
-    cost more than the serialisation that finds them. Keys of a str subclass are none of the two.
+    Lone surrogates and integers beyond 64 bits are found here: looking for them in every record
+    would cost more than serialising it. Keys of a str subclass are neither.
     """
     try:
         return orjson.dumps(record)
@@ -36,7 +37,7 @@ def serialize(record: Mapping[str, Any]) -> bytes:
 
 
 def plain(record: Any) -> dict[str, Any] | None:
-    """A mapping of any class as a dict; None when it is no mapping, or its own code fails."""
+    """Return a mapping of any class as a dict; None if it is not one, or its own code fails."""
     if type(record) is dict:
         return record
     try:
@@ -46,10 +47,10 @@ def plain(record: Any) -> dict[str, Any] | None:
 
 
 def exact(text: bytes) -> Any:
-    """The JSON value of a text, every integer as it was written; orjson.JSONDecodeError if none.
+    """Return the JSON value of a text, every integer as it was written; else JSONDecodeError.
 
-    orjson makes floats of integers beyond 64 bits without a word, so that the vendor would get
-    another number; as the integers they are, the schemas refuse them.
+    orjson silently makes floats of integers beyond 64 bits, so that the vendor would get another
+    number; as integers, the schemas refuse them.
     """
     value = orjson.loads(text)
     if _LONG_NUMBER not in text.translate(_ALL_ZEROS):

@@ -13,7 +13,7 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, missing, valid
 
 from worker.errors import InvalidRecord
 
-MAX_ERRORS = 20  # fields named in one refusal: a hostile record must not make a huge answer
+MAX_ERRORS = 20  # fields named in one refusal: a hostile record must not make a huge response
 #: Milliseconds have been above this since 1973, seconds stay below it until the year 5138.
 MAX_TS_S = 10**11
 _MAX_PATH_CHARS = 160  # the longest allowed key (120) and the path to it
@@ -22,36 +22,41 @@ FieldErrors = dict[str, list["Rule"]]
 
 
 class Rule(str):
-    """A broken rule in words, with the vendor's own code where it has one."""
+    """A broken rule in words, with the vendor's own code if it has one."""
 
     __slots__ = ("code",)
     code: int | None
 
     def __new__(cls, text: str, code: int | None = None) -> Self:
-        """The rule ``text``, and the ``code`` that the vendor answers when it is broken."""
+        """Return the rule ``text``, with the ``code`` that the vendor answers when it is broken."""
         rule = super().__new__(cls, text)
         rule.code = code
         return rule
 
 
+#: The rules that a value breaks: one for it all, or several by path inside it.
+Broken = FieldErrors | Rule | None
+
+
 class RuleField(fields.Field[Any]):
-    """A field that hands its value on unchanged and reports `Rule`s, codes included."""
+    """A field that returns its value unchanged and reports `Rule`s, codes included.
 
-    def __init__(self, missing: Rule, **kwargs: Any) -> None:
+    ``check`` is the name of the schema's method that returns what is broken, given the value and
+    the record.
+    """
+
+    def __init__(self, missing: Rule, check: str = "", **kwargs: Any) -> None:
         super().__init__(error_messages={"required": missing, "null": missing}, **kwargs)
-
-    def broken(self, value: Any, record: Any, /) -> FieldErrors | Rule | None:
-        """The rules that ``value`` breaks, in ``record``: by path inside it, or for it all."""
-        raise NotImplementedError
+        self.check = check
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
         del attr
-        if found := self.broken(value, data):
+        if found := getattr(self.parent, self.check)(value, data):
             raise ValidationError([found] if isinstance(found, Rule) else found)
         return value
 
     def make_error(self, key: str, **_: Any) -> ValidationError:
-        """As marshmallow's, without the formatting that would turn a Rule into a plain string."""
+        """Make marshmallow's error without the formatting, which would make a Rule a string."""
         return ValidationError([self.error_messages[key]])
 
 
@@ -59,19 +64,19 @@ class RuleSchema(Schema):
     """A schema of `RuleField`s, and of one pass over the record as a whole."""
 
     class Meta:
-        """What the vendor does not know, it takes all the same."""
+        """Let unknown keys pass: the vendors take them."""
 
         unknown = INCLUDE
 
     def __init__(self) -> None:
         super().__init__()
         self._looks = tuple(
-            (name, field.required, field.allow_none, cast("RuleField", field).broken)
+            (name, field.required, field.allow_none, getattr(self, cast("RuleField", field).check))
             for name, field in self.fields.items()
         )
 
     def broken(self, record: Mapping[Any, Any]) -> FieldErrors:
-        """The rules that the record breaks as a whole, whatever its fields hold."""
+        """Return the rules that the record breaks as a whole, whatever its fields hold."""
         raise NotImplementedError
 
     @validates_schema(skip_on_field_errors=False)
@@ -81,8 +86,11 @@ class RuleSchema(Schema):
             raise ValidationError(errors)
 
     def is_fine(self, record: Mapping[Any, Any]) -> bool:
-        """Whether a load would raise nothing: by the same rules, and without what marshmallow does
-        around them, which is more than half of an event's load (docs/decisions/0010)."""
+        """Return whether a load would raise nothing, by the same rules.
+
+        It leaves out what marshmallow does around them, more than half of an event's load
+        (docs/decisions/0010).
+        """
         for name, required, allow_none, broken in self._looks:
             value = record.get(name, missing)
             if value is missing:
@@ -97,7 +105,7 @@ class RuleSchema(Schema):
 
 
 def check(schema: RuleSchema, record: Mapping[str, Any]) -> None:
-    """InvalidRecord when the record breaks a rule; only then is it loaded, which tells them all."""
+    """Raise InvalidRecord if the record breaks a rule; only then is it loaded, to list them all."""
     if schema.is_fine(record):
         return
     try:
@@ -110,7 +118,7 @@ def check(schema: RuleSchema, record: Mapping[str, Any]) -> None:
 
 
 def refusal(error: ValidationError) -> InvalidRecord:
-    """The refusal that a failed load stands for: dotted paths, and the first code among them."""
+    """Return a failed load's errors by dotted path, with the first code among them."""
     found: dict[str, list[str]] = {}
     code = None
     for path, rule in _flat(error.messages, ""):
@@ -133,8 +141,17 @@ def _flat(messages: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path or "record", messages
 
 
+def add(errors: FieldErrors, path: str, found: FieldErrors | Rule) -> None:
+    """Add what is broken at ``path``."""
+    if isinstance(found, Rule):
+        errors.setdefault(path, []).append(found)
+        return
+    for inner, broken in found.items():
+        errors.setdefault(join(path, inner) if inner else path, []).extend(broken)
+
+
 def join(path: str, key: object) -> str:
-    """The path of a key inside ``path``: printable and bounded, whatever the key is."""
+    """Return the path of a key inside ``path``: printable and bounded, whatever the key is."""
     if len(path) > _MAX_PATH_CHARS:
         return path  # deep inside: the way there is long enough to find it by
     text = _name(key)

@@ -1,38 +1,52 @@
 """The marshmallow schemas of Bloomreach's two kinds of record.
 
-The vendor tells no kind in a record: one with an ``event_type`` is an event. Unknown keys pass, as
-the vendor's own modules send some; values are handed on as they are, never converted.
+A record has no kind in it: one with an ``event_type`` is an event. Unknown keys pass, as the
+vendor's own modules send some; values are passed on as they are, never converted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
-from worker.vendors.bloomreach import rules
-from worker.vendors.bloomreach.rules import NOBODY, BloomreachLimits
-from worker.vendors.json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
-from worker.vendors.protocol import Kind
-from worker.vendors.validation import (
+from ..json_values import NO_INTEGER, NO_NUMBER, json_errors, scalar_rule
+from ..protocol import Kind
+from ..validation import (
     MAX_ERRORS,
     MAX_TS_S,
+    Broken,
     FieldErrors,
     Rule,
     RuleField,
     RuleSchema,
     join,
 )
+from . import rules
 
 _MOST_BYTES_PER_CHAR = 6  # a control character in JSON
 
 
-class CustomerIds(RuleField):
-    """Who the record is about: hard and soft ids by name, one of them usable at least."""
+class BloomreachRecordSchema(RuleSchema):
+    """What both kinds share: a customer, and properties."""
 
-    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
+    customer_ids = RuleField(rules.NO_IDS, "id_errors", required=True)
+
+    kind = ""
+    #: The key that holds the record's time.
+    time_key = ""
+
+    def __init__(self, limits: rules.BloomreachLimits) -> None:
+        super().__init__()
+        self._limits = limits
+        self._safe_chars = limits.value_bytes // _MOST_BYTES_PER_CHAR - 1
+        self._too_large = Rule(f"must be less than {limits.value_bytes} bytes of JSON")
+        self._too_many = Rule(f"must hold at most {limits.customer_properties} attributes")
+
+    def id_errors(self, value: Any, _record: Any) -> Broken:
+        """Check hard and soft ids by name: at least one of them must be usable."""
         if not isinstance(value, dict) or not value:
             return rules.NO_IDS
         errors: FieldErrors = {}
@@ -46,49 +60,15 @@ class CustomerIds(RuleField):
             found = found or usable_id(given) is not None
         return errors or (None if found else rules.NO_VALID_ID)
 
-
-class EventType(RuleField):
-    """A type that is there."""
-
-    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
-        return None if isinstance(value, str) and value.strip() else rules.NO_EVENT_TYPE
-
-
-class EpochOrIsoTime(RuleField):
-    """Seconds since the epoch, or ISO 8601; null is as good as absent."""
-
-    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
+    def time_rule(self, value: Any, _record: Any) -> Rule | None:
+        """Check seconds since the epoch, or ISO 8601."""
         found = epoch_s(value)
         return found if isinstance(found, Rule) else None
 
-
-class Properties(RuleField):
-    """An object of any JSON values, each of bounded size."""
-
-    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
-        if not isinstance(value, dict):
+    def property_errors(self, properties: Any, _record: Any) -> Broken:
+        """Check any JSON values of bounded size: one pass, with the common types inline."""
+        if not isinstance(properties, dict):
             return rules.NO_PROPERTIES
-        return cast("BloomreachRecordSchema", self.parent).property_errors(value)
-
-
-class BloomreachRecordSchema(RuleSchema):
-    """What both kinds share: somebody whom the record is about, and properties."""
-
-    customer_ids = CustomerIds(rules.NO_IDS, required=True)
-
-    kind = ""
-    #: The key that holds the record's time.
-    time_key = ""
-
-    def __init__(self, limits: BloomreachLimits) -> None:
-        super().__init__()
-        self._limits = limits
-        self._safe_chars = limits.value_bytes // _MOST_BYTES_PER_CHAR - 1
-        self._too_large = Rule(f"must be less than {limits.value_bytes} bytes of JSON")
-        self._too_many = Rule(f"must hold at most {limits.customer_properties} attributes")
-
-    def property_errors(self, properties: dict[Any, Any]) -> FieldErrors | Rule | None:
-        """What is wrong with the properties, by name: one pass, the common types inline."""
         errors: FieldErrors = {}
         for name, value in properties.items():
             kind = type(value)
@@ -111,11 +91,8 @@ class BloomreachRecordSchema(RuleSchema):
 
     def _add_value_errors(self, errors: FieldErrors, name: Any, value: Any) -> None:
         path = join("", name)
-        if isinstance(value, str):
-            if self._is_too_large(value):
-                errors[path] = [self._too_large]
-        elif isinstance(value, dict | list) or type(value) is tuple:
-            if found := json_errors(value, path):
+        if isinstance(value, str | dict | list) or type(value) is tuple:
+            if found := None if isinstance(value, str) else json_errors(value, path):
                 errors.update(found)
             elif self._is_too_large(value):
                 errors[path] = [self._too_large]
@@ -126,10 +103,12 @@ class BloomreachRecordSchema(RuleSchema):
         try:
             return len(orjson.dumps(value)) >= self._limits.value_bytes
         except (TypeError, ValueError):
-            return False  # a lone surrogate or an odd key: the record's own serialisation tells
+            return (
+                False  # a lone surrogate or an odd key: the record's own serialisation reports it
+            )
 
     def broken(self, record: Mapping[Any, Any]) -> FieldErrors:
-        """One pass over the record's other keys: nothing that JSON cannot carry."""
+        """Check in one pass that the other keys hold nothing that JSON cannot carry."""
         errors: FieldErrors = {}
         for key, value in record.items():
             if key in self.fields:
@@ -145,23 +124,27 @@ class BloomreachEventSchema(BloomreachRecordSchema):
     """One event, as in the body of "Add event"; the newer page has ``properties`` optional."""
 
     kind, time_key = Kind.EVENT, "timestamp"
-    event_type = EventType(rules.NO_EVENT_TYPE, required=True)
-    properties = Properties(rules.NO_PROPERTIES)
-    timestamp = EpochOrIsoTime(rules.BAD_TS, allow_none=True)
+    event_type = RuleField(rules.NO_EVENT_TYPE, "type_rule", required=True)
+    properties = RuleField(rules.NO_PROPERTIES, "property_errors")
+    timestamp = RuleField(rules.BAD_TS, "time_rule", allow_none=True)
+
+    def type_rule(self, value: Any, _record: Any) -> Rule | None:
+        """Check that there is a type."""
+        return None if isinstance(value, str) and value.strip() else rules.NO_EVENT_TYPE
 
 
 class BloomreachCustomerSchema(BloomreachRecordSchema):
     """One update of a customer, as in the body of "Update customer properties"."""
 
     kind, time_key = Kind.PROFILE, "update_timestamp"
-    properties = Properties(rules.NO_PROPERTIES, required=True)
-    update_timestamp = EpochOrIsoTime(rules.BAD_TS, allow_none=True)
+    properties = RuleField(rules.NO_PROPERTIES, "attribute_errors", required=True)
+    update_timestamp = RuleField(rules.BAD_TS, "time_rule", allow_none=True)
 
-    def property_errors(self, properties: dict[Any, Any]) -> FieldErrors | Rule | None:
-        """As for events; and customer attributes are bounded in number, and named in ASCII."""
-        if len(properties) > self._limits.customer_properties:
+    def attribute_errors(self, properties: Any, record: Any) -> Broken:
+        """Check what events' properties must be, and a bounded number of names in ASCII."""
+        if isinstance(properties, dict) and len(properties) > self._limits.customer_properties:
             return self._too_many
-        errors = super().property_errors(properties)
+        errors = self.property_errors(properties, record)
         if isinstance(errors, Rule):
             return errors
         for name in properties:
@@ -172,18 +155,18 @@ class BloomreachCustomerSchema(BloomreachRecordSchema):
 
 
 def usable_id(value: Any) -> str | None:
-    """The id as text (the first usable one of an array), None when the vendor takes it for none."""
+    """Return the id as text (the first usable one of an array), or None without a usable one."""
     for each in value if isinstance(value, list | tuple) else (value,):
         if not _is_id(each):
             continue
         text = str.__str__(each) if isinstance(each, str) else f"{each:d}"
-        if text not in NOBODY and any(map(str.isalnum, text)):
+        if text not in rules.ANONYMOUS and any(map(str.isalnum, text)):
             return text
     return None
 
 
 def epoch_s(value: Any) -> float | Rule:
-    """The epoch seconds that a timestamp stands for, or the rule that it breaks."""
+    """Return the epoch seconds that a timestamp stands for, or the rule that it breaks."""
     if isinstance(value, str):
         if not rules.SECONDS.fullmatch(value):
             return _iso_epoch_s(value)
@@ -194,7 +177,7 @@ def epoch_s(value: Any) -> float | Rule:
 
 
 def _iso_epoch_s(text: str) -> float | Rule:
-    """A date-time without an offset counts as UTC; the vendor's own reading is not published."""
+    """Read a date-time, in UTC without an offset; the vendor's own reading is not published."""
     if not rules.ISO_8601.fullmatch(text):
         return rules.BAD_TS
     try:
@@ -206,7 +189,7 @@ def _iso_epoch_s(text: str) -> float | Rule:
 
 
 def _id_rule(value: Any) -> Rule | None:
-    """The rule an id breaks; null, and words that name nobody, count as not set."""
+    """Return the rule an id breaks; null, and words such as "null", count as not set."""
     if value is None:
         return None
     several = isinstance(value, list) or type(value) is tuple

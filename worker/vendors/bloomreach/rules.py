@@ -23,7 +23,7 @@ class BloomreachLimits:
 
 
 #: What a bug writes where an id is missing; the vendor takes neither for one.
-NOBODY: Final = frozenset(("null", "undefined"))
+ANONYMOUS: Final = frozenset(("null", "undefined"))
 
 SECONDS: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 ISO_8601: Final = re.compile(

@@ -1,4 +1,4 @@
-"""Bloomreach's records: from a caller's hands to the exact bytes that will be sent.
+"""Bloomreach's records: from what a caller passes to the exact bytes that will be sent.
 
 `BloomreachSchema.prepare` validates a vendor-shaped record, stamps its time when it has none, and
 serialises it, once. What is kept is the body of "Add event" or "Update customer properties": in a
@@ -12,30 +12,31 @@ from datetime import datetime
 from typing import Any, Final
 
 from worker.errors import InvalidRecord
-from worker.vendors.bloomreach import rules
-from worker.vendors.bloomreach.record_schemas import (
+
+from ..dates import dated
+from ..dates import epoch_s as date_epoch_s
+from ..protocol import Kind, Prepared
+from ..serialization import plain, serialize
+from ..validation import MAX_ERRORS, Rule, check, join
+from . import rules
+from .record_schemas import (
     BloomreachCustomerSchema,
     BloomreachEventSchema,
     BloomreachRecordSchema,
     epoch_s,
     usable_id,
 )
-from worker.vendors.bloomreach.rules import BloomreachLimits
-from worker.vendors.dates import dated
-from worker.vendors.dates import epoch_s as date_epoch_s
-from worker.vendors.protocol import Kind, Prepared
-from worker.vendors.serialization import plain, serialize
-from worker.vendors.validation import MAX_ERRORS, Rule, check, join
+from .rules import BloomreachLimits
 
-_NO_HOME: Final = "has no counterpart here: name the customer by identity or object_id"
+_NO_COUNTERPART: Final = "has no counterpart here: name the customer by identity or object_id"
 _MICROSECONDS: Final = 6  # what a double holds of today's epoch seconds
 
 
 class BloomreachSchema:
     """Validates and serialises records; one instance may be shared by threads.
 
-    ``hard_id`` and ``soft_id`` are what the project calls the ids that `event` and `profile` are
-    given as identity and object_id; both names are the project's own to choose.
+    ``hard_id`` and ``soft_id`` are the project's names for what `event` and `profile` are given as
+    identity and object_id.
     """
 
     def __init__(
@@ -59,12 +60,11 @@ class BloomreachSchema:
         }
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
-        """The record as it will be sent; ``now_s`` (epoch seconds) is its time if it has none.
+        """Return the record as it will be sent; see `Schema`.
 
-        The time is stamped with its fraction: the vendor takes equal events for repetitions of
-        one, and lets an update change only what an older one set, while it carries out the
-        commands of a batch in any order. Raises InvalidRecord, and nothing else, for whatever it
-        is given.
+        The time is stamped with its fraction: the vendor treats equal events as repetitions, and
+        lets an update change only what an older one set, while it carries out the commands of a
+        batch in any order.
         """
         known = plain(record)
         if known is None:
@@ -91,15 +91,15 @@ class BloomreachSchema:
         return Prepared(schema.kind, body, self._identity(record["customer_ids"]), ts, name)
 
     def _identity(self, ids: Mapping[str, Any]) -> bytes:
-        """What order is kept by: the hard id where it is given, else the first by name.
+        """Return what order is kept by: the hard id if there is one, else the first by name.
 
-        Not all ids together: an update with one id more would then overtake one without.
+        With all ids together an update with one id more would overtake one without.
         """
         names = [self._hard_id] if self._hard_id in ids else []
         for name in (*names, *sorted(ids)):
             if (value := usable_id(ids[name])) is not None:
                 return f"{name}:{value}".encode()
-        return b""  # `CustomerIds` lets none through that comes here
+        return b""  # unreachable: `id_errors` demands a usable id
 
     def event(
         self,
@@ -109,11 +109,10 @@ class BloomreachSchema:
         ids: Mapping[str, Any],
         ts: float | datetime | None = None,
     ) -> dict[str, Any]:
-        """An event as "Add event" wants it; not validated before `prepare`.
+        """Return an event as "Add event" wants it; not validated before `prepare`.
 
-        ``ids`` names the customer by identity, object_id, or both. Dates in the properties become
-        epoch seconds, as the vendor keeps dates. InvalidRecord for fbid and gpid, which have no
-        counterpart.
+        ``ids`` names the customer by identity, object_id, or both; InvalidRecord for fbid and gpid,
+        which have no counterpart. Dates become epoch seconds; see `dated`.
         """
         record: dict[str, Any] = {"customer_ids": self._ids(ids), "event_type": name}
         return _timed(record, properties, "timestamp", ts)
@@ -125,32 +124,28 @@ class BloomreachSchema:
         ids: Mapping[str, Any],
         ts: float | datetime | None = None,
     ) -> dict[str, Any]:
-        """An update as "Update customer properties" wants it; see `event`.
+        """Return an update as "Update customer properties" wants it; see `event`.
 
-        InvalidRecord for CleverTap's operators ($add and the like): stored as they stand, they
-        would replace what they were to change.
+        InvalidRecord for CleverTap's operators ($add and the like): stored as they are, they would
+        replace the value that they were meant to change.
         """
         _refuse_operators(properties)
         return _timed({"customer_ids": self._ids(ids)}, properties, "update_timestamp", ts)
 
     def _ids(self, ids: Mapping[str, Any]) -> dict[str, Any]:
         given = {key: value for key, value in ids.items() if value is not None}
-        if homeless := [key for key in given if key not in self._id_names]:
-            raise InvalidRecord({join("", key): [_NO_HOME] for key in homeless})
+        if unknown := [key for key in given if key not in self._id_names]:
+            raise InvalidRecord({join("", key): [_NO_COUNTERPART] for key in unknown})
         return {self._id_names[key]: value for key, value in given.items()}
 
 
 def _timed(
     record: dict[str, Any], properties: Any, time_key: str, ts: float | datetime | None
 ) -> dict[str, Any]:
-    record["properties"] = dated(properties, _seconds)
+    record["properties"] = dated(properties, int)
     if ts is not None:
         record[time_key] = date_epoch_s(ts) if isinstance(ts, datetime) else ts
     return record
-
-
-def _seconds(seconds: int) -> int:
-    return seconds
 
 
 def _refuse_operators(properties: Any) -> None:

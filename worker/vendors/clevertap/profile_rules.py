@@ -6,13 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from worker.vendors.clevertap import rules
-from worker.vendors.clevertap.property_rules import PropertyRules, add
-from worker.vendors.clevertap.rules import CleverTapLimits
-from worker.vendors.json_values import scalar_rule
-from worker.vendors.validation import MAX_ERRORS, FieldErrors, Rule, join
-
-Found = FieldErrors | Rule | None
+from ..json_values import scalar_rule
+from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, join
+from . import rules
+from .property_rules import PropertyRules
 
 # Recorded: +35922333232 passes; 223, 123 and +44+441234 fail. E.164 allows 15 digits.
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{5,14}")
@@ -27,15 +24,15 @@ _CATEGORIES: Final = ("category-unsubscribe", "category-resubscribe")
 class ProfileRules:
     """Checks profile properties against one account's limits; holds no state."""
 
-    def __init__(self, limits: CleverTapLimits) -> None:
+    def __init__(self, limits: rules.CleverTapLimits) -> None:
         self._limits = limits
         self._properties = PropertyRules(limits)
         self._safe_chars = limits.key_length // 4
         self._bad_key = Rule(f"must be a name of at most {limits.key_length} bytes in UTF-8")
         self._too_many = Rule(f"must hold at most {limits.profile_properties} custom properties")
 
-    def errors(self, data: dict[Any, Any]) -> Found:
-        """What is wrong with a profile's properties, by path inside profileData."""
+    def errors(self, data: dict[Any, Any]) -> Broken:
+        """Check a profile's properties, by path inside profileData."""
         if len(data) > self._limits.profile_properties and (
             sum(_is_custom(key) for key in data) > self._limits.profile_properties
         ):
@@ -57,21 +54,22 @@ class ProfileRules:
         size = len(str.encode(key, "utf-8", "surrogatepass"))
         return self._bad_key if size > self._limits.key_length else None
 
-    def _value_errors(self, key: str, value: Any) -> Found:
+    def _value_errors(self, key: str, value: Any) -> Broken:
         if isinstance(value, dict):
             return self._object_errors(key, value)
         if rule := self._properties.single_rule(value):
             return rule
-        check = _STANDARD.get(key)
-        if check is not None and value is not None:
-            return check(value)
+        standard = _STANDARD.get(key)
+        if standard is not None and value is not None:
+            is_right, rule = standard
+            return None if is_right(value) else rule
         if isinstance(value, list | tuple):
             return self._list_errors(value, rules.NOT_FLAT_PROFILE)
         return None
 
-    def _object_errors(self, key: str, value: dict[Any, Any]) -> Found:
+    def _object_errors(self, key: str, value: dict[Any, Any]) -> Broken:
         if key in _CATEGORIES:
-            return _categories_rule(value)
+            return None if _is_categories(value) else rules.BAD_CATEGORIES
         if not any(isinstance(name, str) and name[:1] == "$" for name in value):
             # An empty object is dropped by the vendor; any other is for its beta.
             return self._properties.nested_errors(value, rules.NOT_FLAT_PROFILE) if value else None
@@ -84,7 +82,7 @@ class ProfileRules:
                 break
         return errors or None
 
-    def _operator_errors(self, operator: Any, operand: Any) -> Found:
+    def _operator_errors(self, operator: Any, operand: Any) -> Broken:
         if operator in ("$add", "$remove"):
             return self._list_errors(operand, rules.BAD_OPERAND_LIST)
         if operator == "$set":
@@ -98,13 +96,13 @@ class ProfileRules:
             return None if _is_number(operand, bools=True) and operand == 1 else rules.BAD_DELETE
         return rules.BAD_OPERATOR
 
-    def _list_errors(self, values: Any, rule: Rule) -> Found:
+    def _list_errors(self, values: Any, rule: Rule) -> Broken:
         if not isinstance(values, list) and type(values) is not tuple:
             return rule
         errors: FieldErrors = {}
         for index, value in enumerate(values):
             if isinstance(value, dict | list | tuple):
-                found: Found = self._properties.nested_errors(value, rule)
+                found: Broken = self._properties.nested_errors(value, rule)
             else:
                 found = self._properties.single_rule(value)
             if found:
@@ -122,50 +120,39 @@ def _is_number(value: Any, *, bools: bool = False) -> bool:
     return isinstance(value, int | float) and (bools or not isinstance(value, bool))
 
 
-def _matches(pattern: re.Pattern[str], rule: Rule) -> Callable[[Any], Rule | None]:
-    def check(value: Any) -> Rule | None:
-        return None if isinstance(value, str) and pattern.fullmatch(value) else rule
-
-    return check
+def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and bool(pattern.fullmatch(value))
 
 
-def _one_of(words: tuple[str, ...], rule: Rule) -> Callable[[Any], Rule | None]:
-    def check(value: Any) -> Rule | None:
-        return None if isinstance(value, str) and value in words else rule
-
-    return check
+def _one_of(*words: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in words
 
 
-def _age_rule(value: Any) -> Rule | None:
-    """An Age of "18" was recorded to pass and "aa" to fail."""
+def _is_age(value: Any) -> bool:
+    """Check an Age: "18" was recorded to pass and "aa" to fail."""
     if isinstance(value, str):
-        return None if _AGE.fullmatch(value) else rules.BAD_AGE
-    return None if _is_number(value) and value >= 0 else rules.BAD_AGE
+        return bool(_AGE.fullmatch(value))
+    return _is_number(value) and value >= 0
 
 
-def _flag_rule(value: Any) -> Rule | None:
-    return None if isinstance(value, bool) else rules.BAD_FLAG
-
-
-def _categories_rule(value: Any) -> Rule | None:
-    """``{"email": ["Newsletters"]}``: channels and the groups to leave or to join again."""
-    whole = isinstance(value, dict) and all(
-        isinstance(groups, list | tuple)
+def _is_categories(value: Any) -> bool:
+    """Check ``{"email": ["Newsletters"]}``: channels and the groups to leave or to join again."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str)
         and type(groups) in (list, tuple)
         and all(isinstance(group, str) and not scalar_rule(group) for group in groups)
-        for groups in value.values()
+        for name, groups in value.items()
     )
-    return None if whole and all(isinstance(name, str) for name in value) else rules.BAD_CATEGORIES
 
 
-_STANDARD: Final[dict[str, Callable[[Any], Rule | None]]] = {
-    "Phone": _matches(_PHONE, rules.BAD_PHONE),
-    "Email": _matches(_EMAIL, rules.BAD_EMAIL),
-    "Gender": _one_of(("M", "F"), rules.BAD_GENDER),
-    "Employed": _one_of(("Y", "N"), rules.BAD_EMPLOYED),
-    "Education": _one_of(("School", "College", "Graduate"), rules.BAD_EDUCATION),
-    "Married": _one_of(("Y", "N"), rules.BAD_MARRIED),
-    "Age": _age_rule,
-    **{f"MSG-{flag}": _flag_rule for flag in _FLAGS},
-    **dict.fromkeys(_CATEGORIES, _categories_rule),
+_STANDARD: Final[dict[str, tuple[Callable[[Any], bool], Rule]]] = {
+    "Phone": (_matches(_PHONE), rules.BAD_PHONE),
+    "Email": (_matches(_EMAIL), rules.BAD_EMAIL),
+    "Gender": (_one_of("M", "F"), rules.BAD_GENDER),
+    "Employed": (_one_of("Y", "N"), rules.BAD_EMPLOYED),
+    "Education": (_one_of("School", "College", "Graduate"), rules.BAD_EDUCATION),
+    "Married": (_one_of("Y", "N"), rules.BAD_MARRIED),
+    "Age": (_is_age, rules.BAD_AGE),
+    **{f"MSG-{flag}": (lambda value: isinstance(value, bool), rules.BAD_FLAG) for flag in _FLAGS},
+    **dict.fromkeys(_CATEGORIES, (_is_categories, rules.BAD_CATEGORIES)),
 }

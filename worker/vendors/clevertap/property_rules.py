@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.vendors.clevertap import rules
-from worker.vendors.clevertap.rules import CleverTapLimits
-from worker.vendors.json_values import NO_NUMBER, json_errors, scalar_rule
-from worker.vendors.validation import MAX_ERRORS, FieldErrors, Rule, join
+from ..json_values import NO_NUMBER, json_errors, scalar_rule
+from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, join
+from . import rules
 
 # Below this a string needs no counting: UTF-8 takes at most four bytes for a character.
 _BYTES_PER_CHAR = 4
@@ -20,7 +19,7 @@ _BYTES_PER_CHAR = 4
 class PropertyRules:
     """Checks property names and values against one account's limits; holds no state."""
 
-    def __init__(self, limits: CleverTapLimits) -> None:
+    def __init__(self, limits: rules.CleverTapLimits) -> None:
         self._limits = limits
         self._key_chars = limits.key_length
         self._value_bytes = limits.value_bytes
@@ -30,19 +29,19 @@ class PropertyRules:
         self._too_many = Rule(f"must hold at most {limits.event_properties} properties", 522)
         self._too_many_items = Rule(f"must hold at most {limits.charged_items} items", 512)
 
-    def event_errors(self, data: dict[Any, Any], name: Any) -> FieldErrors | Rule | None:
-        """What is wrong with an event's properties, by path inside evtData; None when nothing."""
+    def event_errors(self, data: dict[Any, Any], name: Any) -> Broken:
+        """Check an event's properties, by path inside evtData."""
         if len(data) > self._limits.event_properties:
             return self._too_many
         charged = isinstance(name, str) and plain_name(name) == "charged"
         return self._flat_errors(data, charged=charged)
 
     def _flat_errors(self, data: dict[Any, Any], *, charged: bool = False) -> FieldErrors | None:
-        """The hot loop: the common types inline, everything else handed on."""
+        """Check flat properties: the hot loop, with the common types inline."""
         errors: FieldErrors | None = None
         key_chars, safe_chars = self._key_chars, self._safe_chars
         for key, value in data.items():
-            found: FieldErrors | Rule | None
+            found: Broken
             kind = type(value)
             if kind is str:
                 if len(value) <= safe_chars and value[:3] != "$D_":
@@ -65,7 +64,7 @@ class PropertyRules:
         return errors
 
     def text_rule(self, value: str) -> Rule | None:
-        """The rule a string value breaks: its size, or a date in milliseconds."""
+        """Check a string's size, and that it is not a date in milliseconds."""
         if len(value) > self._safe_chars and (
             len(value) > self._value_bytes
             or len(str.encode(value, "utf-8", "surrogatepass")) > self._value_bytes
@@ -76,13 +75,13 @@ class PropertyRules:
         return None
 
     def single_rule(self, value: Any) -> Rule | None:
-        """The rule a value breaks that must be a single one; containers break none here."""
+        """Check a value that must be a single one; containers are checked elsewhere."""
         if isinstance(value, dict | list | tuple):
             return None
         return scalar_rule(value) or (self.text_rule(value) if isinstance(value, str) else None)
 
-    def nested_errors(self, value: Any, flat: Rule) -> FieldErrors | Rule | None:
-        """What is wrong with an object or array where a single value is the rule."""
+    def nested_errors(self, value: Any, flat: Rule) -> Broken:
+        """Check an object or array where a single value is the rule."""
         if not self._limits.nested:
             return flat
         return json_errors(value, "", rules.NESTED_DEPTH) or None
@@ -92,14 +91,14 @@ class PropertyRules:
             return rules.BAD_KEY
         return self._bad_key if len(key) > self._key_chars else None
 
-    def _other_errors(self, key: Any, value: Any, *, charged: bool) -> FieldErrors | Rule | None:
+    def _other_errors(self, key: Any, value: Any, *, charged: bool) -> Broken:
         if not isinstance(value, dict | list | tuple):
             return self.single_rule(value)
         if charged and key == "Items":
             return self._items_errors(value)
         return self.nested_errors(value, rules.NOT_FLAT)
 
-    def _items_errors(self, items: Any) -> FieldErrors | Rule | None:
+    def _items_errors(self, items: Any) -> Broken:
         if not isinstance(items, list | tuple):
             return rules.BAD_ITEMS
         if len(items) > self._limits.charged_items:
@@ -114,15 +113,6 @@ class PropertyRules:
         return errors or None
 
 
-def add(errors: FieldErrors, path: str, found: FieldErrors | Rule) -> None:
-    """Put what was found at ``path`` among the errors."""
-    if isinstance(found, Rule):
-        errors.setdefault(path, []).append(found)
-        return
-    for inner, broken in found.items():
-        errors.setdefault(join(path, inner) if inner else path, []).extend(broken)
-
-
 def plain_name(name: str) -> str:
-    """An event name as the vendor compares them: without case and without spaces."""
+    """Return an event name as the vendor compares them: without case and without spaces."""
     return "".join(name.split()).lower()

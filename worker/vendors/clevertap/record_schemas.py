@@ -1,75 +1,139 @@
 """The marshmallow schemas of CleverTap's three kinds of record.
 
 Few fields, none nested: every field costs a load about a microsecond, whether it is there or not,
-so the ways to name a user and the keys we don't know are checked together at the end. Unknown
-keys pass (the vendor takes them); values are handed on as they are, never converted.
+so the ways to name a user and unknown keys are checked together at the end. Unknown keys pass, as
+the vendor takes them; values are passed on as they are, never converted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from worker.vendors.clevertap import rules
-from worker.vendors.clevertap.profile_rules import ProfileRules
-from worker.vendors.clevertap.property_rules import PropertyRules, plain_name
-from worker.vendors.clevertap.rules import IDENTITY_KEYS, NOBODY, CleverTapLimits
-from worker.vendors.json_values import json_errors
-from worker.vendors.protocol import Kind
-from worker.vendors.validation import MAX_TS_S, FieldErrors, Rule, RuleField, RuleSchema
+from ..json_values import json_errors
+from ..protocol import Kind
+from ..validation import MAX_TS_S, Broken, FieldErrors, Rule, RuleField, RuleSchema
+from . import rules
+from .profile_rules import ProfileRules
+from .property_rules import PropertyRules, plain_name
 
 _RESERVED = frozenset(plain_name(name) for name in rules.RESERVED_EVENTS)
-_IDENTITIES = frozenset(IDENTITY_KEYS)
+_IDENTITIES = frozenset(rules.IDENTITY_KEYS)
 _CHECKED = frozenset(("type", "ts", "evtName", "evtData", "profileData", "tokenData"))
 
 
-class EventName(RuleField):
-    """A name that is there, and not one of the vendor's own."""
+class CleverTapRecordSchema(RuleSchema):
+    """What all kinds share: a time, and a user."""
 
-    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
+    ts = RuleField(rules.BAD_TS, "ts_rule")
+
+    kind = ""
+    #: What is reported of a record without any of its identities, and under which key.
+    no_identity = ("identity", rules.NO_IDENTITY)
+    identities = _IDENTITIES
+    #: What is reported of an objectId that is not text, or a word that identifies no user.
+    object_id_rules = (rules.BAD_OBJECT_ID, rules.ANONYMOUS_OBJECT_ID)
+
+    def __init__(self, limits: rules.CleverTapLimits) -> None:
+        super().__init__()
+        self._event_rules = PropertyRules(limits)
+        self._profile_rules = ProfileRules(limits)
+        self._identity_chars = limits.identity_chars
+        self._too_long = Rule(f"must be at most {limits.identity_chars} characters", 523)
+
+    def ts_rule(self, value: Any, _record: Any) -> Rule | None:
+        """Check epoch seconds. The vendor was recorded to answer 525 to 0."""
+        if type(value) is not int or value <= 0:
+            return rules.BAD_TS
+        return rules.TS_IN_MILLISECONDS if value >= MAX_TS_S else None
+
+    def broken(self, record: Mapping[Any, Any]) -> FieldErrors:
+        """Check in one pass that there is an identity, and nothing JSON cannot carry."""
+        identified = False
+        errors: FieldErrors = {}
+        for key, value in record.items():
+            if key in _CHECKED:
+                continue
+            if key in _IDENTITIES:
+                if value is None or value == "":
+                    continue  # not set, as many exports write it
+                if rule := self._identity_rule(key, value):
+                    errors[key] = [rule]
+                identified = identified or key in self.identities
+            elif not isinstance(key, str):
+                errors[key] = [rules.BAD_KEY]
+            else:
+                errors.update(json_errors(value, key))
+        if not identified:
+            errors[self.no_identity[0]] = [self.no_identity[1]]
+        return errors
+
+    def _identity_rule(self, key: str, value: Any) -> Rule | None:
+        bad, anonymous = rules.BAD_IDENTITY, rules.ANONYMOUS_IDENTITY
+        if is_object_id := key == "objectId":
+            bad, anonymous = self.object_id_rules
+        if isinstance(value, str):
+            word = value
+        elif type(value) is int and -(2**63) <= value < 2**64 and not is_object_id:
+            word = str(value)
+        else:
+            return bad
+        if len(word) > self._identity_chars:
+            return self._too_long
+        if len(word) <= 9:  # the longest of the words
+            word = word.strip().lower()
+            if not word or word in rules.ANONYMOUS:
+                return anonymous
+        elif not word.strip():
+            return anonymous
+        return None
+
+
+class CleverTapEventSchema(CleverTapRecordSchema):
+    """One event, as in the upload API's ``d``."""
+
+    kind = Kind.EVENT
+    evtName = RuleField(rules.NO_NAME, "name_rule", required=True)  # noqa: N815 - the vendor's key
+    evtData = RuleField(rules.NO_DATA, "data_errors", required=True)  # noqa: N815
+
+    def name_rule(self, value: Any, _record: Any) -> Rule | None:
+        """Check that there is a name, and not one of the vendor's own."""
         plain = plain_name(value) if isinstance(value, str) else ""
         if not plain:
             return rules.NO_NAME
-        if plain in _RESERVED:
-            return rules.RESERVED_NAME
-        return None
+        return rules.RESERVED_NAME if plain in _RESERVED else None
 
-
-class EpochSeconds(RuleField):
-    """Epoch seconds. The vendor was recorded to answer 525 to 0."""
-
-    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
-        if type(value) is not int or value <= 0:
-            return rules.BAD_TS
-        if value >= MAX_TS_S:
-            return rules.TS_IN_MILLISECONDS
-        return None
-
-
-class EventData(RuleField):
-    """The event's properties."""
-
-    def broken(self, value: Any, record: Any, /) -> FieldErrors | Rule | None:
+    def data_errors(self, value: Any, record: Any) -> Broken:
+        """Check the event's properties."""
         if not isinstance(value, dict):
             return rules.NO_DATA
-        schema = cast("CleverTapRecordSchema", self.parent)
-        return schema.event_rules.event_errors(value, record.get("evtName"))
+        return self._event_rules.event_errors(value, record.get("evtName"))
 
 
-class ProfileData(RuleField):
-    """The profile's properties and operators."""
+class CleverTapProfileSchema(CleverTapRecordSchema):
+    """One profile update, as in the upload API's ``d``."""
 
-    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
+    kind = Kind.PROFILE
+    profileData = RuleField(rules.NO_PROFILE_DATA, "data_errors", required=True)  # noqa: N815
+
+    def data_errors(self, value: Any, _record: Any) -> Broken:
+        """Check the profile's properties and operators."""
         if not isinstance(value, dict):
             return rules.NO_PROFILE_DATA
-        schema = cast("CleverTapRecordSchema", self.parent)
-        return schema.profile_rules.errors(value)
+        return self._profile_rules.errors(value)
 
 
-class TokenData(RuleField):
-    """A device token: its id, the service it belongs to, and the keys of a browser."""
+class CleverTapTokenSchema(CleverTapRecordSchema):
+    """One device token, as in the upload API's ``d``: it belongs to a device's objectId."""
 
-    def broken(self, value: Any, _record: Any, /) -> FieldErrors | Rule | None:
+    kind = Kind.TOKEN
+    tokenData = RuleField(rules.NO_TOKEN_DATA, "data_errors", required=True)  # noqa: N815
+    no_identity = ("objectId", rules.NO_TOKEN_OBJECT_ID)
+    identities = frozenset(("objectId",))
+    object_id_rules = (rules.NO_TOKEN_OBJECT_ID, rules.NO_TOKEN_OBJECT_ID)
+
+    def data_errors(self, value: Any, _record: Any) -> Broken:
+        """Check a token's id, the service it belongs to, and the keys of a browser."""
         if not isinstance(value, dict):
             return rules.NO_TOKEN_DATA
         errors = json_errors(value, "")
@@ -85,89 +149,3 @@ class TokenData(RuleField):
         ):
             errors.setdefault("keys", []).append(rules.BAD_TOKEN_KEYS)
         return errors
-
-
-class CleverTapRecordSchema(RuleSchema):
-    """What all kinds share: a time, and somebody whom the record is about."""
-
-    ts = EpochSeconds(rules.BAD_TS)
-
-    kind = ""
-    #: What a record without any of its identities is told, and under which key.
-    nobody = ("identity", rules.NO_IDENTITY)
-    identities = _IDENTITIES
-    #: What an objectId is told that is no text, or names nobody.
-    object_id_rules = (rules.BAD_OBJECT_ID, rules.NOBODYS_OBJECT_ID)
-
-    def __init__(self, limits: CleverTapLimits) -> None:
-        super().__init__()
-        self.event_rules = PropertyRules(limits)
-        self.profile_rules = ProfileRules(limits)
-        self._identity_chars = limits.identity_chars
-        self._too_long = Rule(f"must be at most {limits.identity_chars} characters", 523)
-
-    def broken(self, record: Mapping[Any, Any]) -> FieldErrors:
-        """One pass over the record's keys: at least one identity, and nothing JSON cannot carry."""
-        somebody = False
-        errors: FieldErrors = {}
-        for key, value in record.items():
-            if key in _CHECKED:
-                continue
-            if key in _IDENTITIES:
-                if value is None or value == "":
-                    continue  # not set, as many exports write it
-                if rule := self._identity_rule(key, value):
-                    errors[key] = [rule]
-                somebody = somebody or key in self.identities
-            elif not isinstance(key, str):
-                errors[key] = [rules.BAD_KEY]
-            else:
-                errors.update(json_errors(value, key))
-        if not somebody:
-            errors[self.nobody[0]] = [self.nobody[1]]
-        return errors
-
-    def _identity_rule(self, key: str, value: Any) -> Rule | None:
-        bad, nobodys = rules.BAD_IDENTITY, rules.NOBODYS_IDENTITY
-        if is_object_id := key == "objectId":
-            bad, nobodys = self.object_id_rules
-        if isinstance(value, str):
-            word = value
-        elif type(value) is int and -(2**63) <= value < 2**64 and not is_object_id:
-            word = str(value)
-        else:
-            return bad
-        if len(word) > self._identity_chars:
-            return self._too_long
-        if len(word) <= 9:  # the longest of the words
-            word = word.strip().lower()
-            if not word or word in NOBODY:
-                return nobodys
-        elif not word.strip():
-            return nobodys
-        return None
-
-
-class CleverTapEventSchema(CleverTapRecordSchema):
-    """One event, as in the upload API's ``d``."""
-
-    kind = Kind.EVENT
-    evtName = EventName(rules.NO_NAME, required=True)  # noqa: N815 - the vendor's key
-    evtData = EventData(rules.NO_DATA, required=True)  # noqa: N815
-
-
-class CleverTapProfileSchema(CleverTapRecordSchema):
-    """One profile update, as in the upload API's ``d``."""
-
-    kind = Kind.PROFILE
-    profileData = ProfileData(rules.NO_PROFILE_DATA, required=True)  # noqa: N815
-
-
-class CleverTapTokenSchema(CleverTapRecordSchema):
-    """One device token, as in the upload API's ``d``: it belongs to a device's objectId."""
-
-    kind = Kind.TOKEN
-    tokenData = TokenData(rules.NO_TOKEN_DATA, required=True)  # noqa: N815
-    nobody = ("objectId", rules.NO_TOKEN_OBJECT_ID)
-    identities = frozenset(("objectId",))
-    object_id_rules = (rules.NO_TOKEN_OBJECT_ID, rules.NO_TOKEN_OBJECT_ID)

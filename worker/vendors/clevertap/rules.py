@@ -2,7 +2,7 @@
 
 Sources: the pages "Upload Events API" and "Upload User Profiles API" (what may be sent), "Errors"
 (the codes; read 2026), "Platform considerations" (reserved names, Items), the CSV and SFTP import
-pages (words that identify nobody), and recorded answers of the API from 2018 (what passes).
+pages (words that identify no user), and recorded answers of the API from 2018 (what passes).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ NESTED_DEPTH: Final = 3
 #: The record's key for each way to name a user; the first one set is what order is kept by.
 IDENTITY_KEYS: Final = ("identity", "FBID", "GPID", "objectId")
 
-#: Words that identify nobody, compared without case (CSV import page). Its numbers, 0 and -1, are
-#: left out: they are somebody's identity in a database that counts from 0, and nothing says that
-#: the upload API refuses them.
-NOBODY: Final = frozenset(
+#: Words that identify no user, compared without case (CSV import page). Its numbers, 0 and -1, are
+#: left out: a database that counts from 0 has users of these names, and nothing says that the
+#: upload API refuses them.
+ANONYMOUS: Final = frozenset(
     ("undefined", "null", "na", "n/a", "nil", "infinity", "-infinity", "inf", "-inf", "nan", "-nan")
 ) | {"empty", "xxxxxx", "none"}
 
@@ -84,8 +84,8 @@ TS_IN_MILLISECONDS = Rule("must be epoch seconds: this many look like millisecon
 NO_IDENTITY = Rule("is required: one of identity, FBID, GPID and objectId must be set", 523)
 BAD_IDENTITY = Rule("must be a string or an integer", 523)
 BAD_OBJECT_ID = Rule("must be a string", 526)
-NOBODYS_IDENTITY = Rule("is a word that identifies nobody, such as null or undefined", 523)
-NOBODYS_OBJECT_ID = Rule("is a word that identifies nobody, such as null or undefined", 526)
+ANONYMOUS_IDENTITY = Rule("is a word that identifies no user, such as null or undefined", 523)
+ANONYMOUS_OBJECT_ID = Rule("is a word that identifies no user, such as null or undefined", 526)
 
 NO_TOKEN_DATA = Rule("is required: an object with the token's id and type", 531)
 NO_TOKEN_ID = Rule("is required: the device token, a string that is not empty", 532)

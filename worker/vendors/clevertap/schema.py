@@ -1,7 +1,7 @@
-"""CleverTap's records: from a caller's hands to the exact bytes that will be sent.
+"""CleverTap's records: from what a caller passes to the exact bytes that will be sent.
 
 `CleverTapSchema.prepare` validates a vendor-shaped record, stamps its time when it has none, and
-serialises it, once. What the vendor's pages don't forbid passes unchanged, unknown keys included.
+serialises it, once. What the vendor's pages do not forbid passes unchanged, unknown keys included.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from datetime import datetime
 from typing import Any, Final
 
 from worker.errors import InvalidRecord
-from worker.vendors.clevertap.record_schemas import (
+
+from ..dates import dated, epoch_s
+from ..protocol import Kind, Prepared
+from ..serialization import plain, serialize
+from ..validation import Rule, check
+from .record_schemas import (
     CleverTapEventSchema,
     CleverTapProfileSchema,
     CleverTapRecordSchema,
     CleverTapTokenSchema,
 )
-from worker.vendors.clevertap.rules import IDENTITY_KEYS, NO_TYPE, CleverTapLimits
-from worker.vendors.dates import dated, epoch_s
-from worker.vendors.protocol import Kind, Prepared
-from worker.vendors.serialization import plain, serialize
-from worker.vendors.validation import Rule, check
+from .rules import IDENTITY_KEYS, NO_TYPE, CleverTapLimits
 
 _NO_RECORD = Rule("must be an object", NO_TYPE.code)
 
@@ -49,10 +50,9 @@ class CleverTapSchema:
         }
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
-        """The record as it will be sent; ``now_s`` (epoch seconds) is its time if it has none.
+        """Return the record as it will be sent; see `Schema`.
 
-        The record itself is not changed. A token is sent without a time: the vendor's page has
-        none for it. Raises InvalidRecord, and nothing else, for whatever it is given.
+        The record itself is not changed. A token is sent without a time, as on the vendor's page.
         """
         plain_record = plain(record)
         if plain_record is None:
@@ -72,19 +72,13 @@ class CleverTapSchema:
         ids: Mapping[str, Any],
         ts: int | datetime | None = None,
     ) -> dict[str, Any]:
-        """An event as the upload API wants it; not validated before `prepare`.
+        """Return an event as the upload API wants it; not validated before `prepare`.
 
-        ``ids`` names the user by identity, fbid, gpid or object_id. A datetime becomes the
-        vendor's ``$D_<epoch seconds>`` (a naive one is local time, as everywhere in Python), a
-        date the start of that day in UTC. InvalidRecord for an unknown keyword in ``ids``.
+        ``ids`` names the user by identity, fbid, gpid or object_id; InvalidRecord for another
+        keyword. Dates become the vendor's ``$D_<epoch seconds>``; see `dated`.
         """
-        record = {
-            **_ids(ids),
-            "type": "event",
-            "evtName": name,
-            "evtData": dated(properties, _date),
-        }
-        return _timed(record, ts)
+        data = dated(properties, _date)
+        return _timed({**_ids(ids), "type": "event", "evtName": name, "evtData": data}, ts)
 
     def profile(
         self,
@@ -93,7 +87,7 @@ class CleverTapSchema:
         ids: Mapping[str, Any],
         ts: int | datetime | None = None,
     ) -> dict[str, Any]:
-        """A profile update as the upload API wants it; see `event`."""
+        """Return a profile update as the upload API wants it; see `event`."""
         return _timed({**_ids(ids), "type": "profile", "profileData": dated(properties, _date)}, ts)
 
 
@@ -109,12 +103,12 @@ def _prepared(kind: str, record: Mapping[str, Any], now_s: float) -> Prepared:
         value = record.get(key)
         if value is not None and value != "":
             break
-    somebody = str.__str__(value) if isinstance(value, str) else value
-    return Prepared(kind, body, f"{key}:{somebody}".encode(), ts, name)
+    who = str.__str__(value) if isinstance(value, str) else value
+    return Prepared(kind, body, f"{key}:{who}".encode(), ts, name)
 
 
 def _ids(ids: Mapping[str, Any]) -> dict[str, Any]:
-    """The vendor's keys for our keywords; what is None is left out."""
+    """Return the vendor's keys for our keywords, without those that are None."""
     unknown = [str(key) for key in ids if key not in _KEYWORDS]
     if unknown:
         raise InvalidRecord({key: ["must be identity, fbid, gpid or object_id"] for key in unknown})

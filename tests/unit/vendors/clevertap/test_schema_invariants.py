@@ -178,7 +178,7 @@ class Hostile(Mapping[str, Any]):
         return 1
 
 
-class ReplyKind(str, Enum):  # noqa: UP042 - what callers on Python 3.10 wrote
+class TextEnum(str, Enum):  # noqa: UP042 - what callers on Python 3.10 wrote
     """An enumeration of strings."""
 
     X = "x"
@@ -259,8 +259,8 @@ def test_strings_of_other_classes_are_strings() -> None:
     record = {
         "type": Text("event"),
         "evtName": Text("x"),
-        "identity": ReplyKind.X,
-        "evtData": {Text("k"): ReplyKind.X, "n": Text("v")},
+        "identity": TextEnum.X,
+        "evtData": {Text("k"): TextEnum.X, "n": Text("v")},
     }
     prepared = SCHEMA.prepare(record, now_s=5)
     assert (prepared.kind, prepared.identity, prepared.name) == ("event", b"identity:x", "x")
