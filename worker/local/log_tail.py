@@ -1,4 +1,4 @@
-"""What is worth a person's attention in a log file that grows: its warnings and errors."""
+"""The warnings and errors that are added to a log file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 # As `telemetry` writes them ("... [warning  ] ..."), and as others do before it is set up.
-_WORTH = re.compile(rb"\[(?:warning|error|critical)\s*\]|^(?:WARNING|ERROR|CRITICAL)\b|^\w*Error: ")
-_STAMP = re.compile(r"^\S+T\S+ ")
+_PROBLEM = re.compile(
+    rb"\[(?:warning|error|critical)\s*\]|^(?:WARNING|ERROR|CRITICAL)\b|^\w*Error: "
+)
+_TIMESTAMP = re.compile(r"^\S+T\S+ ")
 _VARIABLE = re.compile(r"[0-9a-f-]{6,}|\d+")  # ids, counts and durations
 _MOST_BYTES = 256 * 1024
-# What goes wrong every second is said once in a while.
 _REPEAT_AFTER_S = 30.0
 
 
 class LogTail:
-    """Reads on where it stopped; begins at the end of what is there already."""
+    """Reads from where it stopped; begins at the end of what is there already."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -25,8 +26,8 @@ class LogTail:
         self._shown_at: dict[str, float] = {}
         self._position = path.stat().st_size if path.exists() else 0
 
-    def worth_showing(self) -> list[str]:
-        """The warnings and errors that were added, without their times and soon repetitions."""
+    def new_problems(self) -> list[str]:
+        """Return the added warnings and errors, without timestamps and recent repetitions."""
         try:
             with self._path.open("rb") as log:
                 if log.seek(0, 2) < self._position:
@@ -35,15 +36,16 @@ class LogTail:
                 added = log.read(_MOST_BYTES)
         except FileNotFoundError:
             return []
-        whole, newline, begun = added.rpartition(b"\n")
-        # A line without an end is read again when it has one, unless it never may.
-        self._position += len(added) if len(begun) == _MOST_BYTES else len(whole) + len(newline)
-        found = [line for line in whole.split(b"\n") if _WORTH.search(line)]
-        lines = [_STAMP.sub("", line.decode("utf-8", "replace").strip()) for line in found]
-        return [line for line in lines if self._is_news(line)]
+        complete, newline, begun = added.rpartition(b"\n")
+        # A line without an end is read again when it has one, unless it is too long to ever fit.
+        read = len(added) if len(begun) == _MOST_BYTES else len(complete) + len(newline)
+        self._position += read
+        found = [line for line in complete.split(b"\n") if _PROBLEM.search(line)]
+        lines = [_TIMESTAMP.sub("", line.decode("utf-8", "replace").strip()) for line in found]
+        return [line for line in lines if self._is_new(line)]
 
-    def _is_news(self, line: str) -> bool:
-        """Whether nothing like it was shown lately; what differs only in numbers is alike."""
+    def _is_new(self, line: str) -> bool:
+        """Return False if a line that differs only in numbers was shown recently."""
         shape, now = _VARIABLE.sub("#", line), self._clock()
         if now - self._shown_at.get(shape, float("-inf")) < _REPEAT_AFTER_S:
             return False

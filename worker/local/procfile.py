@@ -1,6 +1,6 @@
-"""The commands of the system's processes: those of the checkout's Procfile, or the same, built in.
+"""The commands of the system's processes: those of the checkout's Procfile, or built in.
 
-An installed package has no Procfile; `BUILT_IN` stands for it, and a test compares the two.
+An installed package has no Procfile; `BUILT_IN` replaces it, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ BUILT_IN: Mapping[str, str] = {
     "web": "python -m worker.gateway",
     "worker": "celery -A worker.app worker --loglevel=INFO --without-gossip --without-mingle",
     "beat": "celery -A worker.app beat --loglevel=INFO",
-    # The checkout's config/flower.py sees to the login; without it, Flower reads
-    # FLOWER_BASIC_AUTH by itself, and `ingest up` always sets it.
+    # The checkout's config/flower.py takes care of the login; without it, Flower itself reads
+    # FLOWER_BASIC_AUTH, which `ingest up` always sets.
     "flower": "celery -A worker.app flower --address=127.0.0.1",
 }
 CHECKOUT = Path(__file__).parents[2]
 
 
 def commands(folder: Path = CHECKOUT) -> dict[str, list[str]]:
-    """The commands by name, taken apart, ready to run from any directory."""
+    """Return the commands by name, split, ready to run from any directory."""
     try:
         lines = read((folder / "Procfile").read_text(encoding="utf-8"))
     except OSError:
@@ -31,19 +31,16 @@ def commands(folder: Path = CHECKOUT) -> dict[str, list[str]]:
 
 
 def read(text: str) -> dict[str, str]:
-    """A Procfile's lines, by name; what is no `name: command` is passed over."""
+    """Return a Procfile's commands by name; ignore lines that are not `name: command`."""
     named = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
     return {name.strip(): command.strip() for name, colon, command in named if colon}
 
 
 def _runnable(words: list[str], folder: Path) -> list[str]:
-    """With this Python and its celery, and with the files it names found beside the Procfile."""
-    words = [_absolute(word, folder) for word in words]
-    if words[0] == "celery":
-        return [sys.executable, "-m", *words]
-    if words[0] == "python":
-        return [sys.executable, *words[1:]]
-    return words
+    """Use this Python and its celery, and find the files named beside the Procfile."""
+    program, *arguments = (_absolute(word, folder) for word in words)
+    prefix = {"celery": [sys.executable, "-m", "celery"], "python": [sys.executable]}
+    return [*prefix.get(program, [program]), *arguments]
 
 
 def _absolute(word: str, folder: Path) -> str:

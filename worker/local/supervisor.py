@@ -1,7 +1,7 @@
-"""Runs a few programs as one: starts them, starts again what ended by itself, stops all in order.
+"""Runs a few programs as one: starts them, restarts those that end, stops them all in order.
 
-Each program runs in a session of its own, so that a Ctrl-C in the terminal reaches us alone and we
-decide who ends when. Where the system can do so, they are told to end when we die without a word.
+Each program runs in a session of its own, so that Ctrl-C in the terminal reaches only us and we
+decide which ends when. Where the system can, it ends them if we die without stopping them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 
 from ..connections.backoff import backoff
 
-# A program that ends at once is not started in a tight loop; one that ran for a minute had begun.
+# A program that ends at once is not restarted in a tight loop; one that ran a minute had begun.
 FIRST_RESTART_S = 1.0
 MOST_RESTART_S = 30.0
 STEADY_AFTER_S = 60.0
 MOST_LOG_BYTES = 10 * 1024 * 1024
-_LOOK_EVERY_S = 0.05
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Child:
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
-        self._due: float | None = None
+        self._restart_at = 0.0
         self._restarts = 0
 
     @property
@@ -55,27 +55,27 @@ class Child:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start it; OSError when it cannot be run at all."""
+        """Start it; OSError if it cannot be run at all."""
         if self.log.exists() and self.log.stat().st_size > MOST_LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*_dying_with_us(), *self.program.command],
+                [*_terminate_with_us(), *self.program.command],
                 env=dict(self.program.env),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._started_at, self._due = self._clock(), None
+        self._started_at = self._clock()
 
-    def look(self) -> str | None:
-        """Start it again when that is due; what happened in words, if anything did."""
+    def poll(self) -> str | None:
+        """Restart it when that is due; return what happened, if anything did."""
         if self._process is None:
-            if self._due is None or self._clock() < self._due:
+            if self._clock() < self._restart_at:
                 return None
             self.start()
-            return f"{self.program.name} was started again"
+            return f"{self.program.name} was restarted"
         code = self._process.poll()
         if code is None:
             return None
@@ -83,13 +83,12 @@ class Child:
             self._restarts = 0
         wait_s = backoff(self._restarts, FIRST_RESTART_S, MOST_RESTART_S)
         self._restarts += 1
-        self._process, self._due = None, self._clock() + wait_s
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"{self.program.name} {how}; it is started again in {wait_s:g} s; see {self.log}"
+        self._process, self._restart_at = None, self._clock() + wait_s
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        return f"{self.program.name} {how}; restarting in {wait_s:g} s; see {self.log}"
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> bool:
-        """End it, and wait; False when it was too slow, or ``hurry`` said yes: killed."""
-        self._due = None
+        """End it, and wait; False if it was killed, for it was too slow or ``hurry`` said so."""
         process, self._process = self._process, None
         if process is None:
             return True
@@ -101,7 +100,7 @@ class Child:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 return False
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
         return True
 
 
@@ -121,19 +120,19 @@ class Supervisor:
         self.children[program.name] = child
         return child
 
-    def look(self) -> list[str]:
-        """See after all of them; returns what happened, in words."""
-        return [said for child in self.children.values() if (said := child.look())]
+    def poll(self) -> list[str]:
+        """Restart those that ended, when due; return what happened."""
+        return [event for child in self.children.values() if (event := child.poll())]
 
     def stop(self, order: Sequence[str], hurry: Callable[[], bool] = lambda: False) -> list[str]:
-        """End them, in ``order``, each before the next; returns the names of those killed."""
+        """End them in ``order``, one after the other; return the names of those killed."""
         found = [self.children.pop(name) for name in order if name in self.children]
         return [child.program.name for child in found if not child.stop(hurry)]
 
 
 @cache
-def _dying_with_us() -> tuple[str, ...]:
-    """What to put before a command so that it is ended when we are killed, where there is that."""
+def _terminate_with_us() -> tuple[str, ...]:
+    """Return what to put before a command so that it ends if we are killed, where possible."""
     prefix = ("setpriv", "--pdeathsig", "TERM", "--")
     if shutil.which("setpriv") is None:
         return ()

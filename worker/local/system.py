@@ -1,7 +1,7 @@
 """The whole system on one machine: Redis, the vendors' sandbox, worker, beat, gateway and Flower.
 
-What is configured is used; what is not is brought along: a private Redis when REDIS_URL is not
-set, the sandbox when no destination has its secrets, logins for the dashboard and for Flower.
+What is configured is used; the rest is provided: a private Redis if REDIS_URL is not set, the
+sandbox if no destination has its secrets, logins for the dashboard and for Flower.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDER = Path("var")
 SANDBOX_PORT = 8090
 FLOWER_PORT = 5555
 WEB_PORT = 8000
-# A request under way may go on for 20 s after a worker was told to stop; then it settles.
+# A request in flight may take 20 s more after a worker was asked to stop; then it settles.
 WORKER_STOPS_WITHIN_S = 25.0
 STOP_ORDER = ("web", "beat", "worker", "flower", "sandbox")
 
@@ -37,9 +37,9 @@ STOP_ORDER = ("web", "beat", "worker", "flower", "sandbox")
 class LocalSystem:
     """Starts and stops everything; records stay in ``folder`` from one run to the next.
 
-    ``env`` is what the processes are given, ``settings`` what they make of it; both are whole once
-    `prepare` was called. ``shared_env`` is the file that gives another terminal what was brought
-    along; there is one while this runs, if anything was.
+    ``env`` is the processes' environment and ``settings`` what it says; both are complete after
+    `prepare`. ``shared_env`` is the file that gives another terminal what was provided; it exists
+    while this runs, if anything was.
     """
 
     def __init__(self, environ: Mapping[str, str], folder: Path = FOLDER) -> None:
@@ -53,7 +53,7 @@ class LocalSystem:
         self.flower_login: str | None = None
         self.web_url = ""
         self.dashboard_login: str | None = None
-        self._brought: dict[str, str] = {}
+        self._provided: dict[str, str] = {}
         self.shared_env: Path | None = None
 
     def prepare(
@@ -62,9 +62,9 @@ class LocalSystem:
         flower_port: int = FLOWER_PORT,
         web_port: int = WEB_PORT,
     ) -> None:
-        """Bring along what is not configured, and start Redis; ports are the first to be tried.
+        """Provide what is not configured, and start Redis; other ports are taken if these are used.
 
-        SettingsError when that leaves nothing to deliver to; EmbeddedRedisError.
+        SettingsError if there is still no enabled destination; EmbeddedRedisError.
         """
         if not any(self.settings.enabled()):
             self._refuse_half_set()
@@ -75,29 +75,29 @@ class LocalSystem:
         if not self.settings.redis_url.reveal():
             self.redis = EmbeddedRedis(self.folder / "redis")
             self.redis.start()
-            self._bring(REDIS_URL=self.redis.url)
+            self._provide(REDIS_URL=self.redis.url)
         self.settings = Settings.from_env(self.env)
         if not any(self.settings.enabled()):
             raise SettingsError("no destination is enabled: set the secrets of one")
-        if self._brought:
+        if self._provided:
             self._share()
 
     def _refuse_half_set(self) -> None:
-        """Who set one of a vendor's credentials does not mean the sandbox."""
+        """Raise SettingsError for incomplete credentials: they do not ask for the sandbox."""
         for each in self.settings.destinations.values():
             if missing := lacking(each):
                 raise SettingsError(f"destinations.{each.name}: {', '.join(missing)} is not set")
 
     def _use_sandbox(self, port: int) -> None:
         zones = (each.timezone.key for each in self.settings.destinations.values())
-        # One account, two sides: with days of their own they would never reconcile.
+        # In another time zone the sandbox would count events on other days: no reconciliation.
         self.env.setdefault(f"{ENVIRONMENT_PREFIX}TIME_ZONE", next(zones))
         try:
             sandbox = SandboxSettings.from_env(self.env)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         self.sandbox_url = f"http://127.0.0.1:{port}"
-        self._bring(
+        self._provide(
             CLEVERTAP_ACCOUNT_ID=sandbox.account_id,
             CLEVERTAP_PASSCODE=sandbox.passcode,
             CLEVERTAP_BASE_URL=self.sandbox_url,
@@ -108,7 +108,7 @@ class LocalSystem:
         )
 
     def _use_flower(self, port: int) -> None:
-        """Flower has no login of its own accord, so it is always given one."""
+        """Configure Flower, with a login if it has none: by default it would be open to all."""
         self.flower_url = f"http://127.0.0.1:{port}"
         if logins := flower_logins(self.env):
             self.env["FLOWER_BASIC_AUTH"] = ",".join(logins)
@@ -117,7 +117,7 @@ class LocalSystem:
         self.env["FLOWER_BASIC_AUTH"] = self.flower_login
 
     def _use_web(self, port: int) -> None:
-        """The gateway on loopback; its dashboard is given a login when it has none."""
+        """Configure the gateway on loopback, and a login for its dashboard if it has none."""
         self.web_url = f"http://127.0.0.1:{port}"
         self.env["PORT"] = str(port)
         if not DashboardSettings.from_env(self.env).on:
@@ -125,38 +125,38 @@ class LocalSystem:
             self.env["INGEST_DASHBOARD_PASSWORD"] = password
             self.dashboard_login = f"{DashboardSettings.from_env(self.env).user}:{password}"
 
-    def _bring(self, **brought: str) -> None:
-        """Give the processes what was not configured, and note it for another terminal."""
-        self.env |= brought
-        self._brought |= brought
+    def _provide(self, **values: str) -> None:
+        """Add to the processes' environment, and note it for another terminal."""
+        self.env |= values
+        self._provided |= values
 
     def _share(self) -> None:
-        """Write down what was brought along; others on this machine may not read it."""
+        """Write what was provided into a file that only we may read."""
         self.folder.mkdir(parents=True, exist_ok=True)
         shared = self.folder / "env"
         shared.unlink(missing_ok=True)
         shared.touch(mode=0o600)
-        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._brought.items()]
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._provided.items()]
         # So that `ingest` is found there too, without .venv/bin/activate.
         lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
         shared.write_text("".join(lines))
         self.shared_env = shared
 
     def start_sandbox(self) -> None:
-        """Start the sandbox, where one is used; see `sandbox_answers`."""
+        """Start the sandbox if one is used; see `sandbox_answers`."""
         if self.sandbox_url:
             port = self.sandbox_url.rpartition(":")[2]
             command = [sys.executable, "-m", "worker.cli", "sandbox", "--port", port]
             self.supervisor.start(Program("sandbox", command, self.env))
 
     def sandbox_answers(self) -> bool:
-        """Whether the sandbox takes connections, or none is needed."""
+        """Return whether the sandbox accepts connections, or none is needed."""
         return self.sandbox_url is None or listens(int(self.sandbox_url.rpartition(":")[2]))
 
     def start(self) -> None:
-        """Start the worker, the beat, the gateway and Flower."""
+        """Start the worker, beat, the gateway and Flower."""
         lines = commands()
-        # Several systems on one machine may share a broker: a name of our own for the worker.
+        # Several systems on one machine may share a broker: each worker needs a unique name.
         name = f"--hostname=up-{os.getpid()}@%h"
         worker = [*lines["worker"], name]
         self.supervisor.start(Program("worker", worker, self.env, WORKER_STOPS_WITHIN_S))
@@ -165,29 +165,29 @@ class LocalSystem:
         flower = [*lines["flower"], f"--port={self.flower_url.rpartition(':')[2]}"]
         self.supervisor.start(Program("flower", flower, self.env))
 
-    def look(self) -> list[str]:
-        """Start again what ended by itself; returns what happened, in words."""
-        happened = self.supervisor.look()
+    def poll(self) -> list[str]:
+        """Restart what ended; return what happened, in words."""
+        events = self.supervisor.poll()
         if self.redis and self.redis.pid and not alive(self.redis.pid):
-            self.redis.kill()  # forgets the process; `start` then takes the same port and data
+            self.redis.kill()  # forgets the process; `start` then uses the same port and data
             self.redis.start()
-            happened.append("Redis had ended by itself, and was started again with its data")
-        return happened
+            events.append("Redis ended, and was restarted with its data")
+        return events
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> list[str]:
-        """End everything but Redis; returns the names of those that had to be killed."""
-        if self.shared_env:  # never that of another system, which refused us its folder
+        """Stop everything but Redis; return the names of those that had to be killed."""
+        if self.shared_env:  # never that of another system, which holds the folder
             self.shared_env.unlink(missing_ok=True)
         return self.supervisor.stop(STOP_ORDER, hurry)
 
     def stop_redis(self) -> None:
-        """End the private Redis, with everything on disk; EmbeddedRedisError when it does not."""
+        """Stop the private Redis, with everything on disk; EmbeddedRedisError if it does not."""
         if self.redis:
             self.redis.stop()
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections at this port of loopback."""
+    """Return whether a process accepts connections at this port of loopback."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0

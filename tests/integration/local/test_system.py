@@ -1,4 +1,4 @@
-"""What `ingest up` brings along, before anything is started."""
+"""What `ingest up` provides, before it starts anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from worker.local.system import LocalSystem
 from worker.sandbox.settings import SandboxSettings
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("given", "zone"),
     [
@@ -19,11 +18,10 @@ from worker.sandbox.settings import SandboxSettings
         ({"INGEST_TIMEZONE": "Asia/Tokyo", "INGEST_SANDBOX_TIME_ZONE": "UTC"}, "UTC"),
     ],
 )
-def test_the_sandbox_has_the_days_of_the_destination(
+def test_prepare_gives_the_sandbox_the_destinations_time_zone(
     given: dict[str, str], zone: str, redis_url: str, tmp_path: Path
 ) -> None:
-    """In a zone of its own it would count events on other days than they are delivered on; who
-    wants just that says so."""
+    """In another zone it would count events on other days; a setting can still choose that."""
     system = LocalSystem({"REDIS_URL": redis_url, **given}, tmp_path)
     system.prepare()
     assert SandboxSettings.from_env(system.env).time_zone == zone

@@ -8,8 +8,8 @@ from pathlib import Path
 from worker.local.procfile import BUILT_IN, CHECKOUT, commands, read
 
 
-def test_the_built_in_commands_are_those_of_the_procfile() -> None:
-    """Without a checkout the same processes are run; Flower's file is replaced by its option."""
+def test_built_in_commands_equal_the_procfile() -> None:
+    """Without a checkout the same processes run; an option replaces Flower's file."""
     lines = read((CHECKOUT / "Procfile").read_text())
     assert lines.keys() >= BUILT_IN.keys()
     assert {name: lines[name] for name in ("worker", "beat")} == {
@@ -18,8 +18,8 @@ def test_the_built_in_commands_are_those_of_the_procfile() -> None:
     assert lines["flower"].split()[:4] == BUILT_IN["flower"].split()[:4]
 
 
-def test_commands_run_from_anywhere(tmp_path: Path) -> None:
-    """Celery is this Python's own, and files named in a line are found beside the Procfile."""
+def test_commands_run_from_any_directory(tmp_path: Path) -> None:
+    """Celery is this Python's, and files named in a line are found beside the Procfile."""
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "flower.py").touch()
     (tmp_path / "Procfile").write_text("# web: x\nflower: celery flower --conf=config/flower.py\n")
@@ -34,6 +34,6 @@ def test_commands_run_from_anywhere(tmp_path: Path) -> None:
     }
 
 
-def test_a_missing_procfile_is_no_obstacle(tmp_path: Path) -> None:
-    """An installed package brings no Procfile."""
+def test_commands_without_a_procfile_are_built_in(tmp_path: Path) -> None:
+    """An installed package has no Procfile."""
     assert commands(tmp_path).keys() == BUILT_IN.keys()
