@@ -42,7 +42,7 @@ class Up:
         command = [str(INGEST), "up", *ports, *options]
         return self._processes.run(command, env=environment(env), name="up", cwd=self.cwd)
 
-    def begun(self, *options: str, **env: str) -> Process:
+    def started(self, *options: str, **env: str) -> Process:
         """Start it, and wait until it shows counts."""
         process = self(*options, **env)
         process.wait_for("Ctrl-C stops everything")
@@ -82,9 +82,9 @@ def up(processes: Processes, tmp_path: Path) -> Iterator[Up]:
     """Starts the whole system, and kills what a failed test leaves behind."""
     cwd = tmp_path / "home"
     cwd.mkdir()
-    started = Up(processes, cwd)
-    yield started
-    for pid in started.strays():
+    system = Up(processes, cwd)
+    yield system
+    for pid in system.strays():
         os.kill(pid, signal.SIGKILL)
 
 
@@ -104,7 +104,7 @@ def test_up_settles_its_sample_and_exits(up: Up) -> None:
 
 def test_up_after_ctrl_c_delivers_buffered_records_at_the_next_start(up: Up) -> None:
     """Records in the buffer when everything stops are delivered by the next run, once each."""
-    first = up.begun("--no-sample", **SLOW)
+    first = up.started("--no-sample", **SLOW)
     sent = up.cli("send", stdin=json_lines(map(event, range(25))))
     assert sent.returncode == 0, sent.stderr
     assert first.stop(signal.SIGINT) == 0
@@ -119,14 +119,14 @@ def test_up_after_ctrl_c_delivers_buffered_records_at_the_next_start(up: Up) -> 
 
 def test_up_restarts_processes_that_end(up: Up) -> None:
     """A killed worker and a killed Redis are restarted, with every record."""
-    process = up.begun("--no-sample", **SLOW)
+    process = up.started("--no-sample", **SLOW)
     assert up.cli("send", stdin=json_lines(map(event, range(10)))).returncode == 0
     before = up.child(process, "worker")
     before.kill()
     process.wait_for("worker was killed by signal 9")
-    process.wait_for("worker was started again")
+    process.wait_for("worker was restarted")
     up.child(process, "redis-server").kill()
-    process.wait_for("was started again with its data")
+    process.wait_for("was restarted with its data")
     assert up.cli.status()["kinds"]["event"]["buffered"] == 10
     assert up.child(process, "worker").pid != before.pid
     assert process.stop(signal.SIGTERM) == 0
@@ -137,7 +137,7 @@ def test_up_with_ports_in_use_takes_others(up: Up) -> None:
     """If the usual ports are taken, others are used and shown, also to other terminals."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        process = up.begun("--no-sample", "--sandbox-port", port, "--flower-port", port, **SLOW)
+        process = up.started("--no-sample", "--sandbox-port", port, "--flower-port", port, **SLOW)
         output = process.output()
         addresses = re.findall(
             r"^(?:Sandbox|Flower) +(http://127.0.0.1:\d+)/", output, re.MULTILINE
@@ -153,7 +153,7 @@ def test_up_with_ports_in_use_takes_others(up: Up) -> None:
 def test_up_refuses_a_second_system_in_the_same_folder(up: Up) -> None:
     """Two systems do not share a private Redis: the second says so, and leaves the files alone that
     the first shares with other terminals."""
-    first = up.begun("--no-sample", **SLOW)
+    first = up.started("--no-sample", **SLOW)
     shared = (up.cwd / "var" / "env").read_text()
     second = up("--no-sample")
     assert second.popen.wait(60) == 1
@@ -167,7 +167,7 @@ def test_up_refuses_a_second_system_in_the_same_folder(up: Up) -> None:
 def test_up_writes_an_environment_for_other_terminals(up: Up) -> None:
     """The file that the start names is all that another terminal needs: `ingest` is found and finds
     Redis and the sandbox's credentials."""
-    process = up.begun("--no-sample", **SLOW)
+    process = up.started("--no-sample", **SLOW)
     command = ["sh", "-c", ". var/env && ingest settings"]
     bare = {"PATH": "/usr/bin:/bin", "HOME": str(up.cwd)}
     done = subprocess.run(
@@ -186,12 +186,12 @@ def test_up_killed_leaves_only_redis_running(up: Up) -> None:
         shutil.which("setpriv"),
         "no setpriv (util-linux) on the PATH: children do not notice their parent's death",
     )
-    process = up.begun("--no-sample", **SLOW)
+    process = up.started("--no-sample", **SLOW)
     redis = up.child(process, "redis-server")
     process.popen.kill()
     process.popen.wait(60)
     poll_until(lambda: up.strays() == [redis.pid], what="only Redis is left")
-    second = up.begun("--no-sample", **SLOW)
+    second = up.started("--no-sample", **SLOW)
     assert f"{redis.pid} " in (up.cwd / "var" / "redis" / "address").read_text()
     assert second.stop(signal.SIGINT) == 0
     assert up.strays() == []

@@ -19,8 +19,8 @@ Finished = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A command that runs, and its streams."""
+class RunningCommand:
+    """A running command, and its streams."""
 
     process: subprocess.Popen[str]
     stdin: IO[str]
@@ -49,8 +49,8 @@ class Cli:
         )
 
     @contextmanager
-    def begin(self, *arguments: str, **env: str) -> Iterator[Begun]:
-        """Start a command and talk to it; what still runs at the block's end is killed."""
+    def begin(self, *arguments: str, **env: str) -> Iterator[RunningCommand]:
+        """Start a command and talk to it; kill it if it still runs when the block ends."""
         with subprocess.Popen(
             [str(INGEST), *arguments],
             stdin=subprocess.PIPE,
@@ -64,12 +64,12 @@ class Cli:
             assert process.stdout
             assert process.stderr
             try:
-                yield Begun(process, process.stdin, process.stdout, process.stderr)
+                yield RunningCommand(process, process.stdin, process.stdout, process.stderr)
             finally:
                 process.kill()
 
     def status(self, destination: str = "clevertap") -> dict[str, Any]:
-        """What `status --json` says of a destination."""
+        """What `status --json` shows of a destination."""
         found: dict[str, Any] = json.loads(self("status", "--json").stdout)["destinations"]
         return dict(found[destination])
 
@@ -79,7 +79,7 @@ def json_lines(records: Iterable[object]) -> str:
     return "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records)
 
 
-def told(finished: Finished) -> list[dict[str, Any]]:
+def stderr_objects(finished: Finished) -> list[dict[str, Any]]:
     """The JSON objects on a command's standard error."""
     lines = finished.stderr.splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import click
 
-from worker.errors import IngestError, UnknownDestination
+from worker.errors import IngestError, InvalidQuery, UnknownDestination
 
 from .exit_codes import Failure, Misuse
 
@@ -26,7 +26,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommandEntry:
     """Where a command is, and its line in the menu; `attribute` is the click command there."""
 
     module: str
@@ -39,40 +39,39 @@ class Entry:
         return f"{__name__}.commands.{self.module}"
 
 
-COMMANDS: Mapping[str, Entry] = {
-    "up": Entry("up", "up", "Run the whole system in the foreground."),
-    "send": Entry("send", "send", "Put JSON Lines into the buffer."),
-    "check": Entry("send", "check", "Validate JSON Lines, and send nothing."),
-    "status": Entry("status", "status", "Show where every record is."),
-    "wait": Entry("wait", "wait", "Wait until nothing is on its way any more."),
-    "dlq": Entry("dlq", "dlq", "Look at, replay, purge and export dead letters."),
-    "trace": Entry("trace", "trace", "Tell where one record is, and what became of it."),
-    "metrics": Entry("metrics", "metrics", "Print Prometheus' metrics, or serve them."),
-    "pause": Entry("pause_resume", "pause", "Stop a destination's deliveries."),
-    "resume": Entry("pause_resume", "resume", "Start a destination's deliveries again."),
-    "export": Entry("export", "export", "Download a vendor's events as JSON Lines."),
-    "count": Entry("count", "count", "Ask the vendor for an event's count."),
-    "reconcile": Entry(
-        "reconcile", "reconcile", "Compare our deliveries with the vendor's counts."
-    ),
-    "gateway-key": Entry(
-        "gateway_keys", "gateway_key", "Create, list and revoke the HTTP gateway's keys."
-    ),
-    "settings": Entry("settings", "settings", "Show every setting and where it came from."),
-    "sandbox": Entry("sandbox", "sandbox", "Run the local stand-in of both vendors."),
+COMMANDS: Mapping[str, CommandEntry] = {
+    name: CommandEntry(module, name.replace("-", "_"), summary)
+    for name, module, summary in (
+        ("up", "up", "Run the whole system in the foreground."),
+        ("send", "send", "Put JSON Lines into the buffer."),
+        ("check", "send", "Validate JSON Lines without sending them."),
+        ("status", "status", "Show where the records are."),
+        ("wait", "wait", "Wait until everything is delivered or dead."),
+        ("dlq", "dlq", "List, replay, purge and export dead letters."),
+        ("trace", "trace", "Show where one record is."),
+        ("metrics", "metrics", "Print or serve Prometheus metrics."),
+        ("pause", "pause_resume", "Pause a destination's deliveries."),
+        ("resume", "pause_resume", "Resume a destination's deliveries."),
+        ("export", "export", "Download events from the vendor as JSON Lines."),
+        ("count", "count", "Ask the vendor how often an event occurred."),
+        ("reconcile", "reconcile", "Compare delivered events with the vendor's counts."),
+        ("gateway-key", "gateway_keys", "Create, list and revoke keys of the HTTP gateway."),
+        ("settings", "settings", "Show every setting and where it comes from."),
+        ("sandbox", "sandbox", "Run a local stand-in for both vendors."),
+    )
 }
 
 
 class Menu(click.Group):
-    """The commands of `COMMANDS`; what they raise on purpose becomes a line and an exit code."""
+    """The commands of `COMMANDS`; their expected errors become a line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands whose modules are installed, in the table's order."""
+        """Return the commands whose modules are installed, in the table's order."""
         del ctx
         return [name for name, entry in COMMANDS.items() if find_spec(entry.path) is not None]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command; None when there is none of that name."""
+        """Load a command; return None for an unknown name."""
         if cmd_name not in self.list_commands(ctx):
             return None
         entry = COMMANDS[cmd_name]
@@ -80,67 +79,56 @@ class Menu(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the menu out of the table, so that no command is loaded for it."""
+        """Write the menu from the table, so that no command is loaded for it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
-        """Read the command line; --help and --version write, and end, in it."""
+        """Read the command line; --help and --version print, and end, here."""
         try:
             return super().make_context(*args, **more)
         except OSError as error:
-            tell_full_output(error)
+            _raise_expected(error)
             raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; its expected errors become one line on standard error."""
         try:
             return super().invoke(ctx)
-        except UnknownDestination as error:
+        except (InvalidQuery, UnknownDestination) as error:
             raise Misuse(str(error)) from error
         except IngestError as error:
             raise Failure(str(error)) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            tell_full_output(error)
-            tell_file_error(error)
-            tell_redis_error(error)
+            _raise_expected(error)
             raise
 
 
-def tell_full_output(error: Exception) -> None:
-    """Raise a Failure if there is no room for what was written, to standard output or a file.
-
-    Standard output is given up then: Python would try to write the rest once more when the process
-    ends, and complain of it.
-    """
-    if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+def _raise_expected(error: Exception) -> None:
+    """Raise a Failure for an error of a file or of Redis; others are bugs, and keep tracebacks."""
+    if isinstance(error, OSError):
+        if error.errno in _NO_ROOM:
+            _give_up_stdout()
+            raise Failure(f"cannot write: {error.strerror}") from error
+        if isinstance(error.filename, str | os.PathLike):
+            raise Failure(f"{os.fspath(error.filename)}: {error.strerror}") from error
         return
+    from redis.exceptions import RedisError  # not above: by the time it can fail, it is loaded
+
+    if isinstance(error, RedisError):
+        from .clients import describe_redis_error
+
+        raise Failure(f"Redis: {describe_redis_error(error)}") from error
+
+
+def _give_up_stdout() -> None:
+    """Send what is left to nowhere: Python would try it again at exit, and report the error."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise Failure(f"cannot write: {error.strerror}") from error
-
-
-def tell_file_error(error: Exception) -> None:
-    """Raise a Failure if the error is a file's or folder's: one that is missing, or not ours."""
-    if isinstance(error, OSError) and isinstance(error.filename, str | os.PathLike):
-        raise Failure(f"{os.fspath(error.filename)}: {error.strerror}") from error
-
-
-def tell_redis_error(error: Exception) -> None:
-    """Raise a Failure if the error is Redis'; anything else is a bug, and keeps its traceback.
-
-    Redis' client is imported here and not above: by the time it can have failed, it is loaded.
-    """
-    from redis.exceptions import RedisError
-
-    if isinstance(error, RedisError):
-        from .redis_errors import in_words
-
-        raise Failure(f"Redis: {in_words(error)}") from error
 
 
 @click.group(
@@ -155,10 +143,10 @@ Exit codes:
 )
 @click.version_option(package_name="ingestion-worker", prog_name="ingest")
 def ingest() -> None:
-    """Take single events and profiles, and upload them in full batches, losing none."""
+    """Buffer events and profiles, and upload them to the vendors in batches, without loss."""
 
 
 def main() -> NoReturn:
-    """The console script: run a command, and end the process with its exit code."""
+    """Run a command, and end the process with its exit code."""
     ingest(prog_name="ingest")
     raise AssertionError("click ends the process")

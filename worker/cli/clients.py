@@ -1,25 +1,49 @@
-"""A command's way to Redis: the address the settings give, with clients that tell soon."""
+"""A command's Redis: clients with short timeouts, and errors that name the setting to fix."""
 
 from __future__ import annotations
 
-import redis
+import re
 
-from worker.connections.clients import bulk_client, operator_client, redis_url
+import redis
+from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError
+from redis.sentinel import MasterNotFoundError
+
+from worker.connections import clients
 from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
 
+# What Redis 6 and 7 answer to a client that greets them without the password they want.
+_NO_PASSWORD = ("HELLO must be called with", "Authentication required", "unauthenticated")
+# Redis 6 wraps the error of a command in a script.
+_OF_SCRIPT = re.compile(r"^Error running script .*?@user_script: ?\d+: -?")
 
-def operator(settings: Settings) -> redis.Redis:
-    """A client for a command's questions; SettingsError when there is no address, or it is none."""
-    return operator_client(redis_url(settings))
+
+def operator_client(settings: Settings) -> redis.Redis:
+    """Return a client for a command's questions; SettingsError without a valid address."""
+    return clients.operator_client(clients.redis_url(settings))
 
 
-def bulk(settings: Settings) -> redis.Redis:
-    """A client to send large chunks with; SettingsError as for `operator`."""
-    return bulk_client(redis_url(settings))
+def bulk_client(settings: Settings) -> redis.Redis:
+    """Return a client that sends large chunks; SettingsError as for `operator_client`."""
+    return clients.bulk_client(clients.redis_url(settings))
 
 
 def overview(only: str | None = None) -> Overview:
-    """The destinations of this environment, or ``only`` one; UnknownDestination, SettingsError."""
+    """Return the destinations of this environment, or one; UnknownDestination, SettingsError."""
     settings = Settings.from_env()
-    return Overview.of(settings, operator(settings), only=only)
+    return Overview.of(settings, operator_client(settings), only=only)
+
+
+def describe_redis_error(error: RedisError) -> str:
+    """Return one line, without a secret, that names the setting to fix where one is at fault."""
+    text = _OF_SCRIPT.sub("", " ".join(str(error).split())).rstrip(".") or type(error).__name__
+    if any(each in text for each in _NO_PASSWORD):
+        return "it wants a password, and REDIS_URL has none"
+    if isinstance(error, AuthenticationError):
+        return f"it refuses the user or the password of REDIS_URL: {text}"
+    if "READONLY" in text or isinstance(error, ReadOnlyError):
+        return "it is a replica, which takes no writes: REDIS_URL must name its master"
+    if isinstance(error, MasterNotFoundError):  # the rest of its text shows redis-py's clients
+        known = text.partition(" : ")[0]
+        return f"{known}: no Sentinel of REDIS_URL answers, or none knows such a master"
+    return text

@@ -1,22 +1,48 @@
-"""What `ingest` ends with; `ingest --help` shows the same table."""
+"""The exit codes of `ingest`, and the errors that lead to them."""
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
-OK = 0  # done, and nothing to complain of
+OK = 0  # done, without a complaint
 FAILED = 1  # not done: a timeout, records left, Redis or a vendor out of reach
-REJECTED = 2  # a record broke a rule, or the command line did
-DIFFERENT = 3  # reconcile: our count and the vendor's are not the same
+REJECTED = 2  # a record or the command line broke a rule
+DIFFERENT = 3  # reconcile: our count differs from the vendor's
 
 
 class Failure(click.ClickException):
-    """What was asked for could not be done; the message is one line, without a secret."""
+    """The command could not do its work; the message is one line without a secret."""
 
     exit_code = FAILED
 
 
 class Misuse(click.ClickException):
-    """What was asked for makes no sense: told like a wrong option."""
+    """The command line makes no sense; reported like a wrong option."""
 
     exit_code = REJECTED
+
+
+@contextmanager
+def needs_extra(name: str) -> Iterator[None]:
+    """Raise a Failure that names the extra if an import in the block fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise Failure(f"needs the extra `{name}` ({error.name} is not installed)") from error
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[None]:
+    """Raise a Failure with the reason if the block cannot listen at that address."""
+    try:
+        yield
+    except OSError as error:
+        # The resolver's errors have numbers of their own, for which the system has no text.
+        from_resolver = isinstance(error, socket.gaierror)
+        why = str(error.strerror) if from_resolver else os.strerror(error.errno or 0)
+        raise Failure(f"cannot listen on {host} port {port}: {why}") from error

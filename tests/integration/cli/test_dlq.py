@@ -42,7 +42,7 @@ REFUSED = Verdict(Outcome.DEAD, "refused", 513, "Restricted. Skipped record numb
 EXPIRED = Verdict(Outcome.DEAD, "expired", None, "HTTP 503")
 
 
-class Desk:
+class Operator:
     """An operator at a command line, and a destination with an account at the vendor."""
 
     def __init__(self, client: redis.Redis, url: str, vendor: LoopbackVendor) -> None:
@@ -75,7 +75,7 @@ class Desk:
             self.adds_up()
 
     def kill(self, number: int, verdict: Verdict = REFUSED) -> list[str]:
-        """Let events be accepted and die; returns their ids."""
+        """Let events be accepted and fail; returns their ids."""
         ids = [self.producer.event("Viewed", {"at": at}, identity=f"i{at}") for at in range(number)]
         self.settle(verdict)
         return ids
@@ -87,24 +87,26 @@ class Desk:
 
 
 @pytest.fixture
-def desk(redis_client: redis.Redis, redis_url: str, vendor: LoopbackVendor) -> Desk:
+def operator(redis_client: redis.Redis, redis_url: str, vendor: LoopbackVendor) -> Operator:
     """A destination without a record."""
-    return Desk(redis_client, redis_url, vendor)
+    return Operator(redis_client, redis_url, vendor)
 
 
-def told(result: Result) -> Any:
+def printed(result: Result) -> Any:
     """What a command printed on standard output: one line of JSON, and nothing else."""
     assert result.stdout.count("\n") == 1, result.output
     return json.loads(result.stdout)
 
 
 @contextmanager
-def at_a_terminal(desk: Desk, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def at_a_terminal(
+    operator: Operator, *arguments: str
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """The command with a terminal as its standard input; gives the terminal's other side."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "worker.cli", *arguments],
-        env=environment(desk.env),
+        env=environment(operator.env),
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -118,12 +120,12 @@ def at_a_terminal(desk: Desk, *arguments: str) -> Iterator[tuple[int, subprocess
         os.close(theirs)
 
 
-def test_lists_are_json_lines_with_the_agreed_fields(desk: Desk) -> None:
+def test_list_and_export_print_the_agreed_fields(operator: Operator) -> None:
     """`list --json` and `export` print the same lines, with these fields in this order."""
-    ids = desk.kill(3)
-    (update,) = [desk.producer.profile({"Name": "Ann"}, identity="a")]
-    desk.settle(EXPIRED)
-    listed = desk.lines("dlq", "list", "--json")
+    ids = operator.kill(3)
+    (update,) = [operator.producer.profile({"Name": "Ann"}, identity="a")]
+    operator.settle(EXPIRED)
+    listed = operator.lines("dlq", "list", "--json")
     assert [list(letter) for letter in listed] == [FIELDS] * 4
     assert [letter["id"] for letter in listed] == [*ids, update]
     assert listed[0]["code"] == 513
@@ -133,109 +135,117 @@ def test_lists_are_json_lines_with_the_agreed_fields(desk: Desk) -> None:
         "expired",
         "profile",
     )
-    assert listed == desk.lines("dlq", "export") == desk.lines("dlq", "show", "--json")
-    assert desk.lines("dlq", "list", "--json", "--limit", "2") == listed[:2]
+    assert listed == operator.lines("dlq", "export") == operator.lines("dlq", "show", "--json")
+    assert operator.lines("dlq", "list", "--json", "--limit", "2") == listed[:2]
 
 
-def test_options_filter(desk: Desk) -> None:
+def test_filter_options_select_dead_letters(operator: Operator) -> None:
     """Every command takes the same filters."""
-    ids = desk.kill(2)
-    old = desk.kill(1, EXPIRED)
+    ids = operator.kill(2)
+    old = operator.kill(1, EXPIRED)
 
     def chosen(*options: str) -> list[str]:
-        return [letter["id"] for letter in desk.lines("dlq", "list", "--json", *options)]
+        return [letter["id"] for letter in operator.lines("dlq", "list", "--json", *options)]
 
     assert chosen("--code", "513") == ids
     assert chosen("--code", "expired") == old
     assert chosen("--kind", "event", "--destination", "clevertap") == ids + old
     assert chosen("--kind", "profile") == chosen("--destination", "bloomreach") == []
     assert chosen("--id", ids[1]) == chosen("--id", UUID(ids[1]).hex.upper()) == [ids[1]]
-    assert [each["count"] for each in desk.lines("dlq", "summary", "--json", "--code", "513")] == [
-        2
-    ]
-    assert desk.run("dlq", "list", "--id", "x").exit_code == 2
-    assert desk.run("dlq", "list", "--destination", "nowhere").exit_code == 2
+    assert [
+        each["count"] for each in operator.lines("dlq", "summary", "--json", "--code", "513")
+    ] == [2]
+    assert operator.run("dlq", "list", "--id", "x").exit_code == 2
+    assert operator.run("dlq", "list", "--destination", "nowhere").exit_code == 2
 
 
-def test_tables_leave_the_records_out(desk: Desk) -> None:
-    """The list for people has ids and causes, no personal data, and nothing a terminal obeys."""
+def test_tables_leave_out_the_records(operator: Operator) -> None:
+    """The list for people has ids and reasons, no personal data, no control characters."""
     verdict = Verdict(Outcome.DEAD, "refused", 513, "\x1b[31m[bold]Restricted[/bold]")
-    (shown,) = [desk.producer.event("Viewed", {"Secret": "s3cr3t"}, identity="jack@example.com")]
-    desk.settle(verdict)
-    table = desk.run("dlq", "list").stdout
+    (shown,) = [
+        operator.producer.event("Viewed", {"Secret": "s3cr3t"}, identity="jack@example.com")
+    ]
+    operator.settle(verdict)
+    table = operator.run("dlq", "list").stdout
     for text in (shown, "event", "Viewed", "513", "[bold]Restricted[/bold]"):
         assert text in table
     for text in ("s3cr3t", "jack@example.com", "\x1b"):
         assert text not in table
-    summary = desk.run("dlq", "summary").stdout
+    summary = operator.run("dlq", "summary").stdout
     assert "513" in summary
     assert "Viewed" in summary
-    assert "jack@example.com" in desk.run("dlq", "show", shown).stdout
+    assert "jack@example.com" in operator.run("dlq", "show", shown).stdout
 
 
-def test_a_short_list_says_that_there_is_more(desk: Desk) -> None:
-    """A table is cut at its limit, and says so; an empty one says that it is."""
+def test_list_with_a_limit_says_that_there_is_more(operator: Operator) -> None:
+    """A table is cut at its limit, and says so; an empty one says so too."""
     assert (
-        desk.run("dlq", "list").stdout == desk.run("dlq", "summary").stdout == "No dead letters.\n"
+        operator.run("dlq", "list").stdout
+        == operator.run("dlq", "summary").stdout
+        == "No dead letters.\n"
     )
-    desk.kill(3)
-    shown = desk.run("dlq", "list", "--limit", "2").stdout
-    assert "Shown are the first 2;" in shown
+    operator.kill(3)
+    shown = operator.run("dlq", "list", "--limit", "2").stdout
+    assert "Showing the first 2;" in shown
     assert len(shown.splitlines()) == 4
-    assert "are shown" not in desk.run("dlq", "list", "--limit", "3").stdout
+    assert "Showing" not in operator.run("dlq", "list", "--limit", "3").stdout
 
 
-def test_show_tells_when_there_is_none(desk: Desk) -> None:
-    """An id that is no dead letter ends with exit code 1."""
-    result = desk.run("dlq", "show", "0" * 32)
+def test_show_of_an_unknown_id_fails(operator: Operator) -> None:
+    """An id without a dead letter ends with exit code 1, and a hint."""
+    result = operator.run("dlq", "show", "0" * 32)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "trace" in result.stderr
 
 
-def test_export_writes_a_file_for_its_owner_alone(desk: Desk, tmp_path: Path) -> None:
-    """The file holds what `list --json` prints, appears when complete, and is nobody else's."""
-    desk.kill(900)
+def test_export_writes_a_file_that_only_its_owner_may_read(
+    operator: Operator, tmp_path: Path
+) -> None:
+    """The file holds what `list --json` prints, and appears when it is complete."""
+    operator.kill(900)
     file = tmp_path / "dead.jsonl"
-    result = desk.run("dlq", "export", "--out", str(file))
+    result = operator.run("dlq", "export", "--out", str(file))
     assert (result.exit_code, result.stdout) == (0, "")
     assert "900" in result.stderr
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert lines == desk.lines("dlq", "list", "--json")
+    assert lines == operator.lines("dlq", "list", "--json")
     assert file.stat().st_mode & 0o077 == 0
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_replay_and_purge_print_their_number_alone(desk: Desk) -> None:
-    """One line of JSON on standard output, whatever the number; the totals know it too."""
-    desk.kill(5)
-    assert told(desk.run("dlq", "replay", "--yes", "--code", "expired")) == {"replayed": 0}
-    assert told(desk.run("dlq", "replay", "--yes")) == {"replayed": 5}
-    desk.adds_up()
-    desk.settle(REFUSED)
-    (chosen, *_) = desk.lines("dlq", "list", "--json")
-    assert told(desk.run("dlq", "purge", "--yes", "--id", chosen["id"])) == {"purged": 1}
-    assert told(desk.run("dlq", "purge", "-y", "--json")) == {"purged": 4}
-    desk.adds_up()
-    totals = desk.buffer.status().kinds["event"].totals
+def test_replay_and_purge_print_only_their_number(operator: Operator) -> None:
+    """One line of JSON on standard output, whatever the number; the totals agree."""
+    operator.kill(5)
+    assert printed(operator.run("dlq", "replay", "--yes", "--code", "expired")) == {"replayed": 0}
+    assert printed(operator.run("dlq", "replay", "--yes")) == {"replayed": 5}
+    operator.adds_up()
+    operator.settle(REFUSED)
+    (chosen, *_) = operator.lines("dlq", "list", "--json")
+    assert printed(operator.run("dlq", "purge", "--yes", "--id", chosen["id"])) == {"purged": 1}
+    assert printed(operator.run("dlq", "purge", "-y", "--json")) == {"purged": 4}
+    operator.adds_up()
+    totals = operator.buffer.status().kinds["event"].totals
     assert (totals["replayed"], totals["purged"], totals["accepted"]) == (5, 5, 5)
 
 
 @pytest.mark.parametrize("command", ["replay", "purge"])
-def test_nobody_to_ask_is_told_in_a_sentence(desk: Desk, command: str) -> None:
-    """Without a terminal and without --yes nothing happens, and the exit code is 2."""
-    desk.kill(1)
-    result = desk.run("dlq", command, given="y\n")
+def test_commands_without_terminal_and_yes_are_refused(operator: Operator, command: str) -> None:
+    """Nothing happens, the error names --yes, and the exit code is 2."""
+    operator.kill(1)
+    result = operator.run("dlq", command, given="y\n")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--yes" in result.stderr
-    assert len(desk.lines("dlq", "list", "--json")) == 1
+    assert len(operator.lines("dlq", "list", "--json")) == 1
 
 
 @pytest.mark.parametrize(("command", "number"), [("replay", "replayed"), ("purge", "purged")])
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_a_person_is_asked(desk: Desk, command: str, number: str, answer: str) -> None:
-    """At a terminal the question goes to standard error, with how many there are."""
-    desk.kill(3)
-    with at_a_terminal(desk, "dlq", command) as (terminal, process):
+def test_commands_at_a_terminal_ask_first(
+    operator: Operator, command: str, number: str, answer: str
+) -> None:
+    """The question goes to standard error, with the number of dead letters."""
+    operator.kill(3)
+    with at_a_terminal(operator, "dlq", command) as (terminal, process):
         os.write(terminal, f"{answer}\n".encode())
         out, err = process.communicate(timeout=60)
     assert b"3 dead letters" in err
@@ -243,43 +253,43 @@ def test_a_person_is_asked(desk: Desk, command: str, number: str, answer: str) -
         assert (process.returncode, json.loads(out)) == (0, {number: 3})
     else:
         assert (process.returncode, out) == (1, b"")
-        assert len(desk.lines("dlq", "list", "--json")) == 3
-    desk.adds_up()
+        assert len(operator.lines("dlq", "list", "--json")) == 3
+    operator.adds_up()
 
 
-def test_a_check_asks_the_vendor_first(desk: Desk) -> None:
-    """Without --yes it only tells; with it, what would pass is replayed and the rest stays."""
-    ids = desk.kill(4)
-    desk.vendor.prescribe("i1", always=RESTRICTED_EVENT)
-    said = told(desk.run("dlq", "replay", "--check"))
+def test_replay_with_check_asks_the_vendor_first(operator: Operator) -> None:
+    """Without --yes it only reports; with it, what would pass is replayed."""
+    ids = operator.kill(4)
+    operator.vendor.prescribe("i1", always=RESTRICTED_EVENT)
+    said = printed(operator.run("dlq", "replay", "--check"))
     assert said == {
         "would_pass": 3,
         "would_be_refused": 1,
         "refused": [{"code": RESTRICTED_EVENT, "error": "No.", "count": 1}],
         "replayed": 0,
     }
-    assert len(desk.lines("dlq", "list", "--json")) == 4
-    result = desk.run("dlq", "replay", "--check", "--yes")
-    assert told(result) == {"replayed": 3}
+    assert len(operator.lines("dlq", "list", "--json")) == 4
+    result = operator.run("dlq", "replay", "--check", "--yes")
+    assert printed(result) == {"replayed": 3}
     assert "3 would pass, 1 would be refused" in result.stderr
     assert str(RESTRICTED_EVENT) in result.stderr
-    assert [letter["id"] for letter in desk.lines("dlq", "list", "--json")] == [ids[1]]
-    assert desk.vendor.uploads == []
-    assert all(request.dry_run for request in desk.vendor.requests)
-    desk.adds_up()
+    assert [letter["id"] for letter in operator.lines("dlq", "list", "--json")] == [ids[1]]
+    assert operator.vendor.uploads == []
+    assert all(request.dry_run for request in operator.vendor.requests)
+    operator.adds_up()
 
 
-def test_mended_lines_are_replayed(desk: Desk, tmp_path: Path) -> None:
-    """Lines of an export, mended, replace what died; those that break a rule stay, by line."""
-    desk.kill(4)
-    letters = desk.lines("dlq", "list", "--json")
+def test_replay_from_a_file_replaces_dead_letters(operator: Operator, tmp_path: Path) -> None:
+    """Edited lines of an export replace dead letters; unusable ones are reported by line."""
+    operator.kill(4)
+    letters = operator.lines("dlq", "list", "--json")
     letters[0]["record"]["evtName"] = "Bought"
     letters[1]["record"]["evtName"] = ""
-    file = tmp_path / "mended.jsonl"
+    file = tmp_path / "edited.jsonl"
     lines = [json.dumps(letter) for letter in letters[:3]]
     file.write_text("\n".join([*lines, "{", '{"id": "x"}', "", json.dumps({"id": "0" * 32})]))
-    result = desk.run("dlq", "replay", "--from", str(file), "--yes")
-    assert (result.exit_code, told(result)) == (2, {"replayed": 2})
+    result = operator.run("dlq", "replay", "--from", str(file), "--yes")
+    assert (result.exit_code, printed(result)) == (2, {"replayed": 2})
     refused = {each["line"]: each for each in map(json.loads, result.stderr.splitlines())}
     assert list(refused) == [2, 4, 5, 7]
     assert {line: list(each["errors"]) for line, each in refused.items()} == {
@@ -289,96 +299,96 @@ def test_mended_lines_are_replayed(desk: Desk, tmp_path: Path) -> None:
         7: ["record"],
     }
     assert refused[2]["id"] == letters[1]["id"]
-    claim = desk.buffer.claim(begun=True)
+    claim = operator.buffer.claim(begun=True)
     assert claim is not None
     bodies = [json.loads(each.split(b"\n", 1)[1]) for each in claim.records]
     assert sorted(bodies, key=lambda body: str(body["evtName"])) == [
         letters[0]["record"],
         letters[2]["record"],
     ]
-    desk.adds_up()
+    operator.adds_up()
 
 
-def test_mended_lines_are_checked_and_stay(desk: Desk, tmp_path: Path) -> None:
-    """--from with --check tells how many would pass, and each that would not; nothing moves."""
-    desk.kill(5)
-    letters = desk.lines("dlq", "list", "--json")
-    desk.vendor.prescribe("i1", always=RESTRICTED_EVENT)
+def test_replay_from_a_file_with_check_moves_nothing(operator: Operator, tmp_path: Path) -> None:
+    """It reports how many would pass, and each line that would not."""
+    operator.kill(5)
+    letters = operator.lines("dlq", "list", "--json")
+    operator.vendor.prescribe("i1", always=RESTRICTED_EVENT)
     letters[0]["record"]["evtName"] = "Bought"
     letters[2]["record"]["evtName"] = ""
-    file = tmp_path / "mended.jsonl"
+    file = tmp_path / "edited.jsonl"
     file.write_text("\n".join(["{", *map(json.dumps, letters)]))
-    result = desk.run("dlq", "replay", "--from", str(file), "--check")
+    result = operator.run("dlq", "replay", "--from", str(file), "--check")
     expected = {"would_pass": 3, "would_be_refused": 3, "replayed": 0}
-    assert (result.exit_code, told(result)) == (2, expected)
+    assert (result.exit_code, printed(result)) == (2, expected)
     lines = [json.loads(line) for line in result.stderr.splitlines()]
     assert [each["line"] for each in lines] == [1, 3, 4]
     assert lines[1]["id"] == letters[1]["id"]
     assert lines[1]["errors"] == {"vendor": [f"code {RESTRICTED_EVENT}: No."]}
     assert list(lines[2]["errors"]) == ["evtName"]
-    assert [each.identities for each in desk.vendor.requests] == [["i0", "i1", "i3", "i4"]]
-    assert desk.vendor.uploads == []
-    assert len(desk.lines("dlq", "list", "--json")) == 5
-    assert desk.run("dlq", "replay", "--from", str(file), "--check", "--yes").exit_code == 2
-    assert len(desk.lines("dlq", "list", "--json")) == 5
-    desk.adds_up()
+    assert [each.identities for each in operator.vendor.requests] == [["i0", "i1", "i3", "i4"]]
+    assert operator.vendor.uploads == []
+    assert len(operator.lines("dlq", "list", "--json")) == 5
+    assert operator.run("dlq", "replay", "--from", str(file), "--check", "--yes").exit_code == 2
+    assert len(operator.lines("dlq", "list", "--json")) == 5
+    operator.adds_up()
 
 
-def test_mended_lines_come_from_standard_input_too(desk: Desk) -> None:
-    """What `export` prints may be piped through a program that mends it."""
-    desk.kill(2)
-    exported = desk.run("dlq", "export").stdout.replace("Viewed", "Bought")
-    assert told(desk.run("dlq", "replay", "--from", "-", "--yes", given=exported)) == {
+def test_replay_from_standard_input_works_in_a_pipe(operator: Operator) -> None:
+    """What `export` prints may be piped through a program that edits it."""
+    operator.kill(2)
+    exported = operator.run("dlq", "export").stdout.replace("Viewed", "Bought")
+    assert printed(operator.run("dlq", "replay", "--from", "-", "--yes", given=exported)) == {
         "replayed": 2
     }
-    again = desk.run("dlq", "replay", "--from", "-", "--yes", given=exported)
-    assert (again.exit_code, told(again)) == (2, {"replayed": 0})
-    other = desk.run(
+    again = operator.run("dlq", "replay", "--from", "-", "--yes", given=exported)
+    assert (again.exit_code, printed(again)) == (2, {"replayed": 0})
+    other = operator.run(
         "dlq", "replay", "--from", "-", "--yes", "--destination", "bloomreach", given=exported
     )
-    assert (other.exit_code, told(other)) == (2, {"replayed": 0})
+    assert (other.exit_code, printed(other)) == (2, {"replayed": 0})
     assert "--destination" in other.stderr
-    assert desk.run("dlq", "replay", "--from", "-", "--code", "1", "--yes").exit_code == 2
-    desk.adds_up()
+    assert operator.run("dlq", "replay", "--from", "-", "--code", "1", "--yes").exit_code == 2
+    operator.adds_up()
 
 
-def test_letters_of_a_removed_destination_stay(
-    desk: Desk, redis_client: redis.Redis, tmp_path: Path
+def test_replay_of_a_removed_destination_leaves_its_letters(
+    operator: Operator, redis_client: redis.Redis, tmp_path: Path
 ) -> None:
-    """They are listed and may be purged; replayed, nobody would deliver them."""
-    desk.kill(2)
+    """They are listed and may be purged; no process would deliver them."""
+    operator.kill(2)
     config = tmp_path / "destinations.toml"
     config.write_text(
         '[destinations.other]\nvendor = "clevertap"\n'
         "[destinations.other.kinds.event]\nbatch_records = 10\n"
     )
-    desk.env["INGEST_DESTINATIONS"] = str(config)
-    assert len(desk.lines("dlq", "list", "--json")) == 2
-    result = desk.run("dlq", "replay", "--yes")
-    assert told(result) == {"replayed": 0}
+    operator.env["INGEST_DESTINATIONS"] = str(config)
+    assert len(operator.lines("dlq", "list", "--json")) == 2
+    result = operator.run("dlq", "replay", "--yes")
+    assert printed(result) == {"replayed": 0}
     assert "2 dead letters stay" in result.stderr
-    assert told(desk.run("dlq", "purge", "--yes")) == {"purged": 2}
+    assert printed(operator.run("dlq", "purge", "--yes")) == {"purged": 2}
 
 
-def test_trace_tells_the_place(desk: Desk) -> None:
-    """Each place has its words for people and its fields for programs; the exit code tells both."""
-    record_id = desk.producer.event("Viewed", {}, identity="ann")
+def test_trace_shows_each_place(operator: Operator) -> None:
+    """Each place has its words for people and its fields for programs."""
+    record_id = operator.producer.event("Viewed", {}, identity="ann")
 
     def place() -> dict[str, Any]:
-        result = desk.run("trace", record_id, "--json")
+        result = operator.run("trace", record_id, "--json")
         assert result.exit_code == 0
-        found: dict[str, Any] = told(result)
+        found: dict[str, Any] = printed(result)
         assert (found["id"], found["destination"], found["kind"]) == (
             record_id,
             "clevertap",
             "event",
         )
-        assert desk.run("trace", record_id).stdout.startswith(found["place"].replace("_", " "))
+        assert operator.run("trace", record_id).stdout.startswith(found["place"].replace("_", " "))
         return found
 
     buffered = place()
     assert (buffered["place"], buffered["partition"], buffered["position"]) == ("buffered", 0, 1)
-    claim = desk.buffer.claim(begun=True)
+    claim = operator.buffer.claim(begun=True)
     assert claim is not None
     flying = place()
     assert (flying["place"], flying["batch"], flying["last_answer"]) == (
@@ -387,44 +397,44 @@ def test_trace_tells_the_place(desk: Desk) -> None:
         None,
     )
     again = Verdict(Outcome.RETRY, "unavailable", 503, "HTTP 503")
-    desk.buffer.settle(claim, Settle(again), "503")
+    operator.buffer.settle(claim, Settle(again), "503")
     waiting = place()
     assert (waiting["place"], waiting["attempts"]) == ("retrying", 1)
     assert waiting["last_answer"] == "HTTP 503"
-    desk.settle(REFUSED)
+    operator.settle(REFUSED)
     dead = place()
     assert (dead["place"], dead["code"], dead["attempts"]) == ("dead", 513, 2)
-    assert told(desk.run("dlq", "replay", "--yes")) == {"replayed": 1}
-    desk.settle(DELIVERED)
+    assert printed(operator.run("dlq", "replay", "--yes")) == {"replayed": 1}
+    operator.settle(DELIVERED)
     delivered = place()
     assert (delivered["place"], delivered["answer"]) == ("delivered", "200")
     assert delivered["delivered_at"] >= delivered["accepted_at"]
 
 
-def test_trace_of_the_unknown(desk: Desk) -> None:
-    """No trace is exit code 1, with what that can mean; no id is exit code 2."""
-    (record_id,) = desk.kill(1)
-    desk.run("dlq", "purge", "--yes")
-    result = desk.run("trace", record_id)
+def test_trace_of_an_unknown_record_fails(operator: Operator) -> None:
+    """Not found is exit code 1, with what that can mean; not an id is exit code 2."""
+    (record_id,) = operator.kill(1)
+    operator.run("dlq", "purge", "--yes")
+    result = operator.run("trace", record_id)
     assert result.exit_code == 1
     assert "purged" in result.output
-    as_json = desk.run("trace", record_id, "--json")
-    assert (as_json.exit_code, told(as_json)["place"]) == (1, "unknown")
-    assert desk.run("trace", "f" * 32).exit_code == 1
-    assert desk.run("trace", "nonsense").exit_code == 2
+    as_json = operator.run("trace", record_id, "--json")
+    assert (as_json.exit_code, printed(as_json)["place"]) == (1, "unknown")
+    assert operator.run("trace", "f" * 32).exit_code == 1
+    assert operator.run("trace", "nonsense").exit_code == 2
 
 
-def test_a_full_redis_is_made_room_in(desk: Desk, redis_client: redis.Redis) -> None:
-    """What the runbook says works then: look, export, replay, purge."""
-    ids = desk.kill(3)
+def test_dlq_commands_work_with_a_full_redis(operator: Operator, redis_client: redis.Redis) -> None:
+    """As the runbook says: export, summary, replay and purge make room."""
+    ids = operator.kill(3)
     redis_client.config_set("maxmemory", 1)
     try:
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             redis_client.set("more", 1)
-        assert [each["id"] for each in desk.lines("dlq", "export")] == ids
-        assert desk.lines("dlq", "summary", "--json")[0]["count"] == 3
-        assert desk.lines("dlq", "replay", "--id", ids[0], "--yes") == [{"replayed": 1}]
-        assert desk.lines("dlq", "purge", "--yes") == [{"purged": 2}]
+        assert [each["id"] for each in operator.lines("dlq", "export")] == ids
+        assert operator.lines("dlq", "summary", "--json")[0]["count"] == 3
+        assert operator.lines("dlq", "replay", "--id", ids[0], "--yes") == [{"replayed": 1}]
+        assert operator.lines("dlq", "purge", "--yes") == [{"purged": 2}]
     finally:
         redis_client.config_set("maxmemory", 0)
-    desk.adds_up()
+    operator.adds_up()

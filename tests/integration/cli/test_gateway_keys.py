@@ -1,4 +1,4 @@
-"""`ingest gateway-key`: keys are made, listed and revoked, and never stored."""
+"""`ingest gateway-key`: keys are created, listed and revoked, and never stored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def everything(client: redis.Redis) -> str:
     return repr([client.dump(name) for name in client.scan_iter()])
 
 
-def test_a_key_is_shown_once_and_kept_as_a_hash(cli: Cli, redis_client: redis.Redis) -> None:
-    """Standard output is the key alone, with 256 bits of chance; Redis has no trace of it."""
+def test_create_prints_a_key_that_redis_does_not_hold(cli: Cli, redis_client: redis.Redis) -> None:
+    """Standard output is only the key, with 256 random bits; Redis has no trace of it."""
     made = cli("gateway-key", "create", "shop")
     assert made.returncode == 0
     key = made.stdout.strip()
@@ -32,8 +32,8 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(cli: Cli, redis_client: redis.Re
     assert cli("gateway-key", "create", "other").stdout.strip() != key
 
 
-def test_a_list_shows_names_and_no_keys(cli: Cli) -> None:
-    """What is listed is the name, when it was made, and where it may send."""
+def test_list_shows_names_and_no_keys(cli: Cli) -> None:
+    """It shows the name, the creation time, and where the key may send."""
     key = cli("gateway-key", "create", "shop").stdout.strip()
     cli("gateway-key", "create", "app", "--destination", "bloomreach")
     listed = cli("gateway-key", "list", "--json").stdout
@@ -47,7 +47,7 @@ def test_a_list_shows_names_and_no_keys(cli: Cli) -> None:
     assert key not in listed + shown
 
 
-def test_a_revoked_key_is_gone(cli: Cli) -> None:
+def test_revoke_frees_the_name(cli: Cli) -> None:
     """Revoking removes it, and its name may be used again."""
     cli("gateway-key", "create", "shop")
     assert cli("gateway-key", "revoke", "shop").returncode == 0
@@ -61,11 +61,13 @@ def test_a_revoked_key_is_gone(cli: Cli) -> None:
         (("create", "shop"), "already"),
         (("create", "a b"), "name"),
         (("create", ""), "name"),
-        (("revoke", "nobody"), "no key"),
+        (("revoke", "missing"), "no key"),
         (("create", "app", "--destination", "nowhere"), "nowhere"),
     ],
 )
-def test_what_cannot_be_done_is_told(cli: Cli, command: tuple[str, ...], text: str) -> None:
+def test_impossible_requests_fail_with_one_line(
+    cli: Cli, command: tuple[str, ...], text: str
+) -> None:
     """One line on standard error and an exit code above 0; nothing changes."""
     cli("gateway-key", "create", "shop")
     done = cli("gateway-key", *command)

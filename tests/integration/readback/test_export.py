@@ -31,7 +31,7 @@ from support.reading import (
     says,
 )
 from support.vendor import Exchange, LoopbackVendor
-from worker.cli.console.export_progress import Bar
+from worker.cli.commands.export import ProgressBar
 from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
 from worker.readback.client import reading
 from worker.readback.export import export_events
@@ -552,12 +552,12 @@ def test_a_silent_count_does_not_hold_up_the_bar(vendor: LoopbackVendor, out: Pa
     with reading(account(vendor.base_url)) as reader:
         shown = io.StringIO()
         with Progress(console=Console(file=shown)) as progress:
-            bar = Bar(progress, reader, query())
+            bar = ProgressBar(progress, reader, query())
             vendor.script(says(b"", 503), says(OK | {"count": 5}))
             bar.on_page(ExportProgress(1, 10))
             bar.on_page(ExportProgress(2, 20))
             assert len(vendor.requests) == 1
-            second = Bar(progress, reader, query())
+            second = ProgressBar(progress, reader, query())
             second.on_page(ExportProgress(3, 30))
             assert progress.tasks[1].total == 5
             second.on_page(ExportProgress(6, 60))

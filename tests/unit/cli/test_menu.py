@@ -1,4 +1,4 @@
-"""The menu of commands: complete, quick to show, and honest about exit codes."""
+"""The menu of commands: complete, quick to show, and true about exit codes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import click
 import pytest
 
 from support.environment import environment
-from worker.cli import COMMANDS, Menu, ingest
-from worker.cli import exit_codes as exits
+from worker.cli import COMMANDS, Menu, exit_codes, ingest
 
 HEAVY = ("celery", "httpx", "marshmallow", "redis", "rich", "starlette")
 
@@ -22,23 +21,23 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_every_command_can_be_loaded_and_explains_itself(name: str) -> None:
+def test_every_command_loads_and_has_help(name: str) -> None:
     """The menu's table leads to a command of that name, with a help text and documented options."""
     command = ingest.get_command(click.Context(ingest), name)
     assert command is not None
     assert command.name == name
     assert command.help
     options = [each for each in command.params if isinstance(each, click.Option)]
-    assert all(option.help or option.name == "host" for option in options), name
+    assert all(option.help for option in options), name
 
 
-def test_all_commands_of_the_table_are_there() -> None:
-    """No command is missing from the menu because its module is not where the table says."""
+def test_the_menu_lists_every_command_of_the_table() -> None:
+    """No command is missing because its module is not where the table says."""
     assert commands() == list(COMMANDS)
 
 
 def test_the_menu_loads_nothing_heavy() -> None:
-    """`ingest --help` answers at once: neither a command nor a large library is imported for it."""
+    """`ingest --help` answers at once: it imports neither a command nor a large library."""
     code = (
         "import sys, json, worker.cli\n"
         "try: worker.cli.ingest(['--help'])\n"
@@ -51,8 +50,8 @@ def test_the_menu_loads_nothing_heavy() -> None:
     assert not loaded & {entry.path for entry in COMMANDS.values()}
 
 
-def test_a_shell_completes_commands_without_loading_anything_heavy() -> None:
-    """What the README says to evaluate asks for this at each press of the key."""
+def test_shell_completion_loads_nothing_heavy() -> None:
+    """The completion that the README sets up runs this at each press of the key."""
     code = (
         "import sys, json, worker.cli\n"
         "try: worker.cli.ingest(prog_name='ingest')\n"
@@ -72,16 +71,16 @@ def test_a_shell_completes_commands_without_loading_anything_heavy() -> None:
     assert not set(json.loads(modules)) & set(HEAVY)
 
 
-def test_the_exit_codes_are_documented() -> None:
+def test_the_menu_documents_the_exit_codes() -> None:
     """The help's table of exit codes is that of the constants."""
     menu = ingest.get_help(click.Context(ingest))
-    constants = {value for name, value in vars(exits).items() if name.isupper()}
+    constants = {value for name, value in vars(exit_codes).items() if name.isupper()}
     assert constants == {0, 1, 2, 3}
     assert all(f"\n    {code}  " in menu for code in constants)
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    """Only errors that are raised on purpose become one line; anything else is shown whole."""
+    """Only expected errors become one line; anything else keeps its traceback."""
 
     @click.command
     def broken() -> None:

@@ -1,109 +1,86 @@
-"""Lines that are checked and not sent: against the schema, and by the vendor where asked for."""
+"""Check lines without sending them: against the schema, and by the vendor if asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from worker.dead_letters.replay_check import CheckBatch, vendor_verdicts
 from worker.errors import InvalidRecord, SettingsError
 from worker.producer.encoder import RecordEncoder
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome, Verdict
 
-from ..console.json_lines import Chunk, Line, Rejection, Tally
-
-Ask = Callable[[str, Sequence[bytes]], list[Verdict]]
+from ..console.json_lines import Chunk, InputLine, RejectedLine, Tally
 
 
-class Checking:
-    """Checks chunks at a producer's desk, and counts their lines in ``account`` as `send` would.
+@dataclass(frozen=True, slots=True)
+class _ValidLine:
+    """A line that passes the schema, as it would be sent."""
 
-    With ``ask``, records that pass are gathered into batches and put to the vendor.
+    line: InputLine
+    kind: str
+    body: bytes
+
+
+class RecordChecker:
+    """Checks chunks as a producer would, and counts their lines in ``tally`` as `send` would.
+
+    With ``check_batch``, it also asks the vendor about the lines that pass.
     """
 
     def __init__(
-        self, encoder: RecordEncoder, destination: Destination, ask: Ask | None = None
+        self,
+        encoder: RecordEncoder,
+        destination: Destination,
+        check_batch: CheckBatch | None = None,
     ) -> None:
-        self.account = Tally()
+        self.tally = Tally()
         self._encoder = encoder
         self._destination = destination
-        self._ask = ask
-        self._batches: dict[str, _Batch] = {}
+        self._check_batch = check_batch
 
     def take(self, chunk: Chunk) -> None:
-        """Check a chunk; VendorError when the vendor is asked and does not answer."""
-        self.account.reject(chunk.rejected)
+        """Check a chunk; VendorError if the vendor is asked and does not answer."""
+        self.tally.reject(chunk.rejected)
         try:
-            self._check(chunk)
+            valid = list(self._valid(chunk.lines))
+            if self._check_batch is None:
+                self.tally.accepted += len(valid)
+            else:
+                self._ask_vendor(valid, self._check_batch)
         finally:
-            self.account.tell()
+            self.tally.report()
 
-    def _check(self, chunk: Chunk) -> None:
-        for line in chunk.lines:
+    def _valid(self, lines: Sequence[InputLine]) -> Iterator[_ValidLine]:
+        for line in lines:
             try:
                 prepared = self._encoder.prepare(self._destination, line.record)
             except InvalidRecord as invalid:
-                self.account.reject([Rejection(line.number, invalid.errors, line.record)])
-                continue
-            if self._ask is None:
-                self.account.accepted += 1
+                self.tally.reject([RejectedLine(line.number, invalid.errors, line.record)])
             else:
-                self._gather(self._ask, prepared.kind, line, prepared.body)
+                yield _ValidLine(line, prepared.kind, prepared.body)
 
-    def finish(self) -> None:
-        """Put to the vendor what does not fill a batch."""
-        if self._ask is not None:
-            for kind in list(self._batches):
-                self._put(self._ask, kind)
-            self.account.tell()
-
-    def _gather(self, ask: Ask, kind: str, line: Line, body: bytes) -> None:
-        batch = self._batches.setdefault(kind, _Batch())
-        if batch.lines and batch.size + len(body) > self._destination.batch_max_bytes:
-            batch = self._put(ask, kind)
-        batch.add(line, body)
-        if len(batch.lines) >= self._destination.kinds[kind].batch_records:
-            self._put(ask, kind)
-
-    def _put(self, ask: Ask, kind: str) -> _Batch:
-        """Ask about a batch; returns the empty one that follows it."""
-        batch = self._batches[kind]
-        self._batches[kind] = following = _Batch()
-        if batch.lines:
-            verdicts = zip(batch.lines, ask(kind, batch.bodies), strict=True)
-            refused = [each for each in verdicts if each[1].outcome is not Outcome.DELIVERED]
-            self.account.accepted += len(batch.lines) - len(refused)
-            self.account.reject(_rejection(line, verdict) for line, verdict in refused)
-        return following
+    def _ask_vendor(self, valid: list[_ValidLine], check_batch: CheckBatch) -> None:
+        valid.sort(key=lambda each: each.kind)  # a batch has one kind
+        for each, verdict in vendor_verdicts(valid, self._destination, check_batch):
+            if verdict.outcome is Outcome.DELIVERED:
+                self.tally.accepted += 1
+            else:
+                errors, line = vendor_errors(verdict), each.line
+                self.tally.reject([RejectedLine(line.number, errors, line.record)])
 
 
-class _Batch:
-    """Records of one kind that are asked about together; ``size`` is in bytes."""
-
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
-        self.bodies: list[bytes] = []
-        self.size = 0
-
-    def add(self, line: Line, body: bytes) -> None:
-        self.lines.append(line)
-        self.bodies.append(body)
-        self.size += len(body)
-
-
-def _rejection(line: Line, verdict: Verdict) -> Rejection:
-    return Rejection(line.number, refusal(verdict), line.record)
-
-
-def refusal(verdict: Verdict) -> Mapping[str, Sequence[str]]:
-    """What the vendor has against a record, told like a broken rule."""
+def vendor_errors(verdict: Verdict) -> Mapping[str, Sequence[str]]:
+    """Return what the vendor has against a record, in the form of broken rules."""
     code = f"code {verdict.code}: " if verdict.code is not None else ""
     return {"vendor": [f"{code}{verdict.error}"]}
 
 
 @contextmanager
-def asking(destination: Destination) -> Iterator[Ask]:
-    """The vendor's own opinion, as long as the block runs; SettingsError without its secrets."""
+def vendor_check(destination: Destination) -> Iterator[CheckBatch]:
+    """Yield a function that asks the vendor by dry runs; SettingsError without its secrets."""
     from worker.delivery.dry_run import dry_run
 
     if not destination.enabled:

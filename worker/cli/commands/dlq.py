@@ -1,4 +1,4 @@
-"""`ingest dlq`: look at dead letters, replay them, purge them, export them."""
+"""`ingest dlq`: list, count, show and export dead letters, replay them, purge them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import click
 from .. import options
 from ..console.stdout import output
 from ..exit_codes import Failure
-from .dlq_options import chosen, which
+from .dlq_options import RecordId, letter_filter, select_letters
 from .dlq_replay_purge import purge, replay
 
 if TYPE_CHECKING:
     from worker.dead_letters.letters import LetterFilter, Selection
 
-_SHOWN = 50  # lines of a table that a person reads; --limit asks for more
+_DEFAULT_LIMIT = 50  # lines of a table that a person reads; --limit shows more
 
 
 @click.group
 def dlq() -> None:
-    """Look at dead letters, replay them, purge them, export them."""
+    """List, replay, purge and export dead letters: records that could not be delivered."""
 
 
 dlq.add_command(replay)
@@ -32,102 +32,100 @@ dlq.add_command(purge)
 
 
 @dlq.command("list", short_help="List dead letters, the oldest first.")
-@which
-@options.as_json("JSON Lines, records included.")
-@click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
+@letter_filter
+@options.as_json("Print JSON Lines, with the records.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show at most N.")
 def list_(destination: str | None, where: LetterFilter, as_json: bool, limit: int | None) -> None:
-    """List dead letters, the oldest first; the table leaves the records out."""
+    """List dead letters, the oldest first. The table leaves out the records themselves."""
     from worker.dead_letters.letters import chain_letters
 
-    selections = chosen(destination, where)
+    selections = select_letters(destination, where)
     if as_json:
         with output() as stream:
             for letter in chain_letters(selections, limit):
-                stream.write(_line(letter.to_json()))
+                stream.write(_json_line(letter.to_json()))
         return
-    from ..console.terminal import standard_output
+    from ..console.terminal import terminal
     from .dlq_tables import letters_table
 
-    limit = limit or _SHOWN
+    limit = limit or _DEFAULT_LIMIT
     letters = list(chain_letters(selections, limit + 1))
     if not letters:
         click.echo("No dead letters.")
         return
-    standard_output().print(letters_table(letters[:limit]))
+    terminal().print(letters_table(letters[:limit]))
     if len(letters) > limit:
-        click.echo(f"Shown are the first {limit}; --limit shows more, `summary` counts all.")
+        click.echo(f"Showing the first {limit}; --limit shows more, `summary` counts all.")
 
 
-@dlq.command(short_help="Count dead letters by what killed them.")
-@which
-@options.as_json("JSON Lines, a group a line.")
+@dlq.command(short_help="Count dead letters by reason.")
+@letter_filter
+@options.as_json("Print JSON Lines, one group a line.")
 def summary(destination: str | None, where: LetterFilter, as_json: bool) -> None:
     """Count dead letters by destination, kind, code, text and event name."""
     from worker.dead_letters.groups import group_letters
     from worker.dead_letters.letters import chain_letters
 
-    groups = group_letters(chain_letters(chosen(destination, where)))
+    groups = group_letters(chain_letters(select_letters(destination, where)))
     if as_json:
         with output() as stream:
-            stream.writelines(_line(group.to_json()) for group in groups)
+            stream.writelines(_json_line(group.to_json()) for group in groups)
         return
     if not groups:
         click.echo("No dead letters.")
         return
-    from ..console.terminal import standard_output
+    from ..console.terminal import terminal
     from .dlq_tables import groups_table
 
-    standard_output().print(groups_table(groups))
+    terminal().print(groups_table(groups))
 
 
-@dlq.command(short_help="Show dead letters whole, records included.")
-@which
-@click.argument("wanted", required=False, metavar="[ID]")
-@options.as_json("JSON Lines instead of indented JSON.")
+@dlq.command(short_help="Show dead letters with their records.")
+@letter_filter
+@click.argument("wanted", required=False, metavar="[ID]", type=RecordId())
+@options.as_json("Print JSON Lines instead of indented JSON.")
 def show(destination: str | None, where: LetterFilter, wanted: str | None, as_json: bool) -> None:
-    """Show dead letters whole, records included: the one with ID, or all that are meant."""
+    """Show the dead letter with this ID, or all that match the options, with their records."""
     from dataclasses import replace
 
     import orjson
 
     from worker.dead_letters.letters import chain_letters
 
-    from .dlq_options import parsed_id
-
     if wanted is not None:
-        where = replace(where, id=parsed_id(wanted))
+        where = replace(where, id=wanted)
     found = False
     option = orjson.OPT_APPEND_NEWLINE | (0 if as_json else orjson.OPT_INDENT_2)
     with output() as stream:
-        for letter in chain_letters(chosen(destination, where)):
+        for letter in chain_letters(select_letters(destination, where)):
             found = True
             stream.write(orjson.dumps(letter.to_json(), option=option))
     if not found and where.id is not None:
-        raise Failure("no dead letter has this id; `ingest trace` tells where the record is")
+        raise Failure("no dead letter has this id; `ingest trace` shows where the record is")
 
 
 @dlq.command(short_help="Write dead letters as JSON Lines.")
-@which
-@options.as_json("Changes nothing: it is JSON Lines anyway.")
+@letter_filter
+@options.as_json("Has no effect: the output is JSON Lines anyway.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to; standard output without it.",
+    help="Write to FILE.  [default: standard output]",
 )
 def export(destination: str | None, where: LetterFilter, as_json: bool, out: Path | None) -> None:
-    """Write dead letters as JSON Lines, to be mended and given to `dlq replay --from`."""
+    """Write dead letters as JSON Lines, to be edited and given to `dlq replay --from`."""
     del as_json
-    from ..console.terminal import counted
+    from ..console.terminal import progress
 
-    selections = chosen(destination, where)
+    selections = select_letters(destination, where)
     if out is None:
         with output() as stream:
             _write(selections, stream, lambda _: None)
         return
     sizes = [each.size for each in selections if each.size is not None]
     total = sum(sizes) if len(sizes) == len(selections) else None
-    with _whole(out) as file, counted("exporting", total) as advance:
+    with _private_file(out) as file, progress("exporting", total) as advance:
         written = _write(selections, file, advance)
     click.echo(f"{written} dead letters written to {out}", err=True)
 
@@ -137,15 +135,15 @@ def _write(selections: list[Selection], file: IO[bytes], advance: Callable[[int]
 
     written = 0
     for letter in chain_letters(selections):
-        file.write(_line(letter.to_json()))
+        file.write(_json_line(letter.to_json()))
         advance(1)
         written += 1
     return written
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is complete; for its owner alone to read."""
+def _private_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that only its owner may read, and that gets its name when it is complete."""
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -153,7 +151,7 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
     partial.replace(path)
 
 
-def _line(told: Any) -> bytes:
+def _json_line(value: Any) -> bytes:
     import orjson
 
-    return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)

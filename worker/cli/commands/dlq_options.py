@@ -1,4 +1,4 @@
-"""Which dead letters a command means: the options that `dlq` shares, and what they select."""
+"""The options that select dead letters, and the selection they make."""
 
 from __future__ import annotations
 
@@ -17,42 +17,45 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _KINDS = ("event", "profile", "token")
 
 
-def which(command: _Command) -> _Command:
-    """Give a command --destination, --kind, --code and --id, as ``destination`` and ``where``."""
+def letter_filter(command: _Command) -> _Command:
+    """Add --destination, --kind, --code and --id, given as ``destination`` and ``where``."""
 
     @functools.wraps(command)
     def call(kind: str | None, code: str | None, record_id: str | None, **others: Any) -> Any:
         from worker.dead_letters.letters import LetterFilter
 
-        id_ = None if record_id is None else parsed_id(record_id, "--id")
-        return command(where=LetterFilter(kind, code, id_), **others)
+        return command(where=LetterFilter(kind, code, record_id), **others)
 
-    narrowing = (
-        options.destination("Of this destination alone."),
-        click.option("--kind", type=click.Choice(_KINDS), help="Of this kind alone."),
-        click.option(
-            "--code", metavar="C", help="With this code of the vendor's, or reason, as in expired."
-        ),
-        click.option("--id", "record_id", metavar="ID", help="The one of this record alone."),
-    )
     decorated: Any = call
-    for option in reversed(narrowing):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return] # click gives back what it is given
+    for decorate in (
+        click.option("--id", "record_id", type=RecordId(), help="Only this record."),
+        click.option("--code", metavar="C", help="Only this vendor code, or reason: 513, expired."),
+        click.option("--kind", type=click.Choice(_KINDS), help="Only this kind."),
+        options.destination("Only this destination."),
+    ):
+        decorated = decorate(decorated)
+    return decorated  # type: ignore[no-any-return] # click returns what it is given
 
 
-def parsed_id(text: str, whose: str = "ID") -> str:
-    """A record's id, dashed or not, as 32 hex digits; when it is none, ``whose`` it is is told."""
-    from worker.buffer.records import canonical_id
+class RecordId(click.ParamType[str]):
+    """The type of a record's id, with or without dashes; given as 32 hex digits."""
 
-    try:
-        return canonical_id(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no record's id", param_hint=whose) from None
+    name = "ID"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the id, or fail with a usage error."""
+        from worker.buffer.records import canonical_id
+
+        try:
+            return canonical_id(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a record id", param, ctx)
 
 
-def chosen(destination: str | None, where: LetterFilter) -> list[Selection]:
-    """What is meant, of each destination or one, as it is now; UnknownDestination."""
+def select_letters(destination: str | None, where: LetterFilter) -> list[Selection]:
+    """Return the matching dead letters of each destination, or one; UnknownDestination."""
     from worker.dead_letters.letters import DeadLetters
 
     from ..clients import overview

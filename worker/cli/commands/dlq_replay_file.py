@@ -1,10 +1,13 @@
-"""Lines of `dlq export` that a person mended, on their way back into the buffer."""
+"""Replay edited lines of `dlq export`, or ask the vendor about them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from typing import Any
+
+import click
 
 from worker.dead_letters.replay import NotReplayed, Replacement, Replayer, parse_replacement
 from worker.dead_letters.replay_check import vendor_verdicts
@@ -13,98 +16,93 @@ from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
 from worker.vendors.protocol import Outcome
 
-from ..clients import operator
+from ..clients import operator_client
 from ..console.json_lines import Chunk
-from .check_records import asking, refusal
+from .check_records import vendor_check, vendor_errors
 
 
-class MendedLines:
-    """Replays or checks chunks of lines of a file.
+class FileReplayer:
+    """Replays or checks chunks of a file's lines; ``refused`` counts those that cannot be used.
 
-    ``tell`` hears of records that stay, ``refuse`` of unusable lines; of both when a chunk is done,
-    in the order of its lines.
+    Each of them is reported on standard error when its chunk is done, in the order of its lines.
 
-    A line names its destination; one that names none belongs to ``destination`` or the default
-    one. With ``destination``, lines of others are refused.
+    A line names its destination; one without a name belongs to ``destination`` or the default
+    destination. With ``destination``, lines of other destinations are refused.
     """
 
-    def __init__(
-        self,
-        destination: str | None,
-        tell: Callable[[NotReplayed], object],
-        refuse: Callable[[int, Mapping[str, object]], object],
-    ) -> None:
+    def __init__(self, destination: str | None) -> None:
+        self.refused = 0
         self._settings = Settings.from_env()
-        self._client = operator(self._settings)
+        self._client = operator_client(self._settings)
         self._only = destination
         self._default = self._settings.destination(destination).name
-        self._tell_now = tell
-        self._refuse_now = refuse
-        self._untold: list[tuple[int, Callable[[], object]]] = []
-        self._replays: dict[str, Replayer] = {}
+        self._unreported: list[tuple[int, str]] = []
+        self._replayers: dict[str, Replayer] = {}
 
     def replay(self, chunk: Chunk) -> int:
         """Replay a chunk; returns how many records were put back."""
-        with self._telling():
+        with self._reporting():
             return sum(
-                self._of(destination).replay_edited(read, self._tell)
-                for destination, read in self._read(chunk).items()
+                self._replayer(name).replay_edited(replacements, self._refuse)
+                for name, replacements in self._read(chunk).items()
             )
 
     def check(self, chunk: Chunk) -> int:
-        """Ask the vendor about a chunk, and put nothing back; returns how many would pass.
+        """Ask the vendor about a chunk without replaying it; returns how many would pass.
 
-        VendorError when it does not answer.
+        VendorError if it does not answer.
         """
-        with self._telling():
+        with self._reporting():
             return sum(
-                self._check(destination, read) for destination, read in self._read(chunk).items()
+                self._check(name, replacements) for name, replacements in self._read(chunk).items()
             )
 
-    def _check(self, name: str, read: list[Replacement]) -> int:
+    def _check(self, name: str, replacements: list[Replacement]) -> int:
         destination, passed = self._settings.destination(name), 0
-        found = self._of(name).candidates(read, self._tell)
-        found.sort(key=lambda candidate: candidate.kind)  # a batch has one kind
-        if not found:
+        candidates = self._replayer(name).candidates(replacements, self._refuse)
+        candidates.sort(key=lambda candidate: candidate.kind)  # a batch has one kind
+        if not candidates:
             return 0
-        with asking(destination) as ask:
-            for each, verdict in vendor_verdicts(found, destination, ask):
+        with vendor_check(destination) as check_batch:
+            for each, verdict in vendor_verdicts(candidates, destination, check_batch):
                 if verdict.outcome is Outcome.DELIVERED:
                     passed += 1
                 else:
-                    self._tell(NotReplayed(each.id, refusal(verdict), each.position))
+                    self._refuse(NotReplayed(each.id, vendor_errors(verdict), each.position))
         return passed
 
     def _read(self, chunk: Chunk) -> Mapping[str, list[Replacement]]:
-        """The chunk's usable lines, by the destination that they name."""
-        for rejection in chunk.rejected:
-            self._refuse(rejection.number, rejection.errors)
+        """Return the chunk's usable lines by the destination that they name."""
+        for rejected in chunk.rejected:
+            self._note(rejected.number, refusal_line(rejected.errors, rejected.number))
         by_destination: dict[str, list[Replacement]] = {}
         for line in chunk.lines:
             try:
-                named, read = parse_replacement(line.number, line.record)
-                destination = self._destination(named)
+                named, replacement = parse_replacement(line.number, line.record)
+                name = self._destination(named)
             except InvalidRecord as error:
-                self._refuse(line.number, error.errors)
+                self._note(line.number, refusal_line(error.errors, line.number))
             else:
-                by_destination.setdefault(destination, []).append(read)
+                by_destination.setdefault(name, []).append(replacement)
         return by_destination
 
-    def _tell(self, kept: NotReplayed) -> None:
-        self._untold.append((kept.position, partial(self._tell_now, kept)))
+    def _refuse(self, record: NotReplayed) -> None:
+        line = refusal_line(record.errors, record.position, record.id)
+        self._note(record.position, line)
 
-    def _refuse(self, number: int, errors: Mapping[str, object]) -> None:
-        self._untold.append((number, partial(self._refuse_now, number, errors)))
+    def _note(self, number: int, line: str) -> None:
+        self.refused += 1
+        self._unreported.append((number, line))
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Tell at the end what was noted, by line; also when Redis or the vendor goes away."""
+    def _reporting(self) -> Iterator[None]:
+        """Report at the end of the block what it noted, even if Redis or the vendor fails."""
         try:
             yield
         finally:
-            for _, now in sorted(self._untold, key=lambda noted: noted[0]):
-                now()
-            self._untold.clear()
+            for _, line in sorted(self._unreported, key=lambda noted: noted[0]):
+                click.echo(line, err=True)
+            self._unreported.clear()
 
     def _destination(self, named: str | None) -> str:
         name = named or self._default
@@ -115,9 +113,18 @@ class MendedLines:
         except UnknownDestination as error:
             raise InvalidRecord({"destination": [str(error)]}) from None
 
-    def _of(self, destination: str) -> Replayer:
-        if destination not in self._replays:
-            seen = Overview.of(self._settings, self._client, only=destination)
-            known = seen.buffers[destination].destination
-            self._replays[destination] = Replayer(self._client, known)
-        return self._replays[destination]
+    def _replayer(self, name: str) -> Replayer:
+        if name not in self._replayers:
+            buffer = Overview.of(self._settings, self._client, only=name).buffers[name]
+            self._replayers[name] = Replayer(self._client, buffer.destination)
+        return self._replayers[name]
+
+
+def refusal_line(errors: Mapping[str, Any], line: int = 0, record_id: str | None = None) -> str:
+    """Return a JSON object: the line or record, and the rules it breaks; never its values."""
+    from uuid import UUID
+
+    where: dict[str, Any] = {"line": line} if line else {}
+    if record_id is not None:
+        where["id"] = str(UUID(record_id))
+    return json.dumps({**where, "errors": errors})

@@ -1,24 +1,17 @@
-"""`ingest dlq replay` and `ingest dlq purge`: what moves dead letters, and asks before it does."""
+"""`ingest dlq replay` and `ingest dlq purge`: they move dead letters, and ask before they do."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from .. import options
-from ..console.confirmation import (
-    confirm,
-    confirm_letters,
-    has_person,
-    must_be_able_to_ask,
-    so_many_letters,
-    yes_option,
-)
 from ..exit_codes import REJECTED, Misuse
-from .dlq_options import chosen, which
+from .dlq_options import letter_filter, select_letters
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -27,23 +20,24 @@ if TYPE_CHECKING:
     from worker.dead_letters.replay import NotReplayed
     from worker.dead_letters.replay_check import ReplayCheck
 
-# Everything these commands print is JSON already; programs may say so on every command alike.
-_JSON = options.as_json("Changes nothing: it is JSON anyway.")
+_YES = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+# Everything these commands print is JSON; programs may give --json to every command alike.
+_JSON = options.as_json("Has no effect: the output is JSON anyway.")
 
 
 @click.command(short_help="Put dead letters back into the buffer.")
-@which
-@yes_option
+@letter_filter
+@_YES
 @_JSON
 @click.option(
-    "--check", is_flag=True, help="Ask the vendor first (dry run), and replay what would pass."
+    "--check", is_flag=True, help="Ask the vendor first (dry run), and replay only what would pass."
 )
 @click.option(
     "--from",
     "file",
     type=click.File("rb"),
     metavar="FILE",
-    help="Replay these records instead: mended lines of `dlq export`, or - for standard input.",
+    help="Replay the edited lines of `dlq export` in FILE (or -, standard input) instead.",
 )
 @click.pass_context
 def replay(
@@ -56,147 +50,153 @@ def replay(
     check: bool,
     file: BinaryIO | None,
 ) -> None:
-    """Put dead letters back into the buffer, at the end of the line; prints {"replayed": n}.
+    """Put dead letters back into the buffer, at the end of the queue; prints {"replayed": n}.
 
-    Those that die meanwhile, or die again, are left alone. Exit code 2 when some could not be
-    replayed: standard error has a line for each, and they stay dead letters.
+    Only those that are dead when it starts. Exit code 2 if some could not be replayed: standard
+    error has a line for each of them, and they stay dead letters.
 
-    With --check and neither --yes nor a terminal it only prints what the vendor says; so it does
-    with --from and --check, where standard error has a line for each that would be refused.
+    With --check, but without --yes or a terminal, it only prints what the vendor says. --from with
+    --check replays nothing either; standard error has a line for each that would be refused.
     """
     del as_json
     if file is not None:
-        _replay_from(ctx, destination, where, file, yes=yes, check=check)
-        return
-    if not check:
-        must_be_able_to_ask(yes)
-    selections = _known(chosen(destination, where))
-    without: AbstractSet[str] = frozenset()
-    if check:
-        said = _said(selections)
-        if not yes and not has_person():
-            click.echo(json.dumps({**said.to_json(), "replayed": 0}))
-            return
-        without = said.ids
-        confirm_letters("Replay {} that would pass?", lambda: said.passed, yes=yes)
+        refused = _replay_file(destination, where, file, yes=yes, check=check)
     else:
-        confirm_letters("Replay {}?", lambda: _count(selections), yes=yes)
-    told = _Told()
-    replayed = sum(_replay_one(each, without, told) for each in selections)
-    click.echo(json.dumps({"replayed": replayed}))
-    if told.number:
+        refused = _replay_letters(destination, where, yes=yes, check=check)
+    if refused:
         ctx.exit(REJECTED)
 
 
-@click.command(short_help="Throw dead letters away, counted.")
-@which
-@yes_option
+@click.command(short_help="Delete dead letters; the totals count them.")
+@letter_filter
+@_YES
 @_JSON
 def purge(*, destination: str | None, where: LetterFilter, yes: bool, as_json: bool) -> None:
-    """Throw dead letters away for good; prints {"purged": n}, which the totals count too."""
+    """Delete dead letters for good; prints {"purged": n}, which the totals count too."""
     del as_json
-    from ..console.terminal import counted
+    from ..console.terminal import progress
 
-    must_be_able_to_ask(yes)
-    selections = chosen(destination, where)
-    confirm_letters("Throw {} away for good?", lambda: _count(selections), yes=yes)
-    with counted("purging", None) as advance:
+    _require_answer(yes)
+    selections = select_letters(destination, where)
+    _confirm_letters("Delete {} for good?", lambda: _count(selections), yes=yes)
+    with progress("purging") as advance:
         purged = sum(each.purge(advance) for each in selections)
     click.echo(json.dumps({"purged": purged}))
 
 
-class _Told:
-    """Tells on standard error what was not replayed, and counts it."""
+def _replay_letters(destination: str | None, where: LetterFilter, *, yes: bool, check: bool) -> int:
+    """Replay dead letters as they are; returns how many could not be replayed."""
+    if not check:
+        _require_answer(yes)
+    selections = _configured(select_letters(destination, where))
+    without: AbstractSet[str] = frozenset()
+    if check:
+        result = _ask_vendors(selections)
+        if not yes and not sys.stdin.isatty():
+            click.echo(json.dumps({**result.to_json(), "replayed": 0}))
+            return 0
+        without = result.ids
+        _confirm_letters("Replay {} that would pass?", lambda: result.passed, yes=yes)
+    else:
+        _confirm_letters("Replay {}?", lambda: _count(selections), yes=yes)
+    refused: list[str] = []
+    replayed = sum(_replay_selection(each, without, refused) for each in selections)
+    click.echo(json.dumps({"replayed": replayed}))
+    return len(refused)
 
-    def __init__(self) -> None:
-        self.number = 0
 
-    def __call__(self, kept: NotReplayed) -> None:
-        """One JSON object a line: which record, and the rules; never its values."""
-        from uuid import UUID
-
-        self.number += 1
-        line = {"line": kept.position} if kept.position else {}
-        told = {**line, "id": str(UUID(kept.id)), "errors": kept.errors}
-        click.echo(json.dumps(told), err=True)
-
-    def line(self, number: int, errors: object) -> None:
-        """A line of a file that names no dead letter."""
-        self.number += 1
-        click.echo(json.dumps({"line": number, "errors": errors}), err=True)
-
-
-def _replay_one(selection: Selection, without: AbstractSet[str], tell: _Told) -> int:
+def _replay_selection(selection: Selection, without: AbstractSet[str], refused: list[str]) -> int:
     from worker.dead_letters.replay import Replayer
 
-    from ..console.terminal import counted
+    from ..console.terminal import progress
+    from .dlq_replay_file import refusal_line
+
+    def report(record: NotReplayed) -> None:
+        refused.append(record.id)
+        click.echo(refusal_line(record.errors, record_id=record.id), err=True)
 
     letters = selection.letters
-    with counted(f"replaying {letters.destination.name}", None) as advance:
-        replays = Replayer(letters.client, letters.destination)
-        return replays.replay(selection, tell, without=without, advance=advance)
+    with progress(f"replaying {letters.destination.name}") as advance:
+        replayer = Replayer(letters.client, letters.destination)
+        return replayer.replay(selection, report, without=without, advance=advance)
 
 
-def _known(selections: Iterable[Selection]) -> list[Selection]:
-    """Those of destinations that are configured: nobody would deliver what others replay."""
-    known = []
+def _configured(selections: Iterable[Selection]) -> list[Selection]:
+    """Return those of configured destinations: no process would deliver the others."""
+    configured = []
     for each in selections:
         if each.letters.destination.vendor:
-            known.append(each)
+            configured.append(each)
         elif number := each.count():
             name = each.letters.destination.name
-            click.echo(f"{name}: not configured, so {so_many_letters(number)} stay", err=True)
-    return known
+            click.echo(f"{name}: not configured, so {_letters(number)} stay", err=True)
+    return configured
 
 
-def _said(selections: Iterable[Selection]) -> ReplayCheck:
-    """Ask the vendors, and tell a person what they say."""
+def _ask_vendors(selections: Iterable[Selection]) -> ReplayCheck:
+    """Ask the vendors, and summarise their verdicts on standard error."""
     from worker.dead_letters.replay_check import ReplayCheck, check_replay
 
-    from .check_records import asking
+    from .check_records import vendor_check
 
-    said = ReplayCheck()
+    result = ReplayCheck()
     for each in selections:
         if each.count():
-            with asking(each.letters.destination) as ask:
-                said = said.plus(check_replay(each, ask))
-    click.echo(f"{said.passed} would pass, {said.refused} would be refused", err=True)
-    for (code, text), number in said.refusals.most_common(20):
+            with vendor_check(each.letters.destination) as check_batch:
+                result = result.plus(check_replay(each, check_batch))
+    click.echo(f"{result.passed} would pass, {result.refused} would be refused", err=True)
+    for (code, text), number in result.refusals.most_common(20):
         click.echo(f"  {number} x {'no code' if code is None else code}: {text!r}", err=True)
-    return said
+    return result
 
 
-def _replay_from(
-    ctx: click.Context,
-    destination: str | None,
-    where: LetterFilter,
-    file: BinaryIO,
-    *,
-    yes: bool,
-    check: bool,
-) -> None:
-    """Replay or check a file's lines, each under the id and at the destination that it names."""
+def _replay_file(
+    destination: str | None, where: LetterFilter, file: BinaryIO, *, yes: bool, check: bool
+) -> int:
+    """Replay or check a file's lines, and print the counts; returns how many were refused."""
     from ..console.json_lines import chunks
-    from .dlq_replay_file import MendedLines
+    from .dlq_replay_file import FileReplayer
 
     if (where.kind, where.code, where.id) != (None, None, None):
-        raise Misuse("--from names its records itself: --destination alone narrows it down")
+        raise Misuse("--from can only be combined with --destination: its lines name the records")
     if check and yes:
-        raise Misuse("--from with --check replays nothing: leave one of --check and --yes out")
+        raise Misuse("--from with --check replays nothing: leave out --check or --yes")
     if not check:
-        must_be_able_to_ask(yes)
+        _require_answer(yes)
         if not yes:
-            confirm(f"Replay the records of {file.name}?")
-    told = _Told()
-    lines = MendedLines(destination, told, told.line)
+            _confirm(f"Replay the records of {file.name}?")
+    replayer = FileReplayer(destination)
     if check:
-        passed = sum(lines.check(chunk) for chunk in chunks(file))
-        said = {"would_pass": passed, "would_be_refused": told.number, "replayed": 0}
-        click.echo(json.dumps(said))
+        passed = sum(map(replayer.check, chunks(file)))
+        counts = {"would_pass": passed, "would_be_refused": replayer.refused, "replayed": 0}
     else:
-        click.echo(json.dumps({"replayed": sum(lines.replay(chunk) for chunk in chunks(file))}))
-    if told.number:
-        ctx.exit(REJECTED)
+        counts = {"replayed": sum(map(replayer.replay, chunks(file)))}
+    click.echo(json.dumps(counts))
+    return replayer.refused
+
+
+def _require_answer(yes: bool) -> None:
+    """Raise Misuse, before any work is done, if a question is needed and cannot be asked."""
+    if not yes and not sys.stdin.isatty():
+        raise Misuse("not a terminal: pass --yes to go ahead without confirmation")
+
+
+def _confirm_letters(question: str, count: Callable[[], int], *, yes: bool) -> None:
+    """Ask ``question`` with the number of dead letters in its gap, unless there are none.
+
+    They are counted only for the question, which may take a while.
+    """
+    if not yes and (number := count()):
+        _confirm(question.format(_letters(number)))
+
+
+def _confirm(question: str) -> None:
+    """Ask on standard error, and end with exit code 1 unless the answer is yes."""
+    click.confirm(question, err=True, abort=True)
+
+
+def _letters(number: int) -> str:
+    return f"{number} dead letter{'' if number == 1 else 's'}"
 
 
 def _count(selections: Iterable[Selection]) -> int:

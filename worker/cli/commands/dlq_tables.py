@@ -1,4 +1,4 @@
-"""Dead letters as people read them: tables, which leave the records themselves out."""
+"""Tables of dead letters; they leave out the records themselves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..console.terminal import plain_table
 
 
 def letters_table(letters: Iterable[DeadLetter]) -> Table:
-    """A line for each; ids are never cut, for they are what the other commands are given."""
+    """Return a table with a line for each; ids are never cut: other commands take them."""
     table = plain_table()
     table.add_column("Id", no_wrap=True, min_width=36)
     for heading in ("Destination", "Kind", "Event", "Code"):
@@ -38,12 +38,12 @@ def letters_table(letters: Iterable[DeadLetter]) -> Table:
 
 
 def groups_table(groups: Sequence[LetterGroup]) -> Table:
-    """A line for each group, the largest first."""
+    """Return a table with a line for each group, the largest first."""
     table = plain_table()
     table.add_column("Count", justify="right", style="red", no_wrap=True)
     for heading in ("Destination", "Kind", "Code", "Event"):
         table.add_column(heading)
-    table.add_column("Text", overflow="fold")
+    table.add_column("Error", overflow="fold")
     table.add_column("First", no_wrap=True)
     table.add_column("Last", no_wrap=True)
     for group in groups:
@@ -61,10 +61,10 @@ def groups_table(groups: Sequence[LetterGroup]) -> Table:
 
 
 def _code(code: int | None, reason: str) -> Text:
-    """The vendor's code, or our reason where it gave none: what --code takes."""
+    """Return the vendor's code, or our reason if it gave none: what --code takes."""
     return Text(reason if code is None else str(code), style="yellow")
 
 
 def _plain(text: str) -> Text:
-    """A vendor's or a caller's text, with nothing in it that a terminal would obey."""
+    """Return a vendor's or a caller's text without what a terminal would obey."""
     return Text("".join(each if each.isprintable() else " " for each in text))

@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from worker.errors import VendorError
+
+from .. import options
 from ..console.stdout import output
 from ..exit_codes import Failure
-from .query_options import from_and_to, say, told_like_an_option, which_account
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from worker.readback.client import Reader
+    from worker.readback.counts import PendingCount
     from worker.readback.export_file import ExportProgress, ExportTarget
     from worker.readback.queries import ExportQuery
+
+#: Seconds for which an export may wait for the progress bar's question.
+_COUNT_WITHIN_S = 2.0
 
 
 @click.command
 @click.argument("event")
-@from_and_to
+@options.vendor_query
 @click.option(
-    "--out", metavar="FILE", help="Write to FILE, and go on after an interruption. Default: '-'."
+    "--out",
+    metavar="FILE",
+    help="Write to FILE, which makes the export resumable.  [default: standard output]",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["jsonl", "csv", "parquet"]),
-    help="Default: by the ending of FILE, else jsonl.",
+    help="[default: by the extension of FILE, else jsonl]",
 )
 @click.option(
-    "--column", "columns", multiple=True, metavar="PATH", help="A CSV column; repeatable."
+    "--column", "columns", multiple=True, metavar="PATH", help="A column of a CSV; may be repeated."
 )
-@click.option("--batch-size", default=5000, show_default=True, help="Events a page, at most 5000.")
+@click.option(
+    "--batch-size", default=5000, show_default=True, help="Events per page, at most 5000."
+)
 @click.option("--app/--no-app", default=None, help="With or without the app's fields.")
 @click.option("--profile/--no-profile", default=None, help="With or without custom profile fields.")
 @click.option("--events/--no-events", default=None, help="With or without the event's properties.")
-@click.option("--restart", is_flag=True, help="Forget FILE's checkpoint, and begin again.")
-@which_account
+@click.option("--restart", is_flag=True, help="Ignore FILE's checkpoint and start over.")
 def export(
     *,
     event: str,
@@ -51,10 +64,9 @@ def export(
     destination: str | None,
     **flags: Any,
 ) -> None:
-    """Download EVENT's events of some days from the vendor.
+    """Download the vendor's events named EVENT.
 
-    With --out, an export that was interrupted goes on when the same command is given again; a
-    finished FILE is written anew.
+    With --out, the same command resumes an interrupted export; a finished FILE is overwritten.
     """
     from worker.readback.client import reading
     from worker.readback.export_file import ExportTarget
@@ -63,14 +75,13 @@ def export(
     from worker.settings.settings import Settings
 
     path = None if out in (None, "-") else Path(str(out))
-    with told_like_an_option():
-        query = ExportQuery(event, day_number(first), day_number(last), **flags)
-        target = ExportTarget(path or Path("-"), format_of(path, form, columns), columns)
-        with reading(Settings.from_env().destination(destination)) as reader:
-            if path is None:
-                _to_standard_output(reader, query, target)
-            else:
-                _to_file(reader, query, target, restart=restart)
+    query = ExportQuery(event, day_number(first), day_number(last), **flags)
+    target = ExportTarget(path or Path("-"), format_of(path, form, columns), columns)
+    with reading(Settings.from_env().destination(destination)) as reader:
+        if path is None:
+            _to_standard_output(reader, query, target)
+        else:
+            _to_file(reader, query, target, restart=restart)
 
 
 def _to_standard_output(reader: Reader, query: ExportQuery, target: ExportTarget) -> None:
@@ -78,7 +89,7 @@ def _to_standard_output(reader: Reader, query: ExportQuery, target: ExportTarget
     from worker.readback.formats import encoder_of
 
     encoder = encoder_of(target.format, target.paths)
-    reader.say = say
+    reader.say = partial(click.echo, err=True)
     with output() as stream:
         stream.write(encoder.header)
         for page in pages_from_start(reader, query):
@@ -89,22 +100,100 @@ def _to_standard_output(reader: Reader, query: ExportQuery, target: ExportTarget
 def _to_file(reader: Reader, query: ExportQuery, target: ExportTarget, *, restart: bool) -> None:
     from worker.readback.export_file import export_to_file
 
-    from ..console.export_progress import export_bar
-
-    with export_bar(reader, query) as bar:
+    with _progress(reader, query) as shown:
         try:
             done = export_to_file(
-                reader, query, target, restart=restart, say=bar.say, on_page=bar.on_page
+                reader, query, target, restart=restart, say=shown.say, on_page=shown.on_page
             )
         except OSError as error:
             raise Failure(
-                f"cannot write {target.path}: {error.strerror}; the same command goes on"
+                f"cannot write {target.path}: {error.strerror}; repeat the command to resume"
             ) from error
         except KeyboardInterrupt:
-            bar.say("interrupted; the same command goes on")
+            shown.say("interrupted; repeat the command to resume")
             raise
-    say(_written(target, done))
+    click.echo(f"{target.path}: {done.records} events, {done.size} bytes", err=True)
 
 
-def _written(target: ExportTarget, done: ExportProgress) -> str:
-    return f"{target.path}: {done.records} events, {done.size} bytes"
+@contextmanager
+def _progress(reader: Reader, query: ExportQuery) -> Iterator[PlainProgress]:
+    """Show a bar on standard error in the block, if that is a terminal."""
+    from dataclasses import replace
+
+    from rich import progress
+
+    from worker.readback.client import reading
+
+    from ..console.terminal import terminal
+
+    console = terminal(stderr=True)
+    if not console.is_terminal:
+        yield PlainProgress()
+        return
+    limit_s = min(_COUNT_WITHIN_S, reader.destination.request_timeout_s)
+    impatient = replace(reader.destination, request_timeout_s=limit_s)
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("events"),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with reading(impatient) as counter, progress.Progress(*columns, console=console) as bar:
+        yield ProgressBar(bar, counter, query)
+
+
+class PlainProgress:
+    """Progress for pipes and logs: only messages."""
+
+    def say(self, text: str) -> None:
+        """Write a message to standard error."""
+        click.echo(text, err=True)
+
+    def on_page(self, exported: ExportProgress) -> None:
+        """Note how far the export is."""
+
+
+class ProgressBar(PlainProgress):
+    """A progress bar with the vendor's count as its total.
+
+    The count is asked for between pages, one request in each ``count_poll_s``; after a failure
+    there is no total, for the export must not wait for its bar.
+    """
+
+    def __init__(self, progress: Progress, reader: Reader, query: ExportQuery) -> None:
+        from worker.readback.counts import PendingCount
+        from worker.readback.queries import CountQuery
+
+        self._progress = progress
+        self._clock = reader.clock
+        self._total: int | None = None
+        count = CountQuery(query.event, query.first, query.last)
+        self._counting: PendingCount | None = PendingCount(reader, count, failures=1)
+        self._due = self._clock()
+        self._task = progress.add_task(query.event, total=None)
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False)
+
+    def on_page(self, exported: ExportProgress) -> None:
+        self._progress.update(self._task, completed=exported.records)
+        if self._counting is not None and self._clock() >= self._due:
+            self._count(self._counting)
+        if self._total is not None and exported.records > self._total:
+            self._total = None  # `update` takes None for no change
+            for task in self._progress.tasks:
+                task.total = None if task.id == self._task else task.total
+
+    def _count(self, counting: PendingCount) -> None:
+        try:
+            wait_s = counting.step()
+        except VendorError:
+            wait_s = None
+        if wait_s is not None:
+            self._due = self._clock() + wait_s
+            return
+        self._counting = None
+        self._total = counting.result
+        self._progress.update(self._task, total=self._total)

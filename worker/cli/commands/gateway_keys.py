@@ -1,4 +1,4 @@
-"""`ingest gateway-key`: the keys that producers show the HTTP gateway."""
+"""`ingest gateway-key`: the API keys of the HTTP gateway's producers."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ if TYPE_CHECKING:
 
 @click.group("gateway-key")
 def gateway_key() -> None:
-    """Create, list and revoke the keys of the HTTP gateway's producers."""
+    """Create, list and revoke the API keys of the HTTP gateway's producers."""
 
 
-@gateway_key.command(short_help="Make a key, and print it this once.")
+@gateway_key.command(short_help="Create a key, and print it once.")
 @click.argument("name")
 @click.option(
     "--destination",
     "destinations",
     multiple=True,
     metavar="D",
-    help="Let it send to this destination only; may be repeated. [default: to all]",
+    help="Let it send only to this destination; may be repeated.  [default: all]",
 )
 def create(name: str, destinations: tuple[str, ...]) -> None:
-    """Make a key called NAME and print it, alone, on standard output.
+    """Create a key called NAME and print it, and nothing else, on standard output.
 
-    It is shown this once: Redis keeps a hash of it, from which nobody can make it again.
+    It is shown only once: Redis keeps a hash of it.
     """
-    key = _table(*destinations).create(name, frozenset(destinations))
+    key = _key_table(*destinations).create(name, frozenset(destinations))
     click.echo(key)
-    click.echo(f"The key {name} is not shown again. Keep it as the secret it is.", err=True)
+    click.echo(f"The key {name} will not be shown again. Keep it secret.", err=True)
 
 
-@gateway_key.command("list", short_help="List the keys' names, never the keys.")
-@options.as_json("One JSON object a line.")
+@gateway_key.command("list", short_help="List the names of the keys.")
+@options.as_json("Print one JSON object a line.")
 def list_keys(as_json: bool) -> None:
-    """List the keys' names, when each was made, and where it may send; never the keys."""
+    """List each key's name, creation time and destinations; never the key itself."""
     from datetime import UTC, datetime
 
-    for key in _table().all():
-        made = datetime.fromtimestamp(key.created_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        where = sorted(key.destinations)
+    for key in _key_table().all():
+        created_at = datetime.fromtimestamp(key.created_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        allowed = sorted(key.destinations)
         if as_json:
-            told = {"name": key.name, "created_at": made, "destinations": where}
-            click.echo(json.dumps(told))
+            shown = {"name": key.name, "created_at": created_at, "destinations": allowed}
+            click.echo(json.dumps(shown))
         else:
-            click.echo(f"{key.name}  {made}  {', '.join(where) or 'all destinations'}")
+            click.echo(f"{key.name}  {created_at}  {', '.join(allowed) or 'all destinations'}")
 
 
-@gateway_key.command(short_help="Make a key invalid.")
+@gateway_key.command(short_help="Revoke a key.")
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Make the key called NAME invalid; every gateway refuses it two seconds later at most."""
-    _table().revoke(name)
+    """Revoke the key called NAME; within two seconds every gateway refuses it."""
+    _key_table().revoke(name)
     click.echo(f"{name}: revoked")
 
 
-def _table(*destinations: str) -> KeyTable:
+def _key_table(*destinations: str) -> KeyTable:
     from worker.gateway.auth.api_keys import KeyTable
     from worker.settings.settings import Settings
 
-    from ..clients import operator
+    from ..clients import operator_client
 
     settings = Settings.from_env()
     for each in destinations:
         settings.destination(each)  # UnknownDestination names those there are
-    return KeyTable(operator(settings))
+    return KeyTable(operator_client(settings))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Self
 
 from rich.live import Live
@@ -13,18 +12,18 @@ from rich.text import Text
 
 from worker.buffer.status import DestinationStatus
 
-from ..console.terminal import standard_output
-from .status_table import shown
+from ..console.terminal import terminal
+from .status_table import counts_line, status_table
 
-# Without a terminal, somebody reads a log: a line a second would drown the rest.
+# Without a terminal this is a log: a line a second would bury the rest.
 _LINE_EVERY_S = 2.0
 
 
-class Screen:
+class LiveStatus:
     """Lines that stay, and counts that change below them; a context manager."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = standard_output()
+        self._console = terminal()
         self._clock = clock
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._last_line = ""
@@ -35,18 +34,13 @@ class Screen:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with contextlib.suppress(OSError):
             self._live.stop()
 
     def say(self, line: str, style: str = "") -> None:
-        """A line that stays."""
-        # A terminal that was closed takes no words; the system has to be stopped all the same.
+        """Show a line that stays."""
+        # If the terminal was closed, the system has to be stopped all the same.
         with contextlib.suppress(OSError):
             self._console.print(Text(line, style=style), soft_wrap=True)
 
@@ -56,25 +50,11 @@ class Screen:
             return
         if self._console.is_terminal:
             now_ms = int(time.time() * 1000)
-            table = shown(statuses, now_ms=now_ms, width=self._console.width)
+            table = status_table(statuses, now_ms=now_ms, width=self._console.width)
             with contextlib.suppress(OSError):
                 self._live.update(table, refresh=True)
             return
-        line = in_a_line(statuses)
+        line = counts_line(statuses)
         if line != self._last_line and self._clock() - self._last_at >= _LINE_EVERY_S:
             self.say(line)
             self._last_line, self._last_at = line, self._clock()
-
-
-def in_a_line(statuses: Mapping[str, DestinationStatus]) -> str:
-    """The counts of all destinations together."""
-    every = [places for status in statuses.values() for places in status.kinds.values()]
-    numbers = {
-        "accepted": sum(places.totals["accepted"] for places in every),
-        "buffered": sum(places.buffered for places in every),
-        "in flight": sum(places.in_flight for places in every),
-        "retrying": sum(places.retrying for places in every),
-        "delivered": sum(places.totals["delivered"] for places in every),
-        "dead": sum(places.dead for places in every),
-    }
-    return "  ".join(f"{name} {number:,}" for name, number in numbers.items())

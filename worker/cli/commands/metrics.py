@@ -1,4 +1,4 @@
-"""`ingest metrics`: Prometheus' metrics, printed once or served to whoever scrapes."""
+"""`ingest metrics`: Prometheus metrics, printed once or served for scraping."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..console.listening import ANY_PORT, HOST, extra, listening
+from .. import options
+from ..exit_codes import listening, needs_extra
 
 if TYPE_CHECKING:
     from worker.monitoring.metrics.page import MetricsPage
 
-_LOOK_EVERY_S = 0.1
+_POLL_S = 0.1
 
 
 @click.command
 @click.option(
     "--port",
-    type=ANY_PORT,
-    help="Serve them at /metrics until Ctrl-C; 0 takes a free port, and tells which.",
+    type=options.ANY_PORT,
+    help="Serve them at /metrics until Ctrl-C; 0 takes a free port, and prints it.",
 )
-@click.option("--host", default=HOST, show_default=True, help="Where to listen.")
+@options.host()
 def metrics(port: int | None, host: str) -> None:
     """Print the metrics of all processes once, or serve them with --port.
 
-    The gateway has the same at /metrics. With INGEST_METRICS_TOKEN set, readers must show it as a
-    bearer token; without, only programs on this machine may read.
+    The gateway serves the same at /metrics. If INGEST_METRICS_TOKEN is set, clients must send it as
+    a bearer token; otherwise only clients on this machine may read.
     """
-    with extra("metrics"):
+    with needs_extra("metrics"):
         from worker.monitoring.metrics.page import MetricsPage, scraping_client
     from worker.settings.environment import secret_of
     from worker.settings.settings import Settings
@@ -43,12 +44,12 @@ def metrics(port: int | None, host: str) -> None:
     _serve(page, host, port)
 
 
-def _serve(page: MetricsPage, host: str, port: int) -> None:
-    """Until told to stop."""
+def _serve(metrics_page: MetricsPage, host: str, port: int) -> None:
+    """Serve the page until a signal to stop."""
     from ..console.signals import StopSignals
 
     class Handler(_Handler):
-        shown = page
+        page = metrics_page
 
     with listening(host, port):
         server = ThreadingHTTPServer((host, port), Handler)
@@ -57,30 +58,30 @@ def _serve(page: MetricsPage, host: str, port: int) -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         click.echo(f"metrics: http://{host}:{server.server_address[1]}/metrics", err=True)
         while not signals.stop:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
         server.shutdown()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One page and nothing else."""
+    """Serves one page and nothing else."""
 
-    shown: MetricsPage
-    timeout = 10  # a reader that says nothing keeps no thread
+    page: MetricsPage
+    timeout = 10  # a silent client holds no thread
 
     def do_GET(self) -> None:
-        """Answer a reader."""
+        """Answer a request."""
         from worker.monitoring.metrics.page import CONTENT_TYPE
 
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404)
             return
-        refusal = self.shown.refusal(
+        refusal = self.page.refusal(
             self.client_address[0], lambda name: self.headers.get(name) or ""
         )
         if refusal:
             self.send_error(refusal)
             return
-        text = self.shown.text()
+        text = self.page.text()
         self.send_response(200)
         self.send_header("Content-Type", CONTENT_TYPE)
         self.send_header("Content-Length", str(len(text)))
@@ -88,4 +89,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing: a line for each scrape tells nobody anything."""
+        """Log nothing: a line for each scrape is noise."""

@@ -1,4 +1,4 @@
-"""`ingest pause` and `ingest resume`: a person stops and starts a destination's deliveries."""
+"""`ingest pause` and `ingest resume`: stop and start a destination's deliveries."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 @click.command
 @click.argument("destination")
 @click.option(
-    "--reason", default="paused by an operator", show_default=True, help="Shown by status."
+    "--reason", default="paused by an operator", show_default=True, help="Shown by `ingest status`."
 )
 def pause(destination: str, reason: str) -> None:
-    """Stop the deliveries of DESTINATION; records are still accepted and kept.
+    """Pause the deliveries of DESTINATION; records are still accepted and kept.
 
-    Requests under way end as they would have. `ingest resume` starts deliveries again.
+    Requests in flight finish normally. `ingest resume` starts deliveries again.
     """
     changed = _buffer(destination).pause(reason)
-    click.echo(f"{destination}: {'paused' if changed else 'was paused already'}")
+    click.echo(f"{destination}: {'paused' if changed else 'was already paused'}")
 
 
 @click.command
 @click.argument("destination")
 def resume(destination: str) -> None:
-    """Start the deliveries of DESTINATION again, whatever had stopped them."""
+    """Resume the deliveries of DESTINATION, whether it was paused or parked."""
     changed = _buffer(destination).resume()
-    click.echo(f"{destination}: {'running again' if changed else 'was running already'}")
+    click.echo(f"{destination}: {'running again' if changed else 'was already running'}")
 
 
 def _buffer(destination: str) -> Buffer:

@@ -1,4 +1,4 @@
-"""`ingest reconcile`: what we delivered against what the vendor counts."""
+"""`ingest reconcile`: what was delivered against what the vendor counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from worker.errors import InvalidQuery
 from .. import options
 from ..console.stdout import emit, refuse_closed_output
 from ..exit_codes import DIFFERENT, OK
-from .query_options import DAY, say, told_like_an_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,39 +23,41 @@ if TYPE_CHECKING:
 
 
 @click.command
-@click.option("--date", "day", metavar=DAY, help="Only this day of the account.")
+@click.option(
+    "--date", "day", metavar=options.DAY, help="Compare only this day, in the account's time zone."
+)
 @click.option(
     "--days",
     default=7,
     show_default=True,
     type=click.IntRange(1, 35),
-    help="Without --date: every day that was delivered to within so many days.",
+    metavar="N",
+    help="Without --date: compare every day that received deliveries in the last N days.",
 )
-@options.as_json("One JSON object instead of a table.")
-@options.destination("Only this one.")
-def reconcile(*, day: str | None, days: int, as_json: bool, destination: str | None) -> None:
-    """Compare what we delivered with what the vendor counts, per event and day.
+@options.as_json("Print one JSON object instead of a table.")
+@options.destination("Compare only this destination.")
+@click.pass_context
+def reconcile(
+    ctx: click.Context, *, day: str | None, days: int, as_json: bool, destination: str | None
+) -> None:
+    """Compare the delivered events with the vendor's counts, per event and day.
 
-    Exits with 0 when all agree and with 3 when not; a difference names the event and the day.
+    Exit code 0 if all agree, 3 if not; each difference names the event and the day.
     """
     from worker.readback.queries import day_number
     from worker.settings.settings import Settings
 
     refuse_closed_output()
-    with told_like_an_option():
-        wanted = None if day is None else str(day_number(day))
-        settings = Settings.from_env()
-        accounts = _readable(settings, destination)
-        found = [_reconciled(settings, each, wanted, days) for each in accounts]
-    if as_json:
-        emit(json.dumps(_as_json(found)))
-    else:
-        _print(found)
-    click.get_current_context().exit(OK if all(each.agrees for each in found) else DIFFERENT)
+    wanted = None if day is None else str(day_number(day))
+    settings = Settings.from_env()
+    accounts = _readable(settings, destination)
+    found = [_reconcile(settings, each, wanted, days) for each in accounts]
+    emit(json.dumps(_as_json(found)) if as_json else _as_text(found))
+    ctx.exit(OK if all(each.agrees for each in found) else DIFFERENT)
 
 
 def _readable(settings: Settings, only: str | None) -> list[Destination]:
-    """The accounts to compare; those that cannot be read are named, or refused if asked for."""
+    """Return the accounts to compare; name those that cannot be read, refuse them if asked for."""
     from worker.readback.client import refuse_unreadable
 
     if only is not None:
@@ -67,7 +68,7 @@ def _readable(settings: Settings, only: str | None) -> list[Destination]:
         try:
             refuse_unreadable(each)
         except InvalidQuery as error:
-            say(f"not compared: {error}")
+            click.echo(f"not compared: {error}", err=True)
         else:
             accounts.append(each)
     if not accounts:
@@ -75,16 +76,16 @@ def _readable(settings: Settings, only: str | None) -> list[Destination]:
     return accounts
 
 
-def _reconciled(
+def _reconcile(
     settings: Settings, destination: Destination, day: str | None, days: int
 ) -> Reconciliation:
     from worker.readback.client import reading
     from worker.readback.reconcile import Reconciler
 
-    from ..clients import operator
+    from ..clients import operator_client
 
     with reading(destination) as reader:
-        return Reconciler(reader, operator(settings)).run(day, days)
+        return Reconciler(reader, operator_client(settings)).run(day, days)
 
 
 def _as_json(found: Sequence[Reconciliation]) -> Mapping[str, Any]:
@@ -114,17 +115,17 @@ def _line_as_json(line: EventComparison) -> Mapping[str, Any]:
     }
 
 
-def _print(found: Sequence[Reconciliation]) -> None:
-    from ..console.terminal import standard_output
+def _as_text(found: Sequence[Reconciliation]) -> str:
+    from ..console.terminal import terminal
 
     lines = [_summary(each) for each in found]
     table = _table(found)
     if table.row_count:
-        console = standard_output()
+        console = terminal()
         with console.capture() as drawn:
             console.print(table)
         lines.insert(0, drawn.get().rstrip("\n"))
-    emit("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _table(found: Sequence[Reconciliation]) -> Table:
@@ -150,11 +151,11 @@ def _summary(found: Reconciliation) -> str:
         return f"{found.destination}: nothing delivered to compare"
     if found.agrees:
         return f"{found.destination}: all {len(found.lines)} agree"
-    told = [f"{line.event} on {line.day}: {_how(line)}" for line in found.differences]
-    return f"{found.destination}: {len(told)} of {len(found.lines)} differ: {'; '.join(told)}"
+    parts = [f"{line.event} on {line.day}: {_difference(line)}" for line in found.differences]
+    return f"{found.destination}: {len(parts)} of {len(found.lines)} differ: {'; '.join(parts)}"
 
 
-def _how(line: EventComparison) -> str:
+def _difference(line: EventComparison) -> str:
     if line.counted is None:
         return "not counted by the vendor"
     return f"{abs(line.difference)} too {'many' if line.difference > 0 else 'few'}"

@@ -1,30 +1,30 @@
-"""`ingest sandbox`: the local stand-in of both vendors, in the foreground."""
+"""`ingest sandbox`: a local stand-in for both vendors, in the foreground."""
 
 from __future__ import annotations
 
 import click
 
-from ..console.listening import ANY_PORT, HOST, extra, listening
-from ..exit_codes import Failure
+from .. import options
+from ..exit_codes import Failure, listening, needs_extra
 
 
 @click.command
 @click.option(
     "--port",
-    type=ANY_PORT,
+    type=options.ANY_PORT,
     default=8090,
     show_default=True,
-    help="0 takes a free one, and tells which.",
+    help="0 takes a free port, and prints it.",
 )
-@click.option("--host", default=HOST, show_default=True)
+@options.host()
 def sandbox(port: int, host: str) -> None:
-    """Run the local stand-in of both vendors until Ctrl-C.
+    """Run a local stand-in for both vendors until Ctrl-C.
 
-    It takes uploads, refuses what the vendors refuse, and shows on a page what it received. It is
-    a development tool: it forgets everything when it stops. INGEST_SANDBOX_... variables set how
-    it behaves.
+    It accepts uploads, rejects what the vendors reject, and shows on a web page what it received.
+    It is for development: it forgets everything when it stops. INGEST_SANDBOX_... variables set
+    its behaviour.
     """
-    with extra("sandbox"):
+    with needs_extra("sandbox"):
         from worker.sandbox.server import serve
     try:
         with listening(host, port):

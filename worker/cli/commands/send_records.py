@@ -1,12 +1,12 @@
-"""Lines on their way into the buffer, and an exact account of them when they cannot all go in."""
+"""Send lines into the buffer, with an exact account of the rest if they cannot all go in."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 import click
+from redis.exceptions import RedisError
 
 from worker.connections.backoff import backoff
 from worker.errors import BufferError, BufferFull, BufferUnavailable, InvalidRecord
@@ -14,7 +14,8 @@ from worker.producer.encoder import RecordEncoder
 from worker.producer.producer import Producer
 from worker.settings.destination import Destination
 
-from ..console.json_lines import Chunk, Line, Rejection, Tally
+from ..clients import describe_redis_error
+from ..console.json_lines import Chunk, InputLine, RejectedLine, Tally
 from ..console.line_numbers import LineNumbers
 from ..exit_codes import Failure
 
@@ -22,8 +23,8 @@ from ..exit_codes import Failure
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.1, 2.0
 
 
-class Sending:
-    """Sends chunks, and counts their lines in ``account``. ``patient`` waits for room."""
+class RecordSender:
+    """Sends chunks, and counts their lines in ``tally``. ``patient`` waits for room."""
 
     def __init__(
         self,
@@ -34,119 +35,107 @@ class Sending:
         patient: bool,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.account = Tally()
+        self.tally = Tally()
         self._producer = producer
         self._encoder = encoder
         self._destination = destination
         self._patient = patient
         self._sleep = sleep
-        self._told_of_waiting = False
+        self._announced_waiting = False
 
     def take(self, chunk: Chunk) -> None:
-        """Send a chunk; Failure, with the lines that are left, when it cannot be sent whole."""
-        self.account.reject(chunk.rejected)
+        """Send a chunk; Failure, with the lines that are left, if it cannot be sent whole."""
+        self.tally.reject(chunk.rejected)
         try:
             self._send_all(chunk)
         except KeyboardInterrupt:
-            raise Failure(_told("interrupted", [], chunk.lines, chunk.last)) from None
+            raise Failure(_how_to_resume("interrupted", chunk.lines, [], chunk.last)) from None
         finally:
-            self.account.tell()
+            self.tally.report()
 
     def _send_all(self, chunk: Chunk) -> None:
-        """Send a chunk, in smaller and smaller parts when the buffer has no room for all of it."""
+        """Send a chunk, in smaller and smaller parts if the buffer has no room for all of it."""
         lines, size, waits = list(chunk.lines), max(1, len(chunk.lines)), 0
         while lines:
             part, rest = lines[:size], lines[size:]
             try:
                 self._send(part)
             except BufferError as error:
-                left, unknown = self._sort_out(part, error)
+                left, uncertain = self._sort_out(part, error)
                 lines = left + rest
                 if isinstance(error, BufferFull) and size > 1:
                     size //= 2
                     continue
-                if unknown or not self._patient:
-                    raise Failure(_told(_why(error), lines, unknown, chunk.last)) from error
-                self._wait(error, backoff(waits, _FIRST_WAIT_S, _MOST_WAIT_S))
+                if uncertain or not self._patient:
+                    why = _describe(error)
+                    raise Failure(_how_to_resume(why, lines, uncertain, chunk.last)) from error
+                self._wait(error, waits)
                 waits += 1
             else:
                 lines, size, waits = rest, size * 2, 0
 
-    def _wait(self, error: BufferError, wait_s: float) -> None:
-        """Wait for room."""
-        if not self._told_of_waiting:
-            click.echo(f"{_why(error)}; waiting", err=True)
-            self._told_of_waiting = True
-        self._sleep(wait_s)
+    def _wait(self, error: BufferError, waits: int) -> None:
+        if not self._announced_waiting:
+            click.echo(f"{_describe(error)}; waiting", err=True)
+            self._announced_waiting = True
+        self._sleep(backoff(waits, _FIRST_WAIT_S, _MOST_WAIT_S))
 
-    def finish(self) -> None:
-        """Nothing is kept between chunks."""
-
-    def _send(self, lines: Sequence[Line]) -> None:
+    def _send(self, lines: Sequence[InputLine]) -> None:
         records = [line.record for line in lines]
         result = self._producer.send_many(records, destination=self._destination.name)
-        self.account.accepted += result.accepted
-        self.account.reject(
-            Rejection(lines[each.position].number, each.error.errors, lines[each.position].record)
-            for each in result.rejections
-        )
+        self.tally.accepted += result.accepted
+        for each in result.rejections:
+            line = lines[each.position]
+            self.tally.reject([RejectedLine(line.number, each.error.errors, line.record)])
 
-    def _sort_out(self, lines: Sequence[Line], error: BufferError) -> tuple[list[Line], list[Line]]:
-        """Of lines that were sent in part: those not accepted, and those that may have been.
+    def _sort_out(
+        self, lines: Sequence[InputLine], error: BufferError
+    ) -> tuple[list[InputLine], list[InputLine]]:
+        """Split partly sent lines into those not accepted and those that may have been.
 
         A call takes the records of one kind, all or none, and kinds go in the order in which they
-        first appear: so the number accepted tells which.
+        first appear: so the number accepted identifies them.
         """
-        kinds: dict[str, list[Line]] = {}
+        by_kind: dict[str, list[InputLine]] = {}
         for line in lines:
             try:
                 prepared = self._encoder.prepare(self._destination, line.record)
-                kinds.setdefault(prepared.kind, []).append(line)
+                by_kind.setdefault(prepared.kind, []).append(line)
             except InvalidRecord as invalid:
-                self.account.reject([Rejection(line.number, invalid.errors, line.record)])
-        in_order = [line for kind in kinds.values() for line in kind]
+                self.tally.reject([RejectedLine(line.number, invalid.errors, line.record)])
+        in_order = [(kind, line) for kind, found in by_kind.items() for line in found]
         left = in_order[len(error.accepted) :]
-        self.account.accepted += len(error.accepted)
-        lost: list[Line] = []
-        if isinstance(error, BufferUnavailable) and error.sent and left:
-            size = _size_of_first_call(kinds, len(error.accepted))
-            lost, left = list(islice(left, size)), left[size:]
-        return sorted(left, key=_number), sorted(lost, key=_number)
+        self.tally.accepted += len(error.accepted)
+        lost = isinstance(error, BufferUnavailable) and error.sent
+        uncertain = {kind for kind, _ in left[:1] if lost}  # of the call without an answer
+        return (
+            sorted((line for kind, line in left if kind not in uncertain), key=_number),
+            sorted((line for kind, line in left if kind in uncertain), key=_number),
+        )
 
 
-def _size_of_first_call(kinds: dict[str, list[Line]], accepted: int) -> int:
-    """How many records the call had whose answer was lost: those of the first kind not accepted."""
-    for lines in kinds.values():
-        if accepted < len(lines):
-            return len(lines) - accepted
-        accepted -= len(lines)
-    return 0
-
-
-def _number(line: Line) -> int:
+def _number(line: InputLine) -> int:
     return line.number
 
 
-def _why(error: BufferError) -> str:
-    """The error, and what Redis said, if it was Redis."""
-    from redis.exceptions import RedisError
-
-    from ..redis_errors import in_words
-
+def _describe(error: BufferError) -> str:
+    """Return the error, and what Redis answered if it was Redis."""
     cause = error.__cause__
-    return f"{error}: {in_words(cause)}" if isinstance(cause, RedisError) else str(error)
+    what = f": {describe_redis_error(cause)}" if isinstance(cause, RedisError) else ""
+    return f"{error}{what}"
 
 
-def _told(error: object, left: Sequence[Line], unknown: Sequence[Line], last: int) -> str:
-    """What happened, and how to go on with what is left."""
+def _how_to_resume(
+    why: str, left: Sequence[InputLine], uncertain: Sequence[InputLine], last: int
+) -> str:
+    """Return what happened, and the --lines to continue with."""
     numbers = [line.number for line in left]
-    if not unknown:
-        rest = LineNumbers.of(numbers, last + 1)
-        return f"{error}. Not sent yet, and to be sent with --lines: {rest}"
-    maybe = [line.number for line in unknown]
+    rest = LineNumbers.of(numbers, last + 1)
+    if not uncertain:
+        return f"{why}. Not sent yet; to send the rest, use --lines: {rest}"
+    maybe = [line.number for line in uncertain]
     everything = LineNumbers.of(sorted(numbers + maybe), last + 1)
     return (
-        f"{error}. Lines {LineNumbers.of(maybe)} may have been accepted or not. To go on, use "
-        f"--lines {LineNumbers.of(numbers, last + 1)} without them, "
-        f"or --lines {everything} with them, which may double them"
+        f"{why}. Lines {LineNumbers.of(maybe)} may or may not have been accepted. To continue, use "
+        f"--lines {rest} without them, or --lines {everything} with them, which may duplicate them"
     )

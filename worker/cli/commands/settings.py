@@ -1,4 +1,4 @@
-"""`ingest settings`: what every setting is, and why it is so."""
+"""`ingest settings`: every setting, its value and its origin."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _DECLARED = (GatewaySettings, DashboardSettings, ProcessSettings, ThirdPartySett
 
 
 @click.command
-@options.as_json("One JSON object instead of a table.")
+@options.as_json("Print one JSON object instead of a table.")
 def settings(as_json: bool) -> None:
-    """Show every setting, its value and where it came from; secrets are masked."""
+    """Show every setting, its value and where it comes from; secrets are masked."""
     found = Settings.from_env()
     sources = (*found.sources, *of_processes(os.environ))
     if as_json:
@@ -41,26 +41,21 @@ def settings(as_json: bool) -> None:
 def _remarks(
     found: Settings, sources: Iterable[Source], environ: Mapping[str, str]
 ) -> Iterator[str]:
-    """What is no error, and seldom meant: credentials in part, and variables nobody reads."""
+    """Yield remarks on likely mistakes: incomplete credentials, and unknown variables."""
     for each in found.destinations.values():
         if missing := lacking(each):
             yield f"destinations.{each.name}: not enabled: {', '.join(missing)} is not set"
     read = {name for each in sources for name in (each.name, each.origin.split()[-1])}
     for name, value in environ.items():
-        of_sandbox = name.startswith("INGEST_SANDBOX_")
-        if (
-            name.startswith("INGEST_")
-            and value
-            and not of_sandbox
-            and not {name, name.removesuffix("_FILE")} & read
-        ):
+        ours = name.startswith("INGEST_") and not name.startswith("INGEST_SANDBOX_")
+        if ours and value and not {name, name.removesuffix("_FILE")} & read:
             yield f"{name}: set, but no setting has this name"
 
 
 def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
-    """The settings that only one kind of process reads, and the file of destinations.
+    """Return the settings of single kinds of process, and the path of the destinations file.
 
-    SettingsError names what a process would not start with.
+    SettingsError names what would keep a process from starting.
     """
     environment = Environment(environ)
     named = environ.get("INGEST_DESTINATIONS")
@@ -73,7 +68,7 @@ def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
 
 
 def _print_table(sources: tuple[Source, ...]) -> None:
-    from ..console.terminal import plain_table, standard_output
+    from ..console.terminal import plain_table, terminal
 
     table = plain_table()
     for heading in ("Setting", "Value", "From"):
@@ -81,4 +76,4 @@ def _print_table(sources: tuple[Source, ...]) -> None:
     for each in sources:
         given = each.origin.startswith(("environment", "file"))
         table.add_row(each.name, each.value, each.origin, style="bold" if given else None)
-    standard_output().print(table)
+    terminal().print(table)

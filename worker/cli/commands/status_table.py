@@ -1,4 +1,4 @@
-"""The places of records as people read them: a table, and a line for whatever needs attention."""
+"""The counts as people read them: a table with remarks, one line, and the final balance."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LEFT_OUT = ("Requests", "Oldest\nwait")
 _Column = tuple[str, Callable[[KindCounts], Text]]
 
 
-def shown(
+def status_table(
     statuses: Mapping[str, DestinationStatus], *, now_ms: int, width: int = 200
 ) -> RenderableType:
-    """The table, and remarks below it; ``now_ms`` is the time in epoch milliseconds.
+    """Return the table, with remarks below it; ``now_ms`` is the time in epoch milliseconds.
 
-    ``width`` is the console's, in columns: what matters less is left out of a narrow one.
+    ``width`` is the console's, in columns: a narrow one gets fewer columns.
     """
     if not statuses:
         return Text("No destination is enabled, and nothing is in the buffer.")
@@ -39,45 +39,44 @@ def _table(statuses: Mapping[str, DestinationStatus], *, narrow: bool) -> Table:
         columns = [each for each in columns if each[0] not in _LEFT_OUT]
     table = plain_table("Destination", "State", "Kind", collapse_padding=True)
     for heading, _ in columns:
-        # A number that is cut is a wrong one: where there is no room it goes on below.
+        # A number that is cut off is wrong: without room it continues on the next line.
         table.add_column(heading, justify="right", overflow="fold")
     for name, status in statuses.items():
         first = (Text(name), _state(status))
-        for kind, places in _worth_a_row(status).items():
-            table.add_row(*first, kind, *(cell(places) for _, cell in columns))
+        for kind, counts in _used_kinds(status.kinds).items():
+            table.add_row(*first, kind, *(cell(counts) for _, cell in columns))
             first = (Text(), Text())
     return table
 
 
 def _columns(shown: Sequence[KindCounts]) -> list[_Column]:
-    """What is shown of each kind; what seldom happens, only when it did."""
-    seldom = ("purged", "ambiguous", "replayed")
-    happened = [name for name in seldom if any(places.totals[name] for places in shown)]
+    """Return the columns of a kind; rare events have one only if they occurred."""
+    rare = ("purged", "ambiguous", "replayed")
+    occurred = [name for name in rare if any(counts.totals[name] for counts in shown)]
     return [
-        ("Accepted", lambda places: _number(places.totals["accepted"])),
-        ("Buffered", lambda places: _number(places.buffered, "yellow")),
-        ("In\nflight", lambda places: _number(places.in_flight, "yellow")),
-        ("Retrying", lambda places: _number(places.retrying, "yellow")),
-        ("Delivered", lambda places: _number(places.totals["delivered"], "green")),
-        ("Dead", lambda places: _number(places.dead, "red")),
-        *((name.capitalize(), _total(name)) for name in happened),
+        ("Accepted", lambda counts: _number(counts.totals["accepted"])),
+        ("Buffered", lambda counts: _number(counts.buffered, "yellow")),
+        ("In\nflight", lambda counts: _number(counts.in_flight, "yellow")),
+        ("Retrying", lambda counts: _number(counts.retrying, "yellow")),
+        ("Delivered", lambda counts: _number(counts.totals["delivered"], "green")),
+        ("Dead", lambda counts: _number(counts.dead, "red")),
+        *((name.capitalize(), _total(name)) for name in occurred),
         ("Requests", _total("attempts")),
-        ("Oldest\nwait", lambda places: Text(_wait(places))),
+        ("Oldest\nwait", lambda counts: Text(_wait(counts))),
     ]
 
 
 def _total(name: str) -> Callable[[KindCounts], Text]:
-    return lambda places: _number(places.totals[name])
+    return lambda counts: _number(counts.totals[name])
 
 
-def _wait(places: KindCounts) -> str:
-    return f"{places.oldest_wait_s:,.1f} s" if places.buffered else "-"
+def _wait(counts: KindCounts) -> str:
+    return f"{counts.oldest_wait_s:,.1f} s" if counts.buffered else "-"
 
 
-def _worth_a_row(status: DestinationStatus) -> Mapping[str, KindCounts]:
-    """The kinds that were ever used; all of them when none was."""
-    used = {kind: each for kind, each in status.kinds.items() if each.totals["accepted"]}
-    return used or status.kinds
+def _used_kinds(kinds: Mapping[str, KindCounts]) -> Mapping[str, KindCounts]:
+    """Return the kinds that were ever used, or all if none was."""
+    return {kind: each for kind, each in kinds.items() if each.totals["accepted"]} or kinds
 
 
 def _state(status: DestinationStatus) -> Text:
@@ -94,22 +93,22 @@ def _remarks(statuses: Mapping[str, DestinationStatus], now_ms: int) -> Iterator
         if status.state != "running":
             since = _ago(status.since_ms, now_ms)
             verb = "was" if since else "is"
-            yield f"{name} {verb} {status.state}{since}: {status.reason or 'no reason was given'}"
+            yield f"{name} {verb} {status.state}{since}: {status.reason or 'no reason given'}"
         if silent := _silence(status, now_ms):
             yield f"{name}: {silent}"
-        if wrong := [kind for kind, places in status.kinds.items() if not places.adds_up]:
-            yield f"{name}: the places of {', '.join(wrong)} do not add up to what was accepted"
+        if wrong := [kind for kind, counts in status.kinds.items() if not counts.adds_up]:
+            yield f"{name}: the {', '.join(wrong)} counts do not add up to what was accepted"
 
 
 def _silence(status: DestinationStatus, now_ms: int) -> str:
-    """What to say when records wait and nothing looks after them."""
-    if not any(places.open for places in status.kinds.values()):
+    """Return a remark if records wait and no worker looks after them."""
+    if not any(counts.open for counts in status.kinds.values()):
         return ""
     if status.last_tick_ms is None:
-        return "records wait, and no worker has looked yet: do a worker and a beat run?"
+        return "records wait, and no worker has looked yet: are a worker and beat running?"
     if now_ms - status.last_tick_ms > _SILENT_AFTER_S * 1000:
         ago = _ago(status.last_tick_ms, now_ms)
-        return f"records wait, and the last worker to look did so{ago}: do a worker and a beat run?"
+        return f"records wait, and a worker last looked{ago}: are a worker and beat running?"
     return ""
 
 
@@ -120,3 +119,41 @@ def _ago(then_ms: int | None, now_ms: int) -> str:
     if seconds < 120:
         return f" {seconds} s ago"
     return f" {seconds // 60} min ago" if seconds < 7200 else f" {seconds // 3600} h ago"
+
+
+def counts_line(statuses: Mapping[str, DestinationStatus]) -> str:
+    """Return the counts of all destinations together."""
+    every = [counts for status in statuses.values() for counts in status.kinds.values()]
+    numbers = {
+        "accepted": sum(counts.totals["accepted"] for counts in every),
+        "buffered": sum(counts.buffered for counts in every),
+        "in flight": sum(counts.in_flight for counts in every),
+        "retrying": sum(counts.retrying for counts in every),
+        "delivered": sum(counts.totals["delivered"] for counts in every),
+        "dead": sum(counts.dead for counts in every),
+    }
+    return "  ".join(f"{name} {number:,}" for name, number in numbers.items())
+
+
+def balance(statuses: Mapping[str, DestinationStatus]) -> Iterator[str]:
+    """Yield accepted = delivered + dead for each used kind, then the dead letters by code."""
+    codes = []
+    for name, status in statuses.items():
+        for kind, counts in status.kinds.items():
+            if counts.totals["accepted"]:
+                yield f"{name:<12} {kind:<8} {_equation(counts)}"
+                by_code = sorted(status.codes.get(kind, {}).items())
+                codes += [f"{name:<12} {kind:<8} {code:>12} {n:>10,}" for code, n in by_code]
+    if codes:
+        yield "dead letters by code (details: `ingest dlq summary`):"
+        yield from codes
+
+
+def _equation(counts: KindCounts) -> str:
+    purged, still_open = counts.totals["purged"], counts.open
+    parts = {"delivered": counts.totals["delivered"], "dead": counts.dead}
+    parts |= {"purged": purged} if purged else {}
+    parts |= {"still open": still_open} if still_open else {}
+    right = " + ".join(f"{name} {number:,}" for name, number in parts.items())
+    sign = "=" if counts.adds_up else "is NOT"
+    return f"accepted {counts.totals['accepted']:,} {sign} {right}"

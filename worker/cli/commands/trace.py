@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import options
 from ..exit_codes import FAILED
-from .dlq_options import parsed_id
+from .dlq_options import RecordId
 
 if TYPE_CHECKING:
     from worker.monitoring.locate import Location
 
 _UNKNOWN = (
-    "no place holds this record: it was never accepted here, or it was purged, or it was delivered "
-    "longer ago than the journal of the last settlements goes back"
+    "this record was not found: it was never accepted here, or it was purged, or it was delivered "
+    "so long ago that the journal of recent settlements no longer has it"
 )
 
 
 @click.command
-@click.argument("record_id", metavar="ID")
-@options.destination("Look at this destination alone.")
-@options.as_json("One JSON object.")
+@click.argument("record_id", metavar="ID", type=RecordId())
+@options.destination("Search only this destination.")
+@options.as_json("Print one JSON object.")
 @click.pass_context
 def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: bool) -> None:
-    """Tell where the record with this ID (as the producer returned it) is now.
+    """Show where the record with this ID (as the producer returned it) is now.
 
-    Exit code 0 when it was found, 1 when no trace of it is left.
+    Exit code 0 if it was found, 1 if not.
     """
-    canonical = parsed_id(record_id)
-    found = _found(canonical, destination)
+    found = _locate(record_id, destination)
+    shown = _location_as_json(record_id, found)
     if as_json:
-        click.echo(json.dumps(_told(canonical, found)))
+        click.echo(json.dumps(shown))
     else:
-        for line in _words(canonical, found):
+        for line in _location_lines(shown):
             click.echo(line)
     if found is None:
         ctx.exit(FAILED)
 
 
-def _found(record_id: str, destination: str | None) -> Location | None:
+def _locate(record_id: str, destination: str | None) -> Location | None:
     from worker.monitoring.locate import RecordLocator
 
     from ..clients import overview
@@ -53,21 +53,16 @@ def _found(record_id: str, destination: str | None) -> Location | None:
     return None
 
 
-def _told(record_id: str, found: Location | None) -> dict[str, Any]:
-    """The record's id and times, its place, and what that place knows; times are ISO 8601, UTC."""
+def _location_as_json(record_id: str, found: Location | None) -> dict[str, Any]:
+    """Return the record's id, its place, and what that place knows; times are ISO 8601, UTC."""
     from uuid import UUID
 
-    told: dict[str, Any] = {"id": str(UUID(record_id)), "accepted_at": _accepted_at(record_id)}
+    shown = {"id": str(UUID(record_id)), "accepted_at": _accepted_at(record_id)}
     if found is None:
-        return {**told, "destination": None, "kind": None, "place": "unknown", "why": _UNKNOWN}
+        return {**shown, "destination": None, "kind": None, "place": "unknown", "why": _UNKNOWN}
     place, details = _place(found)
-    return {
-        **told,
-        "destination": found.destination,
-        "kind": found.kind,
-        "place": place,
-        **details,
-    }
+    where = {"destination": found.destination, "kind": found.kind, "place": place}
+    return {**shown, **where, **details}
 
 
 def _place(found: Location) -> tuple[str, dict[str, Any]]:
@@ -97,21 +92,18 @@ def _place(found: Location) -> tuple[str, dict[str, Any]]:
     return "delivered", details
 
 
-def _words(record_id: str, found: Location | None) -> Iterator[str]:
-    """The same for people: the place first, then a line for each thing that is known."""
-    told = _told(record_id, found)
-    if found is None:
-        yield "unknown"
-    else:
-        yield f"{told['place'].replace('_', ' ')} ({found.destination}, {found.kind})"
-    for key, value in told.items():
+def _location_lines(shown: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the same for people: the place first, then a line for each known detail."""
+    where = f" ({shown['destination']}, {shown['kind']})" if shown["destination"] else ""
+    yield f"{shown['place'].replace('_', ' ')}{where}"
+    for key, value in shown.items():
         if key not in ("place", "destination", "kind") and value not in (None, ""):
-            shown = "".join(each if each.isprintable() else " " for each in str(value))
-            yield f"  {key.replace('_', ' ')}: {shown}"
+            text = "".join(each if each.isprintable() else " " for each in str(value))
+            yield f"  {key.replace('_', ' ')}: {text}"
 
 
 def _accepted_at(record_id: str) -> str | None:
-    """When the producer took it, as the id says; None when it is not one of ours."""
+    """Return when the producer accepted it, as the id says; None for a foreign id."""
     from worker.buffer.records import accepted_at_ms
     from worker.dead_letters.letters import iso
 

@@ -1,4 +1,4 @@
-"""`ingest up`: the whole system in the foreground, for trying and developing."""
+"""`ingest up`: the whole system in the foreground, for trials and development."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import click
 from .. import options
 from ..exit_codes import FAILED
 
-# Trying it out must end by itself, also when something is wrong with this machine.
+# A trial must end on its own, even if something is wrong with this machine.
 _SAMPLE_DEADLINE_S = 170.0
 
 
-def _port(name: str, usual: int, whose: str = "", **more: Any) -> Callable[..., Any]:
+def _port(server: str, default: int, serves: str, **more: Any) -> Callable[..., Any]:
     return click.option(
-        name,
+        f"--{server}-port",
         type=click.IntRange(1, 65535),
-        default=usual,
+        metavar="N",
+        default=default,
         show_default=True,
-        help=f"{whose}Another is taken when this one is in use.",
+        help=f"Port of {serves}; if it is in use, another one is taken.",
         **more,
     )
 
@@ -30,14 +31,14 @@ def _port(name: str, usual: int, whose: str = "", **more: Any) -> Callable[..., 
 @click.option(
     "--exit-when-drained",
     is_flag=True,
-    help="End by itself, with exit code 0, once everything is settled.",
+    help="Exit with code 0 once every record is delivered or dead.",
 )
 @click.option(
     "--timeout",
     "timeout_s",
     type=options.Seconds(),
     metavar="S",
-    help="With --exit-when-drained: give up after S seconds, with exit code 1. "
+    help="With --exit-when-drained: give up after S seconds, with exit code 1.  "
     f"[default: {_SAMPLE_DEADLINE_S:g} in sandbox mode, else never]",
 )
 @click.option(
@@ -46,9 +47,9 @@ def _port(name: str, usual: int, whose: str = "", **more: Any) -> Callable[..., 
     show_default=True,
     help="Send sample traffic in sandbox mode.",
 )
-@_port("--sandbox-port", 8090)
-@_port("--flower-port", 5555, envvar="FLOWER_PORT")
-@_port("--web-port", 8000, "The gateway's and the dashboard's. ", envvar="PORT")
+@_port("sandbox", 8090, "the sandbox")
+@_port("flower", 5555, "Flower", envvar="FLOWER_PORT")
+@_port("web", 8000, "the gateway and the dashboard", envvar="PORT")
 @click.pass_context
 def up(
     ctx: click.Context,
@@ -62,15 +63,15 @@ def up(
 ) -> None:
     """Run worker, beat, gateway and Flower in the foreground until Ctrl-C.
 
-    Without REDIS_URL a private Redis keeps its data in ./var; without a destination's secrets a
-    local sandbox stands in for the vendors, and sample traffic is sent to it. Logs are in
-    ./var/log. Records that are not delivered yet are kept for the next start.
+    Without REDIS_URL, a private Redis keeps its data in ./var. Without any vendor credentials, a
+    local sandbox stands in for the vendors and gets sample traffic. Logs are in ./var/log. Records
+    that are not delivered yet are kept for the next start.
     """
     from worker.local.system import LocalSystem
 
-    from .up_session import Foreground, UpOptions
+    from .up_session import UpOptions, UpSession
 
-    wishes = UpOptions(
+    chosen = UpOptions(
         sample=sample,
         exit_when_drained=exit_when_drained,
         timeout_s=timeout_s,
@@ -79,5 +80,5 @@ def up(
         flower_port=flower_port,
         web_port=web_port,
     )
-    if not Foreground(LocalSystem(os.environ), wishes).run():
+    if not UpSession(LocalSystem(os.environ), chosen).run():
         ctx.exit(FAILED)

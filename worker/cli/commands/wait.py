@@ -1,4 +1,4 @@
-"""`ingest wait`: until nothing is buffered, in flight or waiting to be sent again."""
+"""`ingest wait`: wait until nothing is buffered, in flight or retrying."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.buffer.status import DestinationStatus
     from worker.monitoring.overview import Overview
 
-_LOOK_EVERY_S = 0.1
+_POLL_S = 0.1
 
 
 @click.command
@@ -24,11 +24,11 @@ _LOOK_EVERY_S = 0.1
     "timeout_s",
     type=options.Seconds(),
     metavar="S",
-    help="Give up after S seconds, with exit code 1; without it, never.",
+    help="Give up after S seconds, with exit code 1.  [default: never]",
 )
-@options.destination("Wait for this one alone.")
+@options.destination("Wait only for this destination.")
 def wait(timeout_s: float | None, destination: str | None) -> None:
-    """Wait until nothing is buffered, in flight or retrying. Dead letters are not waited for."""
+    """Wait until nothing is buffered, in flight or retrying. Dead letters do not count."""
     from ..clients import overview
 
     shown = overview(destination)
@@ -38,9 +38,9 @@ def wait(timeout_s: float | None, destination: str | None) -> None:
 
 
 def _until_drained(overview: Overview, deadline: float) -> str:
-    """What is left at the deadline, in words; empty when all is settled.
+    """Return what is left at the deadline, in words; empty if everything is settled.
 
-    A Redis that goes away meanwhile is waited for: it comes back, or the deadline passes.
+    If Redis goes away meanwhile, wait until it is back or the deadline passes.
     """
     from redis.exceptions import RedisError
 
@@ -48,7 +48,7 @@ def _until_drained(overview: Overview, deadline: float) -> str:
     while left:
         if time.monotonic() >= deadline:
             return left
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_S)
         try:
             left = open_records(overview.statuses())
         except RedisError as error:
@@ -57,15 +57,16 @@ def _until_drained(overview: Overview, deadline: float) -> str:
 
 
 def open_records(statuses: Mapping[str, DestinationStatus]) -> str:
-    """What is still on its way, in words; empty when nothing is."""
+    """Return what is still on its way, in words; empty if nothing is."""
     parts = []
     for name, status in statuses.items():
-        places = {
-            f"{getattr(places, place)} {kind} {place.replace('_', ' ')}": getattr(places, place)
-            for kind, places in status.kinds.items()
+        found = [
+            f"{number} {kind} {place.replace('_', ' ')}"
+            for kind, counts in status.kinds.items()
             for place in ("buffered", "in_flight", "retrying")
-        }
-        if told := ", ".join(text for text, number in places.items() if number):
+            if (number := getattr(counts, place))
+        ]
+        if found:
             stopped = "" if status.state == "running" else f" ({status.state}: {status.reason})"
-            parts.append(f"{name}{stopped}: {told}")
+            parts.append(f"{name}{stopped}: {', '.join(found)}")
     return "; ".join(parts)

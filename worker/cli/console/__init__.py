@@ -1,1 +1,1 @@
-"""What the commands share at the terminal: input, output, signals and progress."""
+"""The terminal: input, output, signals and progress."""

@@ -1,4 +1,4 @@
-"""JSON Lines in and out: read in chunks, numbered as an editor numbers them; refusals written."""
+"""JSON Lines in and out: read in chunks, numbered as an editor does; rejections are written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import orjson
 
 from worker.vendors.serialization import exact
 
-# As many records as one call of the producer takes, and no more bytes than hold Redis up briefly.
+# As many records as one call of the producer takes, and few enough bytes to hold Redis up briefly.
 CHUNK_LINES = 1000
 CHUNK_BYTES = 4 * 1024 * 1024
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it; no JSON parser takes it
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it; JSON parsers refuse it
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class InputLine:
     """One record and its line number, from 1."""
 
     number: int
@@ -27,37 +27,37 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """A line that was not taken: why, and what it said (text, where it was no JSON)."""
+class RejectedLine:
+    """A line that was not accepted, and why; ``record`` is its text if it was not valid JSON."""
 
     number: int
     errors: Mapping[str, Sequence[str]]
     record: Any
 
     def __str__(self) -> str:
-        told = {"line": self.number, "errors": self.errors}
+        reported = {"line": self.number, "errors": self.errors}
         try:
-            return json.dumps({**told, "record": self.record}, ensure_ascii=False)
-        except RecursionError:  # nested too deeply: it may be refused for just that
-            return json.dumps({**told, "record": None}, ensure_ascii=False)
+            return json.dumps({**reported, "record": self.record}, ensure_ascii=False)
+        except RecursionError:  # nested too deeply, which may be why it was rejected
+            return json.dumps({**reported, "record": None}, ensure_ascii=False)
 
 
 class Tally:
-    """How many lines were accepted and rejected; tells the rejected ones on standard error."""
+    """Counts accepted and rejected lines; reports the rejected ones on standard error."""
 
     def __init__(self) -> None:
         self.accepted = self.rejected = 0
-        self._untold: list[Rejection] = []
+        self._unreported: list[RejectedLine] = []
 
-    def reject(self, rejections: Iterable[Rejection]) -> None:
-        """Count them; `tell` writes them."""
-        self._untold += rejections
+    def reject(self, lines: Iterable[RejectedLine]) -> None:
+        """Note rejected lines; `report` counts and writes them."""
+        self._unreported += lines
 
-    def tell(self) -> None:
-        """Write the rejections since the last time, in the order of their lines."""
-        told, self._untold = self._untold, []
-        self.rejected += len(told)  # first, for they are rejected even where nobody can be told
-        for each in sorted(told, key=lambda rejection: rejection.number):
+    def report(self) -> None:
+        """Write the rejected lines noted since the last report, in order."""
+        lines, self._unreported = self._unreported, []
+        self.rejected += len(lines)  # first: they count even if standard error cannot be written
+        for each in sorted(lines, key=lambda line: line.number):
             click.echo(str(each), err=True)
 
     def __str__(self) -> str:
@@ -68,9 +68,18 @@ class Tally:
 class Chunk:
     """Some lines; ``last`` is the number of the last line read so far."""
 
-    lines: list[Line] = field(default_factory=list)
-    rejected: list[Rejection] = field(default_factory=list)
+    lines: list[InputLine] = field(default_factory=list)
+    rejected: list[RejectedLine] = field(default_factory=list)
     last: int = 0
+
+    def add(self, number: int, text: bytes) -> None:
+        """Parse a line, or reject it if it is not valid JSON."""
+        try:
+            self.lines.append(InputLine(number, exact(text)))
+        except orjson.JSONDecodeError as error:
+            why = _not_utf8(text) or f"is not valid JSON: {error.msg}, column {error.colno}"
+            shown = text.decode("utf-8", "replace").rstrip("\r\n")
+            self.rejected.append(RejectedLine(number, {"line": [why]}, shown))
 
 
 def chunks(
@@ -78,16 +87,16 @@ def chunks(
     wanted: Callable[[int], bool] = lambda _: True,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Chunk]:
-    """The stream's lines, a chunk at a time; empty lines are skipped.
+    """Yield the stream's lines, a chunk at a time, without empty lines.
 
-    ``wanted`` says which line numbers to take, ``advance`` is told the bytes read.
+    ``wanted`` chooses by line number; ``advance`` is called with the number of bytes read.
     """
     chunk, size = Chunk(), 0
     for number, raw in enumerate(stream, 1):
         text = raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw
         chunk.last, size = number, size + len(raw)
-        if wanted(number) and not text.isspace() and text:
-            _take(chunk, number, text)
+        if wanted(number) and text.strip():
+            chunk.add(number, text)
         if len(chunk.lines) >= CHUNK_LINES or size >= CHUNK_BYTES:
             advance(size)
             yield chunk
@@ -96,19 +105,11 @@ def chunks(
     yield chunk
 
 
-def _take(chunk: Chunk, number: int, text: bytes) -> None:
-    try:
-        chunk.lines.append(Line(number, exact(text)))
-    except orjson.JSONDecodeError as error:
-        errors = {"line": [_not_utf8(text) or f"is no JSON: {error.msg}, column {error.colno}"]}
-        shown = text.decode("utf-8", "replace").rstrip("\r\n")
-        chunk.rejected.append(Rejection(number, errors, shown))
-
-
 def _not_utf8(text: bytes) -> str:
-    """Where a line stops being UTF-8, as files in Latin-1, UTF-16 or gzip do; empty when it is."""
+    """Return where a line stops being UTF-8, as Latin-1, UTF-16 and gzip do; empty if it is."""
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as error:
-        return f"is no UTF-8: byte 0x{text[error.start]:02X}, the line's byte {error.start + 1}"
+        byte = f"byte 0x{text[error.start]:02X} at position {error.start + 1}"
+        return f"is not valid UTF-8: {byte}"
     return ""

@@ -13,7 +13,7 @@ _PART = re.compile(r"\s*([1-9]\d*)\s*(-)?\s*([1-9]\d*)?\s*")
 
 @dataclass(frozen=True, slots=True)
 class LineNumbers:
-    """Ranges of line numbers, both ends included; an end of None is the end of the file."""
+    """Ranges of line numbers, both ends included; an end of None means the end of the file."""
 
     ranges: tuple[tuple[int, int | None], ...] = ((1, None),)
 
@@ -21,28 +21,26 @@ class LineNumbers:
         return any(first <= number <= (last or number) for first, last in self.ranges)
 
     def __str__(self) -> str:
-        return ",".join(_text(first, last) for first, last in self.ranges)
+        return ",".join(_range_text(first, last) for first, last in self.ranges)
 
     @classmethod
     def parse(cls, text: str) -> LineNumbers:
-        """Read what `str` writes; ValueError when it is nothing of the kind."""
+        """Read what `str` writes; ValueError for anything else."""
         found = []
         for part in text.split(","):
             match = _PART.fullmatch(part)
             if match is None or (match[3] and not match[2]):
-                raise ValueError(f"{part!r} is no line number and no range such as 12-15 or 1001-")
+                raise ValueError(f"{part!r} is not a line number or a range such as 12-15 or 1001-")
             first = int(match[1])
             last = int(match[3]) if match[3] else None if match[2] else first
             if last is not None and last < first:
-                raise ValueError(
-                    f"{part.strip()!r} is no line number or range: it ends before it begins"
-                )
+                raise ValueError(f"{part.strip()!r} is not a range: it ends before it begins")
             found.append((first, last))
         return cls(tuple(found))
 
     @classmethod
     def of(cls, numbers: Iterable[int], rest_from: int | None = None) -> LineNumbers:
-        """These numbers, rising, and all from ``rest_from`` on."""
+        """Return these ascending numbers, and all from ``rest_from`` on."""
         ranges: list[tuple[int, int | None]] = []
         for number in numbers:
             if ranges and ranges[-1][1] == number - 1:
@@ -56,7 +54,7 @@ class LineNumbers:
         return cls(tuple(ranges))
 
 
-def _text(first: int, last: int | None) -> str:
+def _range_text(first: int, last: int | None) -> str:
     if last is None:
         return f"{first}-"
     return str(first) if first == last else f"{first}-{last}"
@@ -70,7 +68,7 @@ class LineNumbersType(click.ParamType[LineNumbers]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> LineNumbers:
-        """The numbers; a usage error when they cannot be read."""
+        """Return the numbers, or fail with a usage error."""
         if isinstance(value, LineNumbers):
             return value
         try:

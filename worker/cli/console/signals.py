@@ -1,4 +1,4 @@
-"""Ctrl-C and its relatives, as a request that a long-running command looks at."""
+"""Ctrl-C and its relatives, as a request that a long-running command polls."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """Counts the requests to stop: the first stops in order, the second without patience.
+    """Counts the requests to stop: the first stops in order, the second without waiting.
 
-    The handler does nothing but count: whatever it interrupts goes on.
+    The handler only counts: whatever it interrupts continues.
     """
 
     def __init__(self) -> None:
@@ -22,17 +22,17 @@ class StopSignals:
 
     @property
     def stop(self) -> bool:
-        """Whether to stop."""
+        """True after the first request."""
         return self._received > 0
 
     @property
     def hurry(self) -> bool:
-        """Whether to stop without waiting."""
+        """True after the second request."""
         return self._received > 1
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Count them instead of ending the process, until the block ends."""
+        """Count them in the block, instead of ending the process."""
         before = {number: signal.signal(number, self._count) for number in _STOP}
         try:
             yield

@@ -14,67 +14,48 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
 
-# A table in a file or a pipe is read by a person or by grep: neither wants it cut at 80 columns.
+# A table in a file or a pipe is for a person or for grep: neither wants it cut at 80 columns.
 _PIPE_WIDTH = 200
 
 
-def standard_output() -> Console:
-    """A console on standard output; made when used, so that it meets the stream of the moment."""
-    return _console(Console(highlight=False, soft_wrap=False, emoji=False, markup=False))
-
-
-def standard_error() -> Console:
-    """The same on standard error."""
-    return _console(Console(stderr=True, highlight=False, emoji=False, markup=False))
-
-
-def _console(console: Console) -> Console:
+def terminal(*, stderr: bool = False) -> Console:
+    """Return a console on standard output or standard error, as the stream is at this moment."""
+    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console
 
 
-def plain_table(*headings: str, **more: Any) -> Table:
-    """A table without lines, as all of ours are."""
-    return Table(*headings, box=None, pad_edge=False, header_style="bold", **more)
+def plain_table(*headings: str, **options: Any) -> Table:
+    """Return a table without lines, as all of ours are."""
+    return Table(*headings, box=None, pad_edge=False, header_style="bold", **options)
 
 
 @contextmanager
-def bytes_read(stream: BinaryIO, what: str) -> Iterator[Callable[[int], object]]:
-    """A progress bar on standard error while the block runs; gives what to tell the bytes to.
-
-    Without a terminal there is none. A stream without a size gets a bar without an end.
-    """
-    with _bar(what, _size(stream), DownloadColumn(), TransferSpeedColumn()) as advance:
-        yield advance
-
-
-@contextmanager
-def counted(what: str, total: int | None) -> Iterator[Callable[[int], object]]:
-    """The same for things that are counted; ``total`` is None when nobody knows how many."""
-    with _bar(what, total, MofNCompleteColumn()) as advance:
-        yield advance
-
-
-@contextmanager
-def _bar(
-    what: str, total: int | None, *numbers: ProgressColumn
+def progress(
+    what: str, total: int | None = None, stream: BinaryIO | None = None
 ) -> Iterator[Callable[[int], object]]:
-    console = standard_error()
+    """Show a progress bar on standard error, if that is a terminal; yields its `advance`.
+
+    It counts the bytes of ``stream`` if one is given, else things, of which there are ``total``.
+    A total of None, and a stream without a size, give a bar without an end.
+    """
+    console = terminal(stderr=True)
     if not console.is_terminal:
         yield lambda _: None
         return
+    total = total if stream is None else _size(stream)
+    numbers = [DownloadColumn(), TransferSpeedColumn()] if stream else [MofNCompleteColumn()]
     columns = (TextColumn("{task.description}"), BarColumn(), *numbers, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda number: progress.advance(task, number)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda number: bar.advance(task, number)
 
 
 def _size(stream: BinaryIO) -> int | None:

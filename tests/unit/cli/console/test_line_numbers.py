@@ -1,4 +1,4 @@
-"""Which lines of a file are still to be sent, as a specification one can type again."""
+"""Line numbers as they are typed and printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.cli.console.line_numbers import LineNumbers
 
 
 @pytest.mark.parametrize(
-    ("text", "taken", "passed_over"),
+    ("text", "taken", "others"),
     [
         ("7", [7], [6, 8]),
         ("12-15", [12, 15], [11, 16]),
@@ -18,23 +18,25 @@ from worker.cli.console.line_numbers import LineNumbers
         ("2, 4-5 ,9-", [2, 4, 5, 9, 10], [1, 3, 6, 8]),
     ],
 )
-def test_ranges_are_read_as_written(text: str, taken: list[int], passed_over: list[int]) -> None:
+def test_parse_of_ranges_contains_their_lines(
+    text: str, taken: list[int], others: list[int]
+) -> None:
     """Numbers, ranges and open ends mean what a person means by them."""
     lines = LineNumbers.parse(text)
     assert all(number in lines for number in taken)
-    assert not any(number in lines for number in passed_over)
+    assert not any(number in lines for number in others)
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "-3", "1 2", "1,,2", "3--4", "5-2", "1,9-8"])
-def test_what_is_no_line_number_is_refused(text: str) -> None:
+def test_parse_of_anything_else_is_refused(text: str) -> None:
     """Anything else is an error, and is quoted."""
-    with pytest.raises(ValueError, match="no line number"):
+    with pytest.raises(ValueError, match="is not a"):
         LineNumbers.parse(text)
 
 
 @given(st.sets(st.integers(1, 60)), st.one_of(st.none(), st.integers(61, 70)))
-def test_numbers_come_back_from_their_text(numbers: set[int], rest_from: int | None) -> None:
-    """What is written for a set of lines names just these lines, however they lie."""
+def test_parse_of_written_numbers_returns_them(numbers: set[int], rest_from: int | None) -> None:
+    """The text for a set of lines names exactly these lines, however they lie."""
     lines = LineNumbers.of(sorted(numbers), rest_from)
     if numbers or rest_from:
         lines = LineNumbers.parse(str(lines))
