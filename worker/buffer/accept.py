@@ -1,4 +1,4 @@
-"""How records enter the buffer: the arguments and the results of `accept_requests`."""
+"""Put encoded records into the buffer: the arguments and the results of `accept_requests`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from zlib import crc32
 
 from ..errors import BufferFull
 from ..settings.destination import Destination
+from .keys import base
+from .scripts import script
 
 # What the script returns for a request, besides the answer kept for its idempotency key.
 ACCEPTED: Final = 1
@@ -22,22 +24,43 @@ def identity_hash(identity: bytes) -> bytes:
     return struct.pack(">I", crc32(identity))
 
 
-def accept_arguments(
-    destination: Destination, kind: str, identities: Sequence[bytes], stored: Sequence[bytes]
-) -> list[Any]:
-    """Return the arguments for records of one kind: the script's short form."""
+def accept(
+    client: Any,
+    destination: Destination,
+    kind: str,
+    identities: Sequence[bytes],
+    stored: Sequence[bytes],
+) -> None:
+    """Put records of one kind into the buffer, all or none; raises BufferFull or RedisError."""
+    layout = partition_arguments(destination, kind, identities)
+    result = script("accept_requests").run(
+        client, base(destination.name), "", destination.max_buffered, *layout, *stored
+    )
+    raise_if_full(destination, result)
+
+
+async def accept_async(
+    client: Any,
+    destination: Destination,
+    kind: str,
+    identities: Sequence[bytes],
+    stored: Sequence[bytes],
+) -> None:
+    """Put records into the buffer with an asyncio client; see accept."""
+    layout = partition_arguments(destination, kind, identities)
+    result = await script("accept_requests").run_async(
+        client, base(destination.name), "", destination.max_buffered, *layout, *stored
+    )
+    raise_if_full(destination, result)
+
+
+def partition_arguments(
+    destination: Destination, kind: str, identities: Sequence[bytes]
+) -> tuple[str, int, bytes]:
+    """Return the arguments that choose the partitions of records of one kind."""
     settings = destination.kinds[kind]
     hashes = b"".join(map(identity_hash, identities)) if settings.ordered else b""
-    return ["", destination.max_buffered, kind, settings.partitions, hashes, *stored]
-
-
-def group_arguments(
-    destination: Destination, kind: str, identities: Sequence[bytes], stored: Sequence[bytes]
-) -> list[Any]:
-    """Return the arguments for the records of one kind in a request of several."""
-    _, _, *group = accept_arguments(destination, kind, identities, stored)
-    group.insert(3, len(stored))
-    return group
+    return kind, settings.partitions, hashes
 
 
 def raise_if_full(destination: Destination, result: Any) -> None:

@@ -16,7 +16,7 @@ import redis
 
 from ..settings.destination import Destination
 from . import keys
-from .accept import accept_arguments, raise_if_full
+from .accept import accept
 from .claims import (
     Claim,
     ConcurrencyUpdate,
@@ -78,8 +78,7 @@ class Buffer:
 
     def accept(self, kind: str, identities: Sequence[bytes], stored: Sequence[bytes]) -> None:
         """Take stored records of one kind, all or none; BufferFull at a limit."""
-        args = accept_arguments(self.destination, kind, identities, stored)
-        raise_if_full(self.destination, self._run("accept_requests", *args))
+        accept(self.client, self.destination, kind, identities, stored)
 
     def claim(self, *, begun: bool) -> Claim | None:
         """Lease a batch that is ready, or None; ``begun`` when the caller sends it at once."""

@@ -15,9 +15,8 @@ from typing import Any, NoReturn, Self
 import redis
 from redis.exceptions import RedisError
 
-from ..buffer import keys
-from ..buffer.accept import accept_arguments, raise_if_full
-from ..buffer.scripts import is_out_of_memory, script
+from ..buffer.accept import accept, accept_async
+from ..buffer.scripts import is_out_of_memory
 from ..connections.clients import (
     PRODUCER_TIMEOUT_S,
     answer_was_lost,
@@ -138,12 +137,10 @@ class Producer:
 
     def _accept(self, batch: EnqueueBatch) -> None:
         destination = batch.destination
-        args = accept_arguments(destination, batch.kind, batch.identities, batch.stored)
         try:
-            result = script("accept_requests").run(self._client, keys.base(destination.name), *args)
+            accept(self._client, destination, batch.kind, batch.identities, batch.stored)
         except RedisError as error:
             _raise(error, destination)
-        raise_if_full(destination, result)
 
     def close(self) -> None:
         """Close the connections; nothing is lost without it."""
@@ -243,17 +240,15 @@ class AsyncProducer:
 
     async def _accept(self, batch: EnqueueBatch) -> None:
         destination = batch.destination
-        args = accept_arguments(destination, batch.kind, batch.identities, batch.stored)
         await self._wait_for_turn(destination)
         try:
-            result = await script("accept_requests").run_async(
-                self._client, keys.base(destination.name), *args
+            await accept_async(
+                self._client, destination, batch.kind, batch.identities, batch.stored
             )
         except RedisError as error:
             _raise(error, destination)
         finally:
             self._turns.release()
-        raise_if_full(destination, result)
 
     async def _wait_for_turn(self, destination: Destination) -> None:
         try:

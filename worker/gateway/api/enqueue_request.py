@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.buffer.accept import group_arguments
+from worker.buffer.accept import partition_arguments
 from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination
 
@@ -50,5 +50,6 @@ def arguments(
         else:
             args += (key.hash, key.fingerprint, request.response, len(request.batches))
         for batch in request.batches:
-            args += group_arguments(destination, batch.kind, batch.identities, batch.stored)
+            args += partition_arguments(destination, batch.kind, batch.identities)
+            args += (len(batch.stored), *batch.stored)
     return args

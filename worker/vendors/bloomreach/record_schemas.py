@@ -123,7 +123,7 @@ class BloomreachRecordSchema(RuleSchema):
 class BloomreachEventSchema(BloomreachRecordSchema):
     """One event, as in the body of "Add event"; the newer page has ``properties`` optional."""
 
-    kind, time_key = Kind.EVENT, "timestamp"
+    kind, time_key = Kind.EVENT.value, "timestamp"
     event_type = RuleField(rules.NO_EVENT_TYPE, "type_rule", required=True)
     properties = RuleField(rules.NO_PROPERTIES, "property_errors")
     timestamp = RuleField(rules.BAD_TS, "time_rule", allow_none=True)
@@ -136,7 +136,7 @@ class BloomreachEventSchema(BloomreachRecordSchema):
 class BloomreachCustomerSchema(BloomreachRecordSchema):
     """One update of a customer, as in the body of "Update customer properties"."""
 
-    kind, time_key = Kind.PROFILE, "update_timestamp"
+    kind, time_key = Kind.PROFILE.value, "update_timestamp"
     properties = RuleField(rules.NO_PROPERTIES, "attribute_errors", required=True)
     update_timestamp = RuleField(rules.BAD_TS, "time_rule", allow_none=True)
 

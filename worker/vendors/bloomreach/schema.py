@@ -31,6 +31,9 @@ from .rules import BloomreachLimits
 _NO_COUNTERPART: Final = "has no counterpart here: name the customer by identity or object_id"
 _MICROSECONDS: Final = 6  # what a double holds of today's epoch seconds
 
+# A plain string: comparing with an enum's member costs a record 0.1 us.
+_EVENT = Kind.EVENT.value
+
 
 class BloomreachSchema:
     """Validates and serialises records; one instance may be shared by threads.
@@ -80,14 +83,14 @@ class BloomreachSchema:
         if given is None:
             given = round(now_s, _MICROSECONDS)
             record = {**record, schema.time_key: given}
-        if schema.kind == Kind.EVENT and "properties" not in record:
+        if schema.kind == _EVENT and "properties" not in record:
             record = {**record, "properties": {}}  # the older page requires them
         body = serialize(record)
         if len(body) >= self._message_bytes:
             raise InvalidRecord({"record": [self._too_large]})
         seconds = epoch_s(given)
         ts = 0 if isinstance(seconds, Rule) else int(seconds)
-        name = str.__str__(record["event_type"]) if schema.kind == Kind.EVENT else ""
+        name = str.__str__(record["event_type"]) if schema.kind == _EVENT else ""
         return Prepared(schema.kind, body, self._identity(record["customer_ids"]), ts, name)
 
     def _identity(self, ids: Mapping[str, Any]) -> bytes:

@@ -92,7 +92,7 @@ class CleverTapRecordSchema(RuleSchema):
 class CleverTapEventSchema(CleverTapRecordSchema):
     """One event, as in the upload API's ``d``."""
 
-    kind = Kind.EVENT
+    kind = Kind.EVENT.value
     evtName = RuleField(rules.NO_NAME, "name_rule", required=True)  # noqa: N815 - the vendor's key
     evtData = RuleField(rules.NO_DATA, "data_errors", required=True)  # noqa: N815
 
@@ -113,7 +113,7 @@ class CleverTapEventSchema(CleverTapRecordSchema):
 class CleverTapProfileSchema(CleverTapRecordSchema):
     """One profile update, as in the upload API's ``d``."""
 
-    kind = Kind.PROFILE
+    kind = Kind.PROFILE.value
     profileData = RuleField(rules.NO_PROFILE_DATA, "data_errors", required=True)  # noqa: N815
 
     def data_errors(self, value: Any, _record: Any) -> Broken:
@@ -126,7 +126,7 @@ class CleverTapProfileSchema(CleverTapRecordSchema):
 class CleverTapTokenSchema(CleverTapRecordSchema):
     """One device token, as in the upload API's ``d``: it belongs to a device's objectId."""
 
-    kind = Kind.TOKEN
+    kind = Kind.TOKEN.value
     tokenData = RuleField(rules.NO_TOKEN_DATA, "data_errors", required=True)  # noqa: N815
     no_identity = ("objectId", rules.NO_TOKEN_OBJECT_ID)
     identities = frozenset(("objectId",))
