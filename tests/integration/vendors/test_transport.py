@@ -44,14 +44,14 @@ def send(vendor: LoopbackVendor, play: Play, timeout_s: float = 5.0) -> Response
         sender.close()
 
 
-def test_the_list_of_errors_is_worth_the_name() -> None:
+def test_list_of_errors_holds_what_httpcore_raises() -> None:
     """The enumeration below finds what httpcore raises."""
     assert {httpcore.ReadError, httpcore.RemoteProtocolError, httpcore.PoolTimeout} <= set(RAISED)
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
 @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
-def test_every_error_of_the_library_below_is_mapped(
+def test_send_every_error_of_httpcore_is_mapped(
     error: type[Exception], sent: bool, vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new version of httpcore that raises something new fails here, and not at night."""
@@ -72,7 +72,7 @@ def test_every_error_of_the_library_below_is_mapped(
     assert transport.FAILURES
 
 
-def test_a_local_protocol_error_is_not_quoted() -> None:
+def test_send_local_protocol_error_is_not_quoted() -> None:
     """A header that cannot be sent stands in that error's text, so the text is not kept."""
     with LoopbackVendor() as vendor:
         sender = Transport(vendor.base_url, timeout_s=2.0)
@@ -88,13 +88,13 @@ def test_a_local_protocol_error_is_not_quoted() -> None:
 @pytest.mark.parametrize(
     "base_url", ["", "http://", "ftp://vendor", "vendor.example", "http://vendor:99999"]
 )
-def test_an_address_that_is_none_is_found_at_start(base_url: str) -> None:
+def test_transport_invalid_address_is_refused_at_start(base_url: str) -> None:
     """A mistake in the address is told when the worker starts, and costs no batch a death."""
     with pytest.raises(SettingsError, match="base_url"):
         Transport(base_url, timeout_s=1.0)
 
 
-def test_a_name_nobody_knows_is_unreachable() -> None:
+def test_send_unknown_host_is_unreachable() -> None:
     """A host that cannot be resolved, or is no host name at all, has received nothing."""
     for host in ("nowhere.invalid", "a" * 70 + ".invalid"):
         sender = Transport(f"http://{host}", timeout_s=5.0)
@@ -104,7 +104,7 @@ def test_a_name_nobody_knows_is_unreachable() -> None:
         assert answer.response_class is ResponseClass.UNREACHABLE
 
 
-def test_every_address_of_a_name_gets_its_turn(
+def test_send_tries_every_address_of_a_name(
     vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a name's addresses, those that refuse cost nothing while another one answers."""
@@ -131,7 +131,7 @@ def _resolving(found: Sequence[object]) -> Callable[..., Sequence[object]]:
     return resolve
 
 
-def test_a_port_nobody_listens_on_is_unreachable() -> None:
+def test_send_closed_port_is_unreachable() -> None:
     """A refused connection has received nothing."""
     url = f"http://127.0.0.1:{find_free_port()}"
     sender = Transport(url, timeout_s=2.0)
@@ -151,14 +151,14 @@ def compressed(status: int) -> Play:
 
 
 @pytest.mark.parametrize("status", [200, 401, 503])
-def test_a_broken_compression_leaves_the_status(vendor: LoopbackVendor, status: int) -> None:
+def test_send_broken_compression_keeps_the_status(vendor: LoopbackVendor, status: int) -> None:
     """What cannot be decompressed is an answer without words, and its status still counts."""
     answer = send(vendor, compressed(status))
     assert isinstance(answer, Response)
     assert (answer.status, answer.content) == (status, b"")
 
 
-def test_what_is_no_http_is_ambiguous(vendor: LoopbackVendor) -> None:
+def test_send_response_that_is_not_http_is_ambiguous(vendor: LoopbackVendor) -> None:
     """Somebody read the request whole and answered in another language."""
 
     def play(exchange: Exchange) -> None:
@@ -171,7 +171,7 @@ def test_what_is_no_http_is_ambiguous(vendor: LoopbackVendor) -> None:
     assert answer.response_class is ResponseClass.AMBIGUOUS
 
 
-def test_a_stop_reaches_requests_under_way(vendor: LoopbackVendor) -> None:
+def test_stop_by_ends_requests_in_flight(vendor: LoopbackVendor) -> None:
     """Told to stop, a worker waits no longer for an answer than it was given."""
     sender = Transport(vendor.base_url, timeout_s=60.0)
 
@@ -198,7 +198,7 @@ def folded(content: bytes) -> Play:
     return play
 
 
-def test_an_answer_that_nobody_asked_to_compress_is_read(vendor: LoopbackVendor) -> None:
+def test_send_compressed_response_is_read(vendor: LoopbackVendor) -> None:
     """A proxy on the way may do so: the words are the vendor's."""
     answer = send(vendor, folded(b'{"status":"success"}'))
     assert isinstance(answer, Response)
@@ -206,7 +206,7 @@ def test_an_answer_that_nobody_asked_to_compress_is_read(vendor: LoopbackVendor)
 
 
 @pytest.mark.parametrize("play", [fault_scripts.body(b"x" * 2000), folded(b"x" * 2000)])
-def test_an_answer_too_large_to_hold_is_not_held(
+def test_send_response_above_the_limit_is_dropped(
     vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch, play: Play
 ) -> None:
     """An answer above the size we are ready for, once unfolded, is read as one without words."""

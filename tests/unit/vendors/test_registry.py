@@ -32,7 +32,7 @@ def destination(folder: Path, batch_records: int = 50) -> Destination:
     return Settings.from_env({"INGEST_DESTINATIONS": str(file)}).destination("crm")
 
 
-def test_a_batch_above_the_vendors_limit_is_a_wrong_setting(tmp_path: Path) -> None:
+def test_batch_records_above_the_vendors_limit_are_refused(tmp_path: Path) -> None:
     """What the vendor does with more is not published: it never gets to see it."""
     assert VENDORS["bloomreach"].max_records == MAX_COMMANDS
     assert destination(tmp_path, 50).kinds["event"].batch_records == 50
@@ -40,13 +40,13 @@ def test_a_batch_above_the_vendors_limit_is_a_wrong_setting(tmp_path: Path) -> N
         destination(tmp_path, 51)
 
 
-def test_the_projects_names_for_ids_reach_the_schema(tmp_path: Path) -> None:
+def test_schema_uses_the_projects_names_for_ids(tmp_path: Path) -> None:
     """A producer's identity becomes the id that the project calls its own."""
     made = destination(tmp_path).account.schema().event("view", {}, ids={"identity": "42"}, ts=None)
     assert made["customer_ids"] == {"customer_no": "42"}
 
 
-def test_the_adapter_is_made_of_the_settings() -> None:
+def test_adapter_is_made_of_the_account() -> None:
     """Private access with a secret, public without, and the vendor's address unless given."""
     account = BloomreachAccount(project_token="p", api_key_id="k", api_secret=Secret("s"))
     vendor = account.adapter("")

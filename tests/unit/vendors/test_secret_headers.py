@@ -30,7 +30,7 @@ def response(body: Any, status: int = 200) -> Response:
     return Response(status, {}, json.dumps(body).encode())
 
 
-def test_a_refusal_of_the_whole_request_quotes_no_passcode() -> None:
+def test_read_whole_refusal_hides_the_passcode() -> None:
     """The words stay, the passcode does not, in whatever case it comes back."""
     for quoted in (PASSCODE, PASSCODE.lower()):
         told = response({"status": "fail", "error": f"Invalid Credentials {quoted}!"}, 401)
@@ -38,7 +38,7 @@ def test_a_refusal_of_the_whole_request_quotes_no_passcode() -> None:
         assert CLEVERTAP.read_probe(told).error == "Invalid Credentials ***!"
 
 
-def test_a_records_refusal_quotes_none_either() -> None:
+def test_read_records_refusal_hides_the_passcode() -> None:
     """The verdicts of single records are treated alike; those without a text stay as they are."""
     entry = {"status": "fail", "code": 513, "error": f"{PASSCODE}. Skipped record number : 2"}
     told = response({"status": "partial", "processed": 1, "unprocessed": [entry]})
@@ -48,7 +48,7 @@ def test_a_records_refusal_quotes_none_either() -> None:
 
 
 @pytest.mark.parametrize("quoted", [KEY, API_SECRET, BASIC])
-def test_bloomreach_quotes_none(quoted: str) -> None:
+def test_read_bloomreach_refusal_hides_key_and_secret(quoted: str) -> None:
     """The key, the secret, and both as they stand in the header."""
     told = response({"success": False, "errors": [f"no: {quoted}"]}, 400)
     assert BLOOMREACH.read("event", 1, told).error == "no: ***"
@@ -57,14 +57,14 @@ def test_bloomreach_quotes_none(quoted: str) -> None:
     assert verdict.error == "no: ***"
 
 
-def test_public_access_quotes_no_token() -> None:
+def test_read_public_access_refusal_hides_the_token() -> None:
     """Without a secret the key is the credential."""
     public = Bloomreach("https://api.exponea.com", "project", KEY)
     told = response({"errors": f"access key not found: {KEY}"}, 401)
     assert public.read("event", 1, told).error == "access key not found: ***"
 
 
-def test_a_secret_cut_off_is_hidden_as_well() -> None:
+def test_hidden_secret_cut_off_is_hidden() -> None:
     """A long text is cut, and what is left of a secret at its end goes too."""
     for filler in range(270, 305):
         told = response({"error": "x" * filler + PASSCODE + "y" * 50}, 401)
@@ -73,7 +73,7 @@ def test_a_secret_cut_off_is_hidden_as_well() -> None:
         assert error.endswith(("***...", "y...", "x...", "xABC...", "xAB...", "xA...", "***"))
 
 
-def test_reading_back_quotes_none(vendor: LoopbackVendor) -> None:
+def test_count_refused_hides_the_passcode(vendor: LoopbackVendor) -> None:
     """What `ingest export`, `count` and `reconcile` tell is treated alike."""
     vendor.usual = says({"status": "fail", "error": f"Invalid Credentials {PASSCODE}"}, 401)
     to = account(
@@ -84,7 +84,7 @@ def test_reading_back_quotes_none(vendor: LoopbackVendor) -> None:
         count(NAME, DAY, DAY, destination=to)
 
 
-def test_an_answer_that_is_no_http_quotes_none(vendor: LoopbackVendor) -> None:
+def test_send_response_that_is_not_http_hides_the_passcode(vendor: LoopbackVendor) -> None:
     """The transport's own texts quote what came instead of an answer."""
 
     def play(exchange: Any) -> None:

@@ -49,19 +49,19 @@ def event(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("record", [VIEWED, JACK], ids=["event", "customer"])
-def test_a_record_in_the_vendors_shape_is_sent_as_it_is(record: dict[str, Any]) -> None:
+def test_prepare_vendor_shaped_record_keeps_it(record: dict[str, Any]) -> None:
     """Nothing is added, left out or converted in a whole record."""
     assert json.loads(prepare(record).body) == record
 
 
-def test_the_kind_is_told_by_the_shape() -> None:
+def test_prepare_kind_follows_from_the_shape() -> None:
     """An event has an event_type, an update of a customer has none."""
     first, second = prepare(VIEWED), prepare(JACK)
     assert (first.kind, first.name, first.ts) == ("event", "view_item", 1709566376)
     assert (second.kind, second.name, second.ts) == ("profile", "", 1681484247)
 
 
-def test_an_absent_time_is_stamped_with_its_fraction_under_the_kinds_own_key() -> None:
+def test_prepare_without_time_stamps_it_with_its_fraction() -> None:
     """A resend is identical, and updates of one second keep their order at the vendor."""
     for record, key in ((VIEWED, "timestamp"), (JACK, "update_timestamp")):
         timeless = {name: value for name, value in record.items() if name != key}
@@ -72,7 +72,7 @@ def test_an_absent_time_is_stamped_with_its_fraction_under_the_kinds_own_key() -
             assert given_time.get(key) is None, "the caller's own record is not changed"
 
 
-def test_an_event_without_properties_is_sent_with_none() -> None:
+def test_prepare_event_without_properties_sends_none() -> None:
     """The newer page has them optional, the older one requires them; empty ones pass both."""
     bare = {key: value for key, value in VIEWED.items() if key != "properties"}
     assert json.loads(prepare(bare).body)["properties"] == {}
@@ -93,7 +93,7 @@ def test_an_event_without_properties_is_sent_with_none() -> None:
         ({"registered": "\u0436"}, "registered:\u0436".encode()),
     ],
 )
-def test_order_is_kept_by_the_hard_id_or_else_the_first_usable_one(
+def test_prepare_identity_is_the_hard_id_or_the_first_usable_one(
     ids: dict[str, Any], identity: bytes
 ) -> None:
     """An update with one id more must not overtake one without it."""
@@ -106,7 +106,7 @@ def test_order_is_kept_by_the_hard_id_or_else_the_first_usable_one(
      {"registered": "undefined"}, {"registered": "-_ !"}, {"cookie": []}],
     ids=str,
 )  # fmt: skip
-def test_a_record_about_nobody_is_refused(ids: Any) -> None:
+def test_prepare_without_a_usable_id_is_refused(ids: Any) -> None:
     """One id at least has a letter or digit and is no word that a bug writes."""
     assert set(errors(event(customer_ids=ids))) == {"customer_ids"}
 
@@ -114,13 +114,13 @@ def test_a_record_about_nobody_is_refused(ids: Any) -> None:
 @pytest.mark.parametrize(
     "value", [True, 1.5, {"a": 1}, [["x"]], [None], 2**64, UUID(int=1), b"42"], ids=str
 )
-def test_an_id_of_another_type_is_refused_beside_a_good_one(value: Any) -> None:
+def test_prepare_id_of_another_type_is_refused(value: Any) -> None:
     """What JSON or the vendor would take for something else is a mistake, whoever else is named."""
     assert set(errors(event(customer_ids={**IDS, "other": value}))) == {"customer_ids.other"}
 
 
 @pytest.mark.parametrize("name", [None, "", "  ", 7, ["view"]], ids=str)
-def test_an_event_needs_a_type(name: Any) -> None:
+def test_prepare_event_without_type_is_refused(name: Any) -> None:
     """The type is a string that is not blank."""
     assert set(errors(event(event_type=name))) == {"event_type"}
 
@@ -139,7 +139,7 @@ def test_an_event_needs_a_type(name: Any) -> None:
         ("2024-03-04", 1709510400),
     ],
 )
-def test_seconds_and_iso_8601_are_times(time: Any, seconds: int) -> None:
+def test_prepare_seconds_and_iso_8601_are_times(time: Any, seconds: int) -> None:
     """A time is sent as it came, and counted by its second."""
     prepared = prepare(event(timestamp=time))
     assert json.loads(prepared.body)["timestamp"] == time
@@ -152,14 +152,14 @@ def test_seconds_and_iso_8601_are_times(time: Any, seconds: int) -> None:
      "2024-13-04T15:32:56Z", "1969-12-31T23:59:59Z", "1709566376\n", "\u0661\u0662", {}],
     ids=repr,
 )  # fmt: skip
-def test_what_is_no_time_is_refused(time: Any) -> None:
+def test_prepare_invalid_time_is_refused(time: Any) -> None:
     """Milliseconds above all: the vendor takes them for seconds."""
     assert set(errors(event(timestamp=time))) == {"timestamp"}
     assert set(errors(JACK | {"update_timestamp": time})) == {"update_timestamp"}
 
 
 @pytest.mark.parametrize("properties", [None, [], "x", 1], ids=repr)
-def test_properties_are_an_object(properties: Any) -> None:
+def test_prepare_properties_that_are_not_an_object_are_refused(properties: Any) -> None:
     """The vendor rejects an array, even an empty one."""
     assert set(errors(event(properties=properties))) == {"properties"}
     assert set(errors(JACK | {"properties": properties})) == {"properties"}
@@ -180,7 +180,7 @@ def test_properties_are_an_object(properties: Any) -> None:
     ],
     ids=lambda value: f"{type(value).__name__}{len(value)}" if not isinstance(value, bool) else "",
 )
-def test_a_value_is_less_than_16_kbytes(value: Any, fits: bool) -> None:
+def test_prepare_value_of_16_kbytes_is_refused(value: Any, fits: bool) -> None:
     """Counted as it is sent: in bytes of JSON."""
     broken = errors(event(properties={"note": value}))
     assert broken == (
@@ -188,7 +188,7 @@ def test_a_value_is_less_than_16_kbytes(value: Any, fits: bool) -> None:
     )
 
 
-def test_a_message_is_less_than_800_kbytes() -> None:
+def test_prepare_message_of_800_kbytes_is_refused() -> None:
     """Many values that each fit can still be too much together."""
     fitting = {str(n): "x" * 15_000 for n in range(50)}
     assert not errors(event(properties=fitting))
@@ -196,7 +196,7 @@ def test_a_message_is_less_than_800_kbytes() -> None:
     assert set(errors(event(properties=too_much))) == {"record"}
 
 
-def test_a_customer_has_255_attributes_named_in_ascii() -> None:
+def test_prepare_customer_has_255_attributes_named_in_ascii() -> None:
     """Both rules are for customers; an event's properties have no such bounds."""
     many = {f"p{n}": n for n in range(256)}
     assert set(errors(JACK | {"properties": many})) == {"properties"}
@@ -212,29 +212,29 @@ def test_a_customer_has_255_attributes_named_in_ascii() -> None:
      [float("inf")], {"a": {"b": date(2024, 1, 1)}}],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
-def test_what_json_cannot_carry_is_refused_wherever_it_is(value: Any) -> None:
+def test_prepare_what_json_cannot_carry_is_refused_anywhere(value: Any) -> None:
     """In a property, and under a key that the vendor does not know."""
     assert errors(event(properties={"a": value}))
     assert errors(event(extra=value))
 
 
-def test_what_is_no_record_is_refused() -> None:
+def test_prepare_what_is_not_a_record_is_refused() -> None:
     """Whatever is given, the answer is InvalidRecord."""
     for record in (None, [], "x", 1, {}, {1: 2}, object()):
         assert errors(record)
 
 
-def test_other_mappings_are_records() -> None:
+def test_prepare_other_mappings_are_records() -> None:
     """A mapping of any class is as good as a dict."""
     assert json.loads(prepare(UserDict(VIEWED)).body) == VIEWED
 
 
-def test_unknown_keys_pass() -> None:
+def test_prepare_unknown_keys_pass() -> None:
     """The vendor's own modules send some."""
     assert json.loads(prepare(event(sdk="own", sdk_version="1")).body)["sdk"] == "own"
 
 
-def test_other_limits_are_kept() -> None:
+def test_prepare_other_limits_are_kept() -> None:
     """An account may have been given other numbers."""
     schema = BloomreachSchema(
         BloomreachLimits(message_bytes=500, value_bytes=50, customer_properties=1)
@@ -245,7 +245,7 @@ def test_other_limits_are_kept() -> None:
     assert errors(event(properties={str(n): "x" * 40 for n in range(12)}), schema)
 
 
-def test_a_neutral_call_is_mapped() -> None:
+def test_event_neutral_call_is_mapped() -> None:
     """The ids go under the names that the project has for them; dates become epoch seconds."""
     at = datetime(2024, 3, 4, 15, 32, 56, tzinfo=UTC)
     ids = {"identity": "42", "object_id": "c-1"}
@@ -266,21 +266,21 @@ def test_a_neutral_call_is_mapped() -> None:
 
 
 @pytest.mark.parametrize("keyword", ["fbid", "gpid", "nobody"])
-def test_an_id_without_a_counterpart_is_refused(keyword: str) -> None:
+def test_event_id_without_a_counterpart_is_refused(keyword: str) -> None:
     """It is not dropped in silence, even beside one that has a counterpart."""
     with pytest.raises(InvalidRecord) as refused:
         SCHEMA.event("view", {}, ids={"identity": "42", keyword: "x"})
     assert set(refused.value.errors) == {keyword}
 
 
-def test_the_other_vendors_operators_are_refused_in_a_neutral_call() -> None:
+def test_profile_operators_of_the_other_vendor_are_refused() -> None:
     """Stored as an object, `$incr` would replace the number it was to raise."""
     with pytest.raises(InvalidRecord) as refused:
         SCHEMA.profile({"visits": {"$incr": 1}, "city": "Brno"}, ids={"identity": "42"})
     assert set(refused.value.errors) == {"properties.visits"}
 
 
-def test_an_error_shows_no_value() -> None:
+def test_prepare_error_shows_no_value() -> None:
     """Values may be personal data: names and rules alone are told."""
     secret = "jack-montana"
     for record in (
@@ -308,7 +308,7 @@ _keys = st.sampled_from(
 
 
 @given(_odd | st.dictionaries(_keys | st.text() | st.integers(), _odd, max_size=6))
-def test_any_input_is_prepared_or_refused(record: Any) -> None:
+def test_prepare_any_input_is_prepared_or_refused(record: Any) -> None:
     """Nothing but InvalidRecord comes out, whatever goes in."""
     try:
         prepared = SCHEMA.prepare(record, now_s=NOW_S)
@@ -332,7 +332,7 @@ _nearly = st.fixed_dictionaries(
 
 
 @given(_nearly)
-def test_a_record_is_fine_just_when_it_loads(record: dict[str, Any]) -> None:
+def test_is_fine_agrees_with_marshmallow(record: dict[str, Any]) -> None:
     """The look that spares a load and marshmallow's own load never differ, for either kind."""
     for schema in SCHEMA.schemas.values():
         assert schema.is_fine(record) == (not schema.validate(record))
@@ -348,7 +348,7 @@ _json = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=8), _json, max_size=5), st.integers(0, 10**11 - 1))
-def test_any_json_is_a_property(properties: dict[str, Any], ts: int) -> None:
+def test_prepare_any_json_is_a_property(properties: dict[str, Any], ts: int) -> None:
     """A valid event is sent as it was given, whatever its properties hold."""
     record = event(properties=properties, timestamp=ts)
     prepared = prepare(record)

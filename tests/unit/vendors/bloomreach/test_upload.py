@@ -59,7 +59,7 @@ def taken(position: int | str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kind", "name"), [("event", "customers/events"), ("profile", "customers")]
 )
-def test_one_record_is_a_call_of_its_own(kind: str, name: str) -> None:
+def test_upload_one_record_is_a_single_call(kind: str, name: str) -> None:
     """The body is sent as it is, to the endpoint of its kind."""
     request = VENDOR.upload(kind, [b'{"a": 1}'])
     assert (request.method, request.path) == ("POST", f"{PROJECT}/{name}")
@@ -69,7 +69,7 @@ def test_one_record_is_a_call_of_its_own(kind: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "name"), [("event", "customers/events"), ("profile", "customers")]
 )
-def test_several_records_are_a_batch_joined_from_bytes(kind: str, name: str) -> None:
+def test_upload_several_records_joins_them_to_a_batch(kind: str, name: str) -> None:
     """Each command has its name, its position as command_id, and the body as it was given."""
     request = VENDOR.upload(kind, [b'{"a": 1}', b'{"b":"%"}'])
     assert (request.method, request.path) == ("POST", f"{PROJECT}/batch")
@@ -82,7 +82,7 @@ def test_several_records_are_a_batch_joined_from_bytes(kind: str, name: str) -> 
     }
 
 
-def test_a_secret_makes_the_access_private_and_none_makes_it_public() -> None:
+def test_authorization_with_a_secret_is_private() -> None:
     """Basic with key and secret; Token with the key alone."""
     private = VENDOR.upload("event", [b"{}"]).headers["Authorization"]
     assert private == "Basic " + b64encode(b"key:s3cret").decode()
@@ -91,7 +91,7 @@ def test_a_secret_makes_the_access_private_and_none_makes_it_public() -> None:
     assert public.headers["Content-Type"] == "application/json"
 
 
-def test_credentials_are_not_shown() -> None:
+def test_repr_hides_credentials() -> None:
     """A request can be logged: its headers show their names alone, the adapter its address."""
     request = VENDOR.upload("event", [b"{}"])
     for shown in (repr(request), str(request.headers), repr(VENDOR)):
@@ -105,27 +105,25 @@ def test_credentials_are_not_shown() -> None:
     [("", "k", "s"), ("p", "", "s"), ("p", "k\n", "s"), ("p", "k", " s"), ("p", "a:b", "s"),
      ("p\u011b", "k", "s")],
 )  # fmt: skip
-def test_credentials_that_cannot_be_sent_are_a_wrong_setting(
-    token: str, key: str, secret: str
-) -> None:
+def test_credentials_that_fit_no_header_are_refused(token: str, key: str, secret: str) -> None:
     """The error names the setting and not its value."""
     with pytest.raises(SettingsError):
         Bloomreach("https://x", token, key, secret)
 
 
-def test_a_project_token_stays_within_its_part_of_the_path() -> None:
+def test_project_token_with_a_slash_is_escaped() -> None:
     """A token is no path: what could lead elsewhere is escaped."""
     request = Bloomreach("https://x", "a/../b?c", "k", "s").probe()
     assert request.path == "/track/v2/projects/a%2F..%2Fb%3Fc/system/time"
 
 
-def test_there_is_no_dry_run() -> None:
+def test_upload_dry_run_is_refused() -> None:
     """Nothing is sent where it would be stored."""
     with pytest.raises(VendorError, match="no dry run"):
         VENDOR.upload("event", [b"{}"], dry_run=True)
 
 
-def test_the_probe_asks_for_the_time() -> None:
+def test_probe_requests_the_time() -> None:
     """It stores nothing; any other word than success leaves the destination parked."""
     request = VENDOR.probe()
     assert (request.method, request.path, request.content) == ("GET", f"{PROJECT}/system/time", b"")
@@ -160,7 +158,9 @@ ERRORS: list[tuple[dict[str, Any], str, int | None]] = [
 
 
 @pytest.mark.parametrize(("told", "text", "code"), ERRORS, ids=lambda v: str(v)[:40])
-def test_errors_are_read_in_every_shape(told: dict[str, Any], text: str, code: int | None) -> None:
+def test_read_error_of_every_shape_is_understood(
+    told: dict[str, Any], text: str, code: int | None
+) -> None:
     """A refusal of one record, alone or in a batch, is permanent and carries the vendor's words."""
     alone = read(1, {"success": False, **told})
     assert outcomes(alone) == [dead(text, code)]
@@ -171,7 +171,7 @@ def test_errors_are_read_in_every_shape(told: dict[str, Any], text: str, code: i
 @pytest.mark.parametrize(
     "body", [{"errors": [], "success": True}, {"success": True}, batch(taken(1))], ids=str
 )
-def test_a_single_success_is_delivered(body: Any) -> None:
+def test_read_single_success_is_delivered(body: Any) -> None:
     """With the list of errors empty, absent, or in a batch's shape."""
     assert outcomes(read(1, body)) == [TAKEN]
 
@@ -195,7 +195,7 @@ def test_a_single_success_is_delivered(body: Any) -> None:
         ([{"success": True}, "odd", {"success": True}], [TAKEN, UNCONFIRMED, TAKEN]),
     ],
 )  # fmt: skip
-def test_results_are_matched_by_command_id(results: list[Any], expected: list[Any]) -> None:
+def test_read_results_are_matched_by_command_id(results: list[Any], expected: list[Any]) -> None:
     """By order only when no result names its command and none is missing."""
     answer = read(3, batch(*results))
     assert answer.response_class is ResponseClass.ANSWERED
@@ -221,7 +221,7 @@ def test_results_are_matched_by_command_id(results: list[Any], expected: list[An
     ],
     ids=str,
 )
-def test_an_answer_that_tells_of_no_record_is_garbled(body: Any) -> None:
+def test_read_success_without_results_is_garbled(body: Any) -> None:
     """Nothing is called delivered on the strength of HTTP 200 alone."""
     answer = read(3, body)
     assert (answer.response_class, list(answer.verdicts), answer.status) == (
@@ -231,7 +231,7 @@ def test_an_answer_that_tells_of_no_record_is_garbled(body: Any) -> None:
     )
 
 
-def test_results_of_a_whole_that_failed_are_trusted_only_where_they_refuse() -> None:
+def test_read_failed_batch_trusts_only_refusals() -> None:
     """The whole and its parts contradict each other: what was queued is not sure."""
     answer = read(2, batch(taken(1), refused(2), success=False))
     assert outcomes(answer) == [UNCONFIRMED, dead(NO_ID)]
@@ -262,7 +262,7 @@ def test_results_of_a_whole_that_failed_are_trusted_only_where_they_refuse() -> 
         (503, {"success": False, "error": "unavailable"}, "unavailable", "unavailable"),
     ],
 )
-def test_the_whole_request_is_judged_by_status_and_word(
+def test_read_whole_request_is_judged_by_status_and_text(
     size: int, status: int, body: Any, response_class: str, error: str | None
 ) -> None:
     """Wrong credentials park the destination although some come as HTTP 400, or even 200."""
@@ -278,7 +278,7 @@ def test_the_whole_request_is_judged_by_status_and_word(
     assert answer.error == expected or answer.error in str(expected)
 
 
-def test_a_batch_refused_as_a_whole_with_success_is_split() -> None:
+def test_read_batch_refused_with_http_200_is_refused() -> None:
     """HTTP 200 with success false is "similar to HTTP 400": no word on which command."""
     answer = read(2, {"success": False, "errors": "Field project_id is required"})
     assert (answer.response_class, answer.error) == (
@@ -287,13 +287,13 @@ def test_a_batch_refused_as_a_whole_with_success_is_split() -> None:
     )
 
 
-def test_retry_after_is_heard() -> None:
+def test_read_retry_after_is_returned() -> None:
     """Whether the vendor sends it is not sure; when it does, it counts."""
     assert read(2, b"", 429, retry_after="7").retry_after_s == 7
     assert read(2, b"", 503).retry_after_s is None
 
 
-def test_an_error_echoes_no_record_and_no_more_than_a_line() -> None:
+def test_read_error_is_one_line_without_the_record() -> None:
     """An error is for people and logs: what may be somebody's data is cut off."""
     told = ['bad value {"email": "jack@example.com"}', "x" * 2000]
     (verdict,) = read(1, {"success": False, "errors": told}).verdicts
@@ -327,7 +327,9 @@ _results = st.lists(
 
 @given(st.integers(100, 599), st.binary() | _json | _results.map(lambda r: batch(*r)),
        st.integers(1, 5), st.text())  # fmt: skip
-def test_any_answer_is_read(status: int, body: Any, size: int, retry_after: str) -> None:
+def test_read_any_response_returns_verdicts_or_a_class(
+    status: int, body: Any, size: int, retry_after: str
+) -> None:
     """Whatever comes back: a verdict for each record, or none and a meaning for all."""
     answer = read(size, body, status, retry_after=retry_after)
     assert len(answer.verdicts) == (size if answer.response_class is ResponseClass.ANSWERED else 0)
@@ -338,7 +340,7 @@ def test_any_answer_is_read(status: int, body: Any, size: int, retry_after: str)
 
 
 @given(st.permutations(range(1, 8)), st.sets(st.integers(1, 7)))
-def test_order_of_results_makes_no_difference(order: list[int], doomed: set[int]) -> None:
+def test_read_order_of_results_makes_no_difference(order: list[int], doomed: set[int]) -> None:
     """Whichever way the results come, each refusal finds its own record."""
     answer = read(7, batch(*[refused(n) if n in doomed else taken(n) for n in order]))
     expected = [dead(NO_ID) if n in doomed else TAKEN for n in range(1, 8)]
@@ -357,6 +359,6 @@ def test_order_of_results_makes_no_difference(order: list[int], doomed: set[int]
         (["[1]", "plain"], "[1]; plain"),
     ],
 )
-def test_errors_that_are_json_in_a_text_are_told(errors: Any, text: str) -> None:
+def test_read_error_as_json_in_a_text_is_unpacked(errors: Any, text: str) -> None:
     """JSON inside a string is unpacked; of an object only what is an error by name is told."""
     assert outcomes(read(1, {"success": False, "errors": errors}))[0][3] == text

@@ -22,18 +22,18 @@ def codes_in(section: str) -> set[int]:
     return found
 
 
-def test_every_rule_with_a_code_is_documented() -> None:
+def test_docs_every_rule_with_a_code_is_documented() -> None:
     """The codes that a refusal carries are the page's; 522 is made with the account's limit."""
     coded = {rule.code for rule in vars(rules).values() if isinstance(rule, Rule) and rule.code}
     assert codes_in("What is rejected before it is enqueued") - {512} == (coded | {522}) - {512}
 
 
-def test_every_code_of_an_answer_is_documented() -> None:
+def test_docs_every_code_of_a_response_is_documented() -> None:
     """What sends a record to the dead letters, and what has it tried again."""
     assert codes_in("What the responses mean") == PERMANENT_CODES | {SERVER_ERROR_CODE}
 
 
-def test_regions_limits_and_words_are_the_codes_own() -> None:
+def test_docs_regions_limits_and_words_match_the_code() -> None:
     """Each region, each number of the published limits, each type of token."""
     limits = rules.CleverTapLimits()
     named = [*REGIONS, *rules.TOKEN_TYPES, *rules.IDENTITY_KEYS]

@@ -109,12 +109,12 @@ def prepare(record: Any, limits: CleverTapLimits | None = None) -> Prepared:
 
 
 @pytest.mark.parametrize("record", [VIEWED, CHARGED, JACK, TOKEN])
-def test_the_published_examples_are_sent_unchanged(record: dict[str, Any]) -> None:
+def test_prepare_published_examples_are_unchanged(record: dict[str, Any]) -> None:
     """What stands on the vendor's own pages passes, byte for byte what it was."""
     assert json.loads(prepare(record).body) == record
 
 
-def test_a_prepared_record_tells_what_it_is() -> None:
+def test_prepare_returns_kind_identity_time_and_name() -> None:
     """Kind, identity, time and name are taken out of the record for the stored header."""
     assert prepare(VIEWED) == Prepared(
         "event", prepare(VIEWED).body, b"FBID:34322423", 1468308340, "Product viewed"
@@ -124,7 +124,7 @@ def test_a_prepared_record_tells_what_it_is() -> None:
     assert prepare(TOKEN).identity == b"objectId:__gc4g"
 
 
-def test_a_record_without_time_is_stamped_and_left_alone() -> None:
+def test_prepare_without_time_stamps_a_copy() -> None:
     """The time of acceptance goes into what is sent, not into the caller's dict."""
     record = event(ts=GONE)
     prepared = prepare(record)
@@ -133,7 +133,7 @@ def test_a_record_without_time_is_stamped_and_left_alone() -> None:
     assert "ts" not in record
 
 
-def test_a_token_is_not_stamped() -> None:
+def test_prepare_token_is_not_stamped() -> None:
     """The vendor's page on tokens has no time; what orders them is the time of acceptance."""
     assert prepare(TOKEN).ts == NOW_S
     assert "ts" not in json.loads(prepare(TOKEN).body)
@@ -198,7 +198,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("record", ACCEPTED.values(), ids=ACCEPTED.keys())
-def test_what_is_not_forbidden_passes_unchanged(record: dict[str, Any]) -> None:
+def test_prepare_what_is_not_forbidden_passes_unchanged(record: dict[str, Any]) -> None:
     """The nearest neighbours of each rule, and all that was recorded to be taken."""
     assert json.loads(prepare(record).body) == record
 
@@ -342,7 +342,9 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
 
 
 @pytest.mark.parametrize(("record", "field", "code"), REFUSED.values(), ids=REFUSED.keys())
-def test_each_broken_rule_names_field_and_code(record: Any, field: str, code: int | None) -> None:
+def test_prepare_broken_rule_names_field_and_code(
+    record: Any, field: str, code: int | None
+) -> None:
     """A refusal tells which field broke which rule, with the vendor's code where it has one."""
     with pytest.raises(InvalidRecord) as refused:
         prepare(record)
@@ -353,7 +355,7 @@ def test_each_broken_rule_names_field_and_code(record: Any, field: str, code: in
 
 @pytest.mark.parametrize("name", RESERVED_EVENTS)
 @pytest.mark.parametrize("spelt", [str, str.upper, lambda name: name.replace(" ", "")])
-def test_the_vendors_own_event_names_are_refused_in_any_spelling(name: str, spelt: Any) -> None:
+def test_prepare_reserved_event_name_is_refused_in_any_spelling(name: str, spelt: Any) -> None:
     """Names are compared without case and spaces, as the vendor does."""
     with pytest.raises(InvalidRecord) as refused:
         prepare(event(evtName=spelt(name)))
@@ -362,7 +364,7 @@ def test_the_vendors_own_event_names_are_refused_in_any_spelling(name: str, spel
 
 @pytest.mark.parametrize("word", ["null", "None", "N/A", "-Infinity", "xxxxxx"])
 @pytest.mark.parametrize("key", ["identity", "FBID", "GPID"])
-def test_words_that_identify_nobody_are_refused(key: str, word: object) -> None:
+def test_prepare_anonymous_identity_is_refused(key: str, word: object) -> None:
     """A bug upstream that writes "null" would pour thousands of people into one profile."""
     with pytest.raises(InvalidRecord) as refused:
         prepare(event(**{key: word}))
@@ -370,18 +372,18 @@ def test_words_that_identify_nobody_are_refused(key: str, word: object) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "-1", 0, -1])
-def test_numbers_identify_somebody(number: object) -> None:
+def test_prepare_number_is_an_identity(number: object) -> None:
     """A database that counts from 0 has a user 0; no page on uploads forbids it."""
     assert prepare(event(identity=number)).kind == "event"
 
 
 @pytest.mark.parametrize("token_type", sorted(TOKEN_TYPES))
-def test_every_published_token_type_passes(token_type: str) -> None:
+def test_prepare_published_token_type_passes(token_type: str) -> None:
     """Six services are published."""
     assert prepare(token(type=token_type)).kind == "token"
 
 
-def test_several_broken_rules_are_told_at_once() -> None:
+def test_prepare_reports_several_broken_rules() -> None:
     """A caller mends a record in one go; the code is that of the first that has one."""
     record = {"type": "event", "ts": "x", "evtName": "", "evtData": {"a": b"", "b": [1]}}
     with pytest.raises(InvalidRecord) as refused:
@@ -391,7 +393,7 @@ def test_several_broken_rules_are_told_at_once() -> None:
     assert refused.value.code == 525
 
 
-def test_a_refusal_tells_no_value() -> None:
+def test_prepare_error_shows_no_value() -> None:
     """Values may be personal data, and refusals are logged."""
     with pytest.raises(InvalidRecord) as refused:
         prepare(profile({"Email": "jack at home", "Phone": "secret", "x": "y" * 600}, identity=1.5))
@@ -400,7 +402,7 @@ def test_a_refusal_tells_no_value() -> None:
     assert refused.value.__context__ is None
 
 
-def test_limits_are_the_accounts_own() -> None:
+def test_prepare_other_limits_are_kept() -> None:
     """Accounts differ: newer vendor pages speak of 100 properties, configurable."""
     limits = CleverTapLimits(event_properties=2, profile_properties=1, key_length=4, value_bytes=4)
     assert prepare(event({"keys": "four", "b": 1}), limits).body
@@ -416,7 +418,7 @@ def test_limits_are_the_accounts_own() -> None:
             prepare(record, limits)
 
 
-def test_nested_objects_pass_for_accounts_that_have_them() -> None:
+def test_prepare_nested_objects_pass_for_accounts_that_have_them() -> None:
     """The vendor's beta takes objects and arrays, three levels deep."""
     limits = CleverTapLimits(nested=True)
     assert prepare(event({"a": {"b": {"c": [1]}}, "d": [1, 2]}), limits).body
@@ -426,7 +428,7 @@ def test_nested_objects_pass_for_accounts_that_have_them() -> None:
     assert list(refused.value.errors) == ["evtData.x.b.c.d"]
 
 
-def test_an_account_is_given_its_limits_by_its_destination(tmp_path: Path) -> None:
+def test_schema_has_the_limits_of_the_destination(tmp_path: Path) -> None:
     """What the file of destinations says of an account holds for its records."""
     path = tmp_path / "destinations.toml"
     path.write_text(

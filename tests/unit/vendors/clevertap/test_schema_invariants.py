@@ -118,14 +118,14 @@ def taken(schema: CleverTapSchema, record: Any) -> bytes | None:
 
 
 @given(record=records(anything) | typed(anything) | anything)
-def test_nothing_but_a_refusal_is_ever_raised(record: Any) -> None:
+def test_prepare_any_input_is_prepared_or_refused(record: Any) -> None:
     """Whatever comes in, it is taken or refused with a field and a rule that can be printed."""
     taken(SCHEMA, record)
     taken(NESTED, record)
 
 
 @given(record=records(anything) | typed(anything) | typed(plain) | records(plain))
-def test_a_record_is_fine_just_when_it_loads(record: dict[Any, Any]) -> None:
+def test_is_fine_agrees_with_marshmallow(record: dict[Any, Any]) -> None:
     """The look that spares a load and marshmallow's own load never differ, for any kind."""
     for schema in (*SCHEMA.schemas.values(), *NESTED.schemas.values()):
         assert schema.is_fine(record) == (not schema.validate(record))
@@ -142,7 +142,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 @given(record=typed(plain) | typed(jsonish) | records(jsonish))
-def test_what_is_taken_is_sent_as_it_was_given(record: dict[str, Any]) -> None:
+def test_prepare_body_parses_back_to_the_record(record: dict[str, Any]) -> None:
     """The body parses back to the record, with the time of acceptance if it had none."""
     for schema in (SCHEMA, NESTED):
         body = taken(schema, record)
@@ -155,7 +155,7 @@ def test_what_is_taken_is_sent_as_it_was_given(record: dict[str, Any]) -> None:
 
 
 @given(data=st.dictionaries(st.text(max_size=120), st.booleans() | st.text(max_size=128)))
-def test_a_flat_event_is_always_taken(data: dict[str, Any]) -> None:
+def test_prepare_flat_event_is_always_accepted(data: dict[str, Any]) -> None:
     """No well-formed flat properties are refused, whatever characters they hold."""
     data = {key: value for key, value in data.items() if not str(value).startswith("$D_")}
     record = {"type": "event", "evtName": "x", "evtData": data, "identity": "42"}
@@ -231,7 +231,7 @@ Pair = namedtuple("Pair", "a b")  # noqa: PYI024 - one without types is meant
     ],
     ids=["looped", "bomb", "deep", "very deep", "long", "named tuple", "user dict", "uuid"],
 )
-def test_structures_that_no_json_is_are_refused(value: Any) -> None:
+def test_prepare_structure_that_is_not_json_is_refused(value: Any) -> None:
     """A structure without end, or of another kind, is refused by its key, in bounded time."""
     with pytest.raises(InvalidRecord) as refused:
         SCHEMA.prepare({**EVENT, "extra": value}, now_s=NOW_S)
@@ -242,19 +242,19 @@ def test_structures_that_no_json_is_are_refused(value: Any) -> None:
         )
 
 
-def test_a_hundred_levels_pass() -> None:
+def test_prepare_a_hundred_levels_pass() -> None:
     """Unknown keys may be nested as deep as anything that is real."""
     assert taken(SCHEMA, {**EVENT, "extra": deep(100)}) is not None
 
 
-def test_other_mappings_are_records_too() -> None:
+def test_prepare_other_mappings_are_records() -> None:
     """Any mapping is taken, and one whose code fails is refused."""
     assert taken(SCHEMA, MappingProxyType(EVENT)) == taken(SCHEMA, EVENT)
     assert taken(SCHEMA, UserDict(EVENT)) == taken(SCHEMA, EVENT)
     assert taken(SCHEMA, Hostile()) is None
 
 
-def test_strings_of_other_classes_are_strings() -> None:
+def test_prepare_strings_of_other_classes_are_strings() -> None:
     """Enumerations and template engines' strings pass, as values and as keys."""
     record = {
         "type": Text("event"),
@@ -273,7 +273,7 @@ def test_strings_of_other_classes_are_strings() -> None:
     }
 
 
-def test_a_refusal_is_bounded() -> None:
+def test_prepare_error_is_bounded() -> None:
     """A record with thousands of faults names some of them, and no endless key."""
     record = {**EVENT, "evtData": {f"{n}" + "k" * 5000: 1 for n in range(250)}}
     with pytest.raises(InvalidRecord) as refused:
@@ -283,7 +283,7 @@ def test_a_refusal_is_bounded() -> None:
     assert len(json_errors([b""] * 1000, "x")) == MAX_ERRORS
 
 
-def test_our_field_differs_from_marshmallows_in_its_messages_alone() -> None:
+def test_rule_field_differs_from_marshmallows_only_in_messages() -> None:
     """Missing, null and present values fare as in a plain field; only the code is added."""
     rule = Rule("is required {braces and all}", 7)
     ours, plain = RuleField(rule, required=True), fields.Raw(required=True, allow_none=False)
@@ -296,7 +296,7 @@ def test_our_field_differs_from_marshmallows_in_its_messages_alone() -> None:
         assert refused.value.messages[0].code == 7
 
 
-def test_a_neutral_event_becomes_the_vendors() -> None:
+def test_event_neutral_call_is_mapped() -> None:
     """Keywords, dates and times are put into the vendor's shape."""
     moment = datetime(2016, 7, 12, 13, 17, 48, 999, tzinfo=timezone(timedelta(hours=2)))
     record = SCHEMA.event(
@@ -319,7 +319,7 @@ def test_a_neutral_event_becomes_the_vendors() -> None:
     assert taken(SCHEMA, record) is not None
 
 
-def test_a_neutral_profile_becomes_the_vendors() -> None:
+def test_profile_neutral_call_is_mapped() -> None:
     """What is not given is left out."""
     assert SCHEMA.profile({"Name": "Jack"}, ids={"identity": 42, "fbid": None}, ts=None) == {
         "type": "profile",
@@ -328,26 +328,26 @@ def test_a_neutral_profile_becomes_the_vendors() -> None:
     }
 
 
-def test_an_event_needs_no_properties() -> None:
+def test_event_without_properties_has_an_empty_object() -> None:
     """None stands for none; the vendor wants the object all the same."""
     assert SCHEMA.event("x", ids={"identity": "1"})["evtData"] == {}
 
 
 @pytest.mark.parametrize("properties", [[1], "x", 5])
-def test_a_builder_leaves_refusing_to_prepare(properties: Any) -> None:
+def test_event_properties_of_another_type_are_left_to_prepare(properties: Any) -> None:
     """Properties of another kind are handed on, and refused with field and code."""
     with pytest.raises(InvalidRecord) as refused:
         SCHEMA.prepare(SCHEMA.event("x", properties, ids={"identity": "1"}), now_s=NOW_S)
     assert (list(refused.value.errors), refused.value.code) == (["evtData"], 512)
 
 
-def test_an_unknown_identity_keyword_is_refused() -> None:
+def test_event_unknown_identity_keyword_is_refused() -> None:
     """A mistyped keyword would else become a record of nobody."""
     with pytest.raises(InvalidRecord, match="customer: must be identity, fbid, gpid or object_id"):
         SCHEMA.event("x", {}, ids={"customer": "42"})
 
 
-def test_a_moment_the_platform_cannot_tell_is_refused_not_raised() -> None:
+def test_event_date_without_epoch_seconds_is_refused() -> None:
     """The first of all datetimes has no epoch seconds everywhere; it becomes a refusal at most."""
     record = SCHEMA.event("x", {"a": datetime.min}, ids={"identity": "1"}, ts=datetime.min)  # noqa: DTZ901
     assert taken(SCHEMA, record) is None

@@ -41,7 +41,7 @@ def refusal(position: object, code: object = 513, text: str = "No.") -> dict[str
 
 
 @pytest.mark.parametrize("case", ANSWERS["recorded"], ids=lambda case: case["what"])
-def test_every_recorded_answer_is_read_as_it_was_meant(case: dict[str, Any]) -> None:
+def test_read_recorded_responses_match_their_verdicts(case: dict[str, Any]) -> None:
     """The vendor's recorded answers, spacing included, give the verdicts they stand for."""
     answer = read(case["sent"], case["body"].encode(), case["status"])
     assert answer.response_class == case.get("response_class", "answered")
@@ -50,7 +50,7 @@ def test_every_recorded_answer_is_read_as_it_was_meant(case: dict[str, Any]) -> 
     assert answer.status == case["status"]
 
 
-def test_an_upload_is_a_join_of_bytes() -> None:
+def test_upload_joins_the_bodies() -> None:
     """The bodies stand in the request as they were given, in their order."""
     request = VENDOR.upload("event", [b'{"a": 1}', b'{"b":2}'])
     assert request.content == b'{"d":[{"a": 1},{"b":2}]}'
@@ -62,12 +62,12 @@ def test_an_upload_is_a_join_of_bytes() -> None:
     }
 
 
-def test_a_dry_run_is_asked_for_in_the_query() -> None:
+def test_upload_dry_run_is_in_the_query() -> None:
     """Only dryRun=1 makes the vendor store nothing."""
     assert VENDOR.upload("profile", [b"{}"], dry_run=True).path == "/1/upload?dryRun=1"
 
 
-def test_a_probe_is_a_dry_run_of_one_valid_record() -> None:
+def test_probe_is_a_dry_run_of_one_valid_record() -> None:
     """A probe stores nothing, and any verdict on it means that the account works."""
     request = VENDOR.probe()
     assert request.path == "/1/upload?dryRun=1"
@@ -80,7 +80,7 @@ def test_a_probe_is_a_dry_run_of_one_valid_record() -> None:
     assert VENDOR.read_probe(Response(200, {}, b"<html>")).response_class is ResponseClass.GARBLED
 
 
-def test_credentials_show_nowhere() -> None:
+def test_repr_hides_credentials() -> None:
     """Neither the adapter nor a request of it shows the passcode when it is printed."""
     shown = f"{VENDOR!r} {VENDOR} {VENDOR.upload('event', [])!r} {VENDOR.probe().headers}"
     assert "s3cret" not in shown
@@ -88,7 +88,7 @@ def test_credentials_show_nowhere() -> None:
 
 
 @pytest.mark.parametrize("passcode", ["", "line\nbreak", " padded ", "ümlaut"])
-def test_credentials_that_fit_no_header_are_a_settings_error(passcode: str) -> None:
+def test_credentials_that_fit_no_header_are_refused(passcode: str) -> None:
     """A passcode that HTTP cannot carry is named at start, and not shown."""
     with pytest.raises(SettingsError) as refused:
         CleverTap("https://api.clevertap.com", "ACC", passcode)
@@ -96,13 +96,13 @@ def test_credentials_that_fit_no_header_are_a_settings_error(passcode: str) -> N
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_every_region_has_its_host(region: str) -> None:
+def test_base_url_of_a_region_is_its_host(region: str) -> None:
     """A region's address is its host, however its name is spelt."""
     host = "api.clevertap.com" if region == "eu1" else f"{region}.api.clevertap.com"
     assert base_url_of(f" {region.upper()} ") == f"https://{host}"
 
 
-def test_an_unknown_region_names_the_known_ones() -> None:
+def test_base_url_of_an_unknown_region_names_the_known_ones() -> None:
     """Whoever mistypes a region reads which there are."""
     with pytest.raises(SettingsError, match=r"'mars1'.*aps3, eu1, in1, mec1, sg1, us1"):
         base_url_of("mars1")
@@ -131,9 +131,7 @@ def test_an_unknown_region_names_the_known_ones() -> None:
         (0, "unavailable"),
     ],
 )
-def test_a_status_that_is_no_success_speaks_for_the_whole_request(
-    status: int, response_class: str
-) -> None:
+def test_read_failed_status_is_for_the_whole_request(status: int, response_class: str) -> None:
     """No record gets a verdict from a refusal of the request, whatever its body says."""
     answer = read(3, {"status": "success", "processed": 3, "unprocessed": []}, status)
     assert (answer.response_class, answer.verdicts, answer.status) == (response_class, (), status)
@@ -141,7 +139,7 @@ def test_a_status_that_is_no_success_speaks_for_the_whole_request(
 
 
 @pytest.mark.parametrize("code", [401, 429, 500])
-def test_a_success_without_counts_may_carry_a_failure_of_the_whole(code: int) -> None:
+def test_read_success_without_counts_may_fail_as_a_whole(code: int) -> None:
     """The vendor reports many failures as HTTP 200 with a status-like code."""
     answer = read(2, {"status": "fail", "error": "No.", "code": code})
     assert answer.response_class == {401: "denied", 429: "throttled", 500: "unavailable"}[code]
@@ -149,13 +147,13 @@ def test_a_success_without_counts_may_carry_a_failure_of_the_whole(code: int) ->
 
 
 @pytest.mark.parametrize("code", sorted(PERMANENT_CODES))
-def test_a_permanent_code_is_the_end_of_its_record(code: int) -> None:
+def test_read_permanent_code_makes_a_dead_letter(code: int) -> None:
     """Every published code but 555 sends its record, and no other, to the dead letters."""
     answer = read(2, {"status": "partial", "processed": 1, "unprocessed": [refusal(1, code)]})
     assert outcomes(answer) == [("dead", "refused", code), TAKEN]
 
 
-def test_the_permanent_codes_are_the_published_ones() -> None:
+def test_permanent_codes_are_the_published_ones() -> None:
     """22 codes are published beside 555."""
     gaps = {510, 511, 521, 527, 529}
     assert set(range(509, 536)) - gaps == PERMANENT_CODES
@@ -174,7 +172,7 @@ def test_the_permanent_codes_are_the_published_ones() -> None:
         ("9" * 5000, ("retry", "unknown_code", None)),
     ],
 )
-def test_any_other_code_asks_for_another_attempt(
+def test_read_any_other_code_is_retried(
     code: object, expected: tuple[str, str, int | None]
 ) -> None:
     """A server's fault and a code we don't know are tried again; wrong types are no code."""
@@ -182,7 +180,7 @@ def test_any_other_code_asks_for_another_attempt(
     assert outcomes(answer) == [TAKEN, expected]
 
 
-def test_a_code_that_stands_only_in_the_text_is_found() -> None:
+def test_read_code_in_the_text_is_found() -> None:
     """The vendor writes some codes into the text too."""
     entry = refusal(1, None, "Event Name is incorrect. ErrorCode: 513 - Restricted.")
     answer = read(1, {"status": "fail", "processed": 0, "unprocessed": [entry]})
@@ -264,7 +262,7 @@ def test_a_code_that_stands_only_in_the_text_is_found() -> None:
         ),
     ],
 )
-def test_only_what_is_sure_gets_a_sure_verdict(
+def test_read_doubtful_records_are_unconfirmed(
     size: int, body: dict[str, Any], expected: list[tuple[str, str, int | None]]
 ) -> None:
     """A record is delivered only when counts and positions leave nothing else; a refusal that
@@ -302,14 +300,14 @@ def test_only_what_is_sure_gets_a_sure_verdict(
     ],
     ids=lambda body: str(body)[:40],
 )
-def test_an_answer_that_tells_nothing_is_garbled(body: Any) -> None:
+def test_read_success_without_information_is_garbled(body: Any) -> None:
     """Success without a sure word on any record leaves the whole batch to be tried again."""
     answer = read(3, body)
     assert (answer.response_class, answer.verdicts) == (ResponseClass.GARBLED, ())
     assert answer.error
 
 
-def test_an_echo_that_is_no_clean_json_does_not_hide_the_answer() -> None:
+def test_read_unclean_echo_does_not_hide_the_result() -> None:
     """A lone surrogate, NaN or broken UTF-8 in an echo leaves the positions readable."""
     entry = b'{"code":513,"error":"No.Skipped record number : 1","record":%b}'
     for echo in (b'"\\ud800"', b"NaN", b'"\xff"'):
@@ -317,7 +315,7 @@ def test_an_echo_that_is_no_clean_json_does_not_hide_the_answer() -> None:
         assert outcomes(read(2, body)) == [("dead", "refused", 513), TAKEN]
 
 
-def test_texts_are_bounded_and_hold_no_record() -> None:
+def test_read_texts_are_bounded_and_hold_no_record() -> None:
     """What goes into logs and dead letters is one short line, without echo and position."""
     long = refusal(1, 513, "x" * 5000)
     echo = {"code": 513, "error": 'Bad: {"identity":"jack"}. Skipped record number : 2'}
@@ -348,14 +346,14 @@ def test_texts_are_bounded_and_hold_no_record() -> None:
         ("Sun, 06 Nov 99999 08:49:37 GMT", "", 0.0, None),
     ],
 )
-def test_retry_after_is_read_in_both_forms(
+def test_retry_after_s_reads_both_forms(
     wish: str, date: str, now_s: float | None, expected: float | None
 ) -> None:
     """Seconds, or a date that is counted from the vendor's own clock before ours."""
     assert retry_after_s({"retry-after": wish, "date": date}, now_s) == expected
 
 
-def test_retry_after_comes_with_the_answer() -> None:
+def test_read_retry_after_is_returned() -> None:
     """A throttled answer carries the vendor's wish."""
     assert read(1, b"", 429, retry_after="7").retry_after_s == 7.0
 
@@ -390,7 +388,7 @@ bodies = st.fixed_dictionaries(
     content=st.binary() | bodies.map(lambda body: json.dumps(body).encode()),
     headers=st.dictionaries(st.sampled_from(["retry-after", "date", "x"]), st.text()),
 )
-def test_no_answer_raises_or_loses_a_record(
+def test_read_any_response_returns_verdicts_or_a_class(
     size: int, status: int, content: bytes, headers: dict[str, str]
 ) -> None:
     """Whatever comes back, there is a verdict for each record or a meaning for all of them."""
@@ -404,7 +402,7 @@ def test_no_answer_raises_or_loses_a_record(
 
 
 @given(size=st.integers(1, 5), body=bodies)
-def test_delivered_is_never_more_than_the_vendor_counted(size: int, body: dict[str, Any]) -> None:
+def test_read_delivered_is_never_more_than_counted(size: int, body: dict[str, Any]) -> None:
     """As many records are called delivered as the vendor says it processed, or none."""
     answer = read(size, body)
     delivered = sum(verdict.outcome is Outcome.DELIVERED for verdict in answer.verdicts)
@@ -413,7 +411,7 @@ def test_delivered_is_never_more_than_the_vendor_counted(size: int, body: dict[s
 
 
 @given(outcome=st.lists(st.sampled_from([None, 509, 513, 528, 555, 777]), min_size=1, max_size=30))
-def test_any_mix_of_records_comes_back_in_order(outcome: list[int | None]) -> None:
+def test_read_any_mix_of_records_keeps_its_order(outcome: list[int | None]) -> None:
     """A faithful answer, in whatever order it lists its refusals, gives each record its own."""
     entries = [refusal(at, code) for at, code in enumerate(outcome, 1) if code is not None]
     word = "success" if not entries else "fail" if len(entries) == len(outcome) else "partial"
