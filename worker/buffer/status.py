@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -10,6 +11,8 @@ from ..settings.destination import Destination
 from .records import accepted_at_ms
 
 STATUSES = ("running", "paused", "parked")
+# The drain ticks every second, and the watchdog in its place while no beat runs.
+SILENT_AFTER_S = 30.0
 TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambiguous", "attempts")
 
 
@@ -57,7 +60,7 @@ class DestinationStatus:
 
     ``expired`` counts leases that ran out: `begun` (a worker died) and `waiting` (none began).
     ``missing`` events: so many too few did the vendor count on days that are over, when its counts
-    were last compared (``reconciled_ms``).
+    were last compared (``reconciled_ms``). ``retry_in_s`` is above 0 during a back-off.
     """
 
     state: str
@@ -74,6 +77,17 @@ class DestinationStatus:
     expired: Mapping[str, int] = field(default_factory=dict)
     reconciled_ms: int | None = None
     missing: int = 0
+    retry_in_s: int = 0
+
+    def silent_s(self, now_ms: int) -> float:
+        """Return how long no drain has run, in seconds; infinity if none ever did.
+
+        0 while the last one is not older than 30 seconds.
+        """
+        if self.last_tick_ms is None:
+            return math.inf
+        silent_s = (now_ms - self.last_tick_ms) / 1000
+        return silent_s if silent_s > SILENT_AFTER_S else 0.0
 
     @classmethod
     def of(cls, destination: Destination, answer: Sequence[Any]) -> Self:
@@ -92,9 +106,10 @@ class DestinationStatus:
                 buffered, in_flight, retrying, dead, waited_s, totals, requests
             )
             codes[kind] = _prefixed(counters, f"{kind}:code:")
+        retry_in_s = max(0, (int(float(state.get("open_at", 0))) - answer[2]) // 1000)
         return cls(
             state=state.get("status", "running"),
-            reason=state.get("reason") or _held_back(state, answer[2]),
+            reason=state.get("reason") or _back_off_reason(retry_in_s),
             since_ms=int(state["since"]) if "since" in state else None,
             concurrency=int(state.get("concurrency", destination.concurrency)),
             in_use=answer[1],
@@ -107,6 +122,7 @@ class DestinationStatus:
             expired=_prefixed(counters, "lease:"),
             reconciled_ms=int(state["reconciled_at"]) if "reconciled_at" in state else None,
             missing=int(state.get("missing", 0)),
+            retry_in_s=retry_in_s,
         )
 
 
@@ -115,12 +131,11 @@ def _texts(flat: Sequence[bytes]) -> dict[str, str]:
     return dict(zip(decoded[::2], decoded[1::2], strict=True))
 
 
-def _held_back(state: Mapping[str, str], now_ms: int) -> str | None:
-    """Why a running destination sends nothing just now, in words; None when it may send."""
-    left_s = (int(float(state.get("open_at", 0))) - now_ms) // 1000
-    if left_s <= 0:
+def _back_off_reason(retry_in_s: int) -> str | None:
+    """Return why a running destination sends nothing just now; None if it may send."""
+    if not retry_in_s:
         return None
-    return f"held back for {left_s} s, after failures or at the vendor's wish"
+    return f"retrying in {retry_in_s} s, after failures or at the vendor's request"
 
 
 def _requests(counters: Mapping[str, str], kind: str) -> Requests:

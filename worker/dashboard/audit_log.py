@@ -1,12 +1,12 @@
-"""Who did what, when, and to how many: a stream in Redis, and a line in the log.
+"""The audit log: who did what, when, to how many; a stream in Redis, and a line in the log.
 
-What moves records is written down before it begins, and exchanged for its outcome at its end. A
-line that tells only of a beginning is of something under way, or of a process that died in it.
+What moves records is written before it begins, and replaced by its outcome at the end. An entry
+that says "began to" is still running, or its process died in the middle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,12 +19,15 @@ from worker.telemetry.logs import get_logger
 log = get_logger(__name__)
 KEY = f"{DASHBOARD}:audit"
 KEPT = 1000
+_TEXTS = (b"user", b"action", b"destination", b"what")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What is written of a deed; ``what`` names a group or a record by its id, or gives the reason
-    of a pause, and never holds content. ``count`` is in records; 0 where it is about none.
+class AuditEntry:
+    """One action of a user; ``count`` is in records, 0 for an action that is not about records.
+
+    ``what`` names a group, a record by its id, or the reason of a pause, and never holds content.
+    ``at_ms`` is by Redis' clock, and 0 until the entry is written.
     """
 
     user: str
@@ -32,60 +35,49 @@ class Entry:
     destination: str = ""
     what: str = ""
     count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry(Entry):
-    """A line as it is read; ``at_ms`` by Redis' clock."""
-
     at_ms: int = 0
 
 
-class Audit:
-    """Writes and reads the last thousand deeds."""
+class AuditLog:
+    """Writes entries, and reads the last thousand."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
-    def note(self, entry: Entry, instead_of: str | None = None) -> str:
-        """Write a deed down, in place of its beginning if it had one; returns the line's id."""
+    def append(self, entry: AuditEntry, replaces: str | None = None) -> str:
+        """Write an entry, in place of an earlier one if given, and return its id."""
         fields = asdict(entry)
+        del fields["at_ms"]  # Redis' clock sets it
         log.info("an operator acted", **fields)
-        told = (each for field in fields.items() for each in field)
-        written: bytes = script("audit_append").run(
-            self._client, DASHBOARD, KEPT, instead_of or "", *told
-        )
-        return written.decode()
+        flat = (each for field in fields.items() for each in field)
+        arguments = (DASHBOARD, KEPT, replaces or "", *flat)
+        entry_id: bytes = script("audit_append").run(self._client, *arguments)
+        return entry_id.decode()
 
-    def begin(self, entry: Entry) -> Begun:
-        """Write down what is about to be done; ``action`` is one word, as in ``replay``."""
-        return Begun(self, entry, self.note(replace(entry, action=f"began to {entry.action}")))
+    def begin(self, entry: AuditEntry) -> StartedAction:
+        """Write that an action begins; ``action`` is its verb, as in ``replay``."""
+        started = replace(entry, action=f"began to {entry.action}")
+        return StartedAction(self, entry, self.append(started))
 
-    def last(self, number: int = KEPT) -> Iterator[AuditEntry]:
-        """The last so many, the newest first."""
+    def latest(self, number: int = KEPT) -> Iterator[AuditEntry]:
+        """Yield up to ``number`` entries, the newest first."""
         entries: Any = self._client.xrevrange(KEY, count=number)
-        for entry, fields in entries:
-            at_ms = int(entry.partition(b"-")[0])
-            user, action, destination, what = (_told(fields, name) for name in _TEXTS)
-            count = int(fields[b"count"])
-            yield AuditEntry(user, action, destination, what, count, at_ms=at_ms)
+        for entry_id, fields in entries:
+            user, action, destination, what = (
+                fields[name].decode("utf-8", "replace") for name in _TEXTS
+            )
+            count, at_ms = int(fields[b"count"]), int(entry_id.partition(b"-")[0])
+            yield AuditEntry(user, action, destination, what, count, at_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A deed under way, and the line that says so."""
+class StartedAction:
+    """An action in progress, and the id of the entry that says so."""
 
-    audit: Audit
-    entry: Entry
-    line: str
+    audit: AuditLog
+    entry: AuditEntry
+    entry_id: str
 
     def end(self, action: str, count: int) -> None:
-        """Exchange the line for what became of it."""
-        self.audit.note(replace(self.entry, action=action, count=count), instead_of=self.line)
-
-
-_TEXTS = (b"user", b"action", b"destination", b"what")
-
-
-def _told(fields: Mapping[bytes, bytes], name: bytes) -> str:
-    return fields[name].decode("utf-8", "replace")
+        """Replace the entry by the outcome."""
+        self.audit.append(replace(self.entry, action=action, count=count), replaces=self.entry_id)

@@ -1,13 +1,13 @@
 """Samples as charts: numbers in, the geometry of an SVG out. Pure.
 
-The drawing is stretched to the width there is; the words beside it are HTML, so they stay legible
-on a phone.
+The drawing is stretched to the available width; the text beside it is HTML, so it stays legible on
+a phone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -16,8 +16,8 @@ from worker.buffer.history import Sample
 from .rendering import span
 
 WIDTH, HEIGHT = 1000, 100
-_MARKS = 4  # labels below the time axis
-_LEAST_S = 10.0  # of a minute, to project the rest from
+_MARKS = 4  # intervals between the labels of the time axis
+_MIN_PROJECTED_S = 10.0  # less of a minute is not enough to project the rest from
 _SPANS = (10, 60, 120, 600, 1200, 3600, 7200, 14_400, 43_200, 86_400, 172_800)
 
 
@@ -31,20 +31,20 @@ class Window:
 
     @property
     def buckets(self) -> int:
-        """How many there are."""
+        """Return the number of buckets."""
         return self.minutes // self.step
 
 
 HOUR = Window("hour", 60, 1)
 DAY = Window("day", 1440, 15)
-BOTH = (HOUR, DAY)
+WINDOWS = (HOUR, DAY)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A drawn series: its name, which is also its style, and SVG paths, of which some are empty.
+    """A drawn series: its name, which is also its CSS class, and SVG paths, some of them empty.
 
-    ``bars`` are for what is rare: a single one is seen.
+    ``bars`` are for rare events: even a single one is visible.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What is told of one bucket when it is pointed at."""
+    """The tooltip of one bucket."""
 
     x: float
     width: float
@@ -64,7 +64,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart, ready to be written; ``top`` is the number at its upper edge."""
+    """A chart, ready to be rendered; ``top`` is the number at its upper edge."""
 
     title: str
     unit: str
@@ -79,9 +79,9 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How values are written, and which round one is the upper edge for a value."""
+    """How values are written, and the round value at or above a value for the upper edge."""
 
-    written: Callable[[float], str]
+    format: Callable[[float], str]
     ceiling: Callable[[float], float]
 
 
@@ -89,13 +89,13 @@ Values = Sequence[float | None]
 
 
 def with_now(samples: Sequence[Sample], now: Sample, seconds: float) -> list[Sample]:
-    """The samples and, at their end, the minute under way as it would be at its end.
+    """Return the samples and the current minute, projected to its end.
 
-    ``now`` is this moment, ``seconds`` how old its minute is. What flowed so far is projected, so
-    that a steady flow is drawn as one; of too short a time, or one that no sample began, nothing.
+    ``now`` is this moment, ``seconds`` the age of its minute. The projection keeps a steady flow
+    steady; without it if the minute is too young or no sample began it.
     """
     last = samples[-1] if samples else None
-    if last is None or last.minute != now.minute or seconds < _LEAST_S:
+    if last is None or last.minute != now.minute or seconds < _MIN_PROJECTED_S:
         return list(samples)
     grown = {
         name: getattr(last, name) + round((getattr(now, name) - getattr(last, name)) * 60 / seconds)
@@ -105,20 +105,17 @@ def with_now(samples: Sequence[Sample], now: Sample, seconds: float) -> list[Sam
 
 
 def flow(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:
-    """Records a minute: accepted, delivered, dead."""
+    """Return the chart of records accepted, delivered and failed a minute."""
     series = {
-        name: _rates(samples, window, now_minute, take)
-        for name, take in (
-            ("accepted", lambda sample: sample.accepted),
-            ("delivered", lambda sample: sample.delivered),
-            ("died", lambda sample: sample.dead_lettered),
-        )
+        "accepted": _rates(samples, window, now_minute, lambda sample: sample.accepted),
+        "delivered": _rates(samples, window, now_minute, lambda sample: sample.delivered),
+        "failed": _rates(samples, window, now_minute, lambda sample: sample.dead_lettered),
     }
     return _chart(f"Flow, last {window.name}", "a minute", series, window, now_minute)
 
 
 def waiting(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:
-    """Records on their way, and dead letters kept."""
+    """Return the chart of records not yet delivered, and of dead letters."""
     series = {
         "waiting": _levels(samples, window, now_minute, lambda sample: sample.waiting),
         "dead": _levels(samples, window, now_minute, lambda sample: sample.dead),
@@ -127,24 +124,14 @@ def waiting(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart
 
 
 def oldest(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:
-    """How long the oldest record in the buffer had waited, in seconds."""
-    series = {"oldest": _levels(samples, window, now_minute, lambda each: each.oldest_ms / 1000)}
-    title = f"Age of the oldest, last {window.name}"
-    return _chart(title, "waiting", series, window, now_minute, scale=_AGES)
-
-
-def _last_in_buckets(
-    samples: Sequence[Sample], window: Window, now_minute: int
-) -> list[Sample | None]:
-    """The last sample of each bucket, and before them the one that the first is compared with."""
-    found: list[Sample | None] = [None] * (window.buckets + 1)
-    for sample in samples:
-        found[_bucket(sample, window, now_minute)] = sample
-    return found
+    """Return the chart of how long the oldest record in the buffer had waited."""
+    ages = _levels(samples, window, now_minute, lambda sample: sample.oldest_ms / 1000)
+    title, scale = f"Oldest record, last {window.name}", Scale(span, age_ceiling)
+    return _chart(title, "waiting", {"oldest": ages}, window, now_minute, scale=scale)
 
 
 def _bucket(sample: Sample, window: Window, now_minute: int) -> int:
-    """From 1; 0 is for what lies before. A sample of a clock ahead of ours counts as of now."""
+    """Return the bucket, from 1; 0 is for all before. A sample from the future counts as of now."""
     after = sample.minute - (now_minute - window.minutes) - 1
     return min(max(0, after // window.step + 1), window.buckets)
 
@@ -152,34 +139,37 @@ def _bucket(sample: Sample, window: Window, now_minute: int) -> int:
 def _levels(
     samples: Sequence[Sample], window: Window, now_minute: int, take: Callable[[Sample], float]
 ) -> Values:
-    """The highest of each bucket, so that no peak is lost."""
+    """Return the highest value of each bucket, so that no peak is lost."""
     found: list[float | None] = [None] * (window.buckets + 1)
     for sample in samples:
-        at = _bucket(sample, window, now_minute)
-        found[at] = max(found[at] or 0, take(sample))
+        bucket = _bucket(sample, window, now_minute)
+        found[bucket] = max(found[bucket] or 0, take(sample))
     return found[1:]
 
 
 def _rates(
     samples: Sequence[Sample], window: Window, now_minute: int, take: Callable[[Sample], int]
 ) -> Values:
-    """Growth a minute since the sample before, however far back that is."""
-    before, *buckets = _last_in_buckets(samples, window, now_minute)
+    """Return the growth a minute since the previous sample, however far back that is."""
+    last: list[Sample | None] = [None] * (window.buckets + 1)
+    for sample in samples:
+        last[_bucket(sample, window, now_minute)] = sample
+    before, *buckets = last
     rates: list[float | None] = []
-    for sample in buckets:
+    for latest in buckets:
         rate = None
-        if sample and before:
-            rate = (take(sample) - take(before)) / (sample.minute - before.minute)
-        # Totals never fall, unless somebody emptied Redis.
+        if latest and before:
+            rate = (take(latest) - take(before)) / (latest.minute - before.minute)
+        # Totals never fall, unless Redis was emptied.
         rates.append(rate if rate is None or rate >= 0 else None)
-        before = sample or before
+        before = latest or before
     return rates
 
 
 def _chart(
     title: str,
     unit: str,
-    series: dict[str, Values],
+    series: Mapping[str, Values],
     window: Window,
     now_minute: int,
     *,
@@ -192,25 +182,25 @@ def _chart(
     return Chart(
         title=title,
         unit=unit,
-        top=scale.written(top),
-        half=scale.written(top / 2),
+        top=scale.format(top),
+        half=scale.format(top / 2),
         curves=curves,
-        columns=_columns(series, window, now_minute, scale.written),
+        columns=_columns(series, window, now_minute, scale.format),
         times=_times(window, now_minute),
-        summary="; ".join(_in_words(*each, scale.written) for each in series.items()),
+        summary="; ".join(_summary(*each, scale.format) for each in series.items()),
         empty=not known,
     )
 
 
 def _curve(name: str, values: Values, top: float) -> Curve:
-    if name == "died":
+    if name == "failed":
         return Curve(name, bars=_bars(values, top))
     filled = name in ("accepted", "waiting", "oldest")
     return Curve(name, line=_line(values, top), area=_area(values, top) if filled else "")
 
 
 def ceiling(value: float) -> float:
-    """The next 1, 2 or 5 times a power of ten; at least 2, so that half of it is whole."""
+    """Return the next 1, 2 or 5 times a power of ten; at least 2, so that its half is whole."""
     if value <= 2:
         return 2
     power = 10.0 ** math.floor(math.log10(value))
@@ -218,7 +208,7 @@ def ceiling(value: float) -> float:
 
 
 def short(value: float) -> str:
-    """A number in little room: 950, 1.5k, 20k, 3M."""
+    """Return a number in few characters: 950, 1.5k, 20k, 3M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{letter}"
@@ -226,25 +216,24 @@ def short(value: float) -> str:
 
 
 def age_ceiling(value: float) -> float:
-    """The next length of time, in seconds, that is round to people, and so is its half."""
-    days = value / 86_400
-    return next((each for each in _SPANS if each >= value), 86_400 * ceiling(days))
+    """Return the next round length of time, in seconds, whose half is round too."""
+    return next((each for each in _SPANS if each >= value), 86_400 * ceiling(value / 86_400))
 
 
 def _points(values: Values, top: float) -> list[list[tuple[float, float]]]:
-    """Stretches without a gap; each value stands in the middle of its bucket."""
+    """Return stretches without a gap; each value is drawn in the middle of its bucket."""
     width = WIDTH / len(values)
     stretches: list[list[tuple[float, float]]] = [[]]
-    for at, value in enumerate(values):
+    for position, value in enumerate(values):
         if value is None:
             stretches.append([])
         else:
-            stretches[-1].append(((at + 0.5) * width, HEIGHT - HEIGHT * value / top))
+            stretches[-1].append(((position + 0.5) * width, HEIGHT - HEIGHT * value / top))
     return [stretch for stretch in stretches if stretch]
 
 
 def _line(values: Values, top: float) -> str:
-    """A single point is drawn as a short dash: a line of no length is not seen."""
+    """Return the path; a single point becomes a short dash, so that it is visible."""
     parts = []
     for stretch in _points(values, top):
         first, *others = stretch
@@ -263,44 +252,41 @@ def _area(values: Values, top: float) -> str:
 
 
 def _bars(values: Values, top: float) -> str:
-    """At least so high that it is seen."""
+    """Return the bars, each high enough to be visible."""
     width = WIDTH / len(values)
     return "".join(
-        f"M{(at + 0.2) * width:.1f} {HEIGHT}v-{max(6.0, HEIGHT * value / top):.1f}"
+        f"M{(position + 0.2) * width:.1f} {HEIGHT}v-{max(6.0, HEIGHT * value / top):.1f}"
         f"h{0.6 * width:.1f}V{HEIGHT}Z"
-        for at, value in enumerate(values)
+        for position, value in enumerate(values)
         if value
     )
 
 
 def _columns(
-    series: dict[str, Values], window: Window, now_minute: int, written: Callable[[float], str]
+    series: Mapping[str, Values], window: Window, now_minute: int, text: Callable[[float], str]
 ) -> list[Column]:
     width = WIDTH / window.buckets
-    begins = now_minute - window.minutes
+    start = now_minute - window.minutes
     columns = []
-    for at in range(window.buckets):
-        values_now = {name: values[at] for name, values in series.items()}
-        told = [f"{name} {written(now)}" for name, now in values_now.items() if now is not None]
-        ends = _clock(begins + (at + 1) * window.step)
-        columns.append(Column(at * width, width, f"{ends}: {', '.join(told) or 'not known'}"))
+    for bucket in range(window.buckets):
+        found = {name: values[bucket] for name, values in series.items()}
+        texts = [f"{name} {text(value)}" for name, value in found.items() if value is not None]
+        end = _clock(start + (bucket + 1) * window.step)
+        columns.append(Column(bucket * width, width, f"{end}: {', '.join(texts) or 'no data'}"))
     return columns
 
 
 def _times(window: Window, now_minute: int) -> list[str]:
-    begins = now_minute - window.minutes
-    return [_clock(begins + window.minutes * mark // _MARKS) for mark in range(_MARKS + 1)]
+    start = now_minute - window.minutes
+    return [_clock(start + window.minutes * mark // _MARKS) for mark in range(_MARKS + 1)]
 
 
 def _clock(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).strftime("%H:%M")
 
 
-def _in_words(name: str, values: Values, written: Callable[[float], str]) -> str:
+def _summary(name: str, values: Values, text: Callable[[float], str]) -> str:
     known = [value for value in values if value is not None]
     if not known:
-        return f"{name} not known"
-    return f"{name} {written(known[-1])} now, at most {written(max(known))}"
-
-
-_AGES = Scale(span, age_ceiling)
+        return f"{name} no data"
+    return f"{name} {text(known[-1])} now, {text(max(known))} at most"

@@ -1,4 +1,4 @@
-"""What the pages work with: Redis, the destinations in it, the audit, and the clock."""
+"""What the pages work with: Redis, its destinations, the audit log and the clock."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from worker.monitoring.overview import Overview, buffer_of
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 
-from .audit_log import Audit
+from .audit_log import AuditLog
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One for all pages of a process; ``now`` is in epoch seconds."""
+    """Shared by all pages of a process; ``now`` returns epoch seconds."""
 
     settings: Settings
     client: redis.Redis
-    audit: Audit
+    audit: AuditLog
     now: Callable[[], float] = time.time
     _discovery: DestinationDiscovery = field(init=False, repr=False)
 
@@ -33,21 +33,21 @@ class Context:
         object.__setattr__(self, "_discovery", DestinationDiscovery(self.client, SCAN_BUDGET))
 
     def buffers(self) -> Mapping[str, Buffer]:
-        """The destinations that are shown, by name."""
+        """Return the buffers of the destinations to show, by name."""
         return Overview.of(self.settings, self.client, discovery=self._discovery).buffers
 
     def buffer(self, name: str) -> Buffer | None:
-        """The one of that name, if settings or Redis know it."""
+        """Return a destination's buffer; None if neither settings nor Redis know the name."""
         return buffer_of(self.settings, self.client, name)
 
     def state(self, destination: Destination) -> str:
-        """Whether it delivers: running, paused or parked."""
+        """Return whether a destination is running, paused or parked."""
         return Buffer(self.client, destination).status().state
 
     def letters(self, destination: Destination) -> DeadLetters:
-        """Its dead letters."""
+        """Return a destination's dead letters."""
         return DeadLetters(self.client, destination)
 
-    def replays(self, destination: Destination) -> Replayer:
-        """The way back for them."""
+    def replayer(self, destination: Destination) -> Replayer:
+        """Return what re-enqueues a destination's dead letters."""
         return Replayer(self.client, destination, now=self.now)

@@ -1,4 +1,4 @@
-"""One dead letter: hidden until asked for, edited, checked, replayed or purged."""
+"""One dead letter: hidden until requested, edited, checked, replayed or purged."""
 
 from __future__ import annotations
 
@@ -15,207 +15,201 @@ from worker.dead_letters.replay import NotReplayed, Replacement
 from worker.errors import IngestError
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome
+from worker.vendors.reasons import reason_text
 
-from ..vendors.reasons import reason_text
-from .audit_log import Entry
+from .audit_log import AuditEntry
 from .context import Context
-from .edited_record import Edited, typed_record
-from .endpoint import Asked, page, see
-from .grouping import Exactly, cause_href
-from .overview import frame, missing
-from .record_view import Line, lines, masked, pretty
-from .vendor_check import ask_vendor, askable
+from .edited_record import EditedRecord, parse_edited
+from .endpoint import FormRequest, page, redirect
+from .grouping import SingleLetter, group_href
+from .overview import frame, not_found
+from .record_view import RecordLine, masked, pretty, record_lines
+from .vendor_check import vendor_check
+
+_FAILED_AGAIN = (
+    "Nothing was done: the record was replayed meanwhile and failed again. This is its state now."
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A record's page; without ``edited`` its values stay hidden.
+class LetterView:
+    """A record's page; without ``edited`` the record's values stay hidden.
 
-    What a vendor quoted of them stays hidden unless they are ``revealed``, which the audit has.
+    Values that the vendor quoted stay hidden unless ``revealed``, which the audit log records.
     """
 
     destination: Destination
     letter: DeadLetter
-    edited: Edited | None = None
+    edited: EditedRecord | None = None
     revealed: bool = False
-    good: str = ""
-    bad: str = ""
+    success: str = ""
+    failure: str = ""
+
+    @property
+    def field(self) -> str | None:
+        """Return the path of the field that the vendor's code is about."""
+        return self.destination.account.field_of(self.letter.code)
+
+    def lines(self) -> tuple[list[RecordLine], list[str]]:
+        """Return the lines to show with their errors, and the errors that belong to no line."""
+        edited = self.edited
+        if edited is None:
+            errors = {self.field: [masked_text(self.letter.error)]} if self.field else {}
+            return record_lines(masked(self.letter.record), errors)
+        if not edited.is_json:
+            return [], [*edited.errors[""]]
+        return record_lines(
+            masked(edited.record) if edited.hidden else edited.record, edited.errors
+        )
 
 
-class OneRecord:
-    """The page of one record, and what a person may do there."""
+class DeadLetterPage:
+    """The page of one record, and the actions on it."""
 
-    def __init__(self, reach: Context) -> None:
-        self._reach = reach
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
-    def show(self, asked: Asked) -> Response:
-        """The record, its values hidden."""
-        found = self._find(asked)
-        return missing(asked) if found is None else self._page(asked, found)
+    def show(self, request: FormRequest) -> Response:
+        """Show the record with its values hidden."""
+        view = self._find(request)
+        return not_found(request) if view is None else self._page(request, view)
 
-    def act(self, asked: Asked) -> Response:
-        """What the pressed button asks for, done to what the page showed and to nothing else."""
-        found = self._find(asked)
-        if found is None:
-            return missing(asked)
-        if asked.form.get("entry", found.letter.entry) != found.letter.entry:
-            return self._changed(asked, found)
+    def act(self, request: FormRequest) -> Response:
+        """Do what the button says to the dead letter that the page showed, and to no other."""
+        view = self._find(request)
+        if view is None:
+            return not_found(request)
+        if request.form.get("entry", view.letter.entry) != view.letter.entry:
+            # It failed again, perhaps with other content. Keep what was typed.
+            typed = self._edited(request, view) if "record" in request.form else None
+            return self._page(request, replace(view, edited=typed, failure=_FAILED_AGAIN))
         actions = {
             "show": self._reveal,
-            "check": self._check,
-            "vendor": self._ask,
+            "check": self._check_rules,
+            "vendor": self._check_with_vendor,
             "replay": self._replay,
             "purge": self._purge,
         }
-        return actions.get(asked.form.get("action", ""), self._page)(asked, found)
+        return actions.get(request.form.get("action", ""), self._page)(request, view)
 
-    def _changed(self, asked: Asked, found: Shown) -> Response:
-        """It died anew, perhaps of something else, with other content; what was typed is kept."""
-        typed = self._edited(asked, found) if "record" in asked.form else None
-        bad = "Nothing was done: it was replayed meanwhile, and died again. This is how it is now."
-        return self._page(asked, replace(found, edited=typed, bad=bad))
+    def _reveal(self, request: FormRequest, view: LetterView) -> Response:
+        """Show the values; the audit entry comes first, so that none are seen without a trace."""
+        self._context.audit.append(_audit_entry(request, view, "saw the record"))
+        record = view.letter.record
+        stored = EditedRecord(pretty(record), record, {})
+        return self._page(request, replace(view, edited=stored, revealed=True))
 
-    def _reveal(self, asked: Asked, found: Shown) -> Response:
-        """Written down first: nobody sees personal data without a trace."""
-        self._reach.audit.note(_entry(asked, found, "saw the record"))
-        record = found.letter.record
-        seen = Edited(pretty(record), record, {})
-        return self._page(asked, replace(found, edited=seen, revealed=True))
+    def _check_rules(self, request: FormRequest, view: LetterView) -> Response:
+        edited = self._edited(request, view)
+        success = "" if edited.errors else "It follows every published rule."
+        return self._page(request, replace(view, edited=edited, success=success))
 
-    def _check(self, asked: Asked, found: Shown) -> Response:
-        edited = self._edited(asked, found)
-        good = "" if edited.errors else "It keeps every published rule."
-        return self._page(asked, replace(found, edited=edited, good=good))
-
-    def _ask(self, asked: Asked, found: Shown) -> Response:
-        edited = self._edited(asked, found)
+    def _check_with_vendor(self, request: FormRequest, view: LetterView) -> Response:
+        edited = self._edited(request, view)
+        view = replace(view, edited=edited)
         if edited.prepared is None:
-            return self._page(asked, replace(found, edited=edited))
+            return self._page(request, view)
         try:
-            with ask_vendor(found.destination) as ask:
-                verdict = ask(edited.prepared.kind, [edited.prepared.body])[0]
+            with vendor_check(view.destination) as dry_run:
+                verdict = dry_run(edited.prepared.kind, [edited.prepared.body])[0]
         except IngestError as error:
-            return self._page(
-                asked, replace(found, edited=edited, bad=f"Not checked: {masked_text(str(error))}")
-            )
-        self._reach.audit.note(_entry(asked, found, "checked with the vendor"))
+            failure = f"Not checked: {masked_text(str(error))}"
+            return self._page(request, replace(view, failure=failure))
+        self._context.audit.append(_audit_entry(request, view, "checked with the vendor"))
         if verdict.outcome is Outcome.DELIVERED:
-            good = "The vendor would take it: replay it."
-            return self._page(asked, replace(found, edited=edited, good=good))
+            success = "The vendor would accept it: replay it."
+            return self._page(request, replace(view, success=success))
         code = f" (code {verdict.code})" if verdict.code else ""
-        bad = f"The vendor would refuse it{code}: {masked_text(verdict.error)}"
-        named = found.destination.account.field_of(verdict.code)
-        errors = {named: [masked_text(verdict.error)]} if named else {}
-        edited = replace(edited, errors=errors)
-        return self._page(asked, replace(found, edited=edited, bad=bad))
+        text = masked_text(verdict.error)
+        field = view.destination.account.field_of(verdict.code)
+        edited = replace(edited, errors={field: [text]} if field else {})
+        failure = f"The vendor would refuse it{code}: {text}"
+        return self._page(request, replace(view, edited=edited, failure=failure))
 
-    def _replay(self, asked: Asked, found: Shown) -> Response:
-        if not found.destination.vendor:
-            bad = "this destination is not configured, so nobody would deliver it"
-            return self._page(asked, replace(found, bad=bad))
-        if "record" in asked.form:
-            return self._replay_edited(asked, replace(found, edited=self._edited(asked, found)))
-        selection = Exactly(self._reach.letters(found.destination), found.letter)
-        kept: list[NotReplayed] = []
-        begun = self._reach.audit.begin(_entry(asked, found, "replay"))
-        replayed = self._reach.replays(found.destination).replay(selection, kept.append)
-        begun.end("replayed", replayed)
-        return self._replayed(asked, found, replayed, kept)
-
-    def _replay_edited(self, asked: Asked, found: Shown) -> Response:
-        letter, typed = found.letter, found.edited
-        if typed is None or typed.prepared is None:
-            return self._page(asked, found)
-        mended, kept = (
-            Replacement(0, letter.id, typed.record, letter.failed_at_ms),
-            list[NotReplayed](),
-        )
-        begun = self._reach.audit.begin(_entry(asked, found, "replay, edited"))
-        replayed = self._reach.replays(found.destination).replay_edited([mended], kept.append)
-        begun.end("replayed, edited", replayed)
-        return self._replayed(asked, found, replayed, kept)
-
-    def _replayed(
-        self, asked: Asked, found: Shown, replayed: int, kept: Sequence[NotReplayed]
-    ) -> Response:
+    def _replay(self, request: FormRequest, view: LetterView) -> Response:
+        if not view.destination.vendor:
+            failure = "This destination is not configured, so it would not be delivered."
+            return self._page(request, replace(view, failure=failure))
+        replayer = self._context.replayer(view.destination)
+        not_replayed: list[NotReplayed] = []
+        edited = self._edited(request, view) if "record" in request.form else None
+        if edited is None:
+            selection = SingleLetter(self._context.letters(view.destination), view.letter)
+            started = self._context.audit.begin(_audit_entry(request, view, "replay"))
+            replayed = replayer.replay(selection, not_replayed.append)
+            started.end("replayed", replayed)
+        else:
+            view = replace(view, edited=edited)
+            if edited.prepared is None:
+                return self._page(request, view)
+            letter = view.letter
+            replacement = Replacement(0, letter.id, edited.record, letter.failed_at_ms)
+            started = self._context.audit.begin(_audit_entry(request, view, "replay, edited"))
+            replayed = replayer.replay_edited([replacement], not_replayed.append)
+            started.end("replayed, edited", replayed)
         if replayed:
-            return see(f"/dead-letters?done=replayed&n={replayed}")
-        return self._page(asked, replace(found, bad=_not_replayed(kept)))
+            return redirect(f"/dead-letters?done=replayed&n={replayed}")
+        return self._page(request, replace(view, failure=_explain(not_replayed)))
 
-    def _purge(self, asked: Asked, found: Shown) -> Response:
-        selection = Exactly(self._reach.letters(found.destination), found.letter)
-        begun = self._reach.audit.begin(_entry(asked, found, "purge"))
+    def _purge(self, request: FormRequest, view: LetterView) -> Response:
+        selection = SingleLetter(self._context.letters(view.destination), view.letter)
+        started = self._context.audit.begin(_audit_entry(request, view, "purge"))
         purged = selection.purge()
-        begun.end("purged", purged)
-        return see(f"/dead-letters?done=purged&n={purged}")
+        started.end("purged", purged)
+        return redirect(f"/dead-letters?done=purged&n={purged}")
 
-    def _edited(self, asked: Asked, found: Shown) -> Edited:
-        """What was typed; a form without text means the record itself."""
-        text = asked.form.get("record")
-        about = (found.destination, found.letter, self._reach.now())
+    def _edited(self, request: FormRequest, view: LetterView) -> EditedRecord:
+        """Return what was typed; a form without text means the stored record."""
+        text, now_s = request.form.get("record"), self._context.now()
         if text is None:
-            return replace(typed_record(pretty(found.letter.record), *about), hidden=True)
-        return typed_record(text, *about)
+            text = pretty(view.letter.record)
+            stored = parse_edited(text, view.destination, view.letter, now_s)
+            return replace(stored, hidden=True)
+        return parse_edited(text, view.destination, view.letter, now_s)
 
-    def _find(self, asked: Asked) -> Shown | None:
-        buffer = self._reach.buffer(asked.parts["name"])
+    def _find(self, request: FormRequest) -> LetterView | None:
+        buffer = self._context.buffer(request.params["name"])
         try:
-            wanted = UUID(asked.parts["id"]).hex
+            record_id = UUID(request.params["id"]).hex
         except ValueError:
             return None
         if buffer is None:
             return None
-        letter = self._reach.letters(buffer.destination).find(wanted)
-        return None if letter is None else Shown(buffer.destination, letter)
+        letter = self._context.letters(buffer.destination).find(record_id)
+        return None if letter is None else LetterView(buffer.destination, letter)
 
-    def _page(self, asked: Asked, shown: Shown) -> Response:
-        letter, edited = shown.letter, shown.edited
-        written, nowhere = _written(shown)
-        context = {
-            **frame(asked, "letters"),
+    def _page(self, request: FormRequest, view: LetterView) -> Response:
+        letter, edited = view.letter, view.edited
+        lines, homeless = view.lines()
+        text = masked_text(letter.error)
+        values = {
+            **frame(request, "letters"),
+            "view": view,
             "letter": letter,
-            "state": self._reach.state(shown.destination),
+            "edited": edited,
+            "state": self._context.state(view.destination),
             "id": str(UUID(letter.id)),
             "accepted_ms": accepted_at_ms(letter.id),
-            "text": masked_text(letter.error),
-            "words": letter.error if shown.revealed else masked_text(letter.error),
-            "event": letter.name if shown.revealed else masked_name(letter.name),
-            "meaning": reason_text(letter.reason),
-            "field": _field(shown),
-            "edited": edited,
+            "text": text,
+            "vendor_text": letter.error if view.revealed else text,
+            "event": letter.name if view.revealed else masked_name(letter.name),
+            "reason": reason_text(letter.reason),
             "open": edited is not None and not edited.hidden,
-            "lines": written,
-            "nowhere": nowhere,
-            "errors": sum(len(line.errors) for line in written) + len(nowhere),
-            "good": shown.good,
-            "bad": shown.bad,
-            "vendor": shown.destination.vendor,
-            "askable": askable(shown.destination),
-            "cause": cause_href(letter),
+            "lines": lines,
+            "homeless": homeless,
+            "errors": sum(len(line.errors) for line in lines) + len(homeless),
+            "group": group_href(letter),
         }
-        return page(200, "record.html", **context)
+        return page(200, "dead_letter.html", **values)
 
 
-def _field(shown: Shown) -> str | None:
-    return shown.destination.account.field_of(shown.letter.code)
+def _audit_entry(request: FormRequest, view: LetterView, action: str) -> AuditEntry:
+    what = f"{view.letter.kind}, record {UUID(view.letter.id)}"
+    return AuditEntry(request.user, action, view.destination.name, what, 1)
 
 
-def _written(shown: Shown) -> tuple[list[Line], list[str]]:
-    """The lines to show, each with what is wrong in it, and what is wrong in none of them."""
-    letter, edited = shown.letter, shown.edited
-    if edited is None:
-        named = _field(shown)
-        return lines(masked(letter.record), {named: [masked_text(letter.error)]} if named else {})
-    if not edited.readable:
-        return [], [*edited.errors[""]]
-    return lines(masked(edited.record) if edited.hidden else edited.record, edited.errors)
-
-
-def _entry(asked: Asked, found: Shown, action: str) -> Entry:
-    what = f"{found.letter.kind}, record {UUID(found.letter.id)}"
-    return Entry(asked.user, action, found.destination.name, what, 1)
-
-
-def _not_replayed(kept: Sequence[NotReplayed]) -> str:
-    rules = [f"{name}: {' '.join(broken)}" for each in kept for name, broken in each.errors.items()]
+def _explain(not_replayed: Sequence[NotReplayed]) -> str:
+    rules = [
+        f"{name}: {' '.join(texts)}" for each in not_replayed for name, texts in each.errors.items()
+    ]
     return " ".join(("Not replayed.", *rules))

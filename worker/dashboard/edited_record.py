@@ -1,4 +1,4 @@
-"""A dead letter's record as a person typed it: the text, held against the published rules."""
+"""A dead letter's record as a person edited it, checked against the vendor's published rules."""
 
 from __future__ import annotations
 
@@ -14,50 +14,52 @@ from worker.vendors.protocol import Prepared
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
-    """What a person typed: the text, the record in it, and what is wrong with that.
+class EditedRecord:
+    """The text, the record in it, and the errors in that.
 
-    ``prepared`` is None when it breaks a rule; not ``readable``: the text is no JSON. ``hidden``:
-    nobody typed anything, it is the record itself, and its values are not to be shown.
+    ``prepared`` is None if it breaks a rule, ``is_json`` False if the text cannot be read.
+    ``hidden``: it is the stored record, unedited, and its values must not be shown.
     """
 
     text: str
     record: Any
     errors: Mapping[str, Sequence[str]]
     prepared: Prepared | None = None
-    readable: bool = True
+    is_json: bool = True
     hidden: bool = False
 
 
-def typed_record(text: str, destination: Destination, letter: DeadLetter, now_s: float) -> Edited:
-    """The text held against the schema, as what is to be sent instead of the dead letter."""
+def parse_edited(
+    text: str, destination: Destination, letter: DeadLetter, now_s: float
+) -> EditedRecord:
+    """Parse and validate the text that is to replace a dead letter's record."""
     try:
         record = json.loads(text, parse_constant=_refuse)
         json.dumps(record, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        return Edited(text, None, {"": [_words(error)]}, readable=False)
+        return EditedRecord(text, None, {"": [_explain(error)]}, is_json=False)
     try:
-        prepared = _prepared(destination, letter, record, now_s)
+        prepared = _prepare(destination, letter, record, now_s)
     except InvalidRecord as error:
-        return Edited(text, record, error.errors)
-    return Edited(text, record, {}, prepared)
+        return EditedRecord(text, record, error.errors)
+    return EditedRecord(text, record, {}, prepared)
 
 
-def _prepared(destination: Destination, letter: DeadLetter, record: Any, now_s: float) -> Prepared:
+def _prepare(destination: Destination, letter: DeadLetter, record: Any, now_s: float) -> Prepared:
     if not destination.vendor:
-        raise InvalidRecord({"": ["this destination is not configured: no rules are known"]})
+        raise InvalidRecord({"": ["this destination is not configured: its rules are not known"]})
     prepared = destination.account.schema().prepare(record, now_s=int(now_s))
     if prepared.kind != letter.kind:
         raise InvalidRecord({"type": [f"must stay {letter.kind}, as it was accepted"]})
     return prepared
 
 
-def _words(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"This is no JSON: {error.msg}, line {error.lineno}, column {error.colno}."
+        return f"Not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}."
     if isinstance(error, UnicodeEncodeError):
-        return "This is no text that can be sent: half of a character stands alone in it."
-    return "This is no JSON that can be sent: a number is none, or it is nested too deeply."
+        return "Not valid text: it contains an unpaired surrogate character."
+    return "Not valid JSON: a number is not finite, or the nesting is too deep."
 
 
 def _refuse(name: str) -> NoReturn:

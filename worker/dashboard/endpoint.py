@@ -1,5 +1,4 @@
-"""One request of a browser, and how it is answered: off the event loop, with headers that let a
-page do nothing but what these pages do."""
+"""From a browser's request to a page: handled off the event loop, with strict security headers."""
 
 from __future__ import annotations
 
@@ -21,10 +20,10 @@ from .rendering import render
 from .sessions import Session
 
 # A record of the largest size a vendor takes (800 KB), each byte as %XX.
-MOST_FORM_BYTES = 3 * 1024 * 1024
-MOST_FORM_S = 30.0
-# Of somebody who is not signed in: a name, a password and tokens. Strangers may be thousands.
-MOST_STRANGER_BYTES = 16 * 1024
+MAX_FORM_BYTES = 3 * 1024 * 1024
+MAX_FORM_S = 30.0
+# Without a session: a name, a password and tokens. There may be thousands of such clients.
+MAX_ANONYMOUS_BYTES = 16 * 1024
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
     "script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -37,22 +36,22 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-_AWAY = "Redis does not answer, so nothing can be shown or done. Records are not lost."
-_FULL = "Redis has no memory left for this. Records are not lost: purge dead letters to make room."
-_HALF_DONE = """ What you pressed may be done, in part or not at all: where it began, the audit has
-a line for it."""
-# Two slashes at its beginning would name another host. Anybody may send any text here, so it is
-# matched in one pass.
-_LOCAL = re.compile(r"/(?!/)[A-Za-z0-9_/-]*")
+_UNAVAILABLE = "Redis does not answer, so nothing can be shown or done. No records are lost."
+_FULL = "Redis has no memory left for this. No records are lost: purge dead letters to make room."
+_HALF_DONE = """ Your action may have been completed, in part or not at all: if it began, the audit
+log has an entry for it."""
+# Two leading slashes would name another host. The text may come from anyone, so it is matched in
+# one pass.
+_LOCAL_PATH = re.compile(r"/(?!/)[A-Za-z0-9_/-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a page is asked: a GET, or a form that was sent."""
+class FormRequest:
+    """What a handler gets: a GET, or a submitted form."""
 
     method: str
     path: str
-    parts: Mapping[str, str]
+    params: Mapping[str, str]
     query: Mapping[str, str]
     form: Mapping[str, str]
     cookies: Mapping[str, str]
@@ -64,83 +63,84 @@ class Asked:
 
     @property
     def user(self) -> str:
-        """Who is signed in."""
+        """Return the signed-in user."""
         return self.session.user if self.session else ""
 
 
-Answer = Callable[[Asked], Response]
-Known = Callable[[Asked], bool]
+Handler = Callable[[FormRequest], Response]
+Predicate = Callable[[FormRequest], bool]
 
 
-def nobody(_: Asked) -> bool:
-    """Whom the sign-in page knows."""
+def never(_: FormRequest) -> bool:
+    """Accept no large form: for pages that need no session."""
     return False
 
 
 def endpoint(
-    answer: Answer, route: str, known: Known = nobody
+    handler: Handler, route: str, is_signed_in: Predicate = never
 ) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint that answers in a thread, since what it does talks to Redis and vendors.
+    """Return the endpoint that runs a handler in a thread, since it talks to Redis and vendors.
 
-    Only those who are ``known`` may send a large form; of others it is taken as an empty one.
+    Only clients that are signed in may send a large form; from others it counts as empty.
     """
 
     async def serve(request: Request) -> Response:
-        if seen := request.scope.get("gateway.seen"):
-            seen.route = route
+        if info := request.scope.get("gateway.seen"):
+            info.route = route
         try:
             return await respond(request)
         except RedisError as error:
-            title, text = (
-                ("Redis is full", _FULL) if is_out_of_memory(error) else ("Redis is away", _AWAY)
-            )
+            title, text = ("Redis is unavailable", _UNAVAILABLE)
+            if is_out_of_memory(error):
+                title, text = ("Redis is full", _FULL)
             text += _HALF_DONE if request.method == "POST" else ""
-            return page(503, "trouble.html", title=title, text=text)
+            return page(503, "error.html", title=title, text=text)
 
     async def respond(request: Request) -> Response:
-        def may_go_on() -> Awaitable[bool]:
-            return run_in_threadpool(known, _asked(request, b""))
+        def may_send_more() -> Awaitable[bool]:
+            return run_in_threadpool(is_signed_in, _form_request(request, b""))
 
         try:
-            body = await _body(request, may_go_on) if request.method == "POST" else b""
-        except ClientDisconnect:  # nobody is there to be answered
+            body = await _body(request, may_send_more) if request.method == "POST" else b""
+        except ClientDisconnect:
             return Response(status_code=400)
         except TimeoutError:
-            return page(408, "trouble.html", title="Too slow", text="The form did not come.")
+            text = "The form did not arrive in time."
+            return page(408, "error.html", title="Too slow", text=text)
         if body is None:
-            return page(413, "trouble.html", title="Too large", text="This form is too large.")
-        return await run_in_threadpool(answer, _asked(request, body))
+            return page(413, "error.html", title="Too large", text="This form is too large.")
+        return await run_in_threadpool(handler, _form_request(request, body))
 
     return serve
 
 
-async def _body(request: Request, may_go_on: Callable[[], Awaitable[bool]]) -> bytes | None:
-    """The form that was sent; None when it is too large, TimeoutError when it is too slow."""
-    parts, size, most = [], 0, MOST_STRANGER_BYTES
-    async with asyncio.timeout(MOST_FORM_S):
+async def _body(request: Request, may_send_more: Callable[[], Awaitable[bool]]) -> bytes | None:
+    """Return the submitted form, or None if it is too large; TimeoutError if it is too slow."""
+    parts, size, limit = [], 0, MAX_ANONYMOUS_BYTES
+    async with asyncio.timeout(MAX_FORM_S):
         async for part in request.stream():
             size += len(part)
-            if size > most == MOST_STRANGER_BYTES:
-                if not await may_go_on():
+            if size > limit == MAX_ANONYMOUS_BYTES:
+                if not await may_send_more():
                     return b""
-                most = MOST_FORM_BYTES
-            if size > most:
+                limit = MAX_FORM_BYTES
+            if size > limit:
                 return None
             parts.append(part)
     return b"".join(parts)
 
 
-def _asked(request: Request, body: bytes) -> Asked:
+def _form_request(request: Request, body: bytes) -> FormRequest:
     try:
         form = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50))
     except ValueError:
         form = {}
-    # Browsers tell where a request comes from; older ones do not, and have the form's token.
+    # Browsers that do not send this header are held by the form's token alone.
     site = request.headers.get("sec-fetch-site", "same-origin")
-    return Asked(
+    return FormRequest(
         method=request.method,
         path=request.url.path,
-        parts=request.path_params,
+        params=request.path_params,
         query=dict(request.query_params),
         form=form,
         cookies=request.cookies,
@@ -150,16 +150,16 @@ def _asked(request: Request, body: bytes) -> Asked:
     )
 
 
-def page(status: int, template: str, **context: Any) -> Response:
-    """A page, with all the headers of one."""
-    return HTMLResponse(render(template, **context), status, headers=HEADERS)
+def page(status: int, template: str, **values: Any) -> Response:
+    """Render a page, with its headers."""
+    return HTMLResponse(render(template, **values), status, headers=HEADERS)
 
 
-def see(path: str) -> Response:
-    """Go on there with a GET: what was sent is not sent again when the page is reloaded."""
+def redirect(path: str) -> Response:
+    """Redirect to a GET, so that reloading does not submit the form again."""
     return Response(status_code=303, headers={**HEADERS, "location": path})
 
 
-def local(path: str) -> str:
-    """The path when it is one of this site's plain ones, else the first page."""
-    return path if _LOCAL.fullmatch(path) else "/"
+def local_path(path: str) -> str:
+    """Return the path if it is a plain one of this site, else the first page."""
+    return path if _LOCAL_PATH.fullmatch(path) else "/"

@@ -1,11 +1,10 @@
-"""The dead letters of one cause: looked at, checked with the vendor, replayed or purged."""
+"""The dead letters of one group: shown, checked with the vendor, replayed or purged."""
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
 
 from starlette.responses import Response
 
@@ -15,184 +14,186 @@ from worker.dead_letters.replay import NotReplayed
 from worker.dead_letters.replay_check import ReplayCheck, check_replay
 from worker.errors import IngestError
 from worker.settings.destination import Destination
+from worker.vendors.reasons import reason_text
 
-from ..vendors.reasons import reason_text
-from .audit_log import Entry
+from .audit_log import AuditEntry
 from .context import Context
-from .endpoint import Asked, page, see
+from .endpoint import FormRequest, page, redirect
 from .grouping import (
-    MANY,
-    MOST_CHECKED,
-    MOST_LOOKED_AT,
+    MANY_TEXTS,
+    MAX_CHECKED,
+    MAX_READ,
     PER_PAGE,
-    Cause,
-    FirstOf,
-    OfCause,
-    cause_href,
-    together,
+    FirstLetters,
+    GroupFilter,
+    GroupSelection,
+    group_href,
+    merge_groups,
 )
-from .overview import frame, missing
-from .vendor_check import ask_vendor, askable
+from .overview import frame, not_found
+from .vendor_check import vendor_check
 
-_MOST_KEPT_SHOWN = 50
-_MOST_PARTS = 10
+_MAX_LISTED = 50
+_MAX_PARTS = 10
 
 
 @dataclass(slots=True)
-class Shown:
-    """A cause's page: what it is, its records (a page of them), and what was done or found out."""
+class GroupView:
+    """A group's page: the group, one page of its records, and the outcome of an action."""
 
     destination: Destination
-    cause: Cause
+    where: GroupFilter
     group: LetterGroup
     parts: list[LetterGroup]
     letters: list[DeadLetter]
-    number: int
-    unseen: int
-    said: ReplayCheck | None = None
-    kept: list[NotReplayed] = field(default_factory=list)
-    kept_more: int = 0
-    failed: str = ""
+    page: int
+    unread: int
+    check: ReplayCheck | None = None
+    not_replayed: list[NotReplayed] = field(default_factory=list)
+    more_not_replayed: int = 0
+    failure: str = ""
 
-    def keep(self, each: NotReplayed) -> None:
-        """Note one that was not replayed; of many the first are shown, and the others counted."""
-        if len(self.kept) < _MOST_KEPT_SHOWN:
-            self.kept.append(each)
+    def add_not_replayed(self, letter: NotReplayed) -> None:
+        """Add one that was not replayed; beyond the first ones they are only counted."""
+        if len(self.not_replayed) < _MAX_LISTED:
+            self.not_replayed.append(letter)
         else:
-            self.kept_more += 1
+            self.more_not_replayed += 1
 
 
-class OneCause:
-    """Shows a cause, and replays, checks or purges all of its records."""
+class GroupPage:
+    """Shows a group, and checks, replays or purges all of its records."""
 
-    def __init__(self, reach: Context) -> None:
-        self._reach = reach
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
-    def show(self, asked: Asked) -> Response:
-        """The cause and its records."""
-        shown = self._look(asked, float("inf"))
-        return missing(asked) if shown is None else self._page(asked, shown)
+    def show(self, request: FormRequest) -> Response:
+        """Show the group and its records."""
+        view = self._find(request, float("inf"))
+        return not_found(request) if view is None else self._page(request, view)
 
-    def act(self, asked: Asked) -> Response:
-        """Check, replay or purge all records of a cause that were there when the page was made."""
-        shown = self._look(asked, _until(asked))
-        if shown is None:
-            return missing(asked)
+    def act(self, request: FormRequest) -> Response:
+        """Do what the button says to all records that the page counted."""
+        view = self._find(request, _until_ms(request))
+        if view is None:
+            return not_found(request)
         actions = {
             "check": self._check,
-            "replay": self._replay,
+            "replay": self._replay_all,
             "replay_passing": self._replay_passing,
             "purge": self._purge,
         }
-        return actions.get(asked.form.get("action", ""), self._page)(asked, shown)
+        return actions.get(request.form.get("action", ""), self._page)(request, view)
 
-    def _check(self, asked: Asked, shown: Shown) -> Response:
-        self._ask(asked, shown, self._first(shown))
-        return self._page(asked, shown)
+    def _check(self, request: FormRequest, view: GroupView) -> Response:
+        self._ask_vendor(request, view, self._first(view))
+        return self._page(request, view)
 
-    def _replay_passing(self, asked: Asked, shown: Shown) -> Response:
-        """What the page told may be old: the vendor is asked again, and has the last word."""
-        first = self._first(shown)
-        said = self._ask(asked, shown, first)
-        return self._put_back(asked, shown, first, said.ids) if said else self._page(asked, shown)
+    def _replay_passing(self, request: FormRequest, view: GroupView) -> Response:
+        """Check again, because the page's answer may be old, and replay what passes now."""
+        first = self._first(view)
+        check = self._ask_vendor(request, view, first)
+        return self._replay(request, view, first, check.ids) if check else self._page(request, view)
 
-    def _ask(self, asked: Asked, shown: Shown, first: Selection) -> ReplayCheck | None:
-        """The vendor's opinion; None when it has none, which the page then tells."""
+    def _ask_vendor(
+        self, request: FormRequest, view: GroupView, first: Selection
+    ) -> ReplayCheck | None:
+        """Return the result of a dry run; None if it failed, which the page then shows."""
         try:
-            with ask_vendor(shown.destination) as ask:
-                shown.said = said = check_replay(first, ask)
+            with vendor_check(view.destination) as dry_run:
+                view.check = check = check_replay(first, dry_run)
         except IngestError as error:
-            shown.failed = masked_text(str(error))
+            view.failure = masked_text(str(error))
             return None
-        told = _entry(asked, shown, "checked with the vendor", said.passed + said.refused)
-        self._reach.audit.note(told)
-        return said
+        count = check.passed + check.refused
+        self._context.audit.append(_audit_entry(request, view, "checked with the vendor", count))
+        return check
 
-    def _first(self, shown: Shown) -> Selection:
-        return FirstOf(self._selection(shown), MOST_CHECKED)
+    def _first(self, view: GroupView) -> Selection:
+        return FirstLetters(self._selection(view), MAX_CHECKED)
 
-    def _replay(self, asked: Asked, shown: Shown) -> Response:
-        return self._put_back(asked, shown, self._selection(shown), frozenset())
+    def _replay_all(self, request: FormRequest, view: GroupView) -> Response:
+        return self._replay(request, view, self._selection(view), frozenset())
 
-    def _put_back(
-        self, asked: Asked, shown: Shown, selection: Selection, without: AbstractSet[str]
+    def _replay(
+        self, request: FormRequest, view: GroupView, selection: Selection, without: AbstractSet[str]
     ) -> Response:
-        if not shown.destination.vendor:
-            shown.failed = "this destination is not configured, so nobody would deliver them"
-            return self._page(asked, shown)
-        count = shown.said.passed if shown.said else shown.group.count
-        begun = self._reach.audit.begin(_entry(asked, shown, "replay", count))
-        replays = self._reach.replays(shown.destination)
-        replayed = replays.replay(selection, shown.keep, without=without)
-        begun.end("replayed", replayed)
-        if not shown.kept:
-            return see(f"/dead-letters?done=replayed&n={replayed}")
-        left = self._look(asked, shown.cause.until_ms) or shown
-        return self._page(asked, replace(left, kept=shown.kept, kept_more=shown.kept_more))
+        if not view.destination.vendor:
+            view.failure = "This destination is not configured, so they would not be delivered."
+            return self._page(request, view)
+        count = view.check.passed if view.check else view.group.count
+        started = self._context.audit.begin(_audit_entry(request, view, "replay", count))
+        replayer = self._context.replayer(view.destination)
+        replayed = replayer.replay(selection, view.add_not_replayed, without=without)
+        started.end("replayed", replayed)
+        if not view.not_replayed:
+            return redirect(f"/dead-letters?done=replayed&n={replayed}")
+        left = self._find(request, view.where.until_ms) or view
+        kept, more = view.not_replayed, view.more_not_replayed
+        return self._page(request, replace(left, not_replayed=kept, more_not_replayed=more))
 
-    def _purge(self, asked: Asked, shown: Shown) -> Response:
-        begun = self._reach.audit.begin(_entry(asked, shown, "purge", shown.group.count))
-        purged = self._selection(shown).purge()
-        begun.end("purged", purged)
-        return see(f"/dead-letters?done=purged&n={purged}")
+    def _purge(self, request: FormRequest, view: GroupView) -> Response:
+        entry = _audit_entry(request, view, "purge", view.group.count)
+        started = self._context.audit.begin(entry)
+        purged = self._selection(view).purge()
+        started.end("purged", purged)
+        return redirect(f"/dead-letters?done=purged&n={purged}")
 
-    def _selection(self, shown: Shown) -> Selection:
-        return OfCause(self._reach.letters(shown.destination), shown.cause)
+    def _selection(self, view: GroupView) -> Selection:
+        return GroupSelection(self._context.letters(view.destination), view.where)
 
-    def _look(self, asked: Asked, until_ms: float) -> Shown | None:
-        buffer, kind = self._reach.buffer(asked.parts["name"]), asked.parts["kind"]
+    def _find(self, request: FormRequest, until_ms: float) -> GroupView | None:
+        buffer, kind = self._context.buffer(request.params["name"]), request.params["kind"]
         if buffer is None or kind not in buffer.destination.kinds:
             return None
-        cause = Cause(kind=kind, cause=asked.parts["cause"], until_ms=until_ms)
-        every = OfCause(self._reach.letters(buffer.destination), cause)
-        groups = group_letters(every)
-        if not groups:
+        where = GroupFilter(kind=kind, group=request.params["group"], until_ms=until_ms)
+        selection = GroupSelection(self._context.letters(buffer.destination), where)
+        parts = group_letters(selection)
+        if not parts:
             return None
-        group = together(groups)
-        number = min(_page_number(asked.query.get("page", "1")), _pages(group))
-        first = (number - 1) * PER_PAGE
-        letters = list(islice(iter(every), first, first + PER_PAGE))
-        parts = [each for each in groups if each.text != OTHER_TEXTS] if group.text == MANY else []
-        return Shown(
-            buffer.destination, cause, group, parts[:_MOST_PARTS], letters, number, every.unseen
+        group = merge_groups(parts)
+        number = min(_page_number(request.query.get("page", "1")), _page_count(group))
+        start = (number - 1) * PER_PAGE
+        letters = list(islice(iter(selection), start, start + PER_PAGE))
+        parts = [part for part in parts if group.text == MANY_TEXTS and part.text != OTHER_TEXTS]
+        return GroupView(
+            buffer.destination, where, group, parts[:_MAX_PARTS], letters, number, selection.unread
         )
 
-    def _page(self, asked: Asked, shown: Shown) -> Response:
-        group = shown.group
-        context: dict[str, Any] = {
-            **frame(asked, "letters"),
-            "each": shown,
+    def _page(self, request: FormRequest, view: GroupView) -> Response:
+        group = view.group
+        values = {
+            **frame(request, "letters"),
+            "view": view,
             "group": group,
-            "state": self._reach.state(shown.destination),
-            "meaning": reason_text(group.reason),
-            "field": shown.destination.account.field_of(group.code),
-            "href": cause_href(group),
-            "parts_of_it": [(part, cause_href(part)) for part in shown.parts],
+            "state": self._context.state(view.destination),
+            "reason": reason_text(group.reason),
+            "field": view.destination.account.field_of(group.code),
+            "href": group_href(group),
+            "parts": [(part, group_href(part)) for part in view.parts],
             "until_ms": group.last_ms,
-            "askable": askable(shown.destination),
-            "pages": _pages(group),
-            "unseen": shown.unseen,
-            "looked_at": MOST_LOOKED_AT,
-            "most_checked": MOST_CHECKED,
-            "refused": sorted(shown.said.ids)[:_MOST_KEPT_SHOWN] if shown.said else [],
+            "pages": _page_count(group),
+            "max_read": MAX_READ,
+            "max_checked": MAX_CHECKED,
+            "refused": sorted(view.check.ids)[:_MAX_LISTED] if view.check else [],
         }
-        return page(200, "cause.html", **context)
+        return page(200, "group.html", **values)
 
 
-def _entry(asked: Asked, shown: Shown, action: str, count: int) -> Entry:
-    group = shown.group
+def _audit_entry(request: FormRequest, view: GroupView, action: str, count: int) -> AuditEntry:
+    group = view.group
     what = f"{group.kind}, {group.reason} {group.code or ''}".strip()
-    return Entry(asked.user, action, group.destination, what, count)
+    return AuditEntry(request.user, action, group.destination, what, count)
 
 
-def _pages(group: LetterGroup) -> int:
+def _page_count(group: LetterGroup) -> int:
     return -(-group.count // PER_PAGE)
 
 
-def _until(asked: Asked) -> float:
-    """The last death that the page showed, as its form says: by Redis' clock, like all deaths."""
-    told = asked.form.get("until", "")
-    return int(told) if told.isdecimal() and len(told) < 16 else float("inf")
+def _until_ms(request: FormRequest) -> float:
+    """Return when the last record on the page failed: by Redis' clock, as all failures are."""
+    text = request.form.get("until", "")
+    return int(text) if text.isdecimal() and len(text) < 16 else float("inf")
 
 
 def _page_number(text: str) -> int:

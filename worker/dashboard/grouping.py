@@ -1,4 +1,4 @@
-"""Dead letters of one cause: found again by a short id that tells nothing of their content."""
+"""Groups of dead letters, each found again by a short id that reveals nothing of their content."""
 
 from __future__ import annotations
 
@@ -20,59 +20,59 @@ from worker.dead_letters.groups import (
 )
 from worker.dead_letters.letters import DeadLetter, DeadLetters, LetterFilter, Selection
 
-# Looked at for one page: a second, in a process that takes records in meanwhile.
-MOST_LOOKED_AT = 100_000
-# Asked about in one dry run: a person waits for it.
-MOST_CHECKED = 1_000
+# Read for one page: takes a second, in a process that accepts records meanwhile.
+MAX_READ = 100_000
+# Checked in one dry run: a person waits for it.
+MAX_CHECKED = 1_000
 PER_PAGE = 25
-# A vendor may put a value into each of its texts: a list of so many is read by nobody.
-MOST_TEXTS = 50
-MANY = "Many different texts or events"
+# A vendor may put a value into each of its texts, and no one reads a longer list than this.
+MAX_TEXTS = 50
+MANY_TEXTS = "Many different texts or events"
 
 
 @dataclass(frozen=True, slots=True)
-class Cause(LetterFilter):
-    """The dead letters of one kind and cause that died no later than ``until_ms`` (epoch ms).
+class GroupFilter(LetterFilter):
+    """The dead letters of one kind and group that failed no later than ``until_ms`` (epoch ms).
 
-    The cause is one text and event, or a reason and code whatever the text. What dies after a
-    person looked at a page is not touched by what the person does on it.
+    A group has one text and event, or one reason and code whatever the text. An action on a page
+    does not touch what failed after the page was made.
     """
 
-    cause: str = ""
+    group: str = ""
     until_ms: float = float("inf")
 
     def __call__(self, letter: DeadLetter) -> bool:
-        """Whether this one is meant."""
+        """Return whether a dead letter is in the group."""
         return (
             LetterFilter.__call__(self, letter)
             and letter.failed_at_ms <= self.until_ms
-            and self.cause in (cause_of(letter), _id(letter.reason, letter.code))
+            and self.group in (group_id(letter), _hash(letter.reason, letter.code))
         )
 
 
-def cause_of(letter: DeadLetter) -> str:
-    """The id of what killed it: of reason, code, text and event name."""
-    return _id(letter.reason, letter.code, masked_text(letter.error), masked_name(letter.name))
+def group_id(letter: DeadLetter) -> str:
+    """Return the id of a dead letter's group: a hash of reason, code, text and event name."""
+    return _hash(letter.reason, letter.code, masked_text(letter.error), masked_name(letter.name))
 
 
-def cause_href(of: LetterGroup | DeadLetter) -> str:
-    """Where a group is shown, or the group of a dead letter."""
+def group_href(of: LetterGroup | DeadLetter) -> str:
+    """Return the path of a group's page, or of the group of a dead letter."""
     if not isinstance(of, LetterGroup):
-        cause = cause_of(of)
-    elif of.text == MANY:
-        cause = _id(of.reason, of.code)
+        group = group_id(of)
+    elif of.text == MANY_TEXTS:
+        group = _hash(of.reason, of.code)
     else:
-        cause = _id(of.reason, of.code, of.text, of.event)
-    return f"/dead-letters/{of.destination}/{of.kind}/{cause}"
+        group = _hash(of.reason, of.code, of.text, of.event)
+    return f"/dead-letters/{of.destination}/{of.kind}/{group}"
 
 
 @lru_cache(maxsize=4096)
-def _id(*parts: Any) -> str:
+def _hash(*parts: Any) -> str:
     return sha256(orjson.dumps(parts)).hexdigest()[:16]
 
 
-class Exactly(Selection):
-    """One dead letter as a person saw it; the same record, dead once more since, is another."""
+class SingleLetter(Selection):
+    """One dead letter as the page showed it; if the record has failed again, that is another."""
 
     def __init__(self, letters: DeadLetters, letter: DeadLetter) -> None:
         super().__init__(letters, LetterFilter(id=letter.id), {}, {})
@@ -82,73 +82,68 @@ class Exactly(Selection):
         yield self._letter
 
 
-class FirstOf(Selection):
-    """The first so many of a selection."""
+class FirstLetters(Selection):
+    """The first dead letters of a selection."""
 
-    def __init__(self, selection: Selection, most: int) -> None:
+    def __init__(self, selection: Selection, limit: int) -> None:
         super().__init__(selection.letters, selection.where, {}, {})
-        self._all = selection
-        self._most = most
+        self._selection = selection
+        self._limit = limit
 
     def __iter__(self) -> Iterator[DeadLetter]:
-        return islice(iter(self._all), self._most)
+        return islice(iter(self._selection), self._limit)
 
 
-class OfCause(Selection):
-    """The dead letters of one cause among the oldest of their kind that a page looks at.
+class GroupSelection(Selection):
+    """The dead letters of a group among the oldest of their kind that a page reads.
 
-    What a page counts is what is replayed or purged from it, no more.
+    What a page counts is what is replayed or purged from it, and no more.
     """
 
-    def __init__(self, letters: DeadLetters, cause: Cause) -> None:
-        super().__init__(letters, cause, {}, {})
-        every = letters.select(LetterFilter(kind=cause.kind))
-        self._oldest = FirstOf(every, MOST_LOOKED_AT)
-        self.unseen = max(0, every.count() - MOST_LOOKED_AT)
+    def __init__(self, letters: DeadLetters, where: GroupFilter) -> None:
+        super().__init__(letters, where, {}, {})
+        self._oldest, self.unread = _oldest(letters, where.kind)
 
     def __iter__(self) -> Iterator[DeadLetter]:
         return filter(self.where, self._oldest)
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """A destination's groups, the largest first; ``unseen`` dead letters were not looked at."""
-
-    groups: list[LetterGroup]
-    unseen: int
-
-
-def groups_of(letters: DeadLetters) -> Groups:
-    """Group the oldest dead letters of each kind, as many as a page may take to read."""
+def find_groups(letters: DeadLetters) -> tuple[list[LetterGroup], int]:
+    """Return the groups among the oldest dead letters of each kind, and how many were not read."""
     groups: list[LetterGroup] = []
-    unseen = 0
+    total_unread = 0
     for kind in letters.destination.kinds:
-        every = letters.select(LetterFilter(kind=kind))
-        groups += _readable(group_letters(FirstOf(every, MOST_LOOKED_AT)))
-        unseen += max(0, every.count() - MOST_LOOKED_AT)
-    return Groups(groups, unseen)
+        oldest, unread = _oldest(letters, kind)
+        groups += collapse_many(group_letters(oldest))
+        total_unread += unread
+    return groups, total_unread
 
 
-def _readable(groups: Iterable[LetterGroup]) -> Iterator[LetterGroup]:
-    """The groups of one kind, those of a reason and code with too many texts as one."""
-    alike: dict[tuple[str, int | None], list[LetterGroup]] = {}
+def _oldest(letters: DeadLetters, kind: str | None) -> tuple[Selection, int]:
+    selection = letters.select(LetterFilter(kind=kind))
+    return FirstLetters(selection, MAX_READ), max(0, selection.count() - MAX_READ)
+
+
+def collapse_many(groups: Iterable[LetterGroup]) -> Iterator[LetterGroup]:
+    """Merge the groups of one kind that share reason and code, where they have too many texts."""
+    by_code: dict[tuple[str, int | None], list[LetterGroup]] = {}
     for group in groups:
-        alike.setdefault((group.reason, group.code), []).append(group)
-    for several in alike.values():
-        if len(several) > MOST_TEXTS or any(group.text == OTHER_TEXTS for group in several):
-            yield together(several)
+        by_code.setdefault((group.reason, group.code), []).append(group)
+    for alike in by_code.values():
+        if len(alike) > MAX_TEXTS or any(group.text == OTHER_TEXTS for group in alike):
+            yield merge_groups(alike)
         else:
-            yield from several
+            yield from alike
 
 
-def together(groups: Sequence[LetterGroup]) -> LetterGroup:
-    """Groups of one kind, reason and code as one; a single one stays as it is."""
+def merge_groups(groups: Sequence[LetterGroup]) -> LetterGroup:
+    """Merge groups of one kind, reason and code; a single group stays as it is."""
     first, *others = groups
     if not others and first.text != OTHER_TEXTS:
         return first
     return replace(
         first,
-        text=MANY,
+        text=MANY_TEXTS,
         event="",
         count=sum(group.count for group in groups),
         first_ms=min(group.first_ms for group in groups),

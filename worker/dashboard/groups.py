@@ -1,72 +1,55 @@
-"""All dead letters, by what killed them."""
+"""All dead letters, grouped by reason."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from starlette.responses import Response
 
-from worker.dead_letters.groups import LetterGroup
+from worker.vendors.reasons import reason_text
 
-from ..vendors.reasons import reason_text
 from .context import Context
-from .endpoint import Asked, page
-from .grouping import MOST_LOOKED_AT, cause_href, groups_of
-from .overview import frame, missing
+from .endpoint import FormRequest, page
+from .grouping import MAX_READ, find_groups, group_href
+from .overview import frame, not_found
 from .rendering import plural
 
 _DONE = {
-    "replayed": "replayed: back in the buffer, at the end of the line.",
+    "replayed": "replayed: re-enqueued at the end of the buffer.",
     "purged": "purged for good, and counted as purged.",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A group, and where to open it."""
+class GroupsPage:
+    """The list of groups."""
 
-    group: LetterGroup
-    title: str
-    href: str
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
-
-class Causes:
-    """The page that lists them."""
-
-    def __init__(self, reach: Context) -> None:
-        self._reach = reach
-
-    def show(self, asked: Asked) -> Response:
-        """Every cause, of one destination or of all, the largest first."""
-        only = asked.query.get("destination") or None
-        one = None if only is None else self._reach.buffer(only)
-        if only is not None and one is None:
-            return missing(asked)
-        rows: list[Row] = []
-        unseen = 0
-        for buffer in self._reach.buffers().values() if one is None else [one]:
-            found = groups_of(self._reach.letters(buffer.destination))
-            rows += [_row(group) for group in found.groups]
-            unseen += found.unseen
-        rows.sort(key=lambda row: -row.group.count)
-        context = {
-            **frame(asked, "letters"),
-            "rows": rows,
+    def show(self, request: FormRequest) -> Response:
+        """Show the groups of one destination or of all, the largest first."""
+        only = request.query.get("destination") or None
+        buffers = self._context.buffers() if only is None else {only: self._context.buffer(only)}
+        groups, unread = [], 0
+        for buffer in buffers.values():
+            if buffer is None:
+                return not_found(request)
+            found, more = find_groups(self._context.letters(buffer.destination))
+            groups += found
+            unread += more
+        groups.sort(key=lambda group: -group.count)
+        values = {
+            **frame(request, "letters"),
+            "groups": [(group, reason_text(group.reason), group_href(group)) for group in groups],
             "only": only,
-            "unseen": unseen,
-            "looked_at": MOST_LOOKED_AT,
-            "done": done(asked),
+            "unread": unread,
+            "max_read": MAX_READ,
+            "done": done(request),
         }
-        return page(200, "dead_letters.html", **context)
+        return page(200, "groups.html", **values)
 
 
-def done(asked: Asked) -> str:
-    """What was done before this page, in words of ours: nothing of the address is repeated."""
-    words, count = _DONE.get(asked.query.get("done", "")), asked.query.get("n", "")
-    if words is None or not count.isdecimal() or len(count) > 12:
+def done(request: FormRequest) -> str:
+    """Return what was done before this page; no text of the address is repeated."""
+    text, count = _DONE.get(request.query.get("done", "")), request.query.get("n", "")
+    if text is None or not count.isdecimal() or len(count) > 12:
         return ""
-    return f"{plural(int(count), 'dead letter')} {words}"
-
-
-def _row(group: LetterGroup) -> Row:
-    return Row(group, reason_text(group.reason).title, cause_href(group))
+    return f"{plural(int(count), 'dead letter')} {text}"

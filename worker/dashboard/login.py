@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from secrets import token_urlsafe
 
@@ -11,148 +10,144 @@ from starlette.responses import Response
 
 from worker.telemetry.logs import get_logger
 
-from .audit_log import Audit, Entry
-from .endpoint import Answer, Asked, local, page, see
+from .audit_log import AuditEntry, AuditLog
+from .endpoint import FormRequest, Handler, local_path, page, redirect
 from .login_throttle import LoginThrottle
 from .sessions import Session, Sessions
 
 log = get_logger(__name__)
-_SESSION, _VISIT = "ingest_session", "ingest_visit"
-_VISIT_ID = re.compile(r"[A-Za-z0-9_-]{24}")
-LEAVE = "/logout"
-_OVER = "You are signed out, so what you pressed was not done."
+LOGOUT = "/logout"
+_SESSION, _LOGIN = "ingest_session", "ingest_login"
+_LOGIN_ID = re.compile(r"[A-Za-z0-9_-]{24}")
+_SIGNED_OUT = "You were signed out, so your action was not carried out."
+_FOREIGN_FORM = "This form does not belong to your session. Go back, reload the page and try again."
 
 
-class Entrance:
-    """Lets people in who know the password, and others nowhere."""
+class Login:
+    """Lets in users who know the password, and no one else."""
 
-    def __init__(self, sessions: Sessions, throttle: LoginThrottle, audit: Audit) -> None:
+    def __init__(self, sessions: Sessions, throttle: LoginThrottle, audit: AuditLog) -> None:
         self._sessions = sessions
         self._throttle = throttle
         self._audit = audit
 
-    def guarded(self, answer: Answer) -> Answer:
-        """A page for those signed in; a form only when one of our pages made it for them."""
+    def guarded(self, handler: Handler) -> Handler:
+        """Require a session, and for a form that one of our pages made it for that session."""
 
-        def guard(asked: Asked) -> Response:
-            session = self._session(asked)
+        def guard(request: FormRequest) -> Response:
+            session = self._session(request)
             if session is None:
-                return see(_door(asked))
+                return redirect(_login_path(request))
             token = self._sessions.form_token(session.id)
-            if asked.method == "POST" and not self._is_ours(asked, session.id):
-                return self._stale(session)
-            return answer(replace(asked, session=session, token=token))
+            request = replace(request, session=session, token=token)
+            if request.method == "POST" and not self._is_own_form(request, session.id):
+                title, user = "Nothing was done", session.user
+                return page(403, "error.html", title=title, text=_FOREIGN_FORM, user=user)
+            return handler(request)
 
         return guard
 
-    def signed_in(self, asked: Asked) -> bool:
-        """Whether somebody is who asks."""
-        return self._session(asked) is not None
+    def is_signed_in(self, request: FormRequest) -> bool:
+        """Check for a valid session."""
+        return self._session(request) is not None
 
-    def show(self, asked: Asked) -> Response:
-        """The sign-in page."""
-        if self._session(asked):
-            return see("/")
-        over = "ended" in asked.query
-        return self._form(asked, 200, _OVER if over else "")
+    def show(self, request: FormRequest) -> Response:
+        """Show the sign-in page."""
+        if self._session(request):
+            return redirect("/")
+        return self._form(request, 200, _SIGNED_OUT if "ended" in request.query else "")
 
-    def enter(self, asked: Asked) -> Response:
-        """Look at what was typed; every try counts, a successful one forgets the others."""
-        visit = _visit(asked)
-        if not visit or not self._is_ours(asked, _guest(visit)):
-            return self._form(asked, 403, "This page was open for too long. Please try again.")
-        if wait_s := self._throttle.wait_s(asked.address):
-            text = f"Too many tries. Please wait {max(1, round(wait_s / 60))} min."
-            refused = self._form(asked, 429, text)
+    def sign_in(self, request: FormRequest) -> Response:
+        """Check what was typed; every attempt counts, and a successful one resets the count."""
+        login_id = _login_id(request)
+        if not login_id or not self._is_own_form(request, _form_owner(login_id)):
+            return self._form(request, 403, "This page was open for too long. Please try again.")
+        if wait_s := self._throttle.wait_s(request.address):
+            text = f"Too many attempts. Try again in {max(1, round(wait_s / 60))} min."
+            refused = self._form(request, 429, text)
             refused.headers["retry-after"] = str(wait_s)
-            return self._refused(asked, refused)
-        if not self._sessions.knows(asked.form.get("user", ""), asked.form.get("password", "")):
-            wrong = self._form(asked, 401, "User name or password is wrong.")
-            return self._refused(asked, wrong)
-        self._throttle.forget(asked.address)
-        cookie = self._sessions.begin()
+            return self._refuse(request, refused)
+        user, password = request.form.get("user", ""), request.form.get("password", "")
+        if not self._sessions.is_password(user, password):
+            text = "Wrong user name or password."
+            return self._refuse(request, self._form(request, 401, text))
+        self._throttle.forget(request.address)
+        cookie = self._sessions.start()
         if session := self._sessions.read(cookie):
-            self._audit.note(Entry(session.user, "signed in"))
-        entered = see(local(asked.form.get("next", "")))
-        _give(entered, asked, _SESSION, cookie)
-        _give(entered, asked, _VISIT, "")
-        return entered
+            self._audit.append(AuditEntry(session.user, "signed in"))
+        response = redirect(local_path(request.form.get("next", "")))
+        _set_cookie(response, request, _SESSION, cookie)
+        _set_cookie(response, request, _LOGIN, "")
+        return response
 
-    def leave(self, asked: Asked) -> Response:
-        """End the session, here and wherever its cookie was copied to."""
-        if asked.session:
-            self._sessions.end(asked.session)
-            self._audit.note(Entry(asked.user, "signed out"))
-        left = see("/login")
-        _give(left, asked, _SESSION, "")
-        return left
+    def sign_out(self, request: FormRequest) -> Response:
+        """End the session, also for copies of its cookie."""
+        if request.session:
+            self._sessions.end(request.session)
+            self._audit.append(AuditEntry(request.user, "signed out"))
+        response = redirect("/login")
+        _set_cookie(response, request, _SESSION, "")
+        return response
 
-    def _refused(self, asked: Asked, answer: Response) -> Response:
-        """Told in the log, for whoever watches for guessers; what was typed is not: it may be a
-        password in the wrong field."""
-        log.warning("a sign-in was refused", address=asked.address, status=answer.status_code)
-        return answer
+    def _refuse(self, request: FormRequest, response: Response) -> Response:
+        """Log a refused attempt, without the input: it may be a password in the wrong field."""
+        status = response.status_code
+        log.warning("a sign-in was refused", address=request.address, status=status)
+        return response
 
-    def _session(self, asked: Asked) -> Session | None:
-        cookie = asked.cookies.get(_name(_SESSION, asked))
+    def _session(self, request: FormRequest) -> Session | None:
+        cookie = request.cookies.get(_cookie_name(_SESSION, request))
         return self._sessions.read(cookie) if cookie else None
 
-    def _is_ours(self, asked: Asked, owner: str) -> bool:
-        token = asked.form.get("token", "")
-        return asked.same_site and self._sessions.is_form_token(owner, token)
+    def _is_own_form(self, request: FormRequest, owner: str) -> bool:
+        token = request.form.get("token", "")
+        return request.same_site and self._sessions.is_form_token(owner, token)
 
-    def _form(self, asked: Asked, status: int, error: str) -> Response:
-        visit = _visit(asked) or token_urlsafe(18)
-        fields: Mapping[str, str] = {
-            "token": self._sessions.form_token(_guest(visit)),
-            "next": local(asked.form.get("next") or asked.query.get("next", "/")),
-            "error": error,
-        }
-        shown = page(status, "login.html", **fields)
-        _give(shown, asked, _VISIT, visit)
-        return shown
-
-    def _stale(self, session: Session) -> Response:
-        text = "This form is not from a page of this session, so nothing was done. Go back, reload."
-        return page(403, "trouble.html", title="Nothing was done", text=text, user=session.user)
+    def _form(self, request: FormRequest, status: int, error: str) -> Response:
+        login_id = _login_id(request) or token_urlsafe(18)
+        token = self._sessions.form_token(_form_owner(login_id))
+        target = local_path(request.form.get("next") or request.query.get("next", "/"))
+        response = page(status, "login.html", token=token, next=target, error=error)
+        _set_cookie(response, request, _LOGIN, login_id)
+        return response
 
 
-def off(_: Asked) -> Response:
-    """What stands at `/` when no password is set."""
+def show_off(_: FormRequest) -> Response:
+    """Show that the dashboard is off because no password is set."""
     return page(200, "off.html")
 
 
-def _door(asked: Asked) -> str:
-    """The sign-in page, that leads on to what was asked for; a form is not sent again by itself."""
-    if asked.method != "POST":
-        return f"/login?next={local(asked.path)}"
-    there = "/" if asked.path == LEAVE else local(asked.path)
-    return f"/login?ended=1&next={there}"
+def _login_path(request: FormRequest) -> str:
+    """Return the sign-in page that leads back here; a form is not submitted again."""
+    if request.method != "POST":
+        return f"/login?next={local_path(request.path)}"
+    target = "/" if request.path == LOGOUT else local_path(request.path)
+    return f"/login?ended=1&next={target}"
 
 
-def _visit(asked: Asked) -> str:
-    """What ties the sign-in form to this browser: one for all its windows."""
-    told = asked.cookies.get(_name(_VISIT, asked), "")
-    return told if _VISIT_ID.fullmatch(told) else ""
+def _login_id(request: FormRequest) -> str:
+    """Return what ties the sign-in form to this browser: one id for all its windows."""
+    cookie = request.cookies.get(_cookie_name(_LOGIN, request), "")
+    return cookie if _LOGIN_ID.fullmatch(cookie) else ""
 
 
-def _guest(visit: str) -> str:
-    """The owner of a sign-in form, which no session's id can be."""
-    return f"visit {visit}"
+def _form_owner(login_id: str) -> str:
+    """Return the owner of a sign-in form, which cannot equal any session's id."""
+    return f"login {login_id}"
 
 
-def _name(name: str, asked: Asked) -> str:
-    """With this prefix a browser takes the cookie from this very host alone, over https alone."""
-    return f"__Host-{name}" if asked.https else name
+def _cookie_name(name: str, request: FormRequest) -> str:
+    """Return the cookie's name; with this prefix a browser accepts it from this host alone."""
+    return f"__Host-{name}" if request.https else name
 
 
-def _give(response: Response, asked: Asked, name: str, value: str) -> None:
+def _set_cookie(response: Response, request: FormRequest, name: str, value: str) -> None:
     response.set_cookie(
-        _name(name, asked),
+        _cookie_name(name, request),
         value,
         max_age=None if value else 0,
         path="/",
-        secure=asked.https,
+        secure=request.https,
         httponly=True,
         samesite="strict",
     )

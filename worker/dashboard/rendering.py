@@ -1,4 +1,4 @@
-"""Pages from templates; whatever is put into one is escaped: records are somebody else's text."""
+"""Pages from templates; all values are escaped, since records come from others."""
 
 from __future__ import annotations
 
@@ -13,46 +13,48 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker.buffer.records import accepted_at_ms
 
-_MOST_BRIEF = 160
+_MAX_BRIEF = 160
 FOLDER = Path(__file__).parent / "templates"
 
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {each.__name__: each for each in (number, span, moment, ago, plural, brief)}
-    made.filters |= {"accepted": accepted_at_ms, "uuid": UUID}
-    return made
+    environment.filters |= {
+        each.__name__: each for each in (number, span, moment, ago, plural, brief)
+    }
+    environment.filters |= {"accepted": accepted_at_ms, "uuid": UUID}
+    return environment
 
 
 def render(template: str, **context: Any) -> str:
-    """A template with these values."""
+    """Return a template filled with these values."""
     return _environment().get_template(template).render(**context)
 
 
 def number(value: float) -> str:
-    """1,234,567."""
+    """Return a number with separators: 1,234,567."""
     return f"{value:,.0f}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """A count with its word: 1 record, 1,234 records."""
+    """Return a count with its noun: 1 record, 1,234 records."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
 def brief(text: str) -> str:
-    """As much of a text as a heading has room for: vendors' and producers' may have any length."""
-    return text if len(text) <= _MOST_BRIEF else f"{text[: _MOST_BRIEF - 1].rstrip()}…"
+    """Return as much of a text as fits a heading: those of vendors and producers can be long."""
+    return text if len(text) <= _MAX_BRIEF else f"{text[: _MAX_BRIEF - 1].rstrip()}…"
 
 
 def span(seconds: float) -> str:
-    """A length of time in words for people: 4 s, 3 min, 2 h, 5 d."""
+    """Return a length of time for people: 4 s, 3 min, 2 h, 5 d."""
     if seconds < 1:
         return f"{seconds:.1f} s" if seconds else "0 s"
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
@@ -62,10 +64,10 @@ def span(seconds: float) -> str:
 
 
 def moment(epoch_ms: float) -> str:
-    """A time to the second, with its zone."""
+    """Return a time to the second, with its zone."""
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def ago(epoch_ms: float) -> str:
-    """How long ago that was."""
+    """Return how long ago that was."""
     return f"{span(max(0.0, time.time() - epoch_ms / 1000))} ago"

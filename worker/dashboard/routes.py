@@ -1,4 +1,4 @@
-"""The dashboard's addresses, for the gateway to mount."""
+"""The dashboard's routes, for the gateway to mount."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from starlette.routing import BaseRoute, Route
 from worker.connections.clients import operator_client, redis_url
 from worker.settings.settings import Settings
 
-from .audit_log import Audit
+from .audit_log import AuditLog
 from .context import Context
-from .dead_letter import OneRecord
-from .endpoint import HEADERS, Answer, Asked, Known, endpoint, nobody, page
-from .group import OneCause
-from .groups import Causes
-from .login import LEAVE, Entrance, off
+from .dead_letter import DeadLetterPage
+from .endpoint import HEADERS, FormRequest, Handler, Predicate, endpoint, never, page
+from .group import GroupPage
+from .groups import GroupsPage
+from .login import LOGOUT, Login, show_off
 from .login_throttle import LoginThrottle
-from .overview import Flow, frame, missing
+from .overview import OverviewPages, frame, not_found
 from .sessions import Sessions
 from .settings import DashboardSettings
 
-# Redis' next word is waited for so long, and once more: a person sits before an empty page.
-_PATIENCE_S = 2.0
-# What is cut off or mistyped below these is told to a person, not in the gateway's JSON.
+# How long to wait for Redis, and once more: a person waits before an empty page.
+_REDIS_TIMEOUT_S = 2.0
+# A mistyped path below these gets a page, not the gateway's JSON.
 _FOLDERS = ("/destinations", "/dead-letters", "/records", "/audit")
 _ASSETS = {
     "dashboard.css": "text/css; charset=utf-8",
@@ -38,63 +38,56 @@ _ASSETS = {
 
 
 def routes(
-    settings: Settings,
-    dashboard: DashboardSettings,
-    *,
-    now: Callable[[], float] = time.time,
+    settings: Settings, dashboard: DashboardSettings, *, now: Callable[[], float] = time.time
 ) -> Sequence[BaseRoute]:
-    """All pages, or the one that says that there is no dashboard; nothing connects before it is
-    asked for."""
+    """Return all routes, or one that says the dashboard is off; connects on first use."""
     if not dashboard.on:
-        return [*_route("/", get=off), *_assets()]
-    client = operator_client(redis_url(settings), _PATIENCE_S)
-    reach = Context(settings, client, Audit(client), now)
+        return [*_route("/", get=show_off), *_assets()]
+    client = operator_client(redis_url(settings), _REDIS_TIMEOUT_S)
+    context = Context(settings, client, AuditLog(client), now)
     sessions = Sessions(client, dashboard, now=now)
-    entrance = Entrance(sessions, LoginThrottle(client), reach.audit)
-    flow, causes = Flow(reach, dashboard.refresh_s), Causes(reach)
-    one_cause, record = OneCause(reach), OneRecord(reach)
-    guarded, known = entrance.guarded, entrance.signed_in
+    login = Login(sessions, LoginThrottle(client), context.audit)
+    overview, groups = OverviewPages(context, dashboard.refresh_s), GroupsPage(context)
+    group, letter = GroupPage(context), DeadLetterPage(context)
 
-    def deeds(asked: Asked) -> Response:
-        return page(200, "audit.html", deeds=list(reach.audit.last()), **frame(asked, "audit"))
+    def audit(request: FormRequest) -> Response:
+        entries = list(context.audit.latest())
+        return page(200, "audit.html", entries=entries, **frame(request, "audit"))
 
-    cause, one = "/dead-letters/{name}/{kind}/{cause}", "/records/{name}/{id}"
+    def guarded(path: str, get: Handler, post: Handler | None = None) -> list[BaseRoute]:
+        act = None if post is None else login.guarded(post)
+        return _route(path, get=login.guarded(get), post=act, is_signed_in=login.is_signed_in)
+
     return [
-        *_route("/login", get=entrance.show, post=entrance.enter),
-        *_route(LEAVE, post=guarded(entrance.leave)),
-        *_route("/", get=guarded(flow.overview)),
-        *_route(
-            "/destinations/{name}",
-            get=guarded(flow.destination),
-            post=guarded(flow.steer),
-            known=known,
-        ),
-        *_route("/dead-letters", get=guarded(causes.show)),
-        *_route(cause, get=guarded(one_cause.show), post=guarded(one_cause.act), known=known),
-        *_route(one, get=guarded(record.show), post=guarded(record.act), known=known),
-        *_route("/audit", get=guarded(deeds)),
-        *(
-            part
-            for path in _FOLDERS
-            for part in _route(path + "/{rest:path}", get=guarded(missing))
-        ),
+        *_route("/login", get=login.show, post=login.sign_in),
+        *_route(LOGOUT, post=login.guarded(login.sign_out)),
+        *guarded("/", overview.show_all),
+        *guarded("/destinations/{name}", overview.show, overview.act),
+        *guarded("/dead-letters", groups.show),
+        *guarded("/dead-letters/{name}/{kind}/{group}", group.show, group.act),
+        *guarded("/records/{name}/{id}", letter.show, letter.act),
+        *guarded("/audit", audit),
+        *(each for path in _FOLDERS for each in guarded(path + "/{rest:path}", not_found)),
         *_assets(),
     ]
 
 
 def _route(
-    path: str, *, get: Answer | None = None, post: Answer | None = None, known: Known = nobody
+    path: str,
+    *,
+    get: Handler | None = None,
+    post: Handler | None = None,
+    is_signed_in: Predicate = never,
 ) -> list[BaseRoute]:
-    made: list[BaseRoute] = []
-    if get is not None:
-        made.append(Route(path, endpoint(get, path), methods=["GET"]))
-    if post is not None:
-        made.append(Route(path, endpoint(post, path, known), methods=["POST"]))
-    return made
+    return [
+        Route(path, endpoint(handler, path, is_signed_in), methods=[method])
+        for method, handler in (("GET", get), ("POST", post))
+        if handler is not None
+    ]
 
 
 def _assets() -> list[BaseRoute]:
-    """Style, script and icon: read once, the same for everybody, so they need no session."""
+    """Return style, scripts and icon: read once and the same for everyone, so without a session."""
     return [_asset(name, content_type) for name, content_type in _ASSETS.items()]
 
 

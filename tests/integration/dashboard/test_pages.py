@@ -26,7 +26,7 @@ from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.records import pack
 from worker.connections.clients import operator_client
-from worker.dashboard.audit_log import KEPT, Audit, Entry
+from worker.dashboard.audit_log import KEPT, AuditEntry, AuditLog
 from worker.dead_letters.groups import masked_text
 from worker.dead_letters.letters import DeadLetters
 from worker.settings.destination import Destination, KindSettings
@@ -67,7 +67,7 @@ def records(visitor: Visitor) -> list[str]:
 
 def deeds(client: redis.Redis) -> list[tuple[str, str, int]]:
     """Who did what to how many, the newest first."""
-    return [(each.user, each.action, each.count) for each in Audit(client).last()]
+    return [(each.user, each.action, each.count) for each in AuditLog(client).latest()]
 
 
 def readable(html: str) -> str:
@@ -397,7 +397,7 @@ def test_a_silent_vendor_is_waited_for_as_long_as_a_person_waits(
 ) -> None:
     """Deliveries may take half a minute for each try; a page may not."""
     kill(["a"])
-    monkeypatch.setattr("worker.dashboard.vendor_check.PATIENCE_S", 0.1, raising=False)
+    monkeypatch.setattr("worker.dashboard.vendor_check.TIMEOUT_S", 0.1, raising=False)
     monkeypatch.setattr("worker.delivery.dry_run.WAIT_S", 0.01)
     vendor.usual = lambda exchange: exchange.silence()
     began = time.monotonic()
@@ -510,7 +510,7 @@ def test_a_destination_with_too_many_dead_letters_for_a_page_says_so(
     operator: Visitor, kill: Kill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not counted is told, and not touched; no page takes longer for it."""
-    monkeypatch.setattr("worker.dashboard.grouping.MOST_LOOKED_AT", 4)
+    monkeypatch.setattr("worker.dashboard.grouping.MAX_READ", 4)
     pipeline = kill([f"n{at}" for at in range(6)])
     words = readable(operator.get("/dead-letters").text)
     assert "516 4" in words
@@ -754,11 +754,11 @@ def test_a_full_redis_is_shown_with_the_flow(
 
 def test_the_audit_keeps_a_thousand_deeds(redis_client: redis.Redis) -> None:
     """It never grows beyond that."""
-    audit = Audit(redis_client)
+    audit = AuditLog(redis_client)
     for at in range(KEPT + 5):
-        audit.note(Entry("eva", "purged", "clevertap", "event", at))
-    assert [deed.count for deed in audit.last(2)] == [KEPT + 4, KEPT + 3]
-    assert len(list(audit.last(5000))) == KEPT
+        audit.append(AuditEntry("eva", "purged", "clevertap", "event", at))
+    assert [deed.count for deed in audit.latest(2)] == [KEPT + 4, KEPT + 3]
+    assert len(list(audit.latest(5000))) == KEPT
 
 
 def test_a_redis_that_is_away_is_told(
@@ -810,7 +810,7 @@ def test_a_form_that_does_not_come_is_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch, visitor: Visitor
 ) -> None:
     """A stranger holds nothing of ours by sending half of one."""
-    monkeypatch.setattr("worker.dashboard.endpoint.MOST_FORM_S", 0.1)
+    monkeypatch.setattr("worker.dashboard.endpoint.MAX_FORM_S", 0.1)
 
     async def half() -> AsyncIterator[bytes]:
         yield b"user="

@@ -265,7 +265,7 @@ def test_a_persons_resume_lifts_what_a_vendor_once_asked_for(
     vendor.script(fault_scripts.status(429, headers=in_seconds(3600)))
     pipeline.accept(identities(10))
     pipeline.step()
-    assert re.search(r"held back for (3600|35\d\d) s", str(pipeline.status().reason))
+    assert re.search(r"retrying in (3600|35\d\d) s", str(pipeline.status().reason))
     pipeline.buffer.pause("look into it")
     pipeline.buffer.resume()
     pipeline.deliver()

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.dashboard.record_view import lines, masked, pretty
+from worker.dashboard.record_view import masked, pretty, record_lines
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 VALUES = st.recursive(
@@ -19,7 +19,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_the_lines_are_those_that_are_edited(value: Any) -> None:
     """What is shown with line numbers is the text in the form, line by line."""
-    shown, nowhere = lines(value)
+    shown, nowhere = record_lines(value)
     assert [line.text for line in shown] == pretty(value).split("\n")
     assert [line.number for line in shown] == list(range(1, len(shown) + 1))
     assert nowhere == []
@@ -28,7 +28,7 @@ def test_the_lines_are_those_that_are_edited(value: Any) -> None:
 @given(st.dictionaries(st.text(min_size=1), VALUES), st.text())
 def test_no_error_is_lost(record: dict[str, Any], path: str) -> None:
     """Whatever path an error names, it stands somewhere, once."""
-    shown, nowhere = lines(record, {path: ["is wrong"]})
+    shown, nowhere = record_lines(record, {path: ["is wrong"]})
     assert sum(len(line.errors) for line in shown) + len(nowhere) == 1
 
 
@@ -40,7 +40,7 @@ def test_errors_stand_at_their_fields_or_at_what_should_hold_them() -> None:
         "evtData.Items.7": ["is missing"],
         "evtName": ["is required"],
     }
-    shown, _ = lines(record, errors)
+    shown, _ = record_lines(record, errors)
     assert {line.text.strip(): line.errors for line in shown if line.errors} == {
         "{": ["evtName: is required"],
         '"Items": [': ["evtData.Items.7: is missing"],

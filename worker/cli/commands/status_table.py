@@ -12,8 +12,6 @@ from worker.buffer.status import DestinationStatus, KindCounts
 
 from ..console.terminal import plain_table
 
-# The drain ticks every second, and the watchdog in its place when no beat does.
-_SILENT_AFTER_S = 30.0
 _NARROW = 100
 _LEFT_OUT = ("Requests", "Oldest\nwait")
 
@@ -106,7 +104,7 @@ def _silence(status: DestinationStatus, now_ms: int) -> str:
         return ""
     if status.last_tick_ms is None:
         return "records wait, and no worker has looked yet: are a worker and beat running?"
-    if now_ms - status.last_tick_ms > _SILENT_AFTER_S * 1000:
+    if status.silent_s(now_ms):
         ago = _ago(status.last_tick_ms, now_ms)
         return f"records wait, and a worker last looked{ago}: are a worker and beat running?"
     return ""

@@ -1,60 +1,61 @@
-// Looks again from time to time, and exchanges what has changed. Without this script the page asks
-// the browser to reload it instead. Nobody is disturbed in the middle of something: as long as a
-// panel is open, a field has the focus, or the page is not looked at, it waits. Numbers that could
-// not be looked for again are told to be old.
+// Fetches the page again from time to time and replaces what has changed. Without this script the
+// page makes the browser reload it instead. It waits while a panel is open, a field has the focus or
+// the page is not visible, so that it interrupts no one. Numbers that could not be refreshed are
+// marked as out of date.
 "use strict";
 const every = Number(document.currentScript.dataset.every) * 1000;
-const old = document.querySelector("[data-old]");
-let seen = new Date(), looking = false;
+const outdated = document.querySelector("[data-outdated]");
+let refreshed = new Date(), refreshing = false;
 
 function busy() {
-  const at = document.activeElement;
-  return looking || document.hidden || document.querySelector("[data-live] details[open]") !== null ||
-    (at !== null && at.closest("[data-live] form") !== null) || !getSelection().isCollapsed;
+  const active = document.activeElement;
+  return refreshing || document.hidden || document.querySelector("[data-live] details[open]") !== null ||
+    (active !== null && active.closest("[data-live] form") !== null) || !getSelection().isCollapsed;
 }
 
-// What may have the focus, each with a name that its next state has too, and its place among those.
-function stops(part) {
-  const seen = {};
-  return [...part.querySelectorAll("a, summary, [tabindex]")].map((stop) => {
-    const told = stop.getAttribute("href") ?? stop.getAttribute("aria-label") ?? stop.textContent;
-    seen[told] = (seen[told] ?? 0) + 1;
-    return { stop, name: `${told} ${seen[told]}` };
+// What can have the focus, each under a name that it keeps when it is replaced: its target or text,
+// and its position among those of the same one.
+function focusable(part) {
+  const counts = {};
+  return [...part.querySelectorAll("a, summary, [tabindex]")].map((element) => {
+    const text = element.getAttribute("href") ?? element.getAttribute("aria-label") ?? element.textContent;
+    counts[text] = (counts[text] ?? 0) + 1;
+    return { element, name: `${text} ${counts[text]}` };
   });
 }
 
-function exchange(fresh) {
+function replace(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const found = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
     if (!found) return location.reload(); // signed out, most likely
-    const at = stops(part).find(({ stop }) => stop === document.activeElement)?.name;
-    const aside = [...part.querySelectorAll(".scroll")].map((table) => table.scrollLeft);
+    const focused = focusable(part).find(({ element }) => element === document.activeElement)?.name;
+    const scrolled = [...part.querySelectorAll(".scroll")].map((table) => table.scrollLeft);
     part.innerHTML = found.innerHTML;
-    part.querySelectorAll(".scroll").forEach((table, nth) => { table.scrollLeft = aside[nth] ?? 0; });
-    if (at) stops(part).find(({ name }) => name === at)?.stop.focus({ preventScroll: true });
+    part.querySelectorAll(".scroll").forEach((table, nth) => { table.scrollLeft = scrolled[nth] ?? 0; });
+    if (focused) focusable(part).find(({ name }) => name === focused)?.element.focus({ preventScroll: true });
   }
 }
 
-function tell(answered) {
-  if (answered) seen = new Date();
-  else old.querySelector("time").textContent = `${seen.toISOString().slice(11, 19)} UTC`;
-  old.hidden = answered;
+function markOutdated(answered) {
+  if (answered) refreshed = new Date();
+  else outdated.querySelector("time").textContent = `${refreshed.toISOString().slice(11, 19)} UTC`;
+  outdated.hidden = answered;
 }
 
-async function look() {
+async function refresh() {
   if (busy()) return;
-  looking = true;
+  refreshing = true;
   let text = null;
   try {
-    const answer = await fetch(location.href, { credentials: "same-origin", signal: AbortSignal.timeout(20000) });
-    if (answer.ok) text = await answer.text();
+    const response = await fetch(location.href, { credentials: "same-origin", signal: AbortSignal.timeout(20000) });
+    if (response.ok) text = await response.text();
   } catch {
-    // The next look may find it again.
+    // The next refresh may succeed.
   }
-  looking = false;
-  tell(text !== null);
-  if (text !== null && !busy()) exchange(new DOMParser().parseFromString(text, "text/html"));
+  refreshing = false;
+  markOutdated(text !== null);
+  if (text !== null && !busy()) replace(new DOMParser().parseFromString(text, "text/html"));
 }
 
-setInterval(look, every);
-document.addEventListener("visibilitychange", look);
+setInterval(refresh, every);
+document.addEventListener("visibilitychange", refresh);

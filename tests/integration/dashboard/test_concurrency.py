@@ -16,8 +16,8 @@ from support.pages import PASSWORD, Visitor, VisitorFactory, field, links
 from support.pipeline import stored_profile
 from support.polling import poll_until
 from worker.buffer import keys
-from worker.dashboard.audit_log import Audit, Entry
-from worker.dashboard.grouping import Exactly
+from worker.dashboard.audit_log import AuditEntry, AuditLog
+from worker.dashboard.grouping import SingleLetter
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Replayer
 from worker.settings.destination import Destination, KindSettings
@@ -55,7 +55,7 @@ def form_of(visitor: Visitor, path: str, **told: str) -> dict[str, str]:
 
 def deeds(client: redis.Redis) -> list[tuple[str, int]]:
     """What was done to how many, the newest first; without the sign-in."""
-    found = [(each.action, each.count) for each in Audit(client).last()]
+    found = [(each.action, each.count) for each in AuditLog(client).latest()]
     return [each for each in found if not each[0].startswith("signed")]
 
 
@@ -114,7 +114,7 @@ def test_what_dies_again_between_the_look_and_the_deed_is_not_touched(
     (seen,) = letters.select()
     redis_client.xdel(DEAD, seen.entry)
     bury(redis_client, record=stored, code=515)
-    meant = Exactly(letters, seen)
+    meant = SingleLetter(letters, seen)
     assert (meant.purge(), Replayer(redis_client, PROFILES).replay(meant, print)) == (0, 0)
     assert redis_client.xlen(DEAD) == 1
 
@@ -190,10 +190,10 @@ def test_a_pause_that_the_page_did_not_show_is_not_undone_by_it(
 
 def test_the_audit_shows_all_that_it_keeps(operator: Visitor, redis_client: redis.Redis) -> None:
     """Sign-ins and sign-outs too; nothing that is kept is hidden from the page."""
-    audit = Audit(redis_client)
-    audit.note(Entry("eva", "the first one"))
+    audit = AuditLog(redis_client)
+    audit.append(AuditEntry("eva", "the first one"))
     for _ in range(300):
-        audit.note(Entry("eva", "purged", "clevertap", "event", 1))
+        audit.append(AuditEntry("eva", "purged", "clevertap", "event", 1))
     assert operator.send("/logout", seen="/").status_code == 303
     assert operator.sign_in().status_code == 303
     page = operator.get("/audit").text

@@ -15,7 +15,7 @@ from support.pages import PASSWORD, Visitor, VisitorFactory
 from support.pipeline import PipelineFactory
 from support.vendor import LoopbackVendor
 from worker.buffer import keys
-from worker.dashboard.login_throttle import TRIES
+from worker.dashboard.login_throttle import MAX_ATTEMPTS
 from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
 from worker.gateway.app import build_components
@@ -98,7 +98,7 @@ def test_a_sign_in_form_is_no_form_of_a_session(operator: Visitor) -> None:
     session = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))[1]
     token = operator.token("/")
     operator.cookies.clear()
-    operator.cookies.set("ingest_visit", session)
+    operator.cookies.set("ingest_login", session)
     assert operator.token("/login") != token
 
 
@@ -152,7 +152,7 @@ def test_a_wrong_name_or_password_is_refused_alike(
 def test_after_a_few_tries_an_address_waits_and_others_do_not(visitor_of: VisitorFactory) -> None:
     """Also the right password is refused then, so guessing on tells nothing."""
     guesser, operator = visitor_of("192.0.2.1"), visitor_of("192.0.2.2")
-    assert [guesser.sign_in("operator", "x").status_code for _ in range(TRIES)] == [401] * TRIES
+    assert [guesser.sign_in("operator", "x").status_code for _ in range(MAX_ATTEMPTS)] == [401] * MAX_ATTEMPTS
     refused = guesser.sign_in()
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) > 0
@@ -164,26 +164,26 @@ def test_a_refused_sign_in_is_told_in_the_log_without_what_was_typed(
 ) -> None:
     """Whoever watches for guessers sees where they are; a password in the wrong field stays."""
     guesser = visitor_of("192.0.2.1")
-    for _ in range(TRIES + 1):
+    for _ in range(MAX_ATTEMPTS + 1):
         guesser.sign_in("hunter2", "hunter3")
     told = [
         line for line in capsys.readouterr().out.splitlines() if "a sign-in was refused" in line
     ]
-    assert len(told) == TRIES + 1
+    assert len(told) == MAX_ATTEMPTS + 1
     assert all("address=192.0.2.1" in line and "hunter" not in line for line in told)
     assert "status=429" in told[-1]
 
 
 def test_the_addresses_of_one_network_are_one_guesser(visitor_of: VisitorFactory) -> None:
     """Of IPv6 a guesser has more addresses than there are words."""
-    told = [visitor_of(f"2001:db8::{at:x}").sign_in("operator", "x") for at in range(TRIES + 1)]
-    assert [each.status_code for each in told] == [401] * TRIES + [429]
+    told = [visitor_of(f"2001:db8::{at:x}").sign_in("operator", "x") for at in range(MAX_ATTEMPTS + 1)]
+    assert [each.status_code for each in told] == [401] * MAX_ATTEMPTS + [429]
 
 
 def test_an_old_address_in_new_clothes_is_one_guesser(visitor_of: VisitorFactory) -> None:
     """A server for both kinds of addresses tells IPv4 so: else one guesser kept everybody out."""
     guesser, other = visitor_of("::ffff:192.0.2.1"), visitor_of("::ffff:192.0.2.2")
-    for _ in range(TRIES):
+    for _ in range(MAX_ATTEMPTS):
         guesser.sign_in("operator", "x")
     assert visitor_of("192.0.2.1").sign_in().status_code == 429
     assert other.sign_in().status_code == 303
@@ -223,7 +223,7 @@ def test_a_session_ends_by_itself_and_with_a_new_password(redis_client: redis.Re
     now = [1_800_000_000.0]
     settings = DashboardSettings(password=Secret("one"), session_s=100)
     sessions = Sessions(redis_client, settings, now=lambda: now[0])
-    cookie = sessions.begin()
+    cookie = sessions.start()
     assert Sessions(redis_client, settings, now=lambda: now[0]).read(cookie)
     changed = DashboardSettings(password=Secret("two"), session_s=100)
     assert not Sessions(redis_client, changed, now=lambda: now[0]).read(cookie)
