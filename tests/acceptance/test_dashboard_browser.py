@@ -1,4 +1,4 @@
-"""The dashboard in a real browser with real processes: can a person do the job?"""
+"""The dashboard in a real browser with real processes behind it: can a person do the job?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSWORD = "correct-horse-battery"
 PEOPLE, BAD, TYPO = 120, "@shop.example", "@shop.exmaple"
 REFUSED = "Profile data is incorrect. Email is not valid."
 PHONE = (360, 740)
-# Words of a usual length in tables that are broken into several lines.
+# Words of a usual length in tables that are broken across lines.
 CUT_WORDS = """
   const cut = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
@@ -38,7 +38,7 @@ CUT_WORDS = """
 
 
 class Picky:
-    """A vendor that rejects addresses of these domains with code 515, and what it accepted."""
+    """A vendor that refuses addresses of these domains with code 515, and keeps the others."""
 
     def __init__(self, vendor: LoopbackVendor, *domains: str) -> None:
         self.domains = set(domains)
@@ -46,7 +46,7 @@ class Picky:
         vendor.usual = self.play
 
     def play(self, exchange: Exchange) -> None:
-        """Answer for each record, as the vendor does."""
+        """Judge each record, as the vendor does."""
         records, refused = exchange.records(), []
         for position, record in enumerate(records, 1):
             email = record["profileData"]["Email"]
@@ -56,13 +56,13 @@ class Picky:
             elif not exchange.noted.dry_run:
                 self.emails[record["identity"]] = email
         processed = len(records) - len(refused)
-        word = "success" if not refused else "partial" if processed else "fail"
-        exchange.answer(200, {"status": word, "processed": processed, "unprocessed": refused})
+        status = "success" if not refused else "partial" if processed else "fail"
+        exchange.answer(200, {"status": status, "processed": processed, "unprocessed": refused})
 
 
 @pytest.fixture
 def env(redis_url: str, vendor: LoopbackVendor) -> dict[str, str]:
-    """The environment of all our processes."""
+    """Return the environment of all processes."""
     return {
         "REDIS_URL": redis_url,
         "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
@@ -76,20 +76,20 @@ def env(redis_url: str, vendor: LoopbackVendor) -> dict[str, str]:
 
 @pytest.fixture
 def served(env: dict[str, str], start_gateway: GatewayProcessFactory) -> GatewayProcess:
-    """The gateway, which serves the dashboard."""
+    """Start the gateway, which serves the dashboard."""
     return start_gateway(env["REDIS_URL"], **env)
 
 
 @pytest.fixture
 def running(env: dict[str, str], processes: Processes) -> None:
-    """A worker and a beat."""
+    """Start a worker and a beat."""
     worker = processes.start("worker", "-n", "one@test", env=env)
     processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
     worker.wait_for("ready")
 
 
 def signed_in(browser: Browser, served: GatewayProcess) -> Browser:
-    """The browser on the first page."""
+    """Sign in and return the browser, on the first page."""
     browser.open(served.url)
     browser.field("User name").write("operator")
     browser.field("Password").write(PASSWORD)
@@ -98,7 +98,7 @@ def signed_in(browser: Browser, served: GatewayProcess) -> Browser:
 
 
 def send_profiles(env: dict[str, str]) -> None:
-    """Send profiles; the vendor rejects the address of 37, one of them because of a typo."""
+    """Send profiles, 37 of them with an address that the vendor refuses; one is a typing error."""
     producer = Producer.from_env(env)
     for at in range(PEOPLE):
         domain = (TYPO if at == 20 else BAD) if at < 37 else "@other.example"
@@ -107,94 +107,92 @@ def send_profiles(env: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("running")
-def test_dashboard_leads_a_newcomer_to_replay_37_profiles(
+def test_operator_finds_why_37_profiles_failed_and_delivers_them(
     env: dict[str, str],
     vendor: LoopbackVendor,
     served: GatewayProcess,
     browser: Browser,
     tmp_path: Path,
 ) -> None:
-    """Following only the pages: find the reason, show, edit one record, replay the others."""
+    """From the first page on: find the reason, check, fix one record, replay the rest."""
     picky = Picky(vendor, BAD, TYPO)
     send_profiles(env)
     signed_in(browser, served)
-    browser.look()
-    poll_until(
-        lambda: "37 dead letters" in browser.text, what="the page shows the deaths by itself"
-    )
-    browser.screenshot(tmp_path / "flow.png")
+    browser.emulate_screen()
+    poll_until(lambda: "37 dead letters" in browser.text, what="the page refreshes and shows them")
+    browser.screenshot(tmp_path / "overview.png")
 
     browser.press("37 dead letters")
     assert "Email is not valid" in browser.text
     browser.press("Email is not valid")
-    assert "37 profiles died" in browser.text
+    assert "37 profiles failed" in browser.text
     assert "profileData.Email" in browser.text
-    browser.screenshot(tmp_path / "cause.png")
+    browser.screenshot(tmp_path / "group.png")
 
-    # Meanwhile the vendor's setting was fixed in its dashboard; one address is our mistake.
+    # The vendor's settings were fixed meanwhile, in its own dashboard; one address is our mistake.
     picky.domains = {TYPO}
     browser.press("Check with the vendor")
     assert "36 would pass, 1 would be refused" in browser.text
     browser.screenshot(tmp_path / "checked.png")
     browser.find(".ids a").click()
-    poll_until(lambda: "Its values are hidden" in browser.text, what="the record's page")
+    poll_until(lambda: "The values are hidden" in browser.text, what="the record's page")
     assert "p20" not in browser.text
     browser.screenshot(tmp_path / "hidden.png")
 
     browser.press("Show and edit")
-    typed = browser.field("Edit it").value
+    typed = browser.field("Edit the record").value
     assert TYPO in typed
-    browser.field("Edit it").write(typed.replace(f"p20{TYPO}", "p20 at home"))
+    browser.field("Edit the record").write(typed.replace(f"p20{TYPO}", "p20 at home"))
     browser.press("Check the rules")
     assert "1 rule is broken" in browser.text
     assert "must be an email address" in browser.text
     browser.screenshot(tmp_path / "broken.png")
-    browser.field("Edit it").write(typed.replace(TYPO, BAD))
+    browser.field("Edit the record").write(typed.replace(TYPO, BAD))
     browser.press("Check with the vendor")
-    assert "The vendor would take it" in browser.text
+    assert "The vendor would accept it" in browser.text
     browser.press("Replay this")
     assert "1 dead letter replayed" in browser.text
 
     browser.press("Email is not valid")
     browser.press("Replay all 36")
     assert "36 dead letters replayed" in browser.text
-    browser.press("Flow")
+    browser.press("Overview")
     poll_until(lambda: f"Delivered\n{PEOPLE}" in browser.text, what="all are delivered")
     assert "Dead\n0" in browser.text
     assert picky.emails["p20"] == f"p20{BAD}"
     assert len(picky.emails) == PEOPLE
 
     browser.press("Audit")
-    for deed in ("saw the record", "replayed, edited", "checked with the vendor", "replayed"):
-        assert deed in browser.text
-    assert browser.complaints() == []
+    for action in ("saw the record", "replayed, edited", "checked with the vendor", "replayed"):
+        assert action in browser.text
+    assert browser.console_errors() == []
 
 
 @pytest.fixture
 def letters(redis_client: redis.Redis, env: dict[str, str]) -> None:
-    """Dead letters with long texts and a paused destination, without any process."""
-    text = "Profile data is incorrect. " + "Averyveryverylongwordthatnobodycouldbreakbyitself" * 3
+    """Store dead letters with long texts, and pause their destination; no process runs."""
+    text = "Profile data is incorrect. " + "Averyveryverylongwordthatcannotbebrokenanywhere" * 3
     for at in range(30):
         body = b'{"type":"profile","identity":"%d","profileData":{"Name":"%s"}}' % (at, b"x" * 300)
-        letter: Any = {
+        fields: Any = {
             "record": pack(f"{at + 1:032x}", "", "", body),
             "reason": "refused",
             "code": 516,
         }
         redis_client.xadd(
-            keys.dead("clevertap", "profile"), {**letter, "error": text, "attempts": 1}
+            keys.dead("clevertap", "profile"), {**fields, "error": text, "attempts": 1}
         )
     Buffer(redis_client, Settings.from_env(env).destination("clevertap")).pause("w" * 200)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_dashboard_pages_fit_a_phone(
+def test_pages_fit_on_a_phone(
     letters: None, served: GatewayProcess, browser: Browser, dark: bool
 ) -> None:
-    """At 360 pixels nothing is cut off, whatever long words there are, in light and dark mode."""
-    signed_in(browser, served).look(*PHONE, dark=dark)
+    """At 360 pixels nothing is cut off, however long a word is."""
+    signed_in(browser, served).emulate_screen(*PHONE, dark=dark)
     for step in (
-        "Flow",
+        "Overview",
         "clevertap",
         "Dead letters",
         "incorrect",
@@ -208,37 +206,35 @@ def test_dashboard_pages_fit_a_phone(
         assert browser.run(CUT_WORDS) == [], browser.url
     browser.press("Sign out")
     assert browser.run("return document.documentElement.scrollWidth") <= PHONE[0]
-    assert browser.complaints() == []
+    assert browser.console_errors() == []
 
 
-def test_dashboard_long_text_does_not_squeeze_other_columns(
+def test_long_text_does_not_break_words_of_other_columns(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """On a wide screen too, a long text does not break short words of other columns."""
-    signed_in(browser, served).look()
+    """On a wide screen either."""
+    signed_in(browser, served).emulate_screen()
     for step in ("Dead letters", "incorrect", "Audit"):
         browser.press(step)
         assert browser.run("return document.documentElement.scrollWidth") == 1280, browser.url
         assert browser.run(CUT_WORDS) == [], browser.url
 
 
-def test_dashboard_works_with_the_keyboard_alone(
-    letters: None, served: GatewayProcess, browser: Browser
-) -> None:
-    """Sign in, skip the menu, open a panel and purge, with a visible focus at every step."""
+def test_keyboard_alone_is_enough(letters: None, served: GatewayProcess, browser: Browser) -> None:
+    """Sign in, skip the menu, open a panel and purge, with a visible focus all the way."""
     browser.open(served.url)
     in_a_field = "return document.activeElement.tagName === 'INPUT'"
     poll_until(lambda: browser.run(in_a_field), what="the first field has the focus")
     browser.keys(*"operator", TAB, *PASSWORD, ENTER)
-    poll_until(lambda: "Flow" in browser.text, what="signed in")
+    poll_until(lambda: "Overview" in browser.text, what="signed in")
     browser.open(f"{served.url}/dead-letters")
     browser.keys(TAB)
-    assert focused(browser) == "Skip to the content"
+    assert focused(browser) == "Skip to content"
     browser.keys(ENTER)
     poll_until(lambda: browser.url.endswith("#main"), what="the menu is skipped")
     browser.keys(TAB)
     browser.keys(ENTER)
-    poll_until(lambda: "30 profiles died" in browser.text, what="the cause's page")
+    poll_until(lambda: "30 profiles failed" in browser.text, what="the group's page")
     for _ in range(20):
         browser.keys(TAB)
         assert browser.run(
@@ -250,10 +246,10 @@ def test_dashboard_works_with_the_keyboard_alone(
     poll_until(lambda: "30 dead letters purged" in browser.text, what="purged")
 
 
-def test_dashboard_works_without_scripts(
+def test_pages_work_without_scripts(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """Pause, resume, show, edit and replay are links and forms; the browser refreshes the page."""
+    """Pause, resume, show, edit and replay are links and forms; the browser reloads the page."""
     browser.scripts(on=False)
     browser.open(served.url)
     browser.field("User name").write("operator")
@@ -262,64 +258,64 @@ def test_dashboard_works_without_scripts(
     follow(browser, "Resume", "running")
     browser.find("noscript meta[http-equiv=refresh]")
     follow(browser, "30 dead letters", "Refused by the vendor")
-    follow(browser, "incorrect", "30 profiles died")
-    follow(browser, "0000", "Its values are hidden")
-    follow(browser, "Show and edit", "Edit it")
+    follow(browser, "incorrect", "30 profiles failed")
+    follow(browser, "0000", "The values are hidden")
+    follow(browser, "Show and edit", "Edit the record")
     follow(browser, "Replay this", "1 dead letter replayed")
 
 
-def test_dashboard_refresh_waits_for_open_panels_and_input(
+def test_open_page_does_not_refresh_while_in_use(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """A page refreshes, but not while a panel is open or the user is typing."""
+    """It waits while a panel is open or something is typed."""
     signed_in(browser, served)
     browser.press("Resume")
-    browser.unfold("Pause")
+    browser.unfold("Pause clevertap")
     browser.field("Why?").write("maintenance")
-    asked = (
+    fetches = (
         "return performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch')"
     )
     browser.run("window.ticks = 0; setInterval(() => window.ticks++, 500)")
     # A refresh that began before the panel was opened may end after it.
-    poll_until(lambda: browser.run("return window.ticks") >= 3, what="such a look is over")
-    before = len(browser.run(asked))
-    poll_until(lambda: browser.run("return window.ticks") >= 8, what="the page had time to look")
-    assert len(browser.run(asked)) == before
+    poll_until(lambda: browser.run("return window.ticks") >= 3, what="such a refresh is over")
+    before = len(browser.run(fetches))
+    poll_until(lambda: browser.run("return window.ticks") >= 8, what="the page had time to refresh")
+    assert len(browser.run(fetches)) == before
     assert browser.field("Why?").value == "maintenance"
     browser.press("Pause it now")
     poll_until(lambda: "maintenance" in browser.text, what="paused")
-    poll_until(lambda: browser.run(asked), what="it looks again")
+    poll_until(lambda: browser.run(fetches), what="it refreshes")
 
 
-def test_dashboard_refresh_keeps_the_focus(
-    letters: None, served: GatewayProcess, browser: Browser
-) -> None:
-    """A keyboard user is not sent back to the top of the page every few seconds."""
+def test_refresh_keeps_the_focus(letters: None, served: GatewayProcess, browser: Browser) -> None:
+    """Keyboard users are not sent back to the top of the page every few seconds."""
     signed_in(browser, served)
     browser.press("Resume")
     for stop in ("summary", ".more a", "h2 a"):
-        browser.run(f"document.querySelector('{stop}').focus(); window.at = document.activeElement")
-        words = focused(browser)
-        poll_until(lambda: browser.run("return !window.at.isConnected"), what="it looked again")
-        assert browser.run(f"return document.activeElement.matches('{stop}')"), words
-        assert focused(browser) == words
+        browser.run(
+            f"document.querySelector('{stop}').focus(); window.kept = document.activeElement"
+        )
+        focused_text = focused(browser)
+        poll_until(lambda: browser.run("return !window.kept.isConnected"), what="it refreshed")
+        assert browser.run(f"return document.activeElement.matches('{stop}')"), focused_text
+        assert focused(browser) == focused_text
 
 
-def test_dashboard_without_server_shows_the_age_of_its_numbers(
+def test_open_page_without_an_answer_says_that_its_numbers_are_out_of_date(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """A page that can no longer refresh says since when, as soon as the server stops responding."""
+    """And since when."""
     signed_in(browser, served)
-    assert "These numbers are old" not in browser.text
+    assert "These numbers are out of date" not in browser.text
     served.process.kill()
-    poll_until(lambda: "These numbers are old" in browser.text, what="the page says so")
+    poll_until(lambda: "These numbers are out of date" in browser.text, what="the page says so")
     assert re.search(r"has not answered since \d\d:\d\d:\d\d UTC", browser.text)
 
 
-def test_dashboard_escape_closes_a_panel_and_restores_the_focus(
+def test_escape_closes_a_panel_and_returns_the_focus(
     letters: None, served: GatewayProcess, browser: Browser
 ) -> None:
-    """The focus returns to where it was, so that the next key does what the user expects."""
+    """The focus is back at the button that opened it."""
     signed_in(browser, served).open(f"{served.url}/dead-letters")
     browser.press("incorrect")
     browser.unfold("Purge all")
@@ -331,11 +327,11 @@ def test_dashboard_escape_closes_a_panel_and_restores_the_focus(
 
 
 def focused(browser: Browser) -> str:
-    """Return the text of the focused element."""
+    """Return the text of the element that has the focus."""
     return str(browser.run("return document.activeElement.innerText || ''")).strip()
 
 
-def follow(browser: Browser, words: str, then: str) -> None:
-    """Click, and wait for a text of the next page, without running scripts in it."""
-    browser.click(words)
-    poll_until(lambda: then in browser.text, what=f"{then!r} after {words!r}")
+def follow(browser: Browser, text: str, then: str) -> None:
+    """Click, and wait for a text of the next page; runs no script in the page."""
+    browser.click(text)
+    poll_until(lambda: then in browser.text, what=f"{then!r} after {text!r}")

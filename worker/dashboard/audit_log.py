@@ -50,8 +50,8 @@ class AuditLog:
         del fields["at_ms"]  # Redis' clock sets it
         log.info("an operator acted", **fields)
         flat = (each for field in fields.items() for each in field)
-        arguments = (DASHBOARD, KEPT, replaces or "", *flat)
-        entry_id: bytes = script("audit_append").run(self._client, *arguments)
+        arguments = (KEPT, replaces or "", *flat)
+        entry_id: bytes = script("audit_append").run(self._client, DASHBOARD, *arguments)
         return entry_id.decode()
 
     def begin(self, entry: AuditEntry) -> StartedAction:

@@ -1,4 +1,4 @@
-"""A record as the dashboard writes it: hidden, line by line, its errors at their fields."""
+"""A record as the dashboard shows it: masked, line by line, its errors at their fields."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_the_lines_are_those_that_are_edited(value: Any) -> None:
-    """What is shown with line numbers is the text in the form, line by line."""
+def test_record_lines_are_those_of_the_text_to_edit(value: Any) -> None:
+    """The numbered lines match the text in the form."""
     shown, nowhere = record_lines(value)
     assert [line.text for line in shown] == pretty(value).split("\n")
     assert [line.number for line in shown] == list(range(1, len(shown) + 1))
@@ -26,14 +26,14 @@ def test_the_lines_are_those_that_are_edited(value: Any) -> None:
 
 
 @given(st.dictionaries(st.text(min_size=1), VALUES), st.text())
-def test_no_error_is_lost(record: dict[str, Any], path: str) -> None:
-    """Whatever path an error names, it stands somewhere, once."""
+def test_record_lines_show_every_error_once(record: dict[str, Any], path: str) -> None:
+    """Whatever path it names."""
     shown, nowhere = record_lines(record, {path: ["is wrong"]})
     assert sum(len(line.errors) for line in shown) + len(nowhere) == 1
 
 
-def test_errors_stand_at_their_fields_or_at_what_should_hold_them() -> None:
-    """A field that is missing is told where it belongs, with its name."""
+def test_record_lines_show_errors_at_their_field_or_nearest_parent() -> None:
+    """The error of a missing field has the field's name."""
     record = {"type": "event", "evtData": {"Items": [{"a": 1}, {"b": 2}]}}
     errors = {
         "evtData.Items.1.b": ["is wrong"],
@@ -49,12 +49,12 @@ def test_errors_stand_at_their_fields_or_at_what_should_hold_them() -> None:
 
 
 @given(st.text(min_size=4).filter(lambda text: "characters" not in text))
-def test_what_is_hidden_holds_no_value(value: str) -> None:
-    """Names stay, values go, however deep they are."""
+def test_masked_keeps_names_and_hides_values(value: str) -> None:
+    """However deep they are."""
     record = {"identity": value, "profileData": {"Name": [value, {"x": value}], "Age": 123_456}}
-    told = json.dumps(masked(record), ensure_ascii=False)
-    assert json.dumps(value, ensure_ascii=False)[1:-1] not in told.replace("•••", "")
-    assert "123456" not in told
+    text = json.dumps(masked(record), ensure_ascii=False)
+    assert json.dumps(value, ensure_ascii=False)[1:-1] not in text.replace("•••", "")
+    assert "123456" not in text
     assert masked({"type": "event", "evtName": "Charged", "ts": 1}) == {
         "type": "event",
         "evtName": "Charged",
@@ -62,17 +62,17 @@ def test_what_is_hidden_holds_no_value(value: str) -> None:
     }
 
 
-def test_a_property_is_hidden_whatever_its_name() -> None:
-    """What says what kind of record it is stands at its top; below, the same names are values."""
+def test_masked_hides_properties_named_like_plain_fields() -> None:
+    """Only at the top of a record do these names say what kind it is."""
     record = {"type": "profile", "ts": {"type": "Jack"}, "profileData": {"type": "Jack", "ts": 7}}
-    told = json.dumps(masked(record))
-    assert "Jack" not in told
-    assert "7" not in told
-    assert '"type": "profile"' in told
+    text = json.dumps(masked(record))
+    assert "Jack" not in text
+    assert "7" not in text
+    assert '"type": "profile"' in text
 
 
-def test_what_nobody_sees_is_written_out_and_means_the_same() -> None:
-    """A blank of no width makes an address invalid; a turned text reads as another one."""
+def test_pretty_escapes_invisible_characters() -> None:
+    """A zero-width space makes an address invalid; reversed text reads as another one."""
     record = {"Email": "a\u200b@b.example\u00a0", "\u202egnp.exe": "x\u2028y", "ok": "👩\u200d👧 é"}
     text = pretty(record)
     assert r'"Email": "a\u200b@b.example\u00a0"' in text
@@ -82,13 +82,13 @@ def test_what_nobody_sees_is_written_out_and_means_the_same() -> None:
 
 
 @given(VALUES)
-def test_the_text_that_is_edited_means_the_record(value: Any) -> None:
-    """Whatever is written out in it."""
+def test_pretty_is_equivalent_json(value: Any) -> None:
+    """Whatever is escaped in it."""
     assert json.loads(pretty(value)) == value
 
 
-def test_an_event_that_is_named_after_somebody_is_hidden_too() -> None:
-    """Its name is no value, and yet may hold one; a name without one stays."""
+def test_masked_hides_personal_data_in_an_event_name() -> None:
+    """An event may be named after a person; other names stay."""
     record = {"evtName": "Invited jack@shop.example", "ts": 1_700_000_000, "type": {"a": "b"}}
     assert masked(record) == {
         "evtName": "Invited •••",

@@ -1,4 +1,4 @@
-"""The dashboard's settings: what is refused at the start, and where they are written down."""
+"""The dashboard's settings: what is refused at the start, and their documentation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ USER, PASSWORD, SESSION_S, REFRESH_S = map(
         (REFRESH_S, "0.01"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_its_name(name: str, value: str) -> None:
-    """A session that nobody could end, a page that asks Redis a hundred times a second."""
+def test_settings_out_of_range_are_refused_by_name(name: str, value: str) -> None:
+    """Such as a page that reads Redis a hundred times a second."""
     with pytest.raises(SettingsError, match=name):
         DashboardSettings.from_env({name: value})
 
 
-def test_every_setting_is_written_down_with_its_default() -> None:
-    """Where operators look for all settings."""
+def test_settings_are_documented_with_their_defaults() -> None:
+    """In docs/configuration.md."""
     usual = DashboardSettings()
     defaults = {
         PASSWORD: "none",

@@ -1,4 +1,4 @@
-"""The dashboard's style sheet and script: legible in both schemes, and from nowhere else."""
+"""The dashboard's style sheet, scripts and templates: legible in both schemes, self-contained."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from support.environment import ROOT
 
 FOLDER = ROOT / "worker" / "dashboard"
 STYLE = (FOLDER / "assets" / "dashboard.css").read_text()
-TEXT, GROUND = ("ink", "dim", "mark", "bad"), ("page", "card", "soft")
-# What stands on what: text on grounds, and the words of notes and badges on theirs.
+TEXT, SURFACE = ("ink", "dim", "mark", "bad"), ("page", "card", "soft")
+# Foreground and background: text on surfaces, and notes and badges on theirs.
 PAIRS = [
-    *product(TEXT, GROUND),
+    *product(TEXT, SURFACE),
     *(("ink", f"{name}-soft") for name in ("good", "warn", "bad")),
     *((name, f"{name}-soft") for name in ("good", "warn", "bad")),
     ("on-mark", "mark"),
@@ -23,13 +23,13 @@ PAIRS = [
 
 
 def scheme(number: int) -> dict[str, str]:
-    """The colours of the light scheme (0) or the dark one (1)."""
+    """Return the colours of the light scheme (0) or the dark one (1)."""
     block = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)[number]
     return dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6});", block))
 
 
 def luminance(colour: str) -> float:
-    """As WCAG 2 defines it."""
+    """Return the relative luminance as WCAG 2 defines it."""
     digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
     parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
@@ -37,13 +37,13 @@ def luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """From 1 to 21."""
+    """Return the contrast of two colours, from 1 to 21."""
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["light", "dark"])
-def test_text_can_be_read_and_curves_be_seen(number: int) -> None:
+def test_style_has_enough_contrast_for_text_and_curves(number: int) -> None:
     """Contrast of 4.5 for text and 3 for what is drawn: WCAG's level AA."""
     colours = scheme(number)
     assert {
@@ -51,19 +51,19 @@ def test_text_can_be_read_and_curves_be_seen(number: int) -> None:
         for pair in PAIRS
         if contrast(colours[pair[0]], colours[pair[1]]) < 4.5
     } == {}
-    drawn = ("accepted", "delivered", "died", "waiting", "mark")
+    drawn = ("accepted", "delivered", "failed", "waiting", "mark")
     assert [name for name in drawn if contrast(colours[name], colours["card"]) < 3] == []
 
 
-def test_nothing_is_fetched_from_elsewhere() -> None:
-    """No address in any asset or template but our own paths and SVG's name."""
+def test_assets_and_templates_name_no_other_site() -> None:
+    """The only address is the name of SVG's namespace."""
     for path in sorted(FOLDER.rglob("*")):
         if path.suffix in {".html", ".css", ".js", ".svg"}:
             text = path.read_text().replace("http://www.w3.org/2000/svg", "")
             assert not re.search(r"https?:|@import|url\(|//[a-z]", text), path.name
 
 
-def test_every_template_escapes() -> None:
-    """Nothing is marked as safe, and escaping is switched off nowhere."""
+def test_templates_escape_every_value() -> None:
+    """Nothing is marked as safe, and escaping is never switched off."""
     for path in sorted(FOLDER.rglob("*.html")):
         assert not re.search(r"\|\s*safe|autoescape", path.read_text()), path.name
