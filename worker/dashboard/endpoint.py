@@ -85,7 +85,7 @@ def endpoint(
     """
 
     async def serve(request: Request) -> Response:
-        if info := request.scope.get("gateway.seen"):
+        if info := request.scope.get("gateway.request_info"):
             info.route = route
         try:
             return await respond(request)
