@@ -6,9 +6,9 @@ import pytest
 from kombu.connection import Connection
 
 from support.commands import Cli
-from support.environment import environment
+from support.environment import ROOT, environment
 from support.polling import poll_until
-from support.processes import Process, Processes
+from support.processes import Process, Processes, hurried, procfile
 from support.services import RabbitMQ
 from support.vendor import LoopbackVendor
 from worker import Producer
@@ -32,7 +32,9 @@ def env(redis_url: str, rabbitmq: RabbitMQ, vendor: LoopbackVendor) -> dict[str,
 def start(processes: Processes, env: dict[str, str]) -> Process:
     """A beat, and a worker that is ready."""
     processes.start("beat", "-s", str(processes.folder / "beat"), "--pidfile=", env=env)
-    worker = processes.start("worker", "-n", "one@test", env=env)
+    command = [*hurried(procfile()["worker"]), "-n", "one@test"]
+    hurried_env = environment({"PYTHONPATH": str(ROOT / "tests"), **env})
+    worker = processes.run(command, env=hurried_env, name="worker")
     worker.wait_for("ready")
     return worker
 

@@ -74,6 +74,7 @@ def test_record_that_kills_workers_becomes_a_dead_letter_alone(
 ) -> None:
     """Each worker that sends it is killed: its batch is halved until it alone is dead as poison."""
     system.configure({"concurrency = 3": "concurrency = 1\nmax_deaths = 1"})
+    system.variables |= {"INGEST_REQUEST_TIMEOUT_S": "2", "INGEST_LEASE_S": "3"}
     system.send(4)
 
     def kill_or_take(exchange: Exchange) -> None:

@@ -25,6 +25,11 @@ def procfile() -> dict[str, list[str]]:
     return {name.strip(): shlex.split(command) for name, command in named}
 
 
+def hurried(command: Sequence[str]) -> list[str]:
+    """A Procfile's command of the application whose waits are short (`hurried_app`)."""
+    return ["support.hurried_app" if each == "worker.app" else each for each in command]
+
+
 @dataclass(slots=True)
 class Process:
     """A running command; its group is its own, so that its children end with it."""

@@ -8,7 +8,7 @@ import pytest
 
 from support.environment import ROOT, environment
 from support.polling import PATIENCE_S, poll_until
-from support.processes import Process, Processes, procfile
+from support.processes import Process, Processes, hurried, procfile
 from support.redis_servers import RedisFactory
 from support.vendor import LoopbackVendor
 from worker import Producer
@@ -54,13 +54,14 @@ class System:
     def command(self, line: str) -> list[str]:
         """A line of the Procfile, with what lets several of it run here."""
         self._beats += 1
+        command = hurried(procfile()[line])
         if line == "worker":
-            return [*procfile()[line], "-n", f"w{self._beats}@test"]
-        return [*procfile()[line], "-s", f"{self._folder}/schedule-{self._beats}", "--pidfile="]
+            return [*command, "-n", f"w{self._beats}@test"]
+        return [*command, "-s", f"{self._folder}/schedule-{self._beats}", "--pidfile="]
 
     def environment(self) -> dict[str, str]:
         """The environment of a process."""
-        return environment(self.variables)
+        return environment({"PYTHONPATH": str(ROOT / "tests"), **self.variables})
 
     def start(self, line: str) -> Process:
         """Start a worker or a beat."""
