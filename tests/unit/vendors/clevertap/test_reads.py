@@ -1,4 +1,4 @@
-"""What CleverTap's read-back answers mean, as a table, and how long trouble is borne."""
+"""Replies of CleverTap's read-back APIs, as a table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.clocks import Clock
-from worker.errors import CredentialsRefused, VendorError
-from worker.readback.retries import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Retries
 from worker.vendors.clevertap.reads import (
     ClevertapReads,
     ReadReply,
@@ -73,12 +70,12 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("status", "body", "kind"), TABLE)
-def test_each_answer_means_one_thing(status: int, body: Any, kind: ReplyKind) -> None:
+def test_parse_reply_response_has_one_kind(status: int, body: Any, kind: ReplyKind) -> None:
     """Every shape that the vendor's pages or its clients report leads to one way on."""
     assert reply(body, status).kind is kind
 
 
-def test_a_refusal_is_told_in_the_vendors_words() -> None:
+def test_parse_reply_error_keeps_the_vendors_words() -> None:
     """A JSON array inside a string is unpacked; status and code stand beside the words."""
     error = reply(fail('["Invalid event : Uninstalled","Second"]', 4002)).error
     assert error == "Invalid event : Uninstalled; Second (HTTP 200, code 4002)"
@@ -88,7 +85,7 @@ def test_a_refusal_is_told_in_the_vendors_words() -> None:
     assert reply(fail('["broken', 400), 400).error == '["broken (HTTP 400)'
 
 
-def test_no_answer_at_all_is_a_failure_to_try_again() -> None:
+def test_parse_reply_without_a_response_is_failed() -> None:
     """Reading changes nothing at the vendor, so even an ambiguous end is only tried again."""
     assert (
         parse_reply(UploadResult(ResponseClass.AMBIGUOUS, error="no whole answer")).kind
@@ -97,7 +94,7 @@ def test_no_answer_at_all_is_a_failure_to_try_again() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(100, 599))
-def test_whatever_comes_is_understood_somehow(content: bytes, status: int) -> None:
+def test_parse_reply_any_response_is_parsed(content: bytes, status: int) -> None:
     """No answer, however odd, raises."""
     assert reply(content, status).kind in ReplyKind
 
@@ -108,19 +105,19 @@ def test_whatever_comes_is_understood_somehow(content: bytes, status: int) -> No
         lambda inner: st.lists(inner, max_size=3),
     )
 )
-def test_an_error_of_any_type_is_told(error: Any) -> None:
+def test_parse_reply_error_of_any_type_is_text(error: Any) -> None:
     """An error that is no text becomes a line all the same."""
     told = reply(json.dumps(fail(error, error)).encode()).error
     assert "\n" not in told
 
 
-def test_a_cursor_stands_in_the_address_as_it_came() -> None:
+def test_page_cursor_stays_as_it_came() -> None:
     """A cursor comes percent-encoded, and a page's request holds it byte for byte."""
     cursor = "AfljfgIJBgBnamF5Kz8NegcBAwxhbCe%2Fbmhhe04BBAVlYjT4YG5reQEATQQrai57K2oue04FAUhnd38%3D"
     assert READS.page(cursor).path == f"/1/events.json?cursor={cursor}"
 
 
-def test_the_last_page_names_no_cursor() -> None:
+def test_cursor_in_last_page_is_none() -> None:
     """No cursor, null and an empty one are the end; what cannot stand in an address is refused."""
     ends: list[dict[str, Any]] = [{}, {"next_cursor": None}, {"next_cursor": ""}]
     assert [cursor_in(body, "next_cursor") for body in ends] == [None, None, None]
@@ -129,58 +126,8 @@ def test_the_last_page_names_no_cursor() -> None:
             cursor_in({"next_cursor": odd}, "next_cursor")
 
 
-def test_numbers_are_read_as_text_too() -> None:
+def test_whole_number_reads_text_too() -> None:
     """A count may come as text; a boolean, a negative or a broken number is none."""
     values = (7138, "7138", 0, True, -1, 1.5, "x", None, "٣")
     found = [whole_number(value) for value in values]
     assert found == [7138, 7138, 0, None, None, None, None, None, None]
-
-
-def retries(clock: Clock | None = None, random: float = 1.0) -> Retries:
-    """A base of one second, no luck."""
-    return Retries(1.0, random=lambda: random, clock=clock or Clock())
-
-
-def test_waits_double_up_to_a_bound() -> None:
-    """The wait doubles with each try, is never nothing, and never longer than half a minute."""
-    bearing, throttled = retries(), ReadReply(ReplyKind.THROTTLED)
-    waits = [bearing.wait_s(throttled) for _ in range(7)]
-    assert waits == [1, 2, 4, 8, 16, LONGEST_WAIT_S, LONGEST_WAIT_S]
-    assert retries(random=0.0).wait_s(throttled) == 0.5
-
-
-def test_the_vendors_wish_is_followed() -> None:
-    """A Retry-After longer than our own wait is waited for."""
-    assert retries().wait_s(reply(fail("Too many", 429), 429, **{"retry-after": "120"})) == 120
-
-
-def test_failures_are_borne_a_few_times() -> None:
-    """After so many failures in a row it ends with the last one's words; a good answer forgives."""
-    bearing, failed = retries(), reply(b"", 503)
-    for _ in range(FAILURES - 1):
-        bearing.wait_s(failed)
-    bearing.reset()
-    for _ in range(FAILURES - 1):
-        bearing.wait_s(failed)
-    with pytest.raises(VendorError, match="failed 6 times: HTTP 503"):
-        bearing.wait_s(failed)
-
-
-def test_being_busy_is_borne_for_so_long() -> None:
-    """An export that is never ready ends after a quarter of an hour, and says so."""
-    clock = Clock()
-    bearing, busy = retries(clock), ReadReply(ReplyKind.BUSY, error="still in progress")
-    bearing.wait_s(busy)
-    clock.now = BUSY_WITHIN_S - 1
-    bearing.wait_s(busy)
-    clock.now = BUSY_WITHIN_S
-    with pytest.raises(VendorError, match="busy for 900 s: still in progress"):
-        bearing.wait_s(busy)
-
-
-def test_what_no_waiting_mends_is_raised_at_once() -> None:
-    """Refused credentials and a refused question have errors of their own, for who must act."""
-    with pytest.raises(CredentialsRefused, match="check account id, passcode and region"):
-        retries().wait_s(reply(fail("Invalid Credentials", 401), 401))
-    with pytest.raises(VendorError, match="Export not allowed"):
-        retries().wait_s(reply(fail("Export not allowed for this event", 400), 400))

@@ -14,7 +14,7 @@ from worker.errors import SettingsError
 from worker.vendors.clevertap.account import REGIONS, base_url_of
 from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap
 from worker.vendors.protocol import Outcome, Response, ResponseClass, UploadResult
-from worker.vendors.responses import MAX_ERROR_CHARS, one_line, retry_after_s
+from worker.vendors.responses import MAX_ERROR_CHARS
 
 VENDOR = CleverTap("https://api.clevertap.com", "TEST-ACC-OUNT", "s3cret-passcode")
 ANSWERS = json.loads((ROOT / "tests" / "data" / "clevertap_answers.json").read_text())
@@ -324,33 +324,7 @@ def test_read_texts_are_bounded_and_hold_no_record() -> None:
     errors = [verdict.error for verdict in read(3, body).verdicts]
     assert len(errors[0]) == MAX_ERROR_CHARS
     assert errors[1:] == ["Bad:", "a b c ."]
-    assert one_line({"identity": "jack"}) == ""
     assert read(1, {"error": {"identity": "jack"}}, 400).error == "HTTP 400"
-
-
-@pytest.mark.parametrize(
-    ("wish", "date", "now_s", "expected"),
-    [
-        ("120", "", None, 120.0),
-        (" 1.5 ", "", None, 1.5),
-        ("0", "", None, 0.0),
-        ("99999999999", "", None, 86_400.0),
-        ("-5", "", 0.0, None),
-        ("soon", "", 0.0, None),
-        ("", "", 0.0, None),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:27:00 GMT", 0.0, 60.0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", "", 1_445_412_470.0, 10.0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", "", 1_445_419_999.0, 0.0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", "", None, None),
-        ("Wed, 99 Oct 2015 07:28:00 GMT", "", 0.0, None),
-        ("Sun, 06 Nov 99999 08:49:37 GMT", "", 0.0, None),
-    ],
-)
-def test_retry_after_s_reads_both_forms(
-    wish: str, date: str, now_s: float | None, expected: float | None
-) -> None:
-    """Seconds, or a date that is counted from the vendor's own clock before ours."""
-    assert retry_after_s({"retry-after": wish, "date": date}, now_s) == expected
 
 
 def test_read_retry_after_is_returned() -> None:
