@@ -66,7 +66,7 @@ class Menu(click.Group):
     """The commands of `COMMANDS`; their expected errors become a line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands whose modules are installed, in the table's order."""
+        """Return the installed commands, in the table's order."""
         del ctx
         return [name for name, entry in COMMANDS.items() if find_spec(entry.path) is not None]
 

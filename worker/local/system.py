@@ -151,19 +151,21 @@ class LocalSystem:
 
     def sandbox_answers(self) -> bool:
         """Return whether the sandbox accepts connections, or none is needed."""
-        return self.sandbox_url is None or listens(int(self.sandbox_url.rpartition(":")[2]))
+        if self.sandbox_url is None:
+            return True
+        with socket.socket() as probe:
+            probe.settimeout(1.0)
+            return probe.connect_ex(("127.0.0.1", int(self.sandbox_url.rpartition(":")[2]))) == 0
 
     def start(self) -> None:
         """Start the worker, beat, the gateway and Flower."""
         lines = commands()
         # Several systems on one machine may share a broker: each worker needs a unique name.
-        name = f"--hostname=up-{os.getpid()}@%h"
-        worker = [*lines["worker"], name]
+        worker = [*lines["worker"], f"--hostname=up-{os.getpid()}@%h"]
         self.supervisor.start(Program("worker", worker, self.env, WORKER_STOPS_WITHIN_S))
-        self.supervisor.start(Program("beat", lines["beat"], self.env))
-        self.supervisor.start(Program("web", lines["web"], self.env))
         flower = [*lines["flower"], f"--port={self.flower_url.rpartition(':')[2]}"]
-        self.supervisor.start(Program("flower", flower, self.env))
+        for name, command in (("beat", lines["beat"]), ("web", lines["web"]), ("flower", flower)):
+            self.supervisor.start(Program(name, command, self.env))
 
     def poll(self) -> list[str]:
         """Restart what ended; return what happened, in words."""
@@ -184,10 +186,3 @@ class LocalSystem:
         """Stop the private Redis, with everything on disk; EmbeddedRedisError if it does not."""
         if self.redis:
             self.redis.stop()
-
-
-def listens(port: int) -> bool:
-    """Return whether a process accepts connections at this port of loopback."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -103,16 +103,9 @@ def _as_json(found: Sequence[Reconciliation]) -> Mapping[str, Any]:
 
 
 def _line_as_json(line: EventComparison) -> Mapping[str, Any]:
-    return {
-        "day": line.day,
-        "event": line.event,
-        "spellings": line.spellings,
-        "delivered": line.delivered,
-        "counted": line.counted,
-        "difference": line.difference if line.counted is not None else None,
-        "agrees": line.agrees,
-        "note": line.note,
-    }
+    fields = ("day", "event", "spellings", "delivered", "counted", "difference", "agrees", "note")
+    shown = {name: getattr(line, name) for name in fields}
+    return shown if line.counted is not None else {**shown, "difference": None}
 
 
 def _as_text(found: Sequence[Reconciliation]) -> str:

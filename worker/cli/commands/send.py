@@ -103,4 +103,4 @@ def _take_all(
             raise
         raise Failure(f"interrupted; to continue, use --lines {last + 1}-") from None
     if not found and lines != LineNumbers():
-        click.echo(f"no such lines: --lines {lines} of {last} lines", err=True)
+        click.echo(f"no line matches --lines {lines}: the input has {last}", err=True)

@@ -51,16 +51,7 @@ def _port(server: str, default: int, serves: str, **more: Any) -> Callable[..., 
 @_port("flower", 5555, "Flower", envvar="FLOWER_PORT")
 @_port("web", 8000, "the gateway and the dashboard", envvar="PORT")
 @click.pass_context
-def up(
-    ctx: click.Context,
-    *,
-    exit_when_drained: bool,
-    timeout_s: float | None,
-    sample: bool,
-    sandbox_port: int,
-    flower_port: int,
-    web_port: int,
-) -> None:
+def up(ctx: click.Context, /, **chosen: Any) -> None:
     """Run worker, beat, gateway and Flower in the foreground until Ctrl-C.
 
     Without REDIS_URL, a private Redis keeps its data in ./var. Without any vendor credentials, a
@@ -71,14 +62,6 @@ def up(
 
     from .up_session import UpOptions, UpSession
 
-    chosen = UpOptions(
-        sample=sample,
-        exit_when_drained=exit_when_drained,
-        timeout_s=timeout_s,
-        sample_timeout_s=_SAMPLE_DEADLINE_S,
-        sandbox_port=sandbox_port,
-        flower_port=flower_port,
-        web_port=web_port,
-    )
-    if not UpSession(LocalSystem(os.environ), chosen).run():
+    up_options = UpOptions(**chosen, sample_timeout_s=_SAMPLE_DEADLINE_S)
+    if not UpSession(LocalSystem(os.environ), up_options).run():
         ctx.exit(FAILED)

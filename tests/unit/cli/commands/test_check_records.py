@@ -17,7 +17,7 @@ REFUSED = Verdict(Outcome.DEAD, "refused", 513, "No.")
 
 
 def test_take_with_a_vendor_asks_in_batches_of_one_kind() -> None:
-    """Valid lines alone are put to the vendor; those it refuses are rejected by their numbers."""
+    """Only valid lines are sent to the vendor; those it refuses are rejected by their numbers."""
     settings = Settings.from_env({})
     asked: list[tuple[str, int]] = []
 

@@ -84,6 +84,6 @@ def test_lines_option_beyond_the_end_is_reported() -> None:
     text = json_lines(map(event, range(3)))
     behind = check("--lines", "999999,7-", stdin=text)
     assert counts(behind) == (0, 0, 0)
-    assert behind.stderr == "no such lines: --lines 999999,7- of 3 lines\n"
+    assert behind.stderr == "no line matches --lines 999999,7-: the input has 3\n"
     inside = check("--lines", "3-", stdin=text)
     assert (counts(inside), inside.stderr) == ((0, 1, 0), "")
