@@ -50,7 +50,7 @@ def env(redis_url: str, vendor: LoopbackVendor) -> dict[str, str]:
 def unhelpful(exchange: Exchange) -> None:
     """Answer correctly, but list rejections in any order, with echoes that differ."""
     records = exchange.records()
-    answer = exchange.vendor.take(records, dry_run=exchange.noted.dry_run)
+    answer = json.loads(exchange.vendor.take(records, dry_run=exchange.noted.dry_run))
     random.Random(len(records)).shuffle(answer["unprocessed"])
     for refusal in answer["unprocessed"]:
         refusal["record"] = {"identity": 0, "type": records[0]["type"]}

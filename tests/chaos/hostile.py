@@ -16,6 +16,7 @@ from support.vendor import (
     Play,
     Record,
     failure,
+    upload_response,
 )
 
 from .ledger import Ledger, key_of
@@ -84,20 +85,13 @@ class HostileVendor(LoopbackVendor):
             (play,) = self._rng.choices(list(_PLAYS), list(_PLAYS.values()))
         play(exchange)
 
-    def take(self, records: Sequence[Record], *, dry_run: bool = False) -> Record:
-        """Accept most, reject a few permanently, and ask for a few again."""
+    def take(self, records: Sequence[Record], *, dry_run: bool = False) -> bytes:
+        """Accept most records, refuse a few for good, and ask for a few again."""
         with self._choice:
             codes = [self._code(record) for record in records]
-        refusals = []
-        for position, (record, code) in enumerate(zip(records, codes, strict=True), 1):
-            if code is not None:
-                error = f"No. Skipped record number : {position}"
-                refusals.append({"status": "fail", "code": code, "error": error, "record": record})
         if not dry_run and not _is_spoilt(records):
             self._ledger.enter(records, codes)
-        processed = len(records) - len(refusals)
-        word = "success" if not refusals else "partial" if processed else "fail"
-        return {"status": word, "processed": processed, "unprocessed": refusals}
+        return upload_response(records, codes)
 
     def _code(self, record: Record) -> int | None:
         if _is_one_of(record, REFUSED, b"refused"):

@@ -8,7 +8,6 @@ keeps every record the vendor took, by its identity, so that a test can check wh
 from __future__ import annotations
 
 import contextlib
-import json
 import select
 import socket
 import ssl
@@ -23,8 +22,14 @@ from typing import Any, Self
 import pytest
 
 from support.ports import find_free_port
+from worker.sandbox.clevertap_json import spaced
+from worker.sandbox.clevertap_rules import credentials_error
+from worker.sandbox.clevertap_upload import Malformed, records_of, response_body, validate_records
+from worker.sandbox.clevertap_upload import failure as failure_body
+from worker.sandbox.error_codes import of
 
 MISCELLANEOUS, RESTRICTED_EVENT = 555, 513
+MAX_RECORDS = 1000
 Record = Mapping[str, Any]
 Play = Callable[["Exchange"], None]
 Whole = Callable[[Sequence[Record]], tuple[int, str] | None]
@@ -94,9 +99,9 @@ class Exchange:
         return data[:size]
 
     def records(self) -> list[Record]:
-        """Read the whole request and note the identities in it."""
-        records: list[Record] = json.loads(self.body(self.head()))["d"]
-        self.noted.identities = [str(record["identity"]) for record in records]
+        """Read the whole request and note the identities in it; raise `Malformed`."""
+        records: list[Record] = records_of(self.body(self.head()), MAX_RECORDS)
+        self.noted.identities = [_identity_of(record) for record in records]
         return records
 
     def answer(
@@ -147,9 +152,7 @@ class Exchange:
 
 def rendered(status: int, body: bytes | Record, headers: Mapping[str, str] | None = None) -> bytes:
     """An answer as it stands on the wire."""
-    content = (
-        body if isinstance(body, bytes) else json.dumps(body, separators=(" , ", " : ")).encode()
-    )
+    content = body if isinstance(body, bytes) else spaced(body).encode()
     named = {"Content-Type": "application/json;charset=utf-8", **(headers or {})}
     lines = [f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}"]
     lines += [f"{name}: {value}" for name, value in named.items()]
@@ -164,8 +167,18 @@ def readable(connection: socket.socket, seconds: float) -> bool:
 
 
 def usual(exchange: Exchange) -> None:
-    """Answer as CleverTap does, as its present limit, whole-request rule and codes say."""
-    vendor, records = exchange.vendor, exchange.records()
+    """Respond as CleverTap does, with the vendor's present limit, whole-request rule and codes."""
+    vendor = exchange.vendor
+    try:
+        records = exchange.records()
+    except Malformed as error:
+        exchange.answer(400, failure(400, str(error)))
+        return
+    if vendor.credentials and (
+        refusal := credentials_error(exchange.noted.headers, *vendor.credentials)
+    ):
+        exchange.answer(401, failure(401, refusal))
+        return
     if vendor.limit is not None and exchange.noted.under_way > vendor.limit:
         exchange.answer(429, failure(429, "Too many concurrent requests"), vendor.throttle_headers)
         return
@@ -176,16 +189,33 @@ def usual(exchange: Exchange) -> None:
     exchange.answer(200, vendor.take(records, dry_run=exchange.noted.dry_run))
 
 
-def failure(code: int, error: str) -> Record:
-    """The vendor's answer for a whole request."""
-    return {"status": "fail", "error": error, "code": code}
+def failure(code: int, error: str) -> bytes:
+    """Return the body that refuses a whole request."""
+    return failure_body(error, code)
+
+
+def upload_response(records: Sequence[Record], codes: Sequence[int | None]) -> bytes:
+    """Return the body for records with these codes; None is an accepted record."""
+    left = iter(codes)
+
+    def error_of(_: Any) -> Any:
+        code = next(left)
+        return None if code is None else of(code, "No.")
+
+    return response_body(validate_records(records, error_of))
+
+
+def _identity_of(record: Any) -> str:
+    found = record.get("identity", record.get("objectId")) if isinstance(record, dict) else None
+    return str(found)
 
 
 class LoopbackVendor:
     """A vendor on a port of loopback, from construction to `close`.
 
-    ``limit`` is how many requests it bears at once (429 above), ``latency_s`` how long each takes,
-    ``whole`` a rule that refuses whole requests. All may be changed while it runs.
+    ``limit`` is how many requests it allows at once (429 above), ``latency_s`` how long each takes,
+    ``whole`` a rule that refuses whole requests, ``credentials`` the account id and passcode it
+    demands (None: any). All may be changed while it runs.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -193,6 +223,7 @@ class LoopbackVendor:
         self.limit: int | None = None
         self.latency_s = 0.0
         self.whole: Whole | None = None
+        self.credentials: tuple[str, str] | None = None
         self.throttle_headers: Mapping[str, str] = {}
         self.closing = threading.Event()
         self.requests: list[Received] = []
@@ -268,24 +299,22 @@ class LoopbackVendor:
         if always is not None:
             self._always[identity] = always
 
-    def take(self, records: Sequence[Record], *, dry_run: bool = False) -> Record:
-        """Enter the records without an error code into the ledger; return the response."""
-        refusals = []
+    def take(self, records: Sequence[Record], *, dry_run: bool = False) -> bytes:
+        """Accept the records without a prescribed code; return the response's body."""
         with self._lock:
-            for position, record in enumerate(records, 1):
-                identity = str(record["identity"])
-                codes = self._codes.get(identity)
-                code = codes.popleft() if codes else self._always.get(identity)
-                if code is not None:
-                    error = f"No. Skipped record number : {position}"
-                    refusals.append(
-                        {"status": "fail", "code": code, "error": error, "record": record}
-                    )
-                elif not dry_run:
-                    self.taken[identity] += 1
-        processed = len(records) - len(refusals)
-        word = "success" if not refusals else "partial" if processed else "fail"
-        return {"status": word, "processed": processed, "unprocessed": refusals}
+            identities = [_identity_of(record) for record in records]
+            codes = [self._next_code(identity) for identity in identities]
+            if not dry_run:
+                self.taken.update(
+                    identity
+                    for identity, code in zip(identities, codes, strict=True)
+                    if code is None
+                )
+        return upload_response(records, codes)
+
+    def _next_code(self, identity: str) -> int | None:
+        codes = self._codes.get(identity)
+        return codes.popleft() if codes else self._always.get(identity)
 
     @property
     def uploads(self) -> list[Received]:

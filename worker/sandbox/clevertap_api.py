@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import orjson
 
 from worker.sandbox import error_codes
 from worker.sandbox.clevertap_json import spaced
+from worker.sandbox.clevertap_rules import credentials_error
 from worker.sandbox.clevertap_upload import (
     MALFORMED,
     Malformed,
@@ -82,14 +82,8 @@ class CleverTapApi:
 
     def _refusal(self, request: VendorRequest, *methods: str) -> VendorResponse | None:
         settings = self._state.settings
-        account = request.headers.get("x-clevertap-account-id", "")
-        passcode = request.headers.get("x-clevertap-passcode", "")
-        if not account:
-            return self.failing(401, "12 digit account ID mandatory")
-        if not hmac.compare_digest(account.encode(), settings.account_id.encode()):
-            return self.failing(401, "Account ID is not valid")
-        if not hmac.compare_digest(passcode.encode(), settings.passcode.encode()):
-            return self.failing(401, "Passcode Invalid")
+        if error := credentials_error(request.headers, settings.account_id, settings.passcode):
+            return self.failing(401, error)
         return None if request.method in methods else self.failing(405, "Method not allowed")
 
     def _validate(self, path: str) -> Callable[[Any], ErrorCode | None]:

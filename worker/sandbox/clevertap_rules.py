@@ -8,6 +8,7 @@ already turned into text. Within those bounds the order is that of the codes.
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -47,6 +48,17 @@ _SCALARS = (str, int, float, bool, type(None))
 def folded(name: str) -> str:
     """Fold an event name as the vendor compares it: without case and without spaces."""
     return "".join(name.split()).casefold()
+
+
+def credentials_error(headers: Mapping[str, str], account_id: str, passcode: str) -> str | None:
+    """Return the error of a request's credentials; None if they open the account."""
+    account = headers.get("x-clevertap-account-id", "")
+    if not account:
+        return "12 digit account ID mandatory"
+    if not hmac.compare_digest(account.encode(), account_id.encode()):
+        return "Account ID is not valid"
+    given = headers.get("x-clevertap-passcode", "")
+    return None if hmac.compare_digest(given.encode(), passcode.encode()) else "Passcode Invalid"
 
 
 class Validator:

@@ -51,7 +51,7 @@ def test_each_is_tried_as_often_as_its_own_attempts_allow(
     sent: Counter[str] = Counter()
     take = vendor.take
 
-    def note(records: Sequence[Record], *, dry_run: bool = False) -> Record:
+    def note(records: Sequence[Record], *, dry_run: bool = False) -> bytes:
         sent.update(str(record["identity"]) for record in records)
         return take(records, dry_run=dry_run)
 

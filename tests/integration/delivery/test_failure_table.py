@@ -194,7 +194,7 @@ def test_a_split_keeps_the_order_of_a_partition(pipeline: Pipeline, vendor: Loop
     seen: list[int] = []
     take = vendor.take
 
-    def note(records: Sequence[Record], *, dry_run: bool = False) -> Record:
+    def note(records: Sequence[Record], *, dry_run: bool = False) -> bytes:
         seen.extend(record["profileData"]["Number"] for record in records)
         return take(records, dry_run=dry_run)
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -93,29 +92,6 @@ def test_a_rehearsal_keeps_nothing(client: httpx.Client) -> None:
     assert ledger(client)["records"] == {"event": 1}
 
 
-@pytest.mark.parametrize(
-    ("headers", "error"),
-    [
-        ({"X-CleverTap-Account-Id": ""}, "12 digit account ID mandatory"),
-        ({"X-CleverTap-Account-Id": "else"}, "Account ID is not valid"),
-        ({"X-CleverTap-Passcode": "else"}, "Passcode Invalid"),
-    ],
-)
-def test_wrong_credentials(client: httpx.Client, headers: dict[str, str], error: str) -> None:
-    """Each has its text, and none the lists of an upload's answer."""
-    answer = client.post("/1/upload", json=events(1), headers=headers)
-    assert answer.status_code == 401
-    assert answer.text == f'{{ "status" : "fail" , "error" : "{error}" , "code" : 401}}'
-
-
-@pytest.mark.parametrize("body", [b"nonsense", b'{"d": 5}', b'{"d": [' + b"1," * 1000 + b"1]}"])
-def test_a_malformed_request(client: httpx.Client, body: bytes) -> None:
-    """No JSON, no list, or 1001 records are refused whole."""
-    answer = client.post("/1/upload", content=body)
-    assert answer.status_code == 400
-    assert answer.text == '{ "status" : "fail" , "error" : "Malformed request" , "code" : 400}'
-
-
 DEEP = {levels: f"{'[' * levels}1{']' * levels}" for levels in (300, 600, 1000)}
 NAMELESS = '{"d": [{"type": "event", "x": %s}]}'
 UNKNOWN_KEY = '{"d": [{"identity": "a", "type": "event", "evtName": "b", "evtData": {}, "x": %s}]}'
@@ -193,27 +169,6 @@ def test_other_paths_and_methods(client: httpx.Client) -> None:
     assert client.get("/1/upload").json()["code"] == 405
     assert client.get("/1/nothing.json").json()["code"] == 404
     assert "description" in client.get("/track/v2/nothing").json()["errors"]
-
-
-def test_too_many_at_once() -> None:
-    """Above its concurrency the vendor answers 429, and keeps nothing of the request."""
-    with (
-        running(SandboxSettings(upload_concurrency=2, latency_ms=1000)) as sandbox,
-        httpx.Client(base_url=sandbox.url, headers=ACCOUNT, timeout=60) as client,
-    ):
-
-        def upload(number: int) -> httpx.Response:
-            return client.post("/1/upload", json=events(number))
-
-        with ThreadPoolExecutor(6) as pool:
-            answers = list(pool.map(upload, range(6)))
-        refused = [answer for answer in answers if answer.status_code == 429]
-        assert 0 < len(refused) <= 4
-        assert refused[0].text == (
-            '{ "status" : "fail" , "error" : "Too many concurrent requests" , "code" : 429}'
-        )
-        assert sandbox.state.ledger.kept == 6 - len(refused)
-        assert sandbox.state.uploads.highest == 2
 
 
 def test_the_vendor_may_close_connections_and_limit_bodies() -> None:
@@ -295,24 +250,6 @@ def test_removed_events_are_missed(client: httpx.Client) -> None:
     }
     lines = client.get("/sandbox/records", params={"kind": "event", "limit": 2, "offset": 2})
     assert [line.split('"n":')[1][0] for line in lines.text.splitlines()] == ["9", "0"]
-
-
-@pytest.mark.parametrize(
-    ("rule", "kept"),
-    [
-        ({"kind": "drop"}, 1),
-        ({"kind": "drop", "apply": False}, 0),
-        ({"kind": "truncate"}, 1),
-        ({"kind": "truncate", "apply": False}, 0),
-    ],
-)
-def test_broken_connections(client: httpx.Client, rule: dict[str, Any], kept: int) -> None:
-    """No answer, or half of one, says nothing about what the vendor kept; the next is whole."""
-    client.post("/sandbox/faults", json={**rule, "times": 1}).raise_for_status()
-    with pytest.raises(httpx.RemoteProtocolError):
-        client.post("/1/upload", json=events(1))
-    assert ledger(client)["records"].get("event", 0) == kept
-    assert client.post("/1/upload", json=events(2)).status_code == 200
 
 
 def test_ordered_answers(client: httpx.Client) -> None:
