@@ -256,7 +256,7 @@ class Deliverer:
             self.on_more_capacity()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next tick asks again
             log.warning(
-                "no other thread was asked to join in",
+                "could not ask another thread to join in",
                 destination=self.destination.name,
                 error=type(error).__name__,
             )

@@ -73,7 +73,7 @@ class Drain:
             except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
                 self.buffer.recover(unbegun=True)
                 log.warning(
-                    "the broker takes no message",
+                    "could not publish to the broker",
                     destination=self.destination.name,
                     error=type(error).__name__,
                 )

@@ -90,7 +90,7 @@ class EmbeddedRedis:
             self._release()
             raise
         _log.warning(
-            "embedded Redis at %s, for trying and developing; "
+            "embedded Redis for trying and developing: %s; "
             "production wants a maintained Redis 7 or Valkey: set REDIS_URL",
             self.url,
         )
