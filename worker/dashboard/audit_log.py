@@ -6,7 +6,7 @@ that says "began to" is still running, or its process died in the middle.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -54,10 +54,15 @@ class AuditLog:
         entry_id: bytes = script("audit_append").run(self._client, DASHBOARD, *arguments)
         return entry_id.decode()
 
-    def begin(self, entry: AuditEntry) -> StartedAction:
-        """Write that an action begins; ``action`` is its verb, as in ``replay``."""
-        started = replace(entry, action=f"began to {entry.action}")
-        return StartedAction(self, entry, self.append(started))
+    def run(self, entry: AuditEntry, action: Callable[[], tuple[str, int]]) -> int:
+        """Write that an action begins, run it, and replace the entry by its outcome and count.
+
+        ``entry.action`` is a verb, as in ``replay``; returns the count.
+        """
+        entry_id = self.append(replace(entry, action=f"began to {entry.action}"))
+        outcome, count = action()
+        self.append(replace(entry, action=outcome, count=count), replaces=entry_id)
+        return count
 
     def latest(self, number: int = KEPT) -> Iterator[AuditEntry]:
         """Yield up to ``number`` entries, the newest first."""
@@ -68,16 +73,3 @@ class AuditLog:
             )
             count, at_ms = int(fields[b"count"]), int(entry_id.partition(b"-")[0])
             yield AuditEntry(user, action, destination, what, count, at_ms)
-
-
-@dataclass(frozen=True, slots=True)
-class StartedAction:
-    """An action in progress, and the id of the entry that says so."""
-
-    audit: AuditLog
-    entry: AuditEntry
-    entry_id: str
-
-    def end(self, action: str, count: int) -> None:
-        """Replace the entry by the outcome."""
-        self.audit.append(replace(self.entry, action=action, count=count), replaces=self.entry_id)

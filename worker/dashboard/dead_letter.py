@@ -8,7 +8,6 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from worker.buffer.records import accepted_at_ms
 from worker.dead_letters.groups import masked_name, masked_text
 from worker.dead_letters.letters import DeadLetter
 from worker.dead_letters.replay import NotReplayed, Replacement
@@ -21,7 +20,7 @@ from .audit_log import AuditEntry
 from .context import Context
 from .edited_record import EditedRecord, parse_edited
 from .endpoint import FormRequest, page, redirect
-from .grouping import SingleLetter, group_href
+from .grouping import group_href, single_letter
 from .overview import frame, not_found
 from .record_view import RecordLine, masked, pretty, record_lines
 from .vendor_check import vendor_check
@@ -134,28 +133,28 @@ class DeadLetterPage:
         not_replayed: list[NotReplayed] = []
         edited = self._edited(request, view) if "record" in request.form else None
         if edited is None:
-            selection = SingleLetter(self._context.letters(view.destination), view.letter)
-            started = self._context.audit.begin(_audit_entry(request, view, "replay"))
-            replayed = replayer.replay(selection, not_replayed.append)
-            started.end("replayed", replayed)
+            selection = single_letter(self._context.letters(view.destination), view.letter)
+            replayed = self._context.audit.run(
+                _audit_entry(request, view, "replay"),
+                lambda: ("replayed", replayer.replay(selection, not_replayed.append)),
+            )
         else:
             view = replace(view, edited=edited)
             if edited.prepared is None:
                 return self._page(request, view)
-            letter = view.letter
-            replacement = Replacement(0, letter.id, edited.record, letter.failed_at_ms)
-            started = self._context.audit.begin(_audit_entry(request, view, "replay, edited"))
-            replayed = replayer.replay_edited([replacement], not_replayed.append)
-            started.end("replayed, edited", replayed)
+            edits = [Replacement(0, view.letter.id, edited.record, view.letter.failed_at_ms)]
+            replayed = self._context.audit.run(
+                _audit_entry(request, view, "replay, edited"),
+                lambda: ("replayed, edited", replayer.replay_edited(edits, not_replayed.append)),
+            )
         if replayed:
             return redirect(f"/dead-letters?done=replayed&n={replayed}")
         return self._page(request, replace(view, failure=_explain(not_replayed)))
 
     def _purge(self, request: FormRequest, view: LetterView) -> Response:
-        selection = SingleLetter(self._context.letters(view.destination), view.letter)
-        started = self._context.audit.begin(_audit_entry(request, view, "purge"))
-        purged = selection.purge()
-        started.end("purged", purged)
+        selection = single_letter(self._context.letters(view.destination), view.letter)
+        entry = _audit_entry(request, view, "purge")
+        purged = self._context.audit.run(entry, lambda: ("purged", selection.purge()))
         return redirect(f"/dead-letters?done=purged&n={purged}")
 
     def _edited(self, request: FormRequest, view: LetterView) -> EditedRecord:
@@ -188,8 +187,6 @@ class DeadLetterPage:
             "letter": letter,
             "edited": edited,
             "state": self._context.state(view.destination),
-            "id": str(UUID(letter.id)),
-            "accepted_ms": accepted_at_ms(letter.id),
             "text": text,
             "vendor_text": letter.error if view.revealed else text,
             "event": letter.name if view.revealed else masked_name(letter.name),

@@ -24,11 +24,11 @@ from .grouping import (
     MAX_CHECKED,
     MAX_READ,
     PER_PAGE,
-    FirstLetters,
     GroupFilter,
-    GroupSelection,
+    first_letters,
     group_href,
     merge_groups,
+    select_group,
 )
 from .overview import frame, not_found
 from .vendor_check import vendor_check
@@ -110,7 +110,7 @@ class GroupPage:
         return check
 
     def _first(self, view: GroupView) -> Selection:
-        return FirstLetters(self._selection(view), MAX_CHECKED)
+        return first_letters(self._selection(view), MAX_CHECKED)
 
     def _replay_all(self, request: FormRequest, view: GroupView) -> Response:
         return self._replay(request, view, self._selection(view), frozenset())
@@ -122,10 +122,14 @@ class GroupPage:
             view.failure = "This destination is not configured, so they would not be delivered."
             return self._page(request, view)
         count = view.check.passed if view.check else view.group.count
-        started = self._context.audit.begin(_audit_entry(request, view, "replay", count))
         replayer = self._context.replayer(view.destination)
-        replayed = replayer.replay(selection, view.add_not_replayed, without=without)
-        started.end("replayed", replayed)
+        replayed = self._context.audit.run(
+            _audit_entry(request, view, "replay", count),
+            lambda: (
+                "replayed",
+                replayer.replay(selection, view.add_not_replayed, without=without),
+            ),
+        )
         if not view.not_replayed:
             return redirect(f"/dead-letters?done=replayed&n={replayed}")
         left = self._find(request, view.where.until_ms) or view
@@ -134,20 +138,18 @@ class GroupPage:
 
     def _purge(self, request: FormRequest, view: GroupView) -> Response:
         entry = _audit_entry(request, view, "purge", view.group.count)
-        started = self._context.audit.begin(entry)
-        purged = self._selection(view).purge()
-        started.end("purged", purged)
+        purged = self._context.audit.run(entry, lambda: ("purged", self._selection(view).purge()))
         return redirect(f"/dead-letters?done=purged&n={purged}")
 
     def _selection(self, view: GroupView) -> Selection:
-        return GroupSelection(self._context.letters(view.destination), view.where)
+        return select_group(self._context.letters(view.destination), view.where)[0]
 
     def _find(self, request: FormRequest, until_ms: float) -> GroupView | None:
         buffer, kind = self._context.buffer(request.params["name"]), request.params["kind"]
         if buffer is None or kind not in buffer.destination.kinds:
             return None
         where = GroupFilter(kind=kind, group=request.params["group"], until_ms=until_ms)
-        selection = GroupSelection(self._context.letters(buffer.destination), where)
+        selection, unread = select_group(self._context.letters(buffer.destination), where)
         parts = group_letters(selection)
         if not parts:
             return None
@@ -157,7 +159,7 @@ class GroupPage:
         letters = list(islice(iter(selection), start, start + PER_PAGE))
         parts = [part for part in parts if group.text == MANY_TEXTS and part.text != OTHER_TEXTS]
         return GroupView(
-            buffer.destination, where, group, parts[:_MAX_PARTS], letters, number, selection.unread
+            buffer.destination, where, group, parts[:_MAX_PARTS], letters, number, unread
         )
 
     def _page(self, request: FormRequest, view: GroupView) -> Response:

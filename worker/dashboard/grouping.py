@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -71,41 +71,38 @@ def _hash(*parts: Any) -> str:
     return sha256(orjson.dumps(parts)).hexdigest()[:16]
 
 
-class SingleLetter(Selection):
-    """One dead letter as the page showed it; if the record has failed again, that is another."""
+class LetterSelection(Selection):
+    """The dead letters that a function yields; it can be called more than once."""
 
-    def __init__(self, letters: DeadLetters, letter: DeadLetter) -> None:
-        super().__init__(letters, LetterFilter(id=letter.id), {}, {})
-        self._letter = letter
-
-    def __iter__(self) -> Iterator[DeadLetter]:
-        yield self._letter
-
-
-class FirstLetters(Selection):
-    """The first dead letters of a selection."""
-
-    def __init__(self, selection: Selection, limit: int) -> None:
-        super().__init__(selection.letters, selection.where, {}, {})
-        self._selection = selection
-        self._limit = limit
+    def __init__(
+        self, letters: DeadLetters, where: LetterFilter, read: Callable[[], Iterator[DeadLetter]]
+    ) -> None:
+        super().__init__(letters, where, {}, {})
+        self._read = read
 
     def __iter__(self) -> Iterator[DeadLetter]:
-        return islice(iter(self._selection), self._limit)
+        return self._read()
 
 
-class GroupSelection(Selection):
-    """The dead letters of a group among the oldest of their kind that a page reads.
+def single_letter(letters: DeadLetters, letter: DeadLetter) -> Selection:
+    """Select one dead letter as the page showed it; a later failure of its record is another."""
+    return LetterSelection(letters, LetterFilter(id=letter.id), lambda: iter([letter]))
+
+
+def first_letters(selection: Selection, limit: int) -> Selection:
+    """Select the first dead letters of a selection."""
+    return LetterSelection(
+        selection.letters, selection.where, lambda: islice(iter(selection), limit)
+    )
+
+
+def select_group(letters: DeadLetters, where: GroupFilter) -> tuple[Selection, int]:
+    """Select a group among the oldest of its kind, and return how many of the kind were not read.
 
     What a page counts is what is replayed or purged from it, and no more.
     """
-
-    def __init__(self, letters: DeadLetters, where: GroupFilter) -> None:
-        super().__init__(letters, where, {}, {})
-        self._oldest, self.unread = _oldest(letters, where.kind)
-
-    def __iter__(self) -> Iterator[DeadLetter]:
-        return filter(self.where, self._oldest)
+    oldest, unread = _oldest(letters, where.kind)
+    return LetterSelection(letters, where, lambda: filter(where, oldest)), unread
 
 
 def find_groups(letters: DeadLetters) -> tuple[list[LetterGroup], int]:
@@ -121,7 +118,7 @@ def find_groups(letters: DeadLetters) -> tuple[list[LetterGroup], int]:
 
 def _oldest(letters: DeadLetters, kind: str | None) -> tuple[Selection, int]:
     selection = letters.select(LetterFilter(kind=kind))
-    return FirstLetters(selection, MAX_READ), max(0, selection.count() - MAX_READ)
+    return first_letters(selection, MAX_READ), max(0, selection.count() - MAX_READ)
 
 
 def collapse_many(groups: Iterable[LetterGroup]) -> Iterator[LetterGroup]:

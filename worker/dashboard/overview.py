@@ -14,7 +14,7 @@ from worker.buffer.history import History, Sample
 from worker.buffer.status import TOTALS, DestinationStatus, KindCounts
 
 from . import charts
-from .audit_log import AuditEntry, StartedAction
+from .audit_log import AuditEntry
 from .charts import Chart
 from .context import Context
 from .endpoint import FormRequest, page, redirect
@@ -90,18 +90,21 @@ class OverviewPages:
 
     def _pause(self, request: FormRequest, buffer: Buffer) -> None:
         reason = request.form.get("reason", "").strip()[:_MAX_REASON]
-        started = self._begin(request, "pause", reason)
-        changed = buffer.pause(reason or f"paused by {request.user} on the dashboard")
-        started.end("paused" if changed else "pressed pause, but it was already paused", 0)
+
+        def pause() -> tuple[str, int]:
+            changed = buffer.pause(reason or f"paused by {request.user} on the dashboard")
+            return "paused" if changed else "pressed pause, but it was already paused", 0
+
+        entry = AuditEntry(request.user, "pause", buffer.destination.name, reason)
+        self._context.audit.run(entry, pause)
 
     def _resume(self, request: FormRequest, buffer: Buffer) -> None:
-        started = self._begin(request, "resume")
-        changed = buffer.resume()
-        started.end("resumed" if changed else "pressed resume, but it was already running", 0)
+        def resume() -> tuple[str, int]:
+            changed = buffer.resume()
+            return "resumed" if changed else "pressed resume, but it was already running", 0
 
-    def _begin(self, request: FormRequest, action: str, reason: str = "") -> StartedAction:
-        entry = AuditEntry(request.user, action, request.params["name"], reason)
-        return self._context.audit.begin(entry)
+        entry = AuditEntry(request.user, "resume", buffer.destination.name)
+        self._context.audit.run(entry, resume)
 
     def _view(self, name: str, buffer: Buffer) -> DestinationView:
         history = History(self._context.client, buffer.destination)

@@ -26,7 +26,7 @@ from support.pipeline import stored_profile
 from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.records import pack
-from worker.dashboard.grouping import SingleLetter
+from worker.dashboard.grouping import single_letter
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import Replayer
 from worker.settings.destination import Destination, KindSettings
@@ -237,6 +237,6 @@ def test_single_letter_does_not_touch_a_later_failure_of_its_record(
     (seen,) = letters.select()
     redis_client.xdel(DEAD, seen.entry)
     add_dead_letter(redis_client, stored, code=515)
-    single = SingleLetter(letters, seen)
+    single = single_letter(letters, seen)
     assert (single.purge(), Replayer(redis_client, PROFILES).replay(single, print)) == (0, 0)
     assert redis_client.xlen(DEAD) == 1
