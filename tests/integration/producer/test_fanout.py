@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -15,7 +14,7 @@ from worker import AsyncProducer, Producer
 from worker.buffer import keys
 from worker.buffer.records import canonical_id, unpack
 from worker.connections.clients import async_producer_client, producer_client
-from worker.errors import BufferFull, InvalidRecord, UnknownDestination
+from worker.errors import InvalidRecord, UnknownDestination
 from worker.settings.settings import Settings
 
 BOTH = ("clevertap", "bloomreach")
@@ -64,33 +63,6 @@ def test_event_to_two_destinations_is_enqueued_in_each_shape(
              "properties": {"Price": 5}, "timestamp": 1_700_000_000},
         )
     ]  # fmt: skip
-
-
-def test_event_rejected_by_one_destination_is_enqueued_nowhere(
-    producer: Producer, redis_client: redis.Redis
-) -> None:
-    """The errors of every destination are reported under its name."""
-    with pytest.raises(InvalidRecord) as raised:
-        producer.to(*BOTH).event("App Launched", {"a": [1]}, identity="42", fbid="7")
-    assert {path.partition(": ")[0] for path in raised.value.errors} == set(BOTH)
-    assert raised.value.code == 513
-    with pytest.raises(InvalidRecord) as raised:
-        producer.to(*BOTH).profile({"Visits": {"$incr": 1}}, identity="42")
-    assert set(raised.value.errors) == {"bloomreach: properties.Visits"}
-    for name in BOTH:
-        assert not buffered(redis_client, name)
-        assert not buffered(redis_client, name, "profile")
-
-
-def test_full_second_buffer_reports_the_id_in_the_first(settings: Settings, redis_url: str) -> None:
-    """What an earlier destination accepted stays there: its id is in the error."""
-    full = replace(settings.destinations["bloomreach"], max_buffered=0)
-    tight = replace(settings, destinations={**settings.destinations, "bloomreach": full})
-    producer = Producer(tight, producer_client(redis_url))
-    with pytest.raises(BufferFull, match="bloomreach") as raised:
-        producer.to(*BOTH).event("Viewed", identity="42")
-    assert len(raised.value.accepted) == 1
-    producer.close()
 
 
 def test_unknown_destination_raises_and_a_repeated_one_counts_once(
