@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from ..errors import SettingsError
 from ..vendors.protocol import VendorAccount
 
-# What a destination may be called: no character that means something in a key or an address.
+# A destination's name: no character with a meaning in a Redis key or a URL.
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_PARTITIONS = 1024
 _BASE_URL = re.compile(r"https?://[^/?#@\s]+/?$")
@@ -32,7 +32,7 @@ _ABOVE_0 = (
 class KindSettings:
     """How records of one kind are batched; ``partitions`` above 0 keep the order per identity.
 
-    Without ``batch_records`` it was taken out of the configuration: nobody claims such records.
+    With 0 ``batch_records`` it was taken out of the configuration, and is not delivered any more.
     """
 
     batch_records: int
@@ -48,9 +48,9 @@ class KindSettings:
 class Destination:
     """A named account at a vendor. Times are in seconds, sizes in bytes.
 
-    ``lease_s`` must exceed ``request_timeout_s``: a lease that ends while its request is under way
+    ``lease_s`` must exceed ``request_timeout_s``: a lease that ends while its request is in flight
     would send the batch twice. The default of 90 is three times the timeout, which leaves room for
-    a worker to be stopped for a moment.
+    a worker that is paused for a moment.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Destination:
 
     @property
     def sends_once(self) -> bool:
-        """Whether nothing may be sent twice: what may have arrived is left to a person."""
+        """Whether nothing may be sent twice: what may have arrived is left to the operators."""
         return self.ambiguous == "dead_letter"
 
 

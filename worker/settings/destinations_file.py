@@ -1,7 +1,6 @@
-"""The file that defines the destinations: TOML, in which `${NAME}` stands for the environment's.
+"""The file that defines the destinations: TOML, in which `${NAME}` is an environment variable.
 
-`${NAME:-default}` has a value for where the environment has none. Secrets are named and never
-written here: the file is one to commit and to share.
+`${NAME:-default}` has a default. Secrets are only named here: the file is committed and shared.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def lookup(environ: Mapping[str, str], name: str) -> tuple[str | None, str]:
         value = Path(path).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise SettingsError(f"{name}_FILE: cannot read the file: {error.strerror}") from error
-    except UnicodeDecodeError:  # whose text shows a byte of the secret
+    except UnicodeDecodeError:  # its text shows a byte of the secret
         raise SettingsError(f"{name}_FILE: the file is not UTF-8 text") from None
     if not value:
         raise SettingsError(f"{name}_FILE: the file is empty")

@@ -1,8 +1,6 @@
-"""Every setting: where it comes from, what it must look like, and what it is for.
+"""The settings of every process: the environment, and the file that defines the destinations.
 
-Two sources: the environment (addresses, secrets, process-wide values) and the file that defines the
-destinations. Nothing is read at import; `Settings.from_env` reads both, and refuses what it does
-not understand.
+Nothing is read at import; `Settings.from_env` reads both, and refuses what it does not understand.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ class Settings:
         return _read(Environment(environ))
 
     def destination(self, name: str | None = None) -> Destination:
-        """The destination of that name, or the default; UnknownDestination names the others."""
+        """Return a destination, or the default; UnknownDestination names the known ones."""
         wanted = name or self.default_destination
         try:
             return self.destinations[wanted]
@@ -48,7 +46,7 @@ class Settings:
         return [each for each in self.destinations.values() if isinstance(each.account, account)]
 
     def enabled(self) -> Iterator[Destination]:
-        """The destinations that are delivered to."""
+        """Return the destinations that are delivered to."""
         return (each for each in self.destinations.values() if each.enabled)
 
 

@@ -1,7 +1,7 @@
-"""What other programs' code reads of the environment, looked at before it does.
+"""Variables that other programs read, checked before they do.
 
-Flower, Sentry's and OpenTelemetry's libraries tell what they do not understand in tracebacks, late,
-or not at all: Flower takes port 99999 for 34463. No text here repeats a secret.
+Flower, Sentry's and OpenTelemetry's libraries report what they do not understand in tracebacks,
+late, or not at all: Flower takes port 99999 for 34463. No text here repeats a secret.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ThirdPartySettings(EnvironmentSettings):
 
 
 def check_third_party(environ: Mapping[str, str]) -> None:
-    """SettingsError for the first setting that its reader would not understand."""
+    """Raise SettingsError for the first value that its program would not understand."""
     check_flower_port(environ)
     flower_logins(environ)
     check_traces(environ)
@@ -50,26 +50,23 @@ def check_third_party(environ: Mapping[str, str]) -> None:
 
 
 def check_flower_port(environ: Mapping[str, str]) -> None:
-    """SettingsError when Flower could not listen on its port."""
+    """Raise SettingsError if Flower cannot listen on its port."""
     port = environ.get("FLOWER_PORT")
     if port and not (_PORT.fullmatch(port) and 0 < int(port) <= 65535):
         raise SettingsError(f"FLOWER_PORT: must be 1-65535, not {port!r}")
 
 
 def flower_logins(environ: Mapping[str, str]) -> list[str]:
-    """Flower's logins, `name:password` each; none when none is set.
-
-    SettingsError for one that lacks either, or when the file for them cannot be read.
-    """
+    """Return Flower's logins, each `name:password`; SettingsError for one that lacks either."""
     given = secret_of("FLOWER_BASIC_AUTH", environ).reveal()
     logins = [login.strip() for login in given.split(",") if login.strip()]
     if not all(all(login.partition(":")) for login in logins):
-        raise SettingsError("FLOWER_BASIC_AUTH: must be name:password, several by commas")
+        raise SettingsError("FLOWER_BASIC_AUTH: must be name:password, several separated by commas")
     return logins
 
 
 def check_traces(environ: Mapping[str, str]) -> None:
-    """SettingsError when spans could not be sent to where the environment says."""
+    """Raise SettingsError if an address for spans is not one."""
     for name in TRACE_ENDPOINTS:
         if (address := environ.get(name)) and not _is_http(address):
             raise SettingsError(f"{name}: must be an address, as in http://127.0.0.1:4318")
@@ -79,5 +76,5 @@ def _is_http(address: str) -> bool:
     try:
         parts = urlsplit(address)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # not a port
         return False

@@ -161,7 +161,7 @@ class UploadAdapter(Protocol):
 class VendorAccount:
     """An account at a vendor; the class itself stands for one that is not configured any more.
 
-    A vendor's package derives a frozen dataclass, whose fields, with defaults, are keys in
+    A vendor's package derives a frozen dataclass; its fields, with defaults, are the keys in
     `destinations.toml`. Producers import it too: slow imports belong in the methods that need them.
     """
 
@@ -195,7 +195,7 @@ class VendorAccount:
         return None, ""
 
     def problems(self, base_url: str) -> Iterable[tuple[str, str]]:
-        """Return each field whose value the vendor would not take, with the rule it breaks."""
+        """Return each field with a value that the vendor would not take, and the rule it breaks."""
         del base_url
         return ()
 

@@ -89,13 +89,13 @@ def test_send_local_protocol_error_is_not_quoted() -> None:
     "base_url", ["", "http://", "ftp://vendor", "vendor.example", "http://vendor:99999"]
 )
 def test_transport_invalid_address_is_refused_at_start(base_url: str) -> None:
-    """A mistake in the address is told when the worker starts, and costs no batch a death."""
+    """A mistake in the address is reported when the worker starts, before a batch meets it."""
     with pytest.raises(SettingsError, match="base_url"):
         Transport(base_url, timeout_s=1.0)
 
 
 def test_send_unknown_host_is_unreachable() -> None:
-    """A host that cannot be resolved, or is no host name at all, has received nothing."""
+    """A host that cannot be resolved, or is not a host name, has received nothing."""
     for host in ("nowhere.invalid", "a" * 70 + ".invalid"):
         sender = Transport(f"http://{host}", timeout_s=5.0)
         answer = sender.send(request(f"http://{host}"))
@@ -159,7 +159,7 @@ def test_send_broken_compression_keeps_the_status(vendor: LoopbackVendor, status
 
 
 def test_send_response_that_is_not_http_is_ambiguous(vendor: LoopbackVendor) -> None:
-    """Somebody read the request whole and answered in another language."""
+    """The other side read the whole request and answered in another protocol."""
 
     def play(exchange: Exchange) -> None:
         exchange.records()
@@ -172,7 +172,7 @@ def test_send_response_that_is_not_http_is_ambiguous(vendor: LoopbackVendor) -> 
 
 
 def test_stop_by_ends_requests_in_flight(vendor: LoopbackVendor) -> None:
-    """Told to stop, a worker waits no longer for an answer than it was given."""
+    """A worker that is stopping waits no longer for a response than it may."""
     sender = Transport(vendor.base_url, timeout_s=60.0)
 
     def play(exchange: Exchange) -> None:
@@ -189,7 +189,7 @@ def test_stop_by_ends_requests_in_flight(vendor: LoopbackVendor) -> None:
 
 
 def folded(content: bytes) -> Play:
-    """A success that nobody asked to compress."""
+    """A success that is compressed without being asked."""
 
     def play(exchange: Exchange) -> None:
         exchange.records()

@@ -25,7 +25,7 @@ def account(settings: Settings) -> CleverTapAccount:
 
 
 def test_settings_as_shipped_enable_a_destination_by_its_secrets() -> None:
-    """Both vendors are defined; only the one whose secrets are set is delivered to."""
+    """Both vendors are defined; only the one with its secrets set is delivered to."""
     settings = Settings.from_env(SECRETS)
     assert list(settings.destinations) == ["clevertap", "bloomreach"]
     assert [each.name for each in settings.enabled()] == ["clevertap"]
@@ -77,7 +77,7 @@ def test_shipped_file_takes_tuning_from_the_environment(
 
 
 def test_settings_show_no_secret() -> None:
-    """Neither printing settings nor listing their sources tells a passcode or a password."""
+    """Neither printing settings nor listing their sources shows a passcode or a password."""
     settings = Settings.from_env(SECRETS | {"REDIS_URL": "redis://user:hidden@h/0"})
     shown = f"{settings!r} {settings.destinations!r} {settings.sources!r} {settings.redis_url}"
     assert "PASS-1" not in shown
@@ -86,7 +86,7 @@ def test_settings_show_no_secret() -> None:
 
 
 def test_unknown_destination_is_refused_with_the_known_ones() -> None:
-    """A misspelt name is mended from the error alone."""
+    """The error alone is enough to fix a misspelt name."""
     with pytest.raises(UnknownDestination, match="there are: clevertap, bloomreach"):
         Settings.from_env(SECRETS).destination("clevertab")
     with pytest.raises(UnknownDestination, match="INGEST_DEFAULT_DESTINATION"):

@@ -1,4 +1,4 @@
-"""Our own credentials, quoted by a vendor in what it says, reach nobody."""
+"""Our own credentials, quoted by a vendor in its texts, are hidden."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def response(body: Any, status: int = 200) -> Response:
 def test_read_whole_refusal_hides_the_passcode() -> None:
     """The words stay, the passcode does not, in whatever case it comes back."""
     for quoted in (PASSCODE, PASSCODE.lower()):
-        told = response({"status": "fail", "error": f"Invalid Credentials {quoted}!"}, 401)
-        assert CLEVERTAP.read("event", 3, told).error == "Invalid Credentials ***!"
-        assert CLEVERTAP.read_probe(told).error == "Invalid Credentials ***!"
+        refused = response({"status": "fail", "error": f"Invalid Credentials {quoted}!"}, 401)
+        assert CLEVERTAP.read("event", 3, refused).error == "Invalid Credentials ***!"
+        assert CLEVERTAP.read_probe(refused).error == "Invalid Credentials ***!"
 
 
 def test_read_records_refusal_hides_the_passcode() -> None:
     """The verdicts of single records are treated alike; those without a text stay as they are."""
     entry = {"status": "fail", "code": 513, "error": f"{PASSCODE}. Skipped record number : 2"}
-    told = response({"status": "partial", "processed": 1, "unprocessed": [entry]})
-    first, second = CLEVERTAP.read("event", 2, told).verdicts
+    refused = response({"status": "partial", "processed": 1, "unprocessed": [entry]})
+    first, second = CLEVERTAP.read("event", 2, refused).verdicts
     assert first is DELIVERED
     assert second.error == "***."
 
@@ -50,8 +50,8 @@ def test_read_records_refusal_hides_the_passcode() -> None:
 @pytest.mark.parametrize("quoted", [KEY, API_SECRET, BASIC])
 def test_read_bloomreach_refusal_hides_key_and_secret(quoted: str) -> None:
     """The key, the secret, and both as they stand in the header."""
-    told = response({"success": False, "errors": [f"no: {quoted}"]}, 400)
-    assert BLOOMREACH.read("event", 1, told).error == "no: ***"
+    refused = response({"success": False, "errors": [f"no: {quoted}"]}, 400)
+    assert BLOOMREACH.read("event", 1, refused).error == "no: ***"
     result = {"success": False, "errors": [f"no: {quoted}"], "command_id": "1"}
     (verdict,) = BLOOMREACH.read("event", 1, response({"results": [result]})).verdicts
     assert verdict.error == "no: ***"
@@ -60,21 +60,21 @@ def test_read_bloomreach_refusal_hides_key_and_secret(quoted: str) -> None:
 def test_read_public_access_refusal_hides_the_token() -> None:
     """Without a secret the key is the credential."""
     public = Bloomreach("https://api.exponea.com", "project", KEY)
-    told = response({"errors": f"access key not found: {KEY}"}, 401)
-    assert public.read("event", 1, told).error == "access key not found: ***"
+    refused = response({"errors": f"access key not found: {KEY}"}, 401)
+    assert public.read("event", 1, refused).error == "access key not found: ***"
 
 
 def test_hidden_secret_cut_off_is_hidden() -> None:
     """A long text is cut, and what is left of a secret at its end goes too."""
     for filler in range(270, 305):
-        told = response({"error": "x" * filler + PASSCODE + "y" * 50}, 401)
-        error = CLEVERTAP.read("event", 1, told).error
+        refused = response({"error": "x" * filler + PASSCODE + "y" * 50}, 401)
+        error = CLEVERTAP.read("event", 1, refused).error
         assert PASSCODE[:4] not in error
         assert error.endswith(("***...", "y...", "x...", "xABC...", "xAB...", "xA...", "***"))
 
 
 def test_count_refused_hides_the_passcode(vendor: LoopbackVendor) -> None:
-    """What `ingest export`, `count` and `reconcile` tell is treated alike."""
+    """The errors of `ingest export`, `count` and `reconcile` are treated alike."""
     vendor.usual = says({"status": "fail", "error": f"Invalid Credentials {PASSCODE}"}, 401)
     to = account(
         vendor.base_url,

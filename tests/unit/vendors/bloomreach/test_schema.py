@@ -107,7 +107,7 @@ def test_prepare_identity_is_the_hard_id_or_the_first_usable_one(
     ids=str,
 )  # fmt: skip
 def test_prepare_without_a_usable_id_is_refused(ids: Any) -> None:
-    """One id at least has a letter or digit and is no word that a bug writes."""
+    """At least one id has a letter or digit and is not a word that a bug writes."""
     assert set(errors(event(customer_ids=ids))) == {"customer_ids"}
 
 
@@ -281,7 +281,7 @@ def test_profile_operators_of_the_other_vendor_are_refused() -> None:
 
 
 def test_prepare_error_shows_no_value() -> None:
-    """Values may be personal data: names and rules alone are told."""
+    """Values may be personal data: only names and rules are shown."""
     secret = "jack-montana"
     for record in (
         event(customer_ids={"registered": {secret: 1}}),
@@ -313,10 +313,10 @@ def test_prepare_any_input_is_prepared_or_refused(record: Any) -> None:
     try:
         prepared = SCHEMA.prepare(record, now_s=NOW_S)
     except InvalidRecord as error:
-        told = f"{error}"
+        text = f"{error}"
     else:
-        told = json.dumps(json.loads(prepared.body))
-    assert told.encode()
+        text = json.dumps(json.loads(prepared.body))
+    assert text.encode()
 
 
 _nearly = st.fixed_dictionaries(

@@ -47,8 +47,8 @@ def batch(*results: Any, **changes: Any) -> dict[str, Any]:
 
 def refused(position: int | str, errors: Any = (NO_ID,)) -> dict[str, Any]:
     """The result of a command that was refused."""
-    told = list(errors) if isinstance(errors, tuple) else errors
-    return {"success": False, "errors": told, "command_id": str(position)}
+    given = list(errors) if isinstance(errors, tuple) else errors
+    return {"success": False, "errors": given, "command_id": str(position)}
 
 
 def taken(position: int | str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def test_credentials_that_fit_no_header_are_refused(token: str, key: str, secret
 
 
 def test_project_token_with_a_slash_is_escaped() -> None:
-    """A token is no path: what could lead elsewhere is escaped."""
+    """A token is not a path: what could lead elsewhere is escaped."""
     request = Bloomreach("https://x", "a/../b?c", "k", "s").probe()
     assert request.path == "/track/v2/projects/a%2F..%2Fb%3Fc/system/time"
 
@@ -157,14 +157,14 @@ ERRORS: list[tuple[dict[str, Any], str, int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "text", "code"), ERRORS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("given", "text", "code"), ERRORS, ids=lambda v: str(v)[:40])
 def test_read_error_of_every_shape_is_understood(
-    told: dict[str, Any], text: str, code: int | None
+    given: dict[str, Any], text: str, code: int | None
 ) -> None:
     """A refusal of one record, alone or in a batch, is permanent and carries the vendor's words."""
-    alone = read(1, {"success": False, **told})
+    alone = read(1, {"success": False, **given})
     assert outcomes(alone) == [dead(text, code)]
-    among = read(2, batch(taken(1), {"success": False, "command_id": "2", **told}))
+    among = read(2, batch(taken(1), {"success": False, "command_id": "2", **given}))
     assert outcomes(among) == [TAKEN, dead(text, code)]
 
 
@@ -294,9 +294,9 @@ def test_read_retry_after_is_returned() -> None:
 
 
 def test_read_error_is_one_line_without_the_record() -> None:
-    """An error is for people and logs: what may be somebody's data is cut off."""
-    told = ['bad value {"email": "jack@example.com"}', "x" * 2000]
-    (verdict,) = read(1, {"success": False, "errors": told}).verdicts
+    """An error is for people and logs: what may be personal data is cut off."""
+    given = ['bad value {"email": "jack@example.com"}', "x" * 2000]
+    (verdict,) = read(1, {"success": False, "errors": given}).verdicts
     assert "jack" not in verdict.error
     assert verdict.error.startswith("bad value")
     assert len(verdict.error) <= MAX_ERROR_CHARS
@@ -360,5 +360,5 @@ def test_read_order_of_results_makes_no_difference(order: list[int], doomed: set
     ],
 )
 def test_read_error_as_json_in_a_text_is_unpacked(errors: Any, text: str) -> None:
-    """JSON inside a string is unpacked; of an object only what is an error by name is told."""
+    """JSON inside a string is unpacked; of an object only what is an error by name counts."""
     assert outcomes(read(1, {"success": False, "errors": errors}))[0][3] == text

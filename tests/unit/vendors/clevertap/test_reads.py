@@ -79,8 +79,8 @@ def test_parse_reply_error_keeps_the_vendors_words() -> None:
     """A JSON array inside a string is unpacked; status and code stand beside the words."""
     error = reply(fail('["Invalid event : Uninstalled","Second"]', 4002)).error
     assert error == "Invalid event : Uninstalled; Second (HTTP 200, code 4002)"
-    for told in ({"message": "Not so"}, '{"error": "Not so"}', [{"reason": "Not so"}]):
-        assert reply(fail(told, 400), 400).error == "Not so (HTTP 400)"
+    for failed in ({"message": "Not so"}, '{"error": "Not so"}', [{"reason": "Not so"}]):
+        assert reply(fail(failed, 400), 400).error == "Not so (HTTP 400)"
     assert reply(fail(None, 400), 400).error == "no reason given (HTTP 400)"
     assert reply(fail('["broken', 400), 400).error == '["broken (HTTP 400)'
 
@@ -106,9 +106,9 @@ def test_parse_reply_any_response_is_parsed(content: bytes, status: int) -> None
     )
 )
 def test_parse_reply_error_of_any_type_is_text(error: Any) -> None:
-    """An error that is no text becomes a line all the same."""
-    told = reply(json.dumps(fail(error, error)).encode()).error
-    assert "\n" not in told
+    """An error that is not text becomes a line all the same."""
+    text = reply(json.dumps(fail(error, error)).encode()).error
+    assert "\n" not in text
 
 
 def test_page_cursor_stays_as_it_came() -> None:

@@ -162,7 +162,7 @@ ACCEPTED = {
     "all four identities": event(identity="a", FBID="b", GPID="c", objectId="d"),
     "an identity of 1023 characters": event(identity="i" * 1023),
     "identities that are not set": event(identity=None, GPID="", objectId=None),
-    "an identity that holds a word for nobody": event(identity="none-such"),
+    "an identity that holds an anonymous word": event(identity="none-such"),
     "GPID alone": event(FBID=GONE, GPID="34322424"),
     "objectId alone": event(FBID=GONE, objectId="-2ce3"),
     "256 items": charged([{"a": n} for n in range(256)]),
@@ -209,17 +209,17 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
     "a string": ("event", "record", 524),
     "no type": (event(type=GONE), "type", 524),
     "an unknown type": (event(type="Event"), "type", 524),
-    "a type that is no string": (event(type=["event"]), "type", 524),
+    "a type that is not a string": (event(type=["event"]), "type", 524),
     "no name": (event(evtName=GONE), "evtName", 509),
     "a name of null": (event(evtName=None), "evtName", 509),
     "a blank name": (event(evtName=" \t"), "evtName", 509),
-    "a name that is no string": (event(evtName=5), "evtName", 509),
+    "a name that is not a string": (event(evtName=5), "evtName", 509),
     "no properties": (event(evtData=GONE), "evtData", 512),
     "properties of null": (event(None), "evtData", 512),
     "properties in a list": (event([1]), "evtData", 512),
     "257 properties": (event({str(n): n for n in range(257)}), "evtData", 522),
     "a key of 121 characters": (event({LONG_KEY + "k": 1}), "evtData." + LONG_KEY + "k", None),
-    "a key that is no string": (event({7: 1}), "evtData.7", None),
+    "a key that is not a string": (event({7: 1}), "evtData.7", None),
     "a value of 513 bytes": (event({"a": LONG_VALUE + "v"}), "evtData.a", None),
     "a value of 513 bytes, few characters": (event({"a": "ü" * 256 + "v"}), "evtData.a", None),
     "NaN": (event({"a": float("nan")}), "evtData.a", None),
@@ -235,8 +235,8 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
     "an object as a property": (event({"a": {"b": 1}}), "evtData.a", 512),
     "an array as a property": (event({"a": [1]}), "evtData.a", 512),
     "Items of another event": (event({"Items": [{"a": 1}]}), "evtData.Items", 512),
-    "Items that are no array": (charged({"a": 1}), "evtData.Items", 512),
-    "an item that is no object": (charged([{}, "book"]), "evtData.Items.1", 512),
+    "Items that are not an array": (charged({"a": 1}), "evtData.Items", 512),
+    "an item that is not an object": (charged([{}, "book"]), "evtData.Items.1", 512),
     "an item that is not flat": (charged([{"a": {"b": 1}}]), "evtData.Items.0.a", 512),
     "an item with a long value": (charged([{"a": "v" * 513}]), "evtData.Items.0.a", None),
     "an item with a long key": (charged([{"k" * 121: 1}]), "evtData.Items.0." + "k" * 121, None),
@@ -261,7 +261,7 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
     "an identity beyond 64 bits": (event(identity=2**64), "identity", 523),
     "an objectId that is an object": (event(objectId={}), "objectId", 526),
     "an objectId that is a number": (event(objectId=7), "objectId", 526),
-    "an objectId that is nobody's": (event(objectId="null"), "objectId", 526),
+    "an objectId that is anonymous": (event(objectId="null"), "objectId", 526),
     "no profileData": (profile(profileData=GONE), "profileData", None),
     "profileData in a list": (profile([]), "profileData", None),
     "257 custom keys": (profile({str(n): n for n in range(257)}), "profileData", None),
@@ -318,7 +318,7 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
         "profileData.category-unsubscribe",
         None,
     ),
-    "a category that is no list": (
+    "a category that is not a list": (
         profile({"category-resubscribe": {"email": "Movies"}}),
         "profileData.category-resubscribe",
         None,
@@ -327,9 +327,9 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
     "a token without id": (token(id=GONE), "tokenData.id", 532),
     "a token without type": (token(type=GONE), "tokenData.type", 533),
     "a token of an unknown type": (token(type="pigeon"), "tokenData.type", 534),
-    "keys that are no object": (token(keys="x"), "tokenData.keys", 535),
-    "a token whose objectId is a number": ({**TOKEN, "objectId": 7}, "objectId", 530),
-    "a token whose objectId is nobody's": ({**TOKEN, "objectId": "null"}, "objectId", 530),
+    "keys that are not an object": (token(keys="x"), "tokenData.keys", 535),
+    "a token with a number as objectId": ({**TOKEN, "objectId": 7}, "objectId", 530),
+    "a token with an anonymous objectId": ({**TOKEN, "objectId": "null"}, "objectId", 530),
     "a token without objectId": (
         {**TOKEN, "objectId": None, "identity": "42"},
         "objectId",
@@ -337,7 +337,7 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
     ),
     "NaN under an unknown key": (event(extra={"a": [1, float("nan")]}), "extra.a.1", None),
     "bytes under an unknown key": (event(extra=b"x"), "extra", None),
-    "a key of the record that is no string": ({**VIEWED, 5: 1}, "5", None),
+    "a key of the record that is not a string": ({**VIEWED, 5: 1}, "5", None),
 }
 
 
@@ -345,7 +345,7 @@ REFUSED: dict[str, tuple[Any, str, int | None]] = {
 def test_prepare_broken_rule_names_field_and_code(
     record: Any, field: str, code: int | None
 ) -> None:
-    """A refusal tells which field broke which rule, with the vendor's code where it has one."""
+    """A refusal names the field and the rule, with the vendor's code if there is one."""
     with pytest.raises(InvalidRecord) as refused:
         prepare(record)
     assert list(refused.value.errors) == [field]

@@ -137,7 +137,7 @@ def as_json(value: Any) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality that tells 1, 1.0 and True apart."""
+    """Equality that distinguishes 1, 1.0 and True."""
     return repr(one) == repr(other) and one == other
 
 
@@ -163,7 +163,7 @@ def test_prepare_flat_event_is_always_accepted(data: dict[str, Any]) -> None:
 
 
 class Hostile(Mapping[str, Any]):
-    """A mapping whose own code fails."""
+    """A mapping with code that fails."""
 
     def __getitem__(self, key: str) -> Any:
         """Fail."""
@@ -248,7 +248,7 @@ def test_prepare_a_hundred_levels_pass() -> None:
 
 
 def test_prepare_other_mappings_are_records() -> None:
-    """Any mapping is taken, and one whose code fails is refused."""
+    """Any mapping is accepted, and one with code that fails is refused."""
     assert taken(SCHEMA, MappingProxyType(EVENT)) == taken(SCHEMA, EVENT)
     assert taken(SCHEMA, UserDict(EVENT)) == taken(SCHEMA, EVENT)
     assert taken(SCHEMA, Hostile()) is None
@@ -342,7 +342,7 @@ def test_event_properties_of_another_type_are_left_to_prepare(properties: Any) -
 
 
 def test_event_unknown_identity_keyword_is_refused() -> None:
-    """A mistyped keyword would else become a record of nobody."""
+    """A mistyped keyword would make a record without a user."""
     with pytest.raises(InvalidRecord, match="customer: must be identity, fbid, gpid or object_id"):
         SCHEMA.event("x", {}, ids={"customer": "42"})
 

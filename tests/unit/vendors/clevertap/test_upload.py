@@ -175,7 +175,7 @@ def test_permanent_codes_are_the_published_ones() -> None:
 def test_read_any_other_code_is_retried(
     code: object, expected: tuple[str, str, int | None]
 ) -> None:
-    """A server's fault and a code we don't know are tried again; wrong types are no code."""
+    """A server error and an unknown code are retried; a wrong type is not a code."""
     answer = read(2, {"status": "partial", "processed": 1, "unprocessed": [refusal(2, code)]})
     assert outcomes(answer) == [TAKEN, expected]
 
