@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from worker.settings.environment import EnvironmentSettings
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s*]+|\*")
-MOST_REDIS_TIMEOUT_S = 5.0  # a call's result is kept for a repeat, twice as long
-MOST_DEPTH = 200  # orjson writes at most 254 levels, and a rejected record is sent back
+MAX_REDIS_TIMEOUT_S = 5.0  # a call's result is kept for a repeat, twice as long
+MAX_DEPTH = 200  # orjson writes at most 254 levels, and a rejected record is sent back
 _ABOVE_0 = (
     "processes",
     "max_body_bytes",
@@ -70,10 +70,10 @@ class GatewaySettings(EnvironmentSettings):
                 raise self.error(name, "must be above 0")
         if not 0 <= self.port <= 65535:
             raise self.error("port", "must be 0-65535")
-        if self.redis_timeout_s > MOST_REDIS_TIMEOUT_S:
-            raise self.error("redis_timeout_s", f"must be at most {MOST_REDIS_TIMEOUT_S:g}")
-        if self.max_depth > MOST_DEPTH:
-            raise self.error("max_depth", f"must be at most {MOST_DEPTH}")
+        if self.redis_timeout_s > MAX_REDIS_TIMEOUT_S:
+            raise self.error("redis_timeout_s", f"must be at most {MAX_REDIS_TIMEOUT_S:g}")
+        if self.max_depth > MAX_DEPTH:
+            raise self.error("max_depth", f"must be at most {MAX_DEPTH}")
         if self.rate_records_per_s and self.rate_burst_records < 1:
             raise self.error("rate_burst_records", "must be 1 or more")
         if not all(map(_ORIGIN.fullmatch, self.cors_origins)):

@@ -191,7 +191,7 @@ def test_authorization_in_each_supported_form_is_accepted(gateway: LocalGateway)
     """The key is Basic's secret, Basic's only word, a Token, or a bearer token."""
 
     async def talk(gateway: LocalGateway) -> list[int]:
-        shown = (
+        authorization = (
             basic("any-id", gateway.key),
             basic(gateway.key, ""),
             f"Token {gateway.key}",
@@ -199,7 +199,8 @@ def test_authorization_in_each_supported_form_is_accepted(gateway: LocalGateway)
             f"Bearer {gateway.key}",
         )
         asked = [
-            await gateway.track("system/time", b"", "GET", Authorization=each) for each in shown
+            await gateway.track("system/time", b"", "GET", Authorization=each)
+            for each in authorization
         ]
         return [each.status for each in asked]
 
@@ -207,7 +208,7 @@ def test_authorization_in_each_supported_form_is_accepted(gateway: LocalGateway)
 
 
 @pytest.mark.parametrize(
-    ("shown", "text"),
+    ("authorization", "text"),
     [
         ("", "Access key not provided"),
         ("Basic", "Access key not provided"),
@@ -220,12 +221,12 @@ def test_authorization_in_each_supported_form_is_accepted(gateway: LocalGateway)
     ],
 )
 def test_authorization_without_a_known_key_answers_401(
-    gateway: LocalGateway, shown: str, text: str
+    gateway: LocalGateway, authorization: str, text: str
 ) -> None:
     """The answer is 401 in the vendor's words."""
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await gateway.track("customers", CUSTOMER, Authorization=shown)
+        return await gateway.track("customers", CUSTOMER, Authorization=authorization)
 
     answer = gateway.run(talk)
     assert (answer.status, answer.json()) == (401, {"success": False, "error": text})
@@ -261,9 +262,14 @@ def test_vendor_credentials_are_accepted_only_when_allowed(
     }
 
     async def talk(gateway: LocalGateway) -> list[int]:
-        shown = (basic("id", "own-secret"), basic("other", "own-secret"), "Token own-secret")
+        authorization = (
+            basic("id", "own-secret"),
+            basic("other", "own-secret"),
+            "Token own-secret",
+        )
         asked = [
-            await gateway.track("system/time", b"", "GET", Authorization=each) for each in shown
+            await gateway.track("system/time", b"", "GET", Authorization=each)
+            for each in authorization
         ]
         return [each.status for each in asked]
 

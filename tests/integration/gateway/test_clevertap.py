@@ -228,10 +228,10 @@ def test_upload_without_a_known_key_answers_401(
 ) -> None:
     """The answer is 401 in the vendor's words, before the body is read."""
     words = {"KEY": gateway.key, "ALMOST": gateway.key[:-1]}
-    shown = {name: words.get(value, value) for name, value in headers.items()}
+    headers = {name: words.get(value, value) for name, value in headers.items()}
 
     async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await request_app(gateway.app, "POST", "/1/upload", headers=shown, body=b"no JSON")
+        return await request_app(gateway.app, "POST", "/1/upload", headers=headers, body=b"no JSON")
 
     answer = gateway.run(talk)
     assert answer.status == 401
@@ -580,9 +580,9 @@ def test_stopping_server_answers_503_to_an_incomplete_body(gateway: LocalGateway
             reading.set()
             return await asyncio.Future()
 
-        shown = {"Authorization": f"Bearer {gateway.key}"}
+        headers = {"Authorization": f"Bearer {gateway.key}"}
         asked = asyncio.create_task(
-            request_app(gateway.app, "POST", "/1/upload", headers=shown, coming=never_whole)
+            request_app(gateway.app, "POST", "/1/upload", headers=headers, coming=never_whole)
         )
         await reading.wait()
         asked.cancel()

@@ -192,8 +192,8 @@ def test_mutated_bodies_never_fail_and_report_what_is_enqueued(
 def malformed(rng: random.Random, key: str) -> dict[str, Any]:
     """A request with something wrong in its method, target, headers or body."""
     good = orjson.dumps(rng.choice(UPLOADS))
-    shown = {"X-CleverTap-Account-Id": "A", "X-CleverTap-Passcode": key}
-    request = {"method": "POST", "target": "/1/upload", "headers": shown, "body": good}
+    headers = {"X-CleverTap-Account-Id": "A", "X-CleverTap-Passcode": key}
+    request = {"method": "POST", "target": "/1/upload", "headers": headers, "body": good}
     junk = bytes(rng.randrange(256) for _ in range(rng.randint(0, 40)))
     text = junk.decode("latin-1")
     wrongs: list[dict[str, Any]] = [
@@ -205,9 +205,9 @@ def malformed(rng: random.Random, key: str) -> dict[str, Any]:
         {"headers": {"X-CleverTap-Account-Id": text, "X-CleverTap-Passcode": text}},
         {"headers": {"Authorization": f"Bearer {text}"}},
         {"headers": {"Authorization": text}},
-        {"headers": {**shown, "Content-Encoding": rng.choice(["gzip", text, "br"])}},
-        {"headers": {**shown, "Content-Length": rng.choice(["-1", "9" * 30, text])}},
-        {"headers": {**shown, "Idempotency-Key": text}},
+        {"headers": {**headers, "Content-Encoding": rng.choice(["gzip", text, "br"])}},
+        {"headers": {**headers, "Content-Length": rng.choice(["-1", "9" * 30, text])}},
+        {"headers": {**headers, "Idempotency-Key": text}},
         {
             "target": f"{PROJECT}/customers",
             "headers": {"Authorization": "Basic " + base64.b64encode(junk).decode()},

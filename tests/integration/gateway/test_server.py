@@ -31,7 +31,7 @@ from worker.gateway.auth.api_keys import KeyTable
 IDENTITY = "jane.doe@example.com"
 
 
-def shown(key: str, **more: str) -> dict[str, str]:
+def clevertap_headers(key: str, **more: str) -> dict[str, str]:
     """The headers of CleverTap's clients."""
     named = {name.replace("_", "-"): value for name, value in more.items()}
     return {"X-CleverTap-Account-Id": "ACC", "X-CleverTap-Passcode": key, **named}
@@ -54,11 +54,11 @@ def test_uploads_over_a_socket_are_enqueued(
     """Both vendors' calls, compressed and plain, arrive; no response names the server software."""
     gateway = start_gateway(redis_url)
     body = orjson.dumps({"d": [event()]})
-    plain = gateway.request("POST", "/1/upload", headers=shown(key), body=body)
+    plain = gateway.request("POST", "/1/upload", headers=clevertap_headers(key), body=body)
     folded = gateway.request(
         "POST",
         "/1/upload",
-        headers=shown(key, Content_Encoding="gzip"),
+        headers=clevertap_headers(key, Content_Encoding="gzip"),
         body=gzip.compress(body),
     )
     tracking = gateway.request(
@@ -84,8 +84,12 @@ def test_access_log_contains_no_key_record_or_query(
         f"/track/v2/projects/{IDENTITY}/batch",
     ):
         for body in (orjson.dumps({"d": [event(IDENTITY), event(IDENTITY, ts=0)]}), b"{jane.doe"):
-            gateway.request("POST", target, headers=shown(key, X_Note=IDENTITY), body=body)
-            gateway.request("POST", target, headers=shown("wrong-key-of-jane.doe"), body=body)
+            gateway.request(
+                "POST", target, headers=clevertap_headers(key, X_Note=IDENTITY), body=body
+            )
+            gateway.request(
+                "POST", target, headers=clevertap_headers("wrong-key-of-jane.doe"), body=body
+            )
     log = poll_until(
         lambda: log if (log := gateway.process.output()).count("method=") >= 12 else "",
         what="all requests are logged",
@@ -101,8 +105,10 @@ def test_access_log_by_default_contains_errors_only(
 ) -> None:
     """A successful request leaves no line; a failed one does."""
     gateway = start_gateway(redis_url)
-    gateway.request("POST", "/1/upload", headers=shown(key), body=orjson.dumps({"d": [event()]}))
-    gateway.request("POST", "/1/upload", headers=shown(key), body=b"{")
+    gateway.request(
+        "POST", "/1/upload", headers=clevertap_headers(key), body=orjson.dumps({"d": [event()]})
+    )
+    gateway.request("POST", "/1/upload", headers=clevertap_headers(key), body=b"{")
     log = gateway.process.wait_for("method=")
     assert log.count("method=") == 1
     assert "status=400" in log
@@ -118,7 +124,7 @@ def test_two_processes_share_the_port_and_the_stored_responses(
     body = orjson.dumps({"d": [event()]})
     for _ in range(20):
         answer = gateway.request(
-            "POST", "/1/upload", headers=shown(key, Idempotency_Key="k1"), body=body
+            "POST", "/1/upload", headers=clevertap_headers(key, Idempotency_Key="k1"), body=body
         )
         assert answer.status == 200
     assert len(buffered(redis_client)) == 1
@@ -147,7 +153,7 @@ def test_incomplete_body_answers_408_at_the_timeout(
 ) -> None:
     """The connection ends when a client stops before its body or in the middle of it."""
     gateway = start_gateway(redis_url, INGEST_GATEWAY_BODY_TIMEOUT_S="1")
-    payload = shown(key, Content_Length="100")
+    payload = clevertap_headers(key, Content_Length="100")
     head = "".join(f"{name}: {value}\r\n" for name, value in payload.items())
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
         connection.sendall(f"POST /1/upload HTTP/1.1\r\nHost: x\r\n{head}\r\n{begun}".encode())
@@ -186,7 +192,9 @@ def test_gateway_without_redis_stays_alive_and_answers_503(
 ) -> None:
     """/healthz stays 200, /readyz and uploads are 503 with Retry-After."""
     gateway = start_gateway("redis://127.0.0.1:1/0")
-    upload = gateway.request("POST", "/1/upload", headers=shown("any"), body=b'{"d":[]}')
+    upload = gateway.request(
+        "POST", "/1/upload", headers=clevertap_headers("any"), body=b'{"d":[]}'
+    )
     ready = gateway.request("GET", "/readyz")
     assert gateway.request("GET", "/healthz").status == 200
     assert (upload.status, ready.status) == (503, 503)
@@ -219,7 +227,7 @@ def test_redis_killed_under_load_loses_no_acknowledged_record(
         body = orjson.dumps({"d": [event("afterwards")]})
 
         def accepted_again() -> bool:
-            answer = gateway.request("POST", "/1/upload", headers=shown(key), body=body)
+            answer = gateway.request("POST", "/1/upload", headers=clevertap_headers(key), body=body)
             assert answer.status in {200, 503}
             return answer.status == 200
 
@@ -239,7 +247,7 @@ async def _load(gateway: GatewayProcess, key: str, strike: Callable[[], object])
     """Upload single events from many clients; strike in the middle; the status of each, or 0."""
     payload: dict[str, int] = {}
     warm, struck = asyncio.Event(), asyncio.Event()
-    headers = shown(key)
+    headers = clevertap_headers(key)
 
     async def client(number: int, http: httpx.AsyncClient) -> None:
         left = 20  # turns after the strike

@@ -17,7 +17,7 @@ from worker.app.shutdown import CLOSE_WITHIN_S, END_WITHIN_S
 from worker.gateway.__main__ import STOP_WITHIN_S
 from worker.gateway.operations.health import Alive, Ready
 from worker.gateway.operations.metrics import Metrics
-from worker.gateway.settings import MOST_REDIS_TIMEOUT_S
+from worker.gateway.settings import MAX_REDIS_TIMEOUT_S
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 VERSION = "1.31"  # what most providers have had for a long time
@@ -151,7 +151,7 @@ def test_gateway_grace_period_covers_requests_in_flight() -> None:
     """The grace period covers the wait before, requests in flight, and the longest configurable
     Redis timeout."""
     _, waits_s = container("web")["lifecycle"]["preStop"]["exec"]["command"]
-    stops_s = STOP_WITHIN_S + 5 * MOST_REDIS_TIMEOUT_S
+    stops_s = STOP_WITHIN_S + 5 * MAX_REDIS_TIMEOUT_S
     assert pod("web")["terminationGracePeriodSeconds"] >= int(waits_s) + stops_s + 3
 
 
