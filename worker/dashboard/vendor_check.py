@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker.dead_letters.replay_check import CheckBatch
-from worker.errors import SettingsError
 from worker.settings.destination import Destination
 
 # For each of four tries: a person waits before an empty page, where a delivery has all the time.
@@ -22,9 +21,5 @@ def vendor_check(destination: Destination) -> Iterator[CheckBatch]:
     """
     from worker.delivery.dry_run import dry_run
 
-    if not destination.enabled:
-        raise SettingsError(
-            f"{destination.name} is not enabled here, so the vendor cannot be asked"
-        )
     with dry_run(destination, min(destination.request_timeout_s, TIMEOUT_S)) as opened:
         yield opened.verdicts

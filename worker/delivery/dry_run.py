@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..connections.backoff import backoff
-from ..errors import VendorError
+from ..errors import SettingsError, VendorError
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, ResponseClass, UploadAdapter, UploadResult, Verdict
 from ..vendors.transport import Transport
@@ -80,11 +80,14 @@ def _words(answer: UploadResult) -> str:
 
 
 @contextmanager
-def dry_run(destination: Destination, timeout_s: float) -> Iterator[DryRun]:
-    """The vendor's own opinion of records, as long as the block runs; for an enabled destination.
+def dry_run(destination: Destination, timeout_s: float | None = None) -> Iterator[DryRun]:
+    """Open a dry run with the vendor; SettingsError if the destination is not enabled.
 
-    ``timeout_s`` bounds each question.
+    ``timeout_s`` bounds each request; by default it is that of deliveries.
     """
+    if not destination.enabled:
+        raise SettingsError(f"{destination.name} is not enabled, so the vendor cannot be asked")
+    timeout_s = destination.request_timeout_s if timeout_s is None else timeout_s
     vendor = destination.account.adapter(destination.base_url)
     transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
     try:

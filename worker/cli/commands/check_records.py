@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from worker.dead_letters.replay_check import CheckBatch, vendor_verdicts
-from worker.errors import InvalidRecord, SettingsError
+from worker.errors import InvalidRecord
 from worker.producer.encoder import RecordEncoder
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome, Verdict
@@ -76,14 +75,3 @@ def vendor_errors(verdict: Verdict) -> Mapping[str, Sequence[str]]:
     """Return what the vendor has against a record, in the form of broken rules."""
     code = f"code {verdict.code}: " if verdict.code is not None else ""
     return {"vendor": [f"{code}{verdict.error}"]}
-
-
-@contextmanager
-def vendor_check(destination: Destination) -> Iterator[CheckBatch]:
-    """Yield a function that asks the vendor by dry runs; SettingsError without its secrets."""
-    from worker.delivery.dry_run import dry_run
-
-    if not destination.enabled:
-        raise SettingsError(f"{destination.name}: not enabled, so the vendor cannot be asked")
-    with dry_run(destination, destination.request_timeout_s) as asked:
-        yield asked.verdicts

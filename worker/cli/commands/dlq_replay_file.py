@@ -18,7 +18,7 @@ from worker.vendors.protocol import Outcome
 
 from ..clients import operator_client
 from ..console.json_lines import Chunk
-from .check_records import vendor_check, vendor_errors
+from .check_records import vendor_errors
 
 
 class FileReplayer:
@@ -58,13 +58,15 @@ class FileReplayer:
             )
 
     def _check(self, name: str, replacements: list[Replacement]) -> int:
+        from worker.delivery.dry_run import dry_run
+
         destination, passed = self._settings.destination(name), 0
         candidates = self._replayer(name).candidates(replacements, self._refuse)
         candidates.sort(key=lambda candidate: candidate.kind)  # a batch has one kind
         if not candidates:
             return 0
-        with vendor_check(destination) as check_batch:
-            for each, verdict in vendor_verdicts(candidates, destination, check_batch):
+        with dry_run(destination) as asked:
+            for each, verdict in vendor_verdicts(candidates, destination, asked.verdicts):
                 if verdict.outcome is Outcome.DELIVERED:
                     passed += 1
                 else:

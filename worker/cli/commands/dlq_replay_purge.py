@@ -136,14 +136,13 @@ def _configured(selections: Iterable[Selection]) -> list[Selection]:
 def _ask_vendors(selections: Iterable[Selection]) -> ReplayCheck:
     """Ask the vendors, and summarise their verdicts on standard error."""
     from worker.dead_letters.replay_check import ReplayCheck, check_replay
-
-    from .check_records import vendor_check
+    from worker.delivery.dry_run import dry_run
 
     result = ReplayCheck()
     for each in selections:
         if each.count():
-            with vendor_check(each.letters.destination) as check_batch:
-                result = result.plus(check_replay(each, check_batch))
+            with dry_run(each.letters.destination) as asked:
+                result = result.plus(check_replay(each, asked.verdicts))
     click.echo(f"{result.passed} would pass, {result.refused} would be refused", err=True)
     for (code, text), number in result.refusals.most_common(20):
         click.echo(f"  {number} x {'no code' if code is None else code}: {text!r}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -12,6 +12,8 @@ from ..console.line_numbers import LineNumbers, LineNumbersType
 from ..exit_codes import REJECTED, Failure
 
 if TYPE_CHECKING:
+    from worker.delivery.dry_run import DryRun
+
     from .check_records import RecordChecker
     from .send_records import RecordSender
 
@@ -67,11 +69,17 @@ def check(file: BinaryIO, destination: str | None, lines: LineNumbers, vendor: b
     from worker.producer.encoder import RecordEncoder
     from worker.settings.settings import Settings
 
-    from .check_records import RecordChecker, vendor_check
+    from .check_records import RecordChecker
 
     settings = Settings.from_env()
     target = settings.destination(destination)
-    with vendor_check(target) if vendor else nullcontext() as check_batch:
+    opened: AbstractContextManager[DryRun | None] = nullcontext()
+    if vendor:
+        from worker.delivery.dry_run import dry_run
+
+        opened = dry_run(target)
+    with opened as asked:
+        check_batch = asked.verdicts if asked else None
         _run(RecordChecker(RecordEncoder(settings), target, check_batch), file, lines)
 
 
