@@ -1,4 +1,4 @@
-"""The HTTP gateway, asked in this process or as a real one, and what is in Redis after it."""
+"""The HTTP gateway, in this process or as a real one, and what it puts into Redis."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ PATIENT = {"INGEST_GATEWAY_REDIS_TIMEOUT_S": "5"}
 
 @dataclass(frozen=True, slots=True)
 class GatewayResponse:
-    """An answer; header names are lower case."""
+    """A response; header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body, parsed."""
+        """Return the body, parsed."""
         return orjson.loads(self.body)
 
 
 def event(identity: str = "42", **changed: Any) -> dict[str, Any]:
-    """A valid CleverTap event."""
+    """Return a valid CleverTap event."""
     return {"type": "event", "identity": identity, "evtName": "Viewed", "evtData": {}, **changed}
 
 
 def profile(identity: str = "42", **properties: Any) -> dict[str, Any]:
-    """A valid CleverTap profile, unless ``properties`` break a rule."""
+    """Return a valid CleverTap profile, unless ``properties`` break a rule."""
     return {"type": "profile", "identity": identity, "profileData": properties or {"Name": "A"}}
 
 
 def tracked(customer: str = "42", **changed: Any) -> dict[str, Any]:
-    """A valid Bloomreach event."""
+    """Return a valid Bloomreach event."""
     return {
         "customer_ids": {"registered": customer},
         "event_type": "viewed",
@@ -73,7 +73,7 @@ async def request_app(
     body: bytes | Sequence[bytes] = b"",
     coming: Receive | None = None,
 ) -> GatewayResponse:
-    """One request to an application of this event loop; a sequence is a body in several parts.
+    """Send a request to an application of this event loop; a sequence is a body in parts.
 
     With ``coming`` the body's parts are what that gives instead.
     """
@@ -125,11 +125,11 @@ class LocalGateway:
         self.app: Middleware
 
     def run(self, talk: Callable[[LocalGateway], Awaitable[T]]) -> T:
-        """Run a conversation with an application of its own."""
+        """Run requests against a new application."""
         return asyncio.run(self.within(talk))
 
     async def within(self, talk: Callable[[LocalGateway], Awaitable[T]]) -> T:
-        """The same in an event loop that runs already."""
+        """Run requests against a new application, in the running event loop."""
         self.app = create_app(self.environ)
         try:
             return await talk(self)
@@ -151,19 +151,19 @@ class LocalGateway:
     async def track(
         self, name: str, body: Any, method: str = "POST", **headers: str
     ) -> GatewayResponse:
-        """Call an endpoint of Bloomreach's; a body that is not bytes is sent as JSON."""
+        """Call a Bloomreach endpoint; a body that is not bytes is sent as JSON."""
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         given = {"Authorization": f"Token {self.key}", **named}
         return await request_app(self.app, method, f"{PROJECT}/{name}", headers=given, body=raw)
 
     def buffered(self, kind: str = "event", destination: str = "clevertap") -> list[dict[str, Any]]:
-        """The records of one kind that are in Redis."""
+        """Return the records of one kind that are in Redis."""
         return buffered(self.client, kind, destination)
 
 
 async def end(app: Middleware) -> None:
-    """Let the application close what it holds, as a server does at its end."""
+    """Shut the application down, as a server does."""
     messages: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
 
     async def receive() -> Message:
@@ -178,7 +178,7 @@ async def end(app: Middleware) -> None:
 def buffered(
     client: redis.Redis, kind: str = "event", destination: str = "clevertap"
 ) -> list[dict[str, Any]]:
-    """The records of one kind that are in Redis, partition by partition."""
+    """Return the records of one kind that are in Redis, partition by partition."""
     found: list[dict[str, Any]] = []
     for partition in range(PARTITIONS):
         stored: list[bytes] = client.lrange(keys.pending(destination, kind, partition), 0, -1)  # type: ignore[assignment] # a blocking client
@@ -191,7 +191,7 @@ LocalGatewayFactory = Callable[..., LocalGateway]
 
 @pytest.fixture
 def gateway_factory(redis_client: redis.Redis, redis_url: str) -> LocalGatewayFactory:
-    """Makes a gateway in this process, with settings changed as the test needs."""
+    """Return a function that makes a gateway in this process, with settings of the test."""
     key = KeyTable(redis_client).create("shop")
 
     def make(**environ: str) -> LocalGateway:
@@ -202,13 +202,13 @@ def gateway_factory(redis_client: redis.Redis, redis_url: str) -> LocalGatewayFa
 
 @pytest.fixture
 def gateway(gateway_factory: LocalGatewayFactory) -> LocalGateway:
-    """A gateway in this process, as it is without settings."""
+    """Return a gateway in this process with default settings."""
     return gateway_factory()
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayProcess:
-    """A gateway in a process of its own."""
+    """A gateway in a separate process."""
 
     url: str
     port: int
@@ -222,7 +222,7 @@ class GatewayProcess:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> GatewayResponse:
-        """One request over a connection of its own."""
+        """Send a request over a new connection."""
         got = httpx.request(
             method, self.url + target, headers=headers, content=body, timeout=60, trust_env=False
         )
@@ -234,7 +234,7 @@ GatewayProcessFactory = Callable[..., GatewayProcess]
 
 @pytest.fixture
 def start_gateway(processes: Processes) -> GatewayProcessFactory:
-    """Starts a real gateway at a Redis, with settings as given, and waits until it answers."""
+    """Return a function that starts a real gateway and waits until it answers."""
 
     def start(url: str, **environ: str) -> GatewayProcess:
         port = find_free_port()
@@ -257,5 +257,5 @@ def start_gateway(processes: Processes) -> GatewayProcessFactory:
 
 
 async def gather_all(asked: Sequence[Awaitable[T]]) -> list[T]:
-    """The results of several requests at once."""
+    """Return the results of several requests at once."""
     return list(await asyncio.gather(*asked))

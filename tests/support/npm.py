@@ -1,4 +1,4 @@
-"""The vendor's own Node client, installed into a folder of the test's own."""
+"""The vendor's own Node client, installed into a temporary folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRIES = 3
 
 @pytest.fixture(scope="session")
 def clevertap_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `require("clevertap")` finds CleverTap's Node client."""
+    """Return a folder in which `require("clevertap")` finds CleverTap's Node client."""
     missing = "no node and npm on the PATH: install them to run the vendor's own Node client"
     require(shutil.which("node"), missing)
     npm = require(shutil.which("npm"), missing)

@@ -17,5 +17,5 @@ def be_patient() -> None:
 
 @pytest.fixture
 def prompt_producers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Producers wait as long as they do elsewhere: for tests of that."""
+    """Restore the usual timeouts, for tests of them."""
     monkeypatch.setattr(clients, "PRODUCER_TIMEOUT_S", _USUAL_S)

@@ -101,7 +101,9 @@ class BodyReader:
         size, more = 0, True
         while more:
             message = await receive()
-            part = _part(message)
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            part = message.get("body", b"")
             parts.append(part)
             size += len(part)
             if size > self._max_body_bytes:
@@ -129,15 +131,8 @@ class BodyReader:
         return plain
 
 
-def _part(message: Any) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnected
-    part: bytes = message.get("body", b"")
-    return part
-
-
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether containers are nested beyond so many levels: level by level, in C."""
+    """Return whether containers are nested beyond a number of levels: level by level, in C."""
     level = [value]
     for _ in range(levels):
         level = [
