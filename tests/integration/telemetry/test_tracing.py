@@ -1,4 +1,4 @@
-"""A span for each request, to a collector where one is set, and nothing of a record in it."""
+"""A span per request, sent to a collector if one is set, without anything of a record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PERSON = "jane.doe@example.com"
 
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
-    """Keeps the spans."""
+    """An exporter that keeps the spans."""
     return InMemorySpanExporter()
 
 
@@ -38,20 +38,24 @@ def traced(pipeline: Pipeline, exporter: InMemorySpanExporter) -> Pipeline:
     return pipeline
 
 
-def test_each_attempt_is_a_span(
+def test_each_request_is_a_span(
     traced: Pipeline, vendor: LoopbackVendor, exporter: InMemorySpanExporter
 ) -> None:
-    """It tells destination, kind, size, attempt, answer and time, and nobody's name."""
+    """It has destination, kind, size, attempt, answer and time, and no identity."""
     traced.accept([PERSON, *identities(9)])
     vendor.script(fault_scripts.status(503), fault_scripts.reset_after_all)
     traced.deliver()
     found = exporter.get_finished_spans()
-    told = [(each.attributes or {}) for each in found]
-    assert [each["ingest.answer"] for each in told] == ["503", "ambiguous", "200"]
-    assert [each.get("http.response.status_code") for each in told] == [503, None, 200]
-    assert [each["ingest.attempt"] for each in told] == [1, 1, 1]  # these two counted for none
-    assert {each["ingest.records"] for each in told} == {10}
-    assert {(each["ingest.destination"], each["ingest.kind"]) for each in told} == {
+    attributes = [(each.attributes or {}) for each in found]
+    assert [each["ingest.answer"] for each in attributes] == ["503", "ambiguous", "200"]
+    assert [each.get("http.response.status_code") for each in attributes] == [503, None, 200]
+    assert [each["ingest.attempt"] for each in attributes] == [
+        1,
+        1,
+        1,
+    ]  # these two counted for none
+    assert {each["ingest.records"] for each in attributes} == {10}
+    assert {(each["ingest.destination"], each["ingest.kind"]) for each in attributes} == {
         ("main", "event")
     }
     codes = [each.status.status_code for each in found]
@@ -67,7 +71,7 @@ def test_each_attempt_is_a_span(
 def test_spans_reach_the_collector(
     traced: Pipeline, http_sink: HttpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where an address is set, closing sends what is left to it, with the headers given."""
+    """Closing sends the remaining spans to the configured address, with the headers."""
     environ = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": http_sink.url,
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20abc",
@@ -92,13 +96,13 @@ def test_spans_reach_the_collector(
     "environ",
     [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SDK_DISABLED": "true"}],
 )
-def test_no_span_is_made_where_nobody_wants_one(environ: dict[str, str]) -> None:
-    """Without an address, or with OpenTelemetry turned off, there is nothing to call."""
+def test_spans_without_an_address_returns_none(environ: dict[str, str]) -> None:
+    """Nor is any made when OpenTelemetry is turned off."""
     assert spans(environ) is None
 
 
-def test_an_address_that_is_none_is_told_and_costs_only_the_spans() -> None:
-    """The log names the variable, and not what is in it; records go on."""
+def test_spans_with_a_malformed_address_logs_it() -> None:
+    """The log names the variable, without its value; records go on."""
     code = "from worker.telemetry import tracing; assert tracing.spans() is None"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -111,10 +115,10 @@ def test_an_address_that_is_none_is_told_and_costs_only_the_spans() -> None:
     assert "hunter2" not in done.stdout + done.stderr
 
 
-def test_a_worker_loads_neither_without_their_variables() -> None:
-    """Traces and error reports cost no import where they are not set.
+def test_worker_without_their_settings_imports_no_extra() -> None:
+    """Traces and error reports cost no import unless they are configured.
 
-    redis-py loads OpenTelemetry's API by itself where it is installed: that is not counted.
+    redis-py imports OpenTelemetry's API where it is installed: that does not count.
     """
     code = (
         "import sys, redis\n"
@@ -166,8 +170,8 @@ made.close()
 """
 
 
-def test_a_collector_that_is_away_is_told_once(free_port: int) -> None:
-    """Not for each batch, and never as an error, which would be reported; so is its return."""
+def test_collector_that_fails_is_logged_once(free_port: int) -> None:
+    """Not once per batch, and never as an error, which would be reported; so is its recovery."""
     env = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port}",
         "OTEL_EXPORTER_OTLP_TIMEOUT": "1",

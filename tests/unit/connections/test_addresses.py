@@ -1,4 +1,4 @@
-"""The addresses of Sentinels and Clusters, taken apart."""
+"""The addresses of Sentinels and Clusters, parsed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from worker.settings.converters import mask_url
 @pytest.mark.parametrize(
     "url", ["redis://h:6379/0", "rediss://:p@h", "unix:///tmp/r.sock", "amqp://h//", ""]
 )
-def test_other_addresses_are_left_to_those_who_know_them(url: str) -> None:
-    """One server's address, or a broker's, is not ours to take apart."""
+def test_shared_address_of_another_form_is_none(url: str) -> None:
+    """One server's address, or a broker's, is parsed elsewhere."""
     assert shared_address(url) is None
 
 
-def test_sentinels_have_hosts_a_service_and_a_database() -> None:
-    """Ports may be left out; user and options go to each server, the Sentinels' to them alone."""
+def test_shared_address_of_sentinels_has_hosts_service_and_database() -> None:
+    """Ports are optional; user and options go to each server, the Sentinels' to them alone."""
     found = shared_address(
         "rediss+sentinel://me:p%40ss@a:1,b,[::1]:3/records/2?sentinel_password=x&ssl_ca_certs=/c"
     )
@@ -31,7 +31,7 @@ def test_sentinels_have_hosts_a_service_and_a_database() -> None:
     assert found.sentinel_options == {"password": "x"}
 
 
-def test_a_cluster_has_hosts_alone() -> None:
+def test_shared_address_of_a_cluster_has_hosts_only() -> None:
     """A Cluster has no database but 0."""
     found = shared_address("redis+cluster://:p@a,b:2/0")
     assert found is not None
@@ -51,8 +51,8 @@ def test_a_cluster_has_hosts_alone() -> None:
         "redis+cluster://:hidden@a,,b",
     ],
 )
-def test_what_is_incomplete_is_refused_without_being_shown(url: str) -> None:
-    """The error says what an address looks like, and never this one: it may hold a password."""
+def test_shared_address_that_is_malformed_is_refused_without_being_shown(url: str) -> None:
+    """The error shows what an address looks like, and never this one: it may hold a password."""
     with pytest.raises(SettingsError) as refused:
         shared_address(url)
     assert "hidden" not in str(refused.value)
@@ -66,14 +66,14 @@ def test_what_is_incomplete_is_refused_without_being_shown(url: str) -> None:
         "redis+cluster://me:hidden@a:1,b:2",
     ],
 )
-def test_passwords_in_such_addresses_are_masked_where_settings_are_shown(url: str) -> None:
+def test_settings_mask_the_password_of_a_shared_address(url: str) -> None:
     """`ingest settings` shows hosts and no password."""
     assert "hidden" not in mask_url(url)
     assert "a:1" in mask_url(url)
 
 
-def test_an_address_does_not_show_its_password_when_printed() -> None:
-    """Neither does what it was taken apart into."""
+def test_shared_address_printed_hides_its_password() -> None:
+    """Neither the address nor its parts show it."""
     found = shared_address("redis+sentinel://:hidden@a:1/records?sentinel_password=hidden")
     assert "hidden" not in repr(found)
 
@@ -88,8 +88,8 @@ def test_an_address_does_not_show_its_password_when_printed() -> None:
         ("unix:///r.sock?db=first", "not an address"),
     ],
 )
-def test_an_address_that_redis_py_would_bend_is_refused(url: str, rule: str) -> None:
-    """It takes a named database for 0, and ends in a TypeError for an option it does not know."""
+def test_check_address_refuses_what_redis_py_would_misread(url: str, rule: str) -> None:
+    """redis-py uses database 0 for a name, and raises TypeError for an unknown option."""
     with pytest.raises(SettingsError, match=rule) as refused:
         check_address(url)
     assert "hidden" not in str(refused.value)
@@ -108,6 +108,6 @@ def test_an_address_that_redis_py_would_bend_is_refused(url: str, rule: str) -> 
         "redis+sentinel://a:1/records/2?sentinel_password=x",
     ],
 )
-def test_every_form_of_address_is_taken(url: str) -> None:
+def test_check_address_accepts_every_form(url: str) -> None:
     """What redis-py understands passes."""
     check_address(url)
