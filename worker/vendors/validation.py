@@ -6,7 +6,7 @@ that also carries the code the vendor would have answered with, and it survives 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, cast
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, missing, validates_schema
@@ -148,6 +148,17 @@ def add(errors: FieldErrors, path: str, found: FieldErrors | Rule) -> None:
         return
     for inner, broken in found.items():
         errors.setdefault(join(path, inner) if inner else path, []).extend(broken)
+
+
+def collect(found: Iterable[tuple[object, Broken]]) -> FieldErrors | None:
+    """Return what is broken under each key, as far as it is reported."""
+    errors: FieldErrors = {}
+    for key, broken in found:
+        if broken:
+            add(errors, join("", key), broken)
+            if len(errors) >= MAX_ERRORS:
+                break
+    return errors or None
 
 
 def join(path: str, key: object) -> str:

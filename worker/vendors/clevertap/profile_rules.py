@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..json_values import scalar_rule
-from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, join
+from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, collect, join
 from . import rules
 from .property_rules import PropertyRules
 
@@ -73,14 +73,7 @@ class ProfileRules:
         if not any(isinstance(name, str) and name[:1] == "$" for name in value):
             # An empty object is dropped by the vendor; any other is for its beta.
             return self._properties.nested_errors(value, rules.NOT_FLAT_PROFILE) if value else None
-        errors: FieldErrors = {}
-        for operator, operand in value.items():
-            found = self._operator_errors(operator, operand)
-            if found:
-                add(errors, join("", operator), found)
-            if len(errors) >= MAX_ERRORS:
-                break
-        return errors or None
+        return collect((name, self._operator_errors(name, each)) for name, each in value.items())
 
     def _operator_errors(self, operator: Any, operand: Any) -> Broken:
         if operator in ("$add", "$remove"):
@@ -99,17 +92,12 @@ class ProfileRules:
     def _list_errors(self, values: Any, rule: Rule) -> Broken:
         if not isinstance(values, list) and type(values) is not tuple:
             return rule
-        errors: FieldErrors = {}
-        for index, value in enumerate(values):
-            if isinstance(value, dict | list | tuple):
-                found: Broken = self._properties.nested_errors(value, rule)
-            else:
-                found = self._properties.single_rule(value)
-            if found:
-                add(errors, str(index), found)
-            if len(errors) >= MAX_ERRORS:
-                break
-        return errors or None
+        return collect((at, self._element_errors(each, rule)) for at, each in enumerate(values))
+
+    def _element_errors(self, value: Any, rule: Rule) -> Broken:
+        if isinstance(value, dict | list | tuple):
+            return self._properties.nested_errors(value, rule)
+        return self._properties.single_rule(value)
 
 
 def _is_custom(key: Any) -> bool:

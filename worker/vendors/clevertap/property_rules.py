@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..json_values import NO_NUMBER, json_errors, scalar_rule
-from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, join
+from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, collect, join
 from . import rules
 
 # Below this a string needs no counting: UTF-8 takes at most four bytes for a character.
@@ -103,14 +103,10 @@ class PropertyRules:
             return rules.BAD_ITEMS
         if len(items) > self._limits.charged_items:
             return self._too_many_items
-        errors: FieldErrors = {}
-        for index, item in enumerate(items):
-            found = self._flat_errors(item) if isinstance(item, dict) else rules.BAD_ITEM
-            if found:
-                add(errors, str(index), found)
-            if len(errors) >= MAX_ERRORS:
-                break
-        return errors or None
+        return collect(
+            (index, self._flat_errors(item) if isinstance(item, dict) else rules.BAD_ITEM)
+            for index, item in enumerate(items)
+        )
 
 
 def plain_name(name: str) -> str:
