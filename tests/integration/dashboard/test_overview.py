@@ -50,9 +50,9 @@ def test_destination_page_shows_kinds_responses_codes_and_latest_requests(
     assert rows(page, "Code or reason") == [
         {"Code or reason": "516", "Kind": "profile", "Records in total": "2"}
     ]
-    (request,) = rows(page, "Retried")
+    (request,) = rows(page, "Retry")
     del request["When"]
-    expected = {"Kind": "profile", "Response": "200", "Delivered": "0", "Dead": "2", "Retried": "0"}
+    expected = {"Kind": "profile", "Status": "200", "Delivered": "0", "Dead": "2", "Retry": "0"}
     assert request == expected
 
 
