@@ -108,7 +108,7 @@ def check(destination: Destination, named: Callable[[str], str]) -> None:
 
 
 def _problems(destination: Destination, named: Callable[[str], str]) -> Iterator[tuple[str, str]]:
-    """Yield each setting whose value does not fit, with the rule."""
+    """Yield each setting with a value that does not fit, and the rule."""
     if destination.base_url and not _BASE_URL.match(destination.base_url):
         yield "base_url", "must be a scheme and a host, as in https://api.clevertap.com"
     if destination.lease_s <= destination.request_timeout_s:

@@ -86,7 +86,7 @@ def _text_of(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSettings:
-    """Base of a frozen dataclass whose fields are read from variables: PREFIX and FIELD."""
+    """Base of a frozen dataclass with fields that are read from variables: prefix and name."""
 
     prefix: ClassVar[str] = "INGEST_"
     #: Variables that are not called prefix and field.

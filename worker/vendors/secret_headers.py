@@ -17,7 +17,7 @@ _CUT_SHORTEST: Final = 4
 
 
 class SecretHeaders(dict[str, str]):
-    """A request's headers whose values do not appear in log lines, tracebacks or repr.
+    """A request's headers, with values that do not appear in log lines, tracebacks or repr.
 
     ``secrets`` are also removed from the vendor's texts, which may quote what was refused.
     """

@@ -161,7 +161,7 @@ class _Deadlines:
 
 
 class _Stream(httpcore.NetworkStream):
-    """A socket whose operations end at the deadline; httpcore's own timeouts are not used."""
+    """A socket with operations that end at the deadline; httpcore's own timeouts are not used."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadlines: _Deadlines) -> None:
         self._stream = stream

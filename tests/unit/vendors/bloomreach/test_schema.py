@@ -265,7 +265,7 @@ def test_event_neutral_call_is_mapped() -> None:
     assert json.loads(prepare(SCHEMA.event("view", ids=ids, ts=at)).body)["timestamp"] == 1709566376
 
 
-@pytest.mark.parametrize("keyword", ["fbid", "gpid", "nobody"])
+@pytest.mark.parametrize("keyword", ["fbid", "gpid", "other"])
 def test_event_id_without_a_counterpart_is_refused(keyword: str) -> None:
     """It is not dropped in silence, even beside one that has a counterpart."""
     with pytest.raises(InvalidRecord) as refused:

@@ -384,7 +384,7 @@ def test_prepare_published_token_type_passes(token_type: str) -> None:
 
 
 def test_prepare_reports_several_broken_rules() -> None:
-    """A caller mends a record in one go; the code is that of the first that has one."""
+    """A caller can fix a record in one go; the code is that of the first that has one."""
     record = {"type": "event", "ts": "x", "evtName": "", "evtData": {"a": b"", "b": [1]}}
     with pytest.raises(InvalidRecord) as refused:
         prepare(record)
