@@ -91,12 +91,12 @@ def test_worker_without_rabbitmq_drains_and_reconnects(
     poll_until(lambda: sent <= set(vendor.taken), what="the system is warm")
     rabbitmq.kill()
     sent |= send(env, "during", 1000)
-    poll_until(lambda: sent <= set(vendor.taken), 90, "the worker drains by itself")
+    poll_until(lambda: sent <= set(vendor.taken), 90, "the worker drains on its own")
     rabbitmq.start()
     poll_until(lambda: took(worker, rabbitmq), what="the worker takes messages again")
     sent |= send(env, "after", 1000)
     poll_until(lambda: sent <= set(vendor.taken), what="all is delivered")
-    assert worker.returncode is None, "by itself, not by a restart"
+    assert worker.returncode is None, "on its own, not by a restart"
 
 
 def took(worker: Process, rabbitmq: RabbitMQ) -> bool:

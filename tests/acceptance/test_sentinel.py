@@ -97,7 +97,7 @@ def test_sentinel_failover_loses_no_replicated_record(
     assert producer.send_many(records(AFTER, "after")).accepted == AFTER
     expected = {f"before{n}" for n in range(BEFORE)} | {f"after{n}" for n in range(AFTER)}
     poll_until(lambda: expected <= set(vendor.taken), 90, "the worker delivers again")
-    assert worker.returncode is None, "by itself, not by a restart"
+    assert worker.returncode is None, "on its own, not by a restart"
     cli = Cli(env)
     assert cli("wait", "--timeout", "60").returncode == 0
     places = cli.status()["kinds"]["event"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-# Only what has failed is waited for so long: whatever else a busy machine does, it is in time.
+# Only a failure takes this long: whatever else a busy machine does, it is in time.
 PATIENCE_S = 60.0
 
 

@@ -26,7 +26,7 @@ def procfile() -> dict[str, list[str]]:
 
 
 def hurried(command: Sequence[str]) -> list[str]:
-    """A Procfile's command of the application whose waits are short (`hurried_app`)."""
+    """Return a Procfile command for the application with shorter waits (`hurried_app`)."""
     return ["support.hurried_app" if each == "worker.app" else each for each in command]
 
 

@@ -67,7 +67,7 @@ class RabbitMQ:
                 ),
             }
         )
-        # Erlang would start its name server by itself, and leave it running for ever.
+        # Erlang would start its name server on its own, and leave it running for ever.
         self._processes.run(["epmd"], env=self._env, name="epmd")
         poll_until(lambda: listens(names), what="epmd listens")
         self._running = self.start()

@@ -74,7 +74,7 @@ class System:
         return worker
 
     def send(self, events: int, prefix: str = "e") -> None:
-        """Send so many events, each of an identity of its own."""
+        """Send this many events, each with its own identity."""
         producer = Producer.from_env(self.variables)
         records = [
             {"type": "event", "identity": f"{prefix}{at}", "evtName": "Burned", "evtData": {}}
@@ -109,7 +109,7 @@ class System:
         return self.status().kinds["event"].totals[name]
 
     def delivered(self, events: int, deadline_s: float = PATIENCE_S) -> None:
-        """Wait until so many events were delivered, and nothing is on its way."""
+        """Wait until this many events are delivered, and nothing is open."""
 
         def done() -> bool:
             places = self.status().kinds["event"]

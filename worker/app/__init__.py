@@ -90,19 +90,12 @@ app.add_defaults(_configuration)
 # Celery commands have is the only hook before that.
 app.user_options["preload"].add(
     click.Option(
-        ["--check-environment"],
-        hidden=True,
-        expose_value=False,
-        is_flag=True,
-        callback=_check_flower,
+        ["--check-flower"], hidden=True, expose_value=False, is_flag=True, callback=_check_flower
     )
 )
 
 
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
-    configure(
-        loglevel or "INFO",
-        as_json=ProcessSettings.from_env().log_format == "json",
-    )
+    configure(loglevel or "INFO", as_json=ProcessSettings.from_env().log_format == "json")
     report_errors()

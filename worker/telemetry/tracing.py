@@ -31,7 +31,7 @@ class Spans:
     """Makes the spans of one process; thread-safe, and never waits for a collector."""
 
     def __init__(self, provider: TracerProvider) -> None:
-        self._provider = provider
+        self.provider = provider
         self._tracer = provider.get_tracer("worker")
 
     def request(
@@ -69,7 +69,7 @@ class Spans:
 
     def close(self) -> None:
         """Send the remaining spans, for at most two seconds."""
-        closing = Thread(target=self._provider.shutdown, daemon=True)
+        closing = Thread(target=self.provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_WITHIN_S)
 

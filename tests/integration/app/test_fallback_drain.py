@@ -26,7 +26,7 @@ def silent(*_: object) -> None:
 
 @pytest.fixture
 def runtime(redis_client: redis.Redis, redis_url: str, vendor: LoopbackVendor) -> Iterator[Runtime]:
-    """The runtime of a worker whose broker is silent, with two batches to deliver."""
+    """The runtime of a worker with a silent broker and two batches to deliver."""
     environ = {"REDIS_URL": redis_url, "INGEST_MAX_WAIT_S": "0", **vendor.environment}
     producer = Producer.from_env(environ)
     producer.event("Viewed", {"n": 1}, identity="ann")

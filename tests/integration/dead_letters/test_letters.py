@@ -1,4 +1,4 @@
-"""Dead letters on a real Redis: found, put together, replayed in order, mended, thrown away."""
+"""Dead letters on a real Redis: found, replayed in order, edited, purged."""
 
 from __future__ import annotations
 
@@ -267,9 +267,9 @@ def test_purge_is_counted(operator: Operator) -> None:
     """Purged records stay in the balance, as purged."""
     operator.fail([event("ann", number) for number in range(1200)])
     operator.fail([profile("ann")])
-    told: list[int] = []
-    assert operator.letters.select(LetterFilter(kind=Kind.EVENT)).purge(told.append) == 1200
-    assert sum(told) == 1200
+    progress: list[int] = []
+    assert operator.letters.select(LetterFilter(kind=Kind.EVENT)).purge(progress.append) == 1200
+    assert sum(progress) == 1200
     places = operator.buffer.status().kinds
     assert (places[Kind.EVENT].dead, places[Kind.EVENT].totals["purged"]) == (0, 1200)
     assert (places[Kind.PROFILE].dead, places[Kind.PROFILE].totals["purged"]) == (1, 0)
@@ -284,16 +284,16 @@ def test_edited_record_replaces_the_dead_letter(operator: Operator) -> None:
     better = {**event("ann", 7, "Bought"), "ts": 1_700_086_400}
     assert operator.replay_edited(Replacement(1, first, better, letters[first].failed_at_ms)) == 1
     (packed,) = operator.client.lrange(keys.pending("letters", Kind.EVENT), 0, -1)
-    told = unpack(packed)
-    assert (told.id, told.day, told.name) == (first, "20231115", "Bought")
-    assert orjson.loads(told.body) == better
+    sent = unpack(packed)
+    assert (sent.id, sent.day, sent.name) == (first, "20231115", "Bought")
+    assert orjson.loads(sent.body) == better
     assert [letter.id for letter in operator.letters.select()] == [second]
     assert operator.not_replayed == []
 
 
 def test_edited_update_is_ordered_by_its_new_identity(operator: Operator) -> None:
     """An update with an edited identity is sent after that identity's buffered ones."""
-    (failed,) = operator.fail([profile("nobody", 1)])
+    (failed,) = operator.fail([profile("unknown", 1)])
     operator.accept([profile("ann", number) for number in range(2, 12)])
     assert operator.replay_edited(Replacement(1, failed, profile("ann", 1))) == 1
     sent = [each["profileData"]["Number"] for each in operator.sent(Kind.PROFILE)]

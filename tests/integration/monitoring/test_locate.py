@@ -42,7 +42,7 @@ class Records:
         self.locator = RecordLocator(client, SETTINGS)
 
     def accept(self, number: int, kind: str = Kind.EVENT) -> list[str]:
-        """Take so many records; returns their ids."""
+        """Accept this many records; return their ids."""
         packed, identities = [], []
         for at in range(number):
             identities.append(f"identity:i{at}".encode())
@@ -190,7 +190,7 @@ def test_find_matches_whole_ids(records: Records) -> None:
 
 
 def test_find_of_a_delivery_before_acceptance_returns_it(records: Records) -> None:
-    """A producer whose clock is a day ahead makes ids that lie after their delivery."""
+    """A producer with a clock that is a day ahead makes ids that lie after their delivery."""
     ahead = f"{int(time.time() * 1000) + 86_400_000:012x}70008000000000000000"
     records.buffer.accept(Kind.EVENT, [b"identity:i"], [pack(ahead, "20231114", "Viewed", b"{}")])
     records.settle(Settle(DELIVERED))

@@ -31,7 +31,7 @@ def exporter() -> InMemorySpanExporter:
 
 @pytest.fixture
 def traced(pipeline: Pipeline, exporter: InMemorySpanExporter) -> Pipeline:
-    """A pipeline whose deliverer makes spans."""
+    """A pipeline with a deliverer that makes spans."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     pipeline.deliverer.on_request = traced_by(Spans(provider), pipeline.destination.name)
@@ -159,8 +159,10 @@ class Collector(BaseHTTPRequestHandler):
 configure()
 made = spans()
 def batch():
-    made._tracer.start_span("deliver event").end()
-    made._provider.force_flush()
+    made.request(
+        "main", "event", batch="b", records=1, attempt=1, answer="200", began_ns=0, took_s=0.1
+    )
+    made.provider.force_flush()
 for _ in range(3):
     batch()
 server = HTTPServer(("127.0.0.1", int(sys.argv[1])), Collector)
