@@ -54,24 +54,18 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """The tooltip of one bucket."""
-
-    x: float
-    width: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart, ready to be rendered; ``top`` is the number at its upper edge."""
+    """A chart, ready to be rendered; ``top`` is the number at its upper edge.
+
+    ``tooltips`` has a text for each bucket, ``times`` the labels of the time axis.
+    """
 
     title: str
     unit: str
     top: str
     half: str
     curves: Sequence[Curve]
-    columns: Sequence[Column]
+    tooltips: Sequence[str]
     times: Sequence[str]
     summary: str
     empty: bool
@@ -185,7 +179,7 @@ def _chart(
         top=scale.format(top),
         half=scale.format(top / 2),
         curves=curves,
-        columns=_columns(series, window, now_minute, scale.format),
+        tooltips=_tooltips(series, window, now_minute, scale.format),
         times=_times(window, now_minute),
         summary="; ".join(_summary(*each, scale.format) for each in series.items()),
         empty=not known,
@@ -262,18 +256,17 @@ def _bars(values: Values, top: float) -> str:
     )
 
 
-def _columns(
+def _tooltips(
     series: Mapping[str, Values], window: Window, now_minute: int, text: Callable[[float], str]
-) -> list[Column]:
-    width = WIDTH / window.buckets
+) -> list[str]:
     start = now_minute - window.minutes
-    columns = []
+    tooltips = []
     for bucket in range(window.buckets):
         found = {name: values[bucket] for name, values in series.items()}
         texts = [f"{name} {text(value)}" for name, value in found.items() if value is not None]
         end = _clock(start + (bucket + 1) * window.step)
-        columns.append(Column(bucket * width, width, f"{end}: {', '.join(texts) or 'no data'}"))
-    return columns
+        tooltips.append(f"{end}: {', '.join(texts) or 'no data'}")
+    return tooltips
 
 
 def _times(window: Window, now_minute: int) -> list[str]:

@@ -71,13 +71,8 @@ Handler = Callable[[FormRequest], Response]
 Predicate = Callable[[FormRequest], bool]
 
 
-def never(_: FormRequest) -> bool:
-    """Accept no large form: for pages that need no session."""
-    return False
-
-
 def endpoint(
-    handler: Handler, route: str, is_signed_in: Predicate = never
+    handler: Handler, route: str, is_signed_in: Predicate = lambda _: False
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return the endpoint that runs a handler in a thread, since it talks to Redis and vendors.
 

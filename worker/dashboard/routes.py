@@ -16,7 +16,7 @@ from worker.settings.settings import Settings
 from .audit_log import AuditLog
 from .context import Context
 from .dead_letter import DeadLetterPage
-from .endpoint import HEADERS, FormRequest, Handler, Predicate, endpoint, never, page
+from .endpoint import HEADERS, FormRequest, Handler, Predicate, endpoint, page
 from .group import GroupPage
 from .groups import GroupsPage
 from .login import LOGOUT, Login, show_off
@@ -41,8 +41,9 @@ def routes(
     settings: Settings, dashboard: DashboardSettings, *, now: Callable[[], float] = time.time
 ) -> Sequence[BaseRoute]:
     """Return all routes, or one that says the dashboard is off; connects on first use."""
+    assets = [_asset(*each) for each in _ASSETS.items()]
     if not dashboard.on:
-        return [*_route("/", get=show_off), *_assets()]
+        return [*_route("/", get=show_off), *assets]
     client = operator_client(redis_url(settings), _REDIS_TIMEOUT_S)
     context = Context(settings, client, AuditLog(client), now)
     sessions = Sessions(client, dashboard, now=now)
@@ -68,7 +69,7 @@ def routes(
         *guarded("/records/{name}/{id}", letter.show, letter.act),
         *guarded("/audit", audit),
         *(each for path in _FOLDERS for each in guarded(path + "/{rest:path}", not_found)),
-        *_assets(),
+        *assets,
     ]
 
 
@@ -77,7 +78,7 @@ def _route(
     *,
     get: Handler | None = None,
     post: Handler | None = None,
-    is_signed_in: Predicate = never,
+    is_signed_in: Predicate = lambda _: False,
 ) -> list[BaseRoute]:
     return [
         Route(path, endpoint(handler, path, is_signed_in), methods=[method])
@@ -86,12 +87,8 @@ def _route(
     ]
 
 
-def _assets() -> list[BaseRoute]:
-    """Return style, scripts and icon: read once and the same for everyone, so without a session."""
-    return [_asset(name, content_type) for name, content_type in _ASSETS.items()]
-
-
 def _asset(name: str, content_type: str) -> BaseRoute:
+    """Return the route of a file that is the same for everyone, so it needs no session."""
     body = Path(__file__).parent.joinpath("assets", name).read_bytes()
     headers = {**HEADERS, "cache-control": "max-age=300", "content-type": content_type}
 

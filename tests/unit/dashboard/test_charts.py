@@ -34,7 +34,7 @@ def sample(ago: int, accepted: int = 0, *, waits: int = 0) -> Sample:
 
 def accepted_texts(samples: list[Sample], window: Window = HOUR) -> list[str]:
     """Return the tooltips' part on accepted records, bucket by bucket."""
-    texts = [column.text for column in flow(samples, window, NOW).columns]
+    texts = flow(samples, window, NOW).tooltips
     first = [text.partition(": ")[2].partition(",")[0] for text in texts]
     return [each if each.startswith("accepted") else "no data" for each in first]
 
@@ -58,7 +58,7 @@ def test_waiting_shows_a_short_peak_in_the_day() -> None:
     """The highest value of a quarter of an hour is drawn."""
     chart = waiting([sample(8, waits=1), sample(7, waits=900), sample(1, waits=2)], DAY, NOW)
     assert chart.top == "1k"
-    assert chart.columns[-1].text.endswith("waiting 900, dead 0")
+    assert chart.tooltips[-1].endswith("waiting 900, dead 0")
 
 
 def test_oldest_is_written_in_lengths_of_time() -> None:
@@ -67,7 +67,7 @@ def test_oldest_is_written_in_lengths_of_time() -> None:
     hour, day = (oldest(ages, window, NOW) for window in (HOUR, DAY))
     assert (hour.top, hour.half) == (day.top, day.half) == ("10 min", "5 min")
     assert hour.summary == "oldest 2 s now, 7 min at most"
-    assert day.columns[-1].text.endswith("oldest 7 min")
+    assert day.tooltips[-1].endswith("oldest 7 min")
 
 
 @given(st.floats(min_value=0, max_value=1e10))
@@ -129,7 +129,7 @@ def test_charts_of_any_samples_stay_within_their_frame(
         for ago, (a, b, c) in sorted(given_samples.items(), reverse=True)
     ]
     for chart in (each(samples, window, NOW) for each in (flow, waiting, oldest)):
-        assert len(chart.columns) == window.buckets
+        assert len(chart.tooltips) == window.buckets
         for curve in chart.curves:
             for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", curve.line + curve.area):
                 assert 0 <= float(x) <= WIDTH
