@@ -41,8 +41,8 @@ def counted(vendor: LoopbackVendor) -> int:
     return count(NAME, DAY, DAY, destination=account(vendor.base_url))
 
 
-def test_a_count_that_is_partial_three_times_ends_right(sandbox: Running) -> None:
-    """It is polled, at the interval the settings name, until the number is there."""
+def test_count_one_partial_three_times_polls_until_counted(sandbox: Running) -> None:
+    """Polls come at the interval of the settings until the number is there."""
     fill(sandbox, 123)
     waits: list[float] = []
     with reading(account(sandbox.url, count_poll_s=30.0), sleep=waits.append) as reader:
@@ -50,15 +50,15 @@ def test_a_count_that_is_partial_three_times_ends_right(sandbox: Running) -> Non
     assert waits == [30.0, 30.0, 30.0]
 
 
-def test_conditions_reach_the_vendor(sandbox: Running) -> None:
-    """Every condition has to hold."""
+def test_count_conditions_are_sent(sandbox: Running) -> None:
+    """Every condition must hold."""
     fill(sandbox, 100)
     filters = [CountCondition.parse("n:greater_than:10"), CountCondition.parse("n:less_than:20")]
     assert count(NAME, DAY, DAY, filters, destination=account(sandbox.url)) == 9
 
 
-def test_a_request_is_polled_by_its_id(vendor: LoopbackVendor) -> None:
-    """One POST, then GETs that name the id, also one that says it with another answer."""
+def test_count_partial_polls_by_request_id(vendor: LoopbackVendor) -> None:
+    """One POST, then GETs with the id, even if a poll's response omits it."""
     vendor.script(
         says(PARTIAL), says({"status": "partial"}), says({"status": "success", "count": 7})
     )
@@ -67,8 +67,8 @@ def test_a_request_is_polled_by_its_id(vendor: LoopbackVendor) -> None:
     assert paths(vendor) == ["/1/counts/events.json", polled, polled]
 
 
-def test_a_partial_count_is_not_the_count(vendor: LoopbackVendor) -> None:
-    """What the vendor has counted so far is polled on, however often it names it."""
+def test_count_partial_with_a_number_is_polled_on(vendor: LoopbackVendor) -> None:
+    """The number counted so far is not the result."""
     vendor.script(says(PARTIAL | {"count": 3}), says({"status": "partial", "count": 5}))
     vendor.script(says({"status": "success", "count": 7}))
     assert counted(vendor) == 7
@@ -77,24 +77,24 @@ def test_a_partial_count_is_not_the_count(vendor: LoopbackVendor) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_a_forgotten_request_is_asked_anew(vendor: LoopbackVendor, status: int) -> None:
-    """A vendor that forgets the id is asked again from the start, and the count comes out right."""
+def test_count_forgotten_request_id_restarts(vendor: LoopbackVendor, status: int) -> None:
+    """If the vendor forgets the id, the count starts again and comes out right."""
     vendor.script(says(PARTIAL), says(LOST, status), says(PARTIAL | {"req_id": 2}))
     vendor.script(says({"status": "success", "count": 7138}))
     assert counted(vendor) == 7138
     assert paths(vendor)[-1].endswith("?req_id=2")
 
 
-def test_a_vendor_that_always_forgets_is_given_up(vendor: LoopbackVendor) -> None:
-    """Asking anew has a bound, and the error names the question."""
+def test_count_always_forgotten_raises(vendor: LoopbackVendor) -> None:
+    """Restarts are bounded, and the error names the query."""
     for _ in range(MAX_RESTARTS + 1):
         vendor.script(says(PARTIAL), says(LOST))
     with pytest.raises(VendorError, match=rf"{NAME}, {DAY} to {DAY}: .*lost the request 4 times"):
         counted(vendor)
 
 
-def test_a_count_that_never_ends_is_given_up(vendor: LoopbackVendor) -> None:
-    """Polling has a bound."""
+def test_count_one_always_partial_raises(vendor: LoopbackVendor) -> None:
+    """Polls are bounded."""
     vendor.usual = says(PARTIAL)
     with (
         reading(account(vendor.base_url), sleep=lambda _: None) as reader,
@@ -121,23 +121,25 @@ def test_a_count_that_never_ends_is_given_up(vendor: LoopbackVendor) -> None:
         (b"", 500, "failed 6 times"),
     ],
 )
-def test_each_failure_is_told(vendor: LoopbackVendor, body: Any, status: int, told: str) -> None:
-    """Whatever shape a failure has, the error says what it was."""
+def test_count_failure_raises_its_reason(
+    vendor: LoopbackVendor, body: Any, status: int, told: str
+) -> None:
+    """The error has the reason, in whatever shape the vendor sends it."""
     vendor.usual = says(body, status)
     with pytest.raises(VendorError, match=told):
         counted(vendor)
 
 
-def test_refused_credentials_end_many_counts_at_once(vendor: LoopbackVendor) -> None:
-    """Nobody asks a hundred times with a passcode that is refused."""
+def test_count_all_refused_credentials_end_at_once(vendor: LoopbackVendor) -> None:
+    """A refused passcode is not sent a hundred times."""
     vendor.usual = says({"status": "fail", "error": "Passcode Invalid", "code": 401}, 401)
     with reading(account(vendor.base_url)) as reader, pytest.raises(CredentialsRefused):
         count_all(reader, [QUERY] * 100)
     assert len(vendor.requests) <= 2 * CONCURRENCY
 
 
-def test_an_interrupt_does_not_wait_for_a_silent_vendor(vendor: LoopbackVendor) -> None:
-    """Ctrl-C among many counts ends those under way at once, not at their timeout."""
+def test_count_all_interrupted_ends_requests_in_flight(vendor: LoopbackVendor) -> None:
+    """Ctrl-C ends the requests in flight at once, not at their timeout."""
     interrupted = threading.Event()
 
     def play(exchange: Exchange) -> None:
@@ -156,9 +158,8 @@ def test_an_interrupt_does_not_wait_for_a_silent_vendor(vendor: LoopbackVendor) 
     assert len(vendor.requests) == CONCURRENCY
 
 
-def test_many_counts_share_the_wait(sandbox: Running) -> None:
-    """Twenty counts are right and in order, and never more than three requests are under way: the
-    sandbox would refuse a fourth."""
+def test_count_all_shares_the_wait_within_the_limit(sandbox: Running) -> None:
+    """Twenty counts are right and in order, with at most three requests in flight."""
     for number in range(20):
         fill(sandbox, number, f"Event {number}")
     sandbox.state.faults.add({"kind": "delay", "delay_ms": 20})
@@ -169,8 +170,8 @@ def test_many_counts_share_the_wait(sandbox: Running) -> None:
     assert not sandbox.state.ledger.of("clevertap").requests[429]
 
 
-def test_one_failing_count_costs_the_others_nothing(vendor: LoopbackVendor) -> None:
-    """A refused question has its error, the one after it its number."""
+def test_count_all_one_failure_leaves_the_others(vendor: LoopbackVendor) -> None:
+    """A refused query yields its error, the others their numbers."""
     refused = says({"status": "fail", "error": "Invalid event", "code": 400}, 400)
     vendor.usual = says({"status": "success", "count": 5})
     vendor.script(refused)
@@ -188,8 +189,8 @@ def ingest(sandbox: Running, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_command_prints_the_number(sandbox: Running) -> None:
-    """The number alone, or one JSON object; what cannot be asked ends with 2."""
+def test_count_command_prints_the_number(sandbox: Running) -> None:
+    """Standard output has the number or one JSON object; an invalid query exits with 2."""
     fill(sandbox, 77)
     days = ("--from", DAY, "--to", DAY)
     assert ingest(sandbox, NAME, *days).stdout == "77\n"
@@ -208,7 +209,7 @@ def test_the_command_prints_the_number(sandbox: Running) -> None:
     assert "unknown operator" in refused.stderr
 
 
-def test_a_wrong_range_is_not_asked() -> None:
+def test_count_wrong_range_raises_before_any_request() -> None:
     """Days are checked before a connection is made."""
     with pytest.raises(InvalidQuery):
         count(NAME, 20260102, 20260101, destination=account("http://127.0.0.1:9"))

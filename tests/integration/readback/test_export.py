@@ -93,8 +93,8 @@ def files(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     "cursor", [CURSOR, "a%2fb%3d", "a%25b", "a/b=+c", "a#b?c&d=e;f|{}", "%zz%", "a'\"<>`b"]
 )
-def test_a_cursor_goes_out_byte_for_byte(vendor: LoopbackVendor, cursor: str) -> None:
-    """Whatever is in a cursor, the request's first line holds it as the vendor wrote it."""
+def test_transport_sends_a_cursor_byte_for_byte(vendor: LoopbackVendor, cursor: str) -> None:
+    """The request line holds any cursor as the vendor wrote it."""
     transport = Transport(vendor.base_url, timeout_s=5)
     vendor.script(says(OK), says(OK))
     transport.send(Request("GET", f"/1/events.json?cursor={cursor}", {}))
@@ -103,8 +103,8 @@ def test_a_cursor_goes_out_byte_for_byte(vendor: LoopbackVendor, cursor: str) ->
     assert paths(vendor) == [f"/1/events.json?cursor={cursor}"] * 2
 
 
-def test_events_come_one_by_one(sandbox: Running) -> None:
-    """The generator waits while the export is in progress, and follows the cursors to the end."""
+def test_export_events_follows_the_cursors_to_the_end(sandbox: Running) -> None:
+    """The generator waits while the export is in progress, then yields every event."""
     fill(sandbox, 2500)
     events = export_events(
         "product VIEWED", DAY, DAY, batch_size=1000, app=True, destination=account(sandbox.url)
@@ -114,13 +114,13 @@ def test_events_come_one_by_one(sandbox: Running) -> None:
     assert found[0]["profile"]["os_version"] == ""
 
 
-def test_an_event_that_nobody_had_gives_nothing(sandbox: Running, out: Path) -> None:
-    """An answer without records and without a cursor is the end: an empty file."""
+def test_export_without_events_writes_an_empty_file(sandbox: Running, out: Path) -> None:
+    """A response without records and cursor is the end."""
     assert export(sandbox.url, out) == ExportProgress(0, 0)
     assert out.read_bytes() == b""
 
 
-def test_parts_of_a_record_can_be_left_out(sandbox: Running) -> None:
+def test_export_events_flags_exclude_parts_of_a_record(sandbox: Running) -> None:
     """The flags reach the vendor."""
     fill(sandbox, 1)
     to = account(sandbox.url)
@@ -129,8 +129,8 @@ def test_parts_of_a_record_can_be_left_out(sandbox: Running) -> None:
     assert "profileData" not in event["profile"]
 
 
-def test_the_same_cursor_is_asked_while_the_vendor_is_busy(vendor: LoopbackVendor) -> None:
-    """In progress, too many, 5xx, nonsense, a broken connection: the same question again."""
+def test_export_events_repeats_the_cursor_while_the_vendor_is_busy(vendor: LoopbackVendor) -> None:
+    """In progress, 429, 5xx, nonsense and a broken connection repeat the same request."""
     too_many = says({"status": "fail", "error": "Too many", "code": 429}, 429)
     vendor.script(says(OK | {"cursor": CURSOR}), says(BUSY), too_many, says(b"", 503))
     vendor.script(says(b"<html>"), breaks_off, says(BUSY), says(page(7)))
@@ -139,16 +139,16 @@ def test_the_same_cursor_is_asked_while_the_vendor_is_busy(vendor: LoopbackVendo
     assert paths(vendor)[1:] == [f"/1/events.json?cursor={CURSOR}"] * 7
 
 
-def test_a_vendor_that_stays_broken_is_given_up(vendor: LoopbackVendor) -> None:
-    """Trouble is borne so many times and no more, and the error is the vendor's last word."""
+def test_export_events_persistent_failure_raises(vendor: LoopbackVendor) -> None:
+    """Failures are bounded, and the error is the vendor's last one."""
     vendor.usual = says({"status": "fail", "error": "Please try again later"}, 503)
     with pytest.raises(VendorError, match=r"failed 6 times: Please try again later \(HTTP 503\)"):
         list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
     assert len(vendor.requests) == 6
 
 
-def test_refused_credentials_leave_no_file(vendor: LoopbackVendor, out: Path) -> None:
-    """401 is not asked again, and the file that was made for the export goes away."""
+def test_export_refused_credentials_leave_no_file(vendor: LoopbackVendor, out: Path) -> None:
+    """401 is not repeated, and the file created for the export is removed."""
     vendor.usual = says({"status": "fail", "error": "Account ID is not valid", "code": 401}, 401)
     with pytest.raises(CredentialsRefused, match="Account ID is not valid"):
         export(vendor.base_url, out)
@@ -156,8 +156,8 @@ def test_refused_credentials_leave_no_file(vendor: LoopbackVendor, out: Path) ->
     assert files(out.parent) == []
 
 
-def test_a_page_that_is_none_is_no_end(vendor: LoopbackVendor) -> None:
-    """Pages of the wrong shape, and cursors that lead in a circle, are errors and not silence."""
+def test_export_events_invalid_page_raises(vendor: LoopbackVendor) -> None:
+    """Pages of another shape and repeated cursors are errors, not the end."""
     oddities: list[dict[str, Any]] = [{"records": {}}, {"records": [1]}, page(1, CURSOR)]
     for odd in (*oddities, page(1, "a b"), {"status": "partial"}):
         vendor.script(says(OK | {"cursor": CURSOR}), says(OK | odd))
@@ -169,8 +169,10 @@ def test_a_page_that_is_none_is_no_end(vendor: LoopbackVendor) -> None:
 
 
 @pytest.mark.parametrize("length", [2, 7, 64])
-def test_cursors_in_a_circle_end(vendor: LoopbackVendor, out: Path, length: int) -> None:
-    """A circle of any length is found; asked once more, the file grows no further."""
+def test_export_cursor_loop_raises_and_adds_nothing_on_resuming(
+    vendor: LoopbackVendor, out: Path, length: int
+) -> None:
+    """A loop of any length is found; resumed, the file does not grow."""
     cursors = [f"c{at}" for at in range(3 + length)]
     following = dict(zip(cursors, [*cursors[1:], cursors[3]], strict=True))
 
@@ -190,9 +192,8 @@ def test_cursors_in_a_circle_end(vendor: LoopbackVendor, out: Path, length: int)
     assert out.stat().st_size == size
 
 
-def test_numbers_beyond_64_bits_stay_what_they_are(vendor: LoopbackVendor, tmp_path: Path) -> None:
-    """Integers of any length come out digit by digit; NaN and infinity, which JSON has not, as
-    null."""
+def test_export_keeps_integers_beyond_64_bits(vendor: LoopbackVendor, tmp_path: Path) -> None:
+    """Integers of any length keep their digits; NaN and infinity become null."""
     props = '{"a":123456789012345678901234567890,"b":-18446744073709551617,"c":[1e999,%s,%s]}'
     for odd in ("NaN", "Infinity"), ("null", "null"):
         body = '{"status":"success","records":[{"event_props":' + props % odd + "}]}"
@@ -206,10 +207,10 @@ def test_numbers_beyond_64_bits_stay_what_they_are(vendor: LoopbackVendor, tmp_p
     assert event == {"n": None}
 
 
-def test_a_page_that_is_too_large_is_told(
+def test_export_events_page_too_large_raises_with_a_remedy(
     vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would be as large again, so it is asked for once, and the error says what to do."""
+    """The page is requested once, and the error suggests a smaller batch size."""
     monkeypatch.setattr("worker.vendors.transport.MAX_ANSWER_BYTES", 1000)
     vendor.script(says(OK | {"cursor": "a"}), says(b" " * 2000))
     with pytest.raises(VendorError, match="larger than 64 MiB: use a smaller --batch-size"):
@@ -217,8 +218,8 @@ def test_a_page_that_is_too_large_is_told(
     assert len(vendor.requests) == 2
 
 
-def test_empty_pages_without_an_end_end(vendor: LoopbackVendor) -> None:
-    """Fresh cursors that never bring an event are not followed for ever."""
+def test_export_events_endless_empty_pages_raise(vendor: LoopbackVendor) -> None:
+    """New cursors that never bring an event are not followed for ever."""
 
     def play(exchange: Exchange) -> None:
         exchange.body(exchange.head())
@@ -244,8 +245,10 @@ def test_empty_pages_without_an_end_end(vendor: LoopbackVendor) -> None:
         {"more": 1},
     ],
 )
-def test_a_damaged_checkpoint_is_told(sandbox: Running, out: Path, harm: dict[str, Any]) -> None:
-    """Whatever stands in it, it is a line that says what to do, and the file is left alone."""
+def test_export_damaged_checkpoint_is_refused(
+    sandbox: Running, out: Path, harm: dict[str, Any]
+) -> None:
+    """The error says what to do, and the file is left alone."""
     fill(sandbox, 2000)
     with pytest.raises(Stopped):
         export(sandbox.url, out, stopping=lambda: True)
@@ -256,16 +259,16 @@ def test_a_damaged_checkpoint_is_told(sandbox: Running, out: Path, harm: dict[st
     assert out.read_bytes() == before
 
 
-def test_a_cursor_lost_before_any_event_begins_again(vendor: LoopbackVendor) -> None:
-    """Nothing was handed out yet, so the generator begins again by itself."""
+def test_export_events_cursor_lost_before_any_event_restarts(vendor: LoopbackVendor) -> None:
+    """Nothing was yielded yet, so the generator restarts on its own."""
     vendor.script(says(OK | {"cursor": "a"}), says(EXPIRED))
     vendor.script(says(OK | {"cursor": "b"}), says(page(1)))
     (event,) = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
     assert event["event_props"] == {"n": 1}
 
 
-def test_a_cursor_lost_later_is_told(vendor: LoopbackVendor) -> None:
-    """After events were handed out, beginning again would double them: the caller is told."""
+def test_export_events_cursor_lost_later_raises(vendor: LoopbackVendor) -> None:
+    """A restart would yield events again, so the caller gets an error."""
     vendor.script(says(OK | {"cursor": "a"}), says(page(1, "b")), says(EXPIRED))
     events = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
     assert next(events)["event_props"] == {"n": 1}
@@ -273,15 +276,15 @@ def test_a_cursor_lost_later_is_told(vendor: LoopbackVendor) -> None:
         next(events)
 
 
-def test_bloomreach_has_no_read_back() -> None:
-    """A vendor without read-back is refused in words, before anything is asked."""
+def test_export_events_bloomreach_is_refused() -> None:
+    """A vendor without read-back is refused before any request."""
     other = account("http://127.0.0.1:9", account=BloomreachAccount())
     with pytest.raises(InvalidQuery, match="no read-back from bloomreach"):
         export_events(NAME, DAY, DAY, destination=other)
 
 
-def test_an_export_stopped_between_pages_goes_on(sandbox: Running, out: Path) -> None:
-    """The checkpoint's bytes are the file's, and the second call asks for the rest alone."""
+def test_export_stopped_between_pages_resumes(sandbox: Running, out: Path) -> None:
+    """The checkpoint matches the file, and the second call requests only the rest."""
     fill(sandbox, 5000)
     with pytest.raises(Stopped, match="after 1000 events"):
         export(sandbox.url, out, stopping=lambda: True)
@@ -293,8 +296,8 @@ def test_an_export_stopped_between_pages_goes_on(sandbox: Running, out: Path) ->
     assert files(out.parent) == ["out.jsonl"]
 
 
-def test_what_was_written_after_the_checkpoint_is_cut_off(sandbox: Running, out: Path) -> None:
-    """Bytes that a dying process left behind the checkpoint come once, not twice."""
+def test_export_resumed_cuts_off_bytes_after_the_checkpoint(sandbox: Running, out: Path) -> None:
+    """Bytes that a dying process left come once, not twice."""
     fill(sandbox, 3000)
     with pytest.raises(Stopped):
         export(sandbox.url, out, stopping=lambda: True)
@@ -305,10 +308,8 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(sandbox: Running, out:
 
 
 @pytest.mark.parametrize("harm", ["shorter", "gone", "other"])
-def test_a_file_that_is_not_as_its_checkpoint_says_is_begun_again(
-    sandbox: Running, out: Path, harm: str
-) -> None:
-    """A file cut short, removed or changed is not built upon."""
+def test_export_file_unlike_its_checkpoint_restarts(sandbox: Running, out: Path, harm: str) -> None:
+    """A file that was cut, removed or changed is not appended to."""
     fill(sandbox, 3000)
     with pytest.raises(Stopped):
         export(sandbox.url, out, stopping=lambda: True)
@@ -323,8 +324,8 @@ def test_a_file_that_is_not_as_its_checkpoint_says_is_begun_again(
     assert numbers(out.read_bytes()) == list(range(3000))
 
 
-def test_an_expired_cursor_begins_again_without_doubles(sandbox: Running, out: Path) -> None:
-    """The checkpoint's cursor ran out: the file is written anew, and a person is told."""
+def test_export_resumed_with_an_expired_cursor_restarts(sandbox: Running, out: Path) -> None:
+    """The file is overwritten without duplicates, and a message says so."""
     fill(sandbox, 3000)
     with pytest.raises(Stopped):
         export(sandbox.url, out, stopping=lambda: True)
@@ -336,24 +337,24 @@ def test_an_expired_cursor_begins_again_without_doubles(sandbox: Running, out: P
     assert numbers(out.read_bytes()) == list(range(3000))
 
 
-def test_a_cursor_that_runs_out_midway_begins_again(vendor: LoopbackVendor, out: Path) -> None:
-    """What the file held of the lost export is not kept."""
+def test_export_cursor_expiring_midway_restarts(vendor: LoopbackVendor, out: Path) -> None:
+    """Nothing of the lost export stays in the file."""
     vendor.script(says(OK | {"cursor": "a"}), says(page(5, "b")), says(EXPIRED))
     vendor.script(says(OK | {"cursor": "c"}), says(page(0, "d")), says(page(1)))
     assert export(vendor.base_url, out) == ExportProgress(2, len(ALL))
     assert out.read_bytes() == ALL
 
 
-def test_cursors_that_always_run_out_are_given_up(vendor: LoopbackVendor, out: Path) -> None:
-    """It ends, and says what to do."""
+def test_export_cursor_always_expiring_raises(vendor: LoopbackVendor, out: Path) -> None:
+    """Restarts are bounded, and the error says what to do."""
     for _ in range(4):
         vendor.script(says(OK | {"cursor": "a"}), says(EXPIRED))
     with pytest.raises(VendorError, match=r"lost 4 times .* ask for fewer days"):
         export(vendor.base_url, out)
 
 
-def test_another_exports_file_is_left_alone(sandbox: Running, out: Path) -> None:
-    """A checkpoint of another question is refused; a larger page is the same question."""
+def test_export_to_another_exports_file_is_refused(sandbox: Running, out: Path) -> None:
+    """The checkpoint of another query is refused; a larger page is the same query."""
     fill(sandbox, 3000)
     with pytest.raises(Stopped):
         export(sandbox.url, out, stopping=lambda: True)
@@ -365,8 +366,8 @@ def test_another_exports_file_is_left_alone(sandbox: Running, out: Path) -> None
     assert export(sandbox.url, out, size=500).records == 3000
 
 
-def test_restart_forgets_the_checkpoint(sandbox: Running, out: Path) -> None:
-    """With --restart the file is begun again although it could go on."""
+def test_export_restart_discards_the_checkpoint(sandbox: Running, out: Path) -> None:
+    """With --restart the file starts again although it could resume."""
     fill(sandbox, 2000)
     with pytest.raises(Stopped):
         export(sandbox.url, out, stopping=lambda: True)
@@ -376,10 +377,10 @@ def test_restart_forgets_the_checkpoint(sandbox: Running, out: Path) -> None:
     assert numbers(out.read_bytes()) == list(range(2000))
 
 
-def test_a_finished_file_stays_until_the_vendor_answers(
+def test_export_that_cannot_start_keeps_a_finished_file(
     sandbox: Running, vendor: LoopbackVendor, out: Path
 ) -> None:
-    """An export that does not begin costs nothing of what the file holds."""
+    """A failed start costs nothing of the file."""
     fill(sandbox, 10)
     export(sandbox.url, out)
     vendor.usual = says({"status": "fail", "error": "Passcode Invalid", "code": 401}, 401)
@@ -388,8 +389,8 @@ def test_a_finished_file_stays_until_the_vendor_answers(
     assert numbers(out.read_bytes()) == list(range(10))
 
 
-def test_two_exports_do_not_write_one_file(sandbox: Running, out: Path) -> None:
-    """The second is refused while the first has the file."""
+def test_export_to_a_locked_file_is_refused(sandbox: Running, out: Path) -> None:
+    """A second export is refused while the first one writes."""
     with out.open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(InvalidQuery, match="being written by another export"):
@@ -397,10 +398,10 @@ def test_two_exports_do_not_write_one_file(sandbox: Running, out: Path) -> None:
 
 
 @pytest.mark.parametrize("made", ["fifo", "device", "folder"])
-def test_what_is_no_regular_file_is_refused(
+def test_export_to_an_irregular_file_is_refused(
     vendor: LoopbackVendor, tmp_path: Path, made: str
 ) -> None:
-    """A pipe, a device or a folder is told before anything is asked, and nothing is left there."""
+    """A pipe, a device or a folder is refused before any request, without traces."""
     out = tmp_path / "out"
     if made == "fifo":
         os.mkfifo(out)
@@ -418,8 +419,8 @@ def test_what_is_no_regular_file_is_refused(
     assert not vendor.requests
 
 
-def test_a_failed_first_page_blocks_no_other_export(vendor: LoopbackVendor, out: Path) -> None:
-    """Nothing came, so nothing is left; and a checkpoint of no events stands in nobody's way."""
+def test_export_failed_first_page_leaves_nothing_behind(vendor: LoopbackVendor, out: Path) -> None:
+    """Nothing stays, and a checkpoint without events blocks no other export."""
     refused = says({"status": "fail", "error": "Not so", "code": 400}, 400)
     vendor.script(says(OK | {"cursor": "a"}), refused)
     with pytest.raises(VendorError, match="Not so"):
@@ -431,8 +432,8 @@ def test_a_failed_first_page_blocks_no_other_export(vendor: LoopbackVendor, out:
     assert export(vendor.base_url, out).records == 1
 
 
-def test_long_waits_are_told(vendor: LoopbackVendor, out: Path) -> None:
-    """A person is told why nothing happens."""
+def test_export_reports_long_waits(vendor: LoopbackVendor, out: Path) -> None:
+    """A message gives the reason of a long wait."""
     vendor.script(says(OK | {"cursor": "a"}), says(BUSY, 200, {"Retry-After": "60"}))
     vendor.script(says(page(0)))
     said: list[str] = []
@@ -441,8 +442,8 @@ def test_long_waits_are_told(vendor: LoopbackVendor, out: Path) -> None:
     assert said[0].endswith("retrying in 60 s")
 
 
-def test_parquet_goes_on_too(sandbox: Running, tmp_path: Path) -> None:
-    """Parquet is made at the end, of lines that were collected with a checkpoint."""
+def test_export_to_parquet_resumes(sandbox: Running, tmp_path: Path) -> None:
+    """Parquet is converted at the end from lines collected with a checkpoint."""
     parquet = pytest.importorskip("pyarrow.parquet")
     fill(sandbox, 2000)
     target = ExportTarget(tmp_path / "out.parquet", "parquet")
@@ -492,14 +493,14 @@ def killed_after(sandbox: Running) -> Callable[[int, Path], int]:
 
 
 @pytest.mark.timeout(900)
-def test_a_kill_at_any_line_leaves_no_gap_and_no_double(
+def test_export_killed_at_any_line_has_no_gap_and_no_duplicate(
     sandbox: Running,
     killed_after: Callable[[int, Path], int],
     out: Path,
     rng: random.Random,
     chaos_rounds: int,
 ) -> None:
-    """Wherever the process dies, the same command ends with the file an undisturbed one writes."""
+    """The same command ends with the file of an undisturbed export, wherever it was killed."""
     fill(sandbox, 500)
     for _ in range(chaos_rounds):
         out.unlink(missing_ok=True)
@@ -511,8 +512,8 @@ def test_a_kill_at_any_line_leaves_no_gap_and_no_double(
         assert files(out.parent) == [out.name]
 
 
-def test_standard_output_gets_the_lines(sandbox: Running) -> None:
-    """Without --out the events go to standard output, and nothing else does."""
+def test_export_command_without_out_prints_the_events(sandbox: Running) -> None:
+    """Events go to standard output, and nothing else does."""
     fill(sandbox, 300)
     command = [Path(sys.prefix, "bin", "ingest"), "export", NAME, "--from", DAY, "--to", DAY]
     done = subprocess.run(
@@ -526,8 +527,8 @@ def test_standard_output_gets_the_lines(sandbox: Running) -> None:
     assert done.stderr == b""
 
 
-def test_a_terminal_gets_a_bar(sandbox: Running, out: Path) -> None:
-    """On a terminal standard error shows how many events of how many are there."""
+def test_export_command_on_a_terminal_shows_progress(sandbox: Running, out: Path) -> None:
+    """Standard error shows the number of events of the total."""
     fill(sandbox, 3000)
     leader, follower = os.openpty()
     command = [str(Path(sys.prefix, "bin", "ingest")), "export", NAME, "--from", DAY, "--to", DAY]
@@ -546,9 +547,8 @@ def test_a_terminal_gets_a_bar(sandbox: Running, out: Path) -> None:
     assert f"{out.name}: 3000 events".encode() in shown.replace(b"\r\n", b"")
 
 
-def test_a_silent_count_does_not_hold_up_the_bar(vendor: LoopbackVendor, out: Path) -> None:
-    """The count that the bar asks for is given up soon, after one failure; one that is smaller
-    than what came is no total."""
+def test_export_bar_gives_up_a_failing_count(vendor: LoopbackVendor, out: Path) -> None:
+    """The bar's count ends after one failure; one smaller than the progress is no total."""
     with reading(account(vendor.base_url)) as reader:
         shown = io.StringIO()
         with Progress(console=Console(file=shown)) as progress:

@@ -44,9 +44,8 @@ def state(pid: int) -> str:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_slow_reader_gets_every_event(sandbox: Running, blocking: bool) -> None:
-    """A pipe that is full again and again, its writer stopped and continued in between, or set to
-    non-blocking by its reader: no byte is lost."""
+def test_export_to_a_slow_reader_loses_no_byte(sandbox: Running, blocking: bool) -> None:
+    """The pipe fills again and again, its writer is stopped, or it is non-blocking."""
     reading_end, writing_end = os.pipe()
     os.set_blocking(writing_end, blocking)
     process = begin(sandbox, writing_end, "export", NAME, *DAYS, "--batch-size", "700")
@@ -63,8 +62,10 @@ def test_a_slow_reader_gets_every_event(sandbox: Running, blocking: bool) -> Non
 
 
 @pytest.mark.parametrize("command", [("export", NAME, *DAYS), ("count", NAME, *DAYS)])
-def test_a_full_disk_is_one_line(sandbox: Running, command: tuple[str, ...]) -> None:
-    """What standard output does not take ends with 1 and a line, not with a traceback."""
+def test_command_on_a_full_disk_reports_one_line(
+    sandbox: Running, command: tuple[str, ...]
+) -> None:
+    """It exits with 1 and a line, not with a traceback."""
     with Path("/dev/full").open("wb") as full:
         process = begin(sandbox, full.fileno(), *command)
         _, told = process.communicate(timeout=60)
@@ -73,8 +74,8 @@ def test_a_full_disk_is_one_line(sandbox: Running, command: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("command", ["export", "count"])
-def test_a_closed_output_is_one_line(sandbox: Running, command: str) -> None:
-    """`>&-` is told before anything is asked."""
+def test_command_with_closed_output_reports_one_line(sandbox: Running, command: str) -> None:
+    """`>&-` is reported before any request."""
     done = subprocess.run(
         ["/bin/sh", "-c", f'exec "$0" {command} "$@" >&-', INGEST, NAME, *DAYS],
         env=environment(environment_of(sandbox.url)),

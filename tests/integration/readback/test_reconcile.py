@@ -84,11 +84,10 @@ def reconciled(client: redis.Redis, to: Destination, **given: Any) -> Reconcilia
         return Reconciler(reader, client).run(**given)
 
 
-def test_ten_thousand_agree_and_seven_missing_are_named(
+def test_reconcile_command_names_missing_events(
     redis_client: redis.Redis, redis_url: str, sandbox: Running
 ) -> None:
-    """After 10,000 deliveries all agree, with exit 0; with 7 events removed at the vendor's the
-    command names the event, the day and the 7, and exits with 3."""
+    """10,000 deliveries agree with exit 0; 7 removed events are named with exit 3."""
     to = ready(account(sandbox.url, name="clevertap"))
     deliver(redis_client, to, *(event(number) for number in range(10_000)))
     agreed = ingest(sandbox, redis_url)
@@ -120,10 +119,10 @@ def ingest(sandbox: Running, redis_url: str, *args: str) -> subprocess.Completed
     )
 
 
-def test_names_count_as_the_vendor_compares_them(
+def test_reconcile_merges_spellings_as_the_vendor_does(
     redis_client: redis.Redis, sandbox: Running
 ) -> None:
-    """Spellings that differ in case and spaces alone are one event to the vendor, and so to us."""
+    """Names that differ only in case and spaces are one event on both sides."""
     to = ready(account(sandbox.url))
     spellings = ("Sign Up", "signup", "signup", 'Ünï "x" \\ \t名')
     deliver(redis_client, to, *(event(number, name) for number, name in enumerate(spellings)))
@@ -135,11 +134,10 @@ def test_names_count_as_the_vendor_compares_them(
     }
 
 
-def test_days_are_those_of_the_records_in_the_accounts_zone(
+def test_reconcile_uses_days_in_the_accounts_zone(
     redis_client: redis.Redis,
 ) -> None:
-    """An event at one in the morning UTC is of the day before in Los Angeles, at both sides; an old
-    day that was delivered to lately is compared too."""
+    """One in the morning UTC is the day before in Los Angeles, also for backfilled days."""
     from zoneinfo import ZoneInfo
 
     from worker.sandbox.settings import SandboxSettings
@@ -155,8 +153,10 @@ def test_days_are_those_of_the_records_in_the_accounts_zone(
     ]
 
 
-def test_a_wrong_time_zone_is_guessed(redis_client: redis.Redis, sandbox: Running) -> None:
-    """Differences that cancel out from day to day point at the setting."""
+def test_reconcile_shifted_days_suggest_the_time_zone(
+    redis_client: redis.Redis, sandbox: Running
+) -> None:
+    """Differences that cancel out across days point to the setting."""
     to = ready(account(sandbox.url))
     noon = datetime(2024, 3, 2, 12, tzinfo=UTC).timestamp()
     deliver(redis_client, to, event(1, ts=noon), event(2, ts=noon - 86400))
@@ -166,11 +166,10 @@ def test_a_wrong_time_zone_is_guessed(redis_client: redis.Redis, sandbox: Runnin
     assert notes == {"the days' differences cancel out: is `timezone` the account's?"}
 
 
-def test_what_is_missing_on_days_that_are_over_is_noted(
+def test_reconcile_records_what_is_missing_on_past_days(
     redis_client: redis.Redis, sandbox: Running
 ) -> None:
-    """For the status and the metrics: not what the vendor has too many of, nor what a young day
-    lacks; a comparison of one day says nothing of the week, so it changes nothing."""
+    """The status counts neither surplus nor recent days, and only a whole comparison updates it."""
     to = ready(account(sandbox.url))
     noon = datetime(2024, 3, 2, 12, tzinfo=UTC).timestamp()
     deliver(redis_client, to, event(1, ts=noon), event(2, ts=noon - 86400), event(3))
@@ -185,9 +184,10 @@ def test_what_is_missing_on_days_that_are_over_is_noted(
     assert buffer.status().missing == 4
 
 
-def test_more_at_the_vendors_may_be_duplicates(redis_client: redis.Redis, sandbox: Running) -> None:
-    """What was sent again after no answer is named as what may be behind a surplus; it is still a
-    difference."""
+def test_reconcile_surplus_names_possible_duplicates(
+    redis_client: redis.Redis, sandbox: Running
+) -> None:
+    """Records sent again after no answer are a possible cause, and still a difference."""
     to = ready(account(sandbox.url))
     deliver(redis_client, to, event(1))
     fill(sandbox, 3)
@@ -199,11 +199,10 @@ def test_more_at_the_vendors_may_be_duplicates(redis_client: redis.Redis, sandbo
     assert "SDK" in found.lines[0].note
 
 
-def test_more_at_the_vendors_may_be_dead_letters(
+def test_reconcile_surplus_names_unconfirmed_dead_letters(
     redis_client: redis.Redis, sandbox: Running
 ) -> None:
-    """Where nothing may be sent twice, what was taken and not answered is a dead letter here and an
-    event there: the note says so, also when it was replayed and is there twice."""
+    """An accepted but unconfirmed record is a dead letter here and an event there."""
     to = replace(ready(account(sandbox.url)), ambiguous="dead_letter")
     deliver(redis_client, to, event(1))
     sandbox.state.faults.add({"kind": "drop", "times": 1})
@@ -218,10 +217,10 @@ def test_more_at_the_vendors_may_be_dead_letters(
     assert "twice if they were replayed" in line.note
 
 
-def test_deliveries_meanwhile_are_no_difference(
+def test_reconcile_during_deliveries_accepts_a_range(
     redis_client: redis.Redis, vendor: LoopbackVendor
 ) -> None:
-    """The tally is read before and after the vendor is asked: what it counts may lie between."""
+    """The vendor's count may lie between our readings before and after it."""
     to = account(vendor.base_url)
     redis_client.hset(keys.tally("main", DAY), NAME, 10)
     redis_client.expire(keys.tally("main", DAY), 35 * 86400)
@@ -235,11 +234,10 @@ def test_deliveries_meanwhile_are_no_difference(
     assert (line.agrees, line.delivered) == (True, 12)
 
 
-def test_a_count_that_fails_does_not_agree(
+def test_reconcile_failed_count_does_not_agree(
     redis_client: redis.Redis, vendor: LoopbackVendor
 ) -> None:
-    """One event without a count is a line that says why; a vendor that gives none at all is an
-    error."""
+    """One failed count is a line with its reason; if all fail, that is an error."""
     to = account(vendor.base_url)
     redis_client.hset(keys.tally("main", DAY), mapping={"Good": 1, "Odd": 1})
     redis_client.expire(keys.tally("main", DAY), 35 * 86400)
@@ -255,8 +253,8 @@ def test_a_count_that_fails_does_not_agree(
         reconciled(redis_client, to)
 
 
-def test_results_are_kept_as_long_as_tallies(redis_client: redis.Redis, sandbox: Running) -> None:
-    """The last result of each day can be read for 35 days."""
+def test_last_reconciliation_is_kept_35_days(redis_client: redis.Redis, sandbox: Running) -> None:
+    """The last result of each day stays readable as long as the delivered counts."""
     to = ready(account(sandbox.url))
     deliver(redis_client, to, event(1))
     found = reconciled(redis_client, to)
@@ -268,9 +266,8 @@ def test_results_are_kept_as_long_as_tallies(redis_client: redis.Redis, sandbox:
     assert last_reconciliation(redis_client, "main", YESTERDAY) is None
 
 
-def test_only_days_that_grew_lately_are_compared(redis_client: redis.Redis) -> None:
-    """A day nobody delivered to for eight days is left out of a week, and the day of a time beyond
-    the calendar always."""
+def test_delivered_counts_days_lists_recent_ones(redis_client: redis.Redis) -> None:
+    """Days without recent deliveries are left out, and so is the day of unknown times."""
     to = account("http://127.0.0.1:9")
     for day, age in (("20240101", 8), ("20240102", 6), ("00000000", 0), (DAY, 0)):
         redis_client.hset(keys.tally("main", day), NAME, 1)
@@ -281,7 +278,7 @@ def test_only_days_that_grew_lately_are_compared(redis_client: redis.Redis) -> N
     assert delivered.days(changed_within_days=35) == ["20240101", "20240102", DAY]
 
 
-def test_nothing_delivered_agrees(redis_url: str, sandbox: Running) -> None:
-    """Without a delivery there is nothing to differ, and the command says so."""
+def test_reconcile_command_without_deliveries_agrees(redis_url: str, sandbox: Running) -> None:
+    """The command says that there is nothing to compare."""
     done = ingest(sandbox, redis_url)
     assert (done.returncode, done.stdout) == (0, "clevertap: nothing delivered to compare\n")

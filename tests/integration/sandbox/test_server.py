@@ -58,8 +58,8 @@ def ledger(client: httpx.Client, vendor: str = "clevertap") -> dict[str, Any]:
     return told
 
 
-def test_an_upload_is_answered_as_the_vendor_does(client: httpx.Client) -> None:
-    """Headers and bytes are the recorded ones, and what was taken is in the ledger."""
+def test_upload_is_counted_in_the_ledger(client: httpx.Client) -> None:
+    """The response has the recorded bytes, and the ledger counts what was accepted and refused."""
     answer = client.post("/1/upload", json=events(1, 2))
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json;charset=utf-8"
@@ -72,7 +72,7 @@ def test_an_upload_is_answered_as_the_vendor_does(client: httpx.Client) -> None:
     assert told["requests"] == {"200": 2}
 
 
-def test_mixed_kinds_come_to_one_address(client: httpx.Client) -> None:
+def test_upload_of_mixed_kinds_is_counted_by_kind(client: httpx.Client) -> None:
     """Events, profiles and tokens may share a request."""
     profile = {"identity": "a", "type": "profile", "profileData": {"Name": "Ada"}}
     token = {"type": "token", "objectId": "x1", "tokenData": {"id": "t", "type": "fcm"}}
@@ -81,7 +81,7 @@ def test_mixed_kinds_come_to_one_address(client: httpx.Client) -> None:
     assert ledger(client)["records"] == {"event": 1, "profile": 1, "token": 1}
 
 
-def test_a_rehearsal_keeps_nothing(client: httpx.Client) -> None:
+def test_upload_dry_run_is_counted_apart(client: httpx.Client) -> None:
     """dryRun=1 validates and stores nothing; dryRun=0 is a real upload."""
     answer = client.post("/1/upload?dryRun=1", json=events(1, name="Stayed"))
     assert answer.json()["unprocessed"][0]["code"] == 513
@@ -133,8 +133,8 @@ ODD_QUESTIONS = {
 
 
 @pytest.mark.parametrize("case", ODD_QUESTIONS)
-def test_odd_questions_are_answered(client: httpx.Client, case: str) -> None:
-    """Whatever is asked, the answer is the vendor's own: no server error, and nothing is kept."""
+def test_odd_request_has_the_vendors_response(client: httpx.Client, case: str) -> None:
+    """There is never a server error, and nothing is kept."""
     method, path, content, status = ODD_QUESTIONS[case]
     answer = client.request(method, path, content=content)
     assert answer.status_code == status, answer.text
@@ -142,13 +142,13 @@ def test_odd_questions_are_answered(client: httpx.Client, case: str) -> None:
     assert client.get("/sandbox/ledger").json()["kept"] == 0
 
 
-def test_credentials_that_are_no_text(client: httpx.Client) -> None:
-    """A key that base64 cannot have is an unknown key."""
+def test_bloomreach_key_that_is_not_base64_is_unknown(client: httpx.Client) -> None:
+    """Bytes that base64 cannot contain are an unknown key."""
     answer = client.post(f"{PROJECT}/batch", headers={b"Authorization": b"Basic \xff"}, json={})
     assert (answer.status_code, answer.json()["error"]) == (401, "access key not found")
 
 
-def test_an_ordered_refusal_of_an_unsound_record(client: httpx.Client) -> None:
+def test_record_fault_applies_to_an_invalid_record(client: httpx.Client) -> None:
     """A fault may refuse a record with any code, whatever else is wrong with it."""
     client.post("/sandbox/faults", json={"match": {"type": "profile"}, "code": 520})
     record = {"identity": "a", "type": "profile", "profileData": {"Phone": "none"}}
@@ -157,22 +157,22 @@ def test_an_ordered_refusal_of_an_unsound_record(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_ordered_answer_without_a_body(client: httpx.Client, status: int) -> None:
-    """Such a status has none: the connection is good for the next request."""
+def test_http_fault_without_a_body_keeps_the_connection(client: httpx.Client, status: int) -> None:
+    """Such a status has no body, and the connection serves the next request."""
     client.post("/sandbox/faults", json={"status": status, "times": 1})
     assert client.post("/1/upload", json=events(1)).content == b""
     assert client.post("/1/upload", json=events(1)).json()["processed"] == 1
 
 
-def test_other_paths_and_methods(client: httpx.Client) -> None:
-    """They are answered by the vendor, not by the framework."""
+def test_unknown_path_or_method_has_the_vendors_response(client: httpx.Client) -> None:
+    """The vendor responds, not the framework."""
     assert client.get("/1/upload").json()["code"] == 405
     assert client.get("/1/nothing.json").json()["code"] == 404
     assert "description" in client.get("/track/v2/nothing").json()["errors"]
 
 
-def test_the_vendor_may_close_connections_and_limit_bodies() -> None:
-    """Both are settings: the recorded server closes each connection; 413 is for clients to meet."""
+def test_settings_close_connections_and_limit_bodies() -> None:
+    """The recorded server closes each connection; a body limit provokes 413."""
     with running(SandboxSettings(close_connections=True, max_body_bytes=500)) as sandbox:
         url = f"{sandbox.url}/1/upload"
         answer = httpx.post(url, json=events(1), headers=ACCOUNT, timeout=60)
@@ -192,8 +192,8 @@ def exported(client: httpx.Client, cursor: str) -> list[Any]:
     return numbers
 
 
-def test_exporting_by_cursor(client: httpx.Client) -> None:
-    """Busy first; every record once; a cursor encoded once more is incorrect usage."""
+def test_export_pages_by_cursor(client: httpx.Client) -> None:
+    """The export is busy first, has every record once, and refuses a cursor encoded twice."""
     client.post("/1/upload", json=events(*range(10)))
     body = {"event_name": "productviewed", **DAYS}
     cursor = client.post("/1/events.json?batch_size=4", json=body).json()["cursor"]
@@ -210,8 +210,8 @@ def test_exporting_by_cursor(client: httpx.Client) -> None:
     assert client.get(f"/1/events.json?cursor={cursor}").json()["code"] == "CURSOR_INVALIDATED"
 
 
-def test_an_empty_export_and_one_not_allowed(client: httpx.Client) -> None:
-    """Nothing found is a success without records; notification events are refused."""
+def test_export_empty_or_not_allowed(client: httpx.Client) -> None:
+    """An empty export succeeds without records; notification events are refused."""
     query = '{"event_name":"Never","from":20200101,"to":20200102}'
     cursor = client.get("/1/events.json", params={"query": query}).json()["cursor"]
     client.get(f"/1/events.json?cursor={cursor}")
@@ -222,8 +222,8 @@ def test_an_empty_export_and_one_not_allowed(client: httpx.Client) -> None:
     assert refused.json()["error"] == "Export not allowed for this event"
 
 
-def test_counting_by_request_id(client: httpx.Client) -> None:
-    """Partial, then the count; property filters count; a forgotten id is unknown."""
+def test_count_polls_by_request_id(client: httpx.Client) -> None:
+    """A count is partial first; conditions apply; a forgotten id is unknown."""
     client.post("/1/upload", json=events(*range(10)))
     above = [{"name": "Price", "operator": "greater_than", "value": 6}]
     body = {"event_name": "Product viewed", "event_properties": above, **DAYS}
@@ -237,8 +237,8 @@ def test_counting_by_request_id(client: httpx.Client) -> None:
     assert forgotten.json()["error"] == "invalid request id"
 
 
-def test_removed_events_are_missed(client: httpx.Client) -> None:
-    """What is taken off the vendor's side is not counted: a reconciliation must find it."""
+def test_removed_events_are_not_counted(client: httpx.Client) -> None:
+    """Removed events are missing from the counts, so that a reconciliation can find it."""
     client.post("/1/upload", json=events(*range(10)))
     client.post("/1/upload", json=events(*range(3), name="Signed up"))
     removed = client.delete("/sandbox/records", params={"evtName": "product viewed", "count": 7})
@@ -252,8 +252,8 @@ def test_removed_events_are_missed(client: httpx.Client) -> None:
     assert [line.split('"n":')[1][0] for line in lines.text.splitlines()] == ["9", "0"]
 
 
-def test_ordered_answers(client: httpx.Client) -> None:
-    """Statuses with Retry-After, nonsense, an empty failure and whole bodies come as ordered."""
+def test_faults_replace_responses(client: httpx.Client) -> None:
+    """Statuses with Retry-After, nonsense, an empty failure and whole bodies come as requested."""
     rules = [
         {"status": 429, "retry_after": "2", "times": 1},
         {"kind": "nonsense", "times": 1},
@@ -272,8 +272,8 @@ def test_ordered_answers(client: httpx.Client) -> None:
     assert ledger(client)["records"] == {"event": 1}
 
 
-def test_faults_are_ordered_as_the_page_of_the_sandbox_types_it(client: httpx.Client) -> None:
-    """`curl -d` sends JSON under the name of a form, and is understood all the same."""
+def test_faults_accept_the_documented_curl_commands(client: httpx.Client) -> None:
+    """`curl -d` labels JSON as a form, and it works all the same."""
     page = (ROOT / "docs" / "sandbox.md").read_text()
     typed = re.findall(r"curl -X POST \S+/sandbox/faults[ \\\n]+-d '(.*)'", page)
     assert len(typed) == 3
@@ -284,8 +284,8 @@ def test_faults_are_ordered_as_the_page_of_the_sandbox_types_it(client: httpx.Cl
     assert len(client.get("/sandbox/faults").json()) == 3
 
 
-def test_a_fault_of_one_record(client: httpx.Client) -> None:
-    """Only the described record is refused, and only as often as told."""
+def test_record_fault_refuses_the_described_record(client: httpx.Client) -> None:
+    """Only that record is refused, and only as often as requested."""
     rule = {"match": {"evtName": "Product viewed", "evtData.n": 2}, "code": 555, "times": 1}
     client.post("/sandbox/faults", json=rule).raise_for_status()
     (refused,) = client.post("/1/upload", json=events(1, 2, 3)).json()["unprocessed"]
@@ -294,8 +294,8 @@ def test_a_fault_of_one_record(client: httpx.Client) -> None:
     assert client.post("/1/upload", json=events(2)).json()["status"] == "success"
 
 
-def test_a_bloomreach_batch(client: httpx.Client) -> None:
-    """Results come in order with their command_id, and the batch succeeds whatever they say."""
+def test_bloomreach_batch_has_a_result_per_command(client: httpx.Client) -> None:
+    """Results come in order with their command_id, and the batch itself succeeds."""
     event = {"customer_ids": {"registered": "jane"}, "event_type": "purchase", "properties": {}}
     commands = [
         {"name": "customers/events", "command_id": "a", "data": event},
@@ -335,8 +335,10 @@ def test_a_bloomreach_batch(client: httpx.Client) -> None:
         (b'{"commands": [' + b"{}," * 50 + b"{}]}", "Too many commands, the limit is 50"),
     ],
 )
-def test_a_bloomreach_batch_refused_whole(client: httpx.Client, body: bytes, message: str) -> None:
-    """One thing that is no command, none, or more than 50: nothing of it is taken."""
+def test_bloomreach_malformed_batch_is_refused_whole(
+    client: httpx.Client, body: bytes, message: str
+) -> None:
+    """An invalid command, no command or more than 50: nothing is accepted."""
     answer = client.post(f"{PROJECT}/batch", content=body)
     assert answer.status_code == 400
     assert answer.json() == {"success": False, "message": message}
@@ -352,7 +354,7 @@ def test_a_bloomreach_batch_refused_whole(client: httpx.Client, body: bytes, mes
         ("/track/v2/projects/else", KEY["Authorization"], 400, "Invalid project id"),
     ],
 )
-def test_bloomreach_credentials(
+def test_bloomreach_wrong_credentials_are_refused(
     client: httpx.Client, path: str, authorization: str, status: int, error: str
 ) -> None:
     """Each wrong credential has its status and text."""
@@ -360,8 +362,8 @@ def test_bloomreach_credentials(
     assert (answer.status_code, answer.json()) == (status, {"success": False, "error": error})
 
 
-def test_single_bloomreach_calls(client: httpx.Client) -> None:
-    """Public tokens work too; a failure is HTTP 200, its errors text or list or object."""
+def test_bloomreach_single_call_reports_errors_with_200(client: httpx.Client) -> None:
+    """Public tokens work too; errors are a text, a list or an object."""
     public = {"Authorization": "Token sandbox-public-token"}
     event = {"customer_ids": {"registered": "jane"}, "event_type": "purchase"}
     path = f"{PROJECT}/customers/events"
@@ -373,8 +375,8 @@ def test_single_bloomreach_calls(client: httpx.Client) -> None:
     assert client.get(f"{PROJECT}/system/time").json()["success"] is True
 
 
-def test_bloomreachs_rate() -> None:
-    """Above the rate requests are refused, and what they held is not kept."""
+def test_bloomreach_requests_above_the_rate_are_refused() -> None:
+    """Requests above the rate get 429, and their records are not kept."""
     with (
         running(SandboxSettings(bloomreach_requests_per_s=2)) as sandbox,
         httpx.Client(base_url=sandbox.url, headers=KEY, timeout=60) as client,
@@ -384,8 +386,8 @@ def test_bloomreachs_rate() -> None:
     assert 429 in statuses
 
 
-def test_the_page_escapes_what_it_shows(client: httpx.Client) -> None:
-    """Record content is somebody else's text: no tag of it reaches the page, and no script runs."""
+def test_page_escapes_record_content(client: httpx.Client) -> None:
+    """No tag of a record's content reaches the page, and no script runs."""
     client.post("/1/upload", json=events(1, name="<script>alert(1)</script>"))
     client.post("/sandbox/faults", json={"kind": "nonsense", "path": "<b>bold</b>"})
     page = client.get("/")
@@ -397,8 +399,8 @@ def test_the_page_escapes_what_it_shows(client: httpx.Client) -> None:
     assert "not the vendors" in page.text
 
 
-def test_the_pages_buttons(client: httpx.Client) -> None:
-    """A button orders a fault by a form, and comes back to the page; other sites may not."""
+def test_page_buttons_set_faults(client: httpx.Client) -> None:
+    """A form sets a fault and returns to the page; other sites are refused."""
     form = {"rule": '{"kind": "http", "status": 503, "times": 1}'}
     assert client.post("/sandbox/faults", data=form).headers["location"] == "/"
     assert client.post("/1/upload", json=events(1)).status_code == 503
@@ -408,8 +410,8 @@ def test_the_pages_buttons(client: httpx.Client) -> None:
     assert client.get("/sandbox/faults").json() == []
 
 
-def test_the_controls(client: httpx.Client) -> None:
-    """Health, settings without secrets, refusals that explain themselves, and forgetting it all."""
+def test_admin_api_reports_and_resets(client: httpx.Client) -> None:
+    """It reports health and masked settings, explains refusals, and forgets everything."""
     assert client.get("/healthz").json()["status"] == "ok"
     assert client.get("/sandbox/settings").json()["passcode"] == "***"
     refused = client.post("/sandbox/faults", json={"kind": "earthquake"})
@@ -420,8 +422,8 @@ def test_the_controls(client: httpx.Client) -> None:
     assert ledger(client)["records"] == {}
 
 
-def test_the_sample_through_the_wire(client: httpx.Client) -> None:
-    """Every faulty record of the sample is refused, and not one other; none comes twice."""
+def test_sample_upload_refuses_only_faulty_records(client: httpx.Client) -> None:
+    """Every faulty record of the sample is refused, no other one, and none comes twice."""
     records = list(sample(2000, 200))
     refused = 0
     for first in range(0, len(records), 1000):
@@ -431,8 +433,8 @@ def test_the_sample_through_the_wire(client: httpx.Client) -> None:
     assert ledger(client)["duplicates"] == 0
 
 
-def test_serving_in_the_foreground() -> None:
-    """The command's own way: it announces a development tool, serves, and ends on Ctrl-C."""
+def test_serve_announces_itself_and_stops_on_ctrl_c() -> None:
+    """It announces a development tool, serves, and ends cleanly."""
     command = [sys.executable, "-c", "from worker.sandbox.server import serve; serve(port=0)"]
     env = environment({"INGEST_SANDBOX_PASSCODE": "given"})
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as served:

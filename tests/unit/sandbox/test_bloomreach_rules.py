@@ -53,8 +53,10 @@ def event(**changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_errors_come_in_three_shapes(changes: dict[str, Any], errors: Any) -> None:
-    """A list, a text, or an object by field: a client has to read all of them."""
+def test_validate_invalid_event_returns_errors_in_three_shapes(
+    changes: dict[str, Any], errors: Any
+) -> None:
+    """Errors are a list, a text, or an object by field: a client must read all of them."""
     assert COMMANDS.validate(EVENTS, event(**changes)) == errors
 
 
@@ -69,15 +71,15 @@ def test_errors_come_in_three_shapes(changes: dict[str, Any], errors: Any) -> No
         (None, None),
     ],
 )
-def test_a_timestamp_is_seconds_or_iso_8601(timestamp: Any, ts: int | None) -> None:
-    """Milliseconds are not recognised: they are taken for seconds, as the vendor warns."""
+def test_validate_timestamp_is_seconds_or_iso_8601(timestamp: Any, ts: int | None) -> None:
+    """Milliseconds are taken for seconds, as the vendor warns."""
     taken = COMMANDS.validate(EVENTS, event(timestamp=timestamp))
     assert isinstance(taken, QueuedCommand)
     assert (taken.kind, taken.name, taken.ts) == ("event", "purchase", ts)
 
 
-def test_a_customer_needs_an_object_of_properties() -> None:
-    """An update with a list, which one of the vendor's own clients warns of, is refused."""
+def test_validate_customer_properties_must_be_an_object() -> None:
+    """A list is refused, as one of the vendor's own clients warns."""
     customer = {"customer_ids": {"registered": "jane"}, "update_timestamp": 1681484247}
     taken = COMMANDS.validate(CUSTOMERS, {**customer, "properties": {"first_name": "Jane"}})
     assert isinstance(taken, QueuedCommand)

@@ -13,21 +13,21 @@ from worker.sandbox.settings import SandboxSettings
 PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 
 
-def test_every_setting_is_documented() -> None:
-    """No setting is missing from the page, and the page names none that does not exist."""
+def test_settings_are_documented() -> None:
+    """The page names every setting, and none that does not exist."""
     table = PAGE.split("## Settings")[1].split("##")[0]
     first_column = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     named = set(re.findall(r"`(\w+)`", " ".join(first_column)))
     assert named == {field.name for field in dataclasses.fields(SandboxSettings)}
 
 
-def test_every_fault_is_documented() -> None:
+def test_fault_kinds_are_documented() -> None:
     """Each kind of fault has its line."""
     assert set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)) >= set(KINDS)
 
 
-def test_every_control_is_documented() -> None:
-    """Each address of the sandbox's own is on the page."""
+def test_admin_routes_are_documented() -> None:
+    """Each of the sandbox's own addresses is on the page."""
     routes = create_app().routes()
     missing = [path for path in routes if path.startswith("/sandbox") and path not in PAGE]
     assert not missing

@@ -21,8 +21,8 @@ def shipped_judge() -> Validator:
 @pytest.mark.parametrize(
     ("events", "profiles", "seed"), [(10_000, 500, 7), (1234, 99, 8), (0, 300, 9)]
 )
-def test_one_in_a_hundred_is_refused(events: int, profiles: int, seed: int) -> None:
-    """The sandbox as shipped refuses one in each full hundred of a kind, and nothing else."""
+def test_sample_has_one_refused_record_in_a_hundred(events: int, profiles: int, seed: int) -> None:
+    """A sandbox with default settings refuses one per full hundred of a kind, and nothing else."""
     validate = shipped_judge()
     refused = {"event": 0, "profile": 0}
     seen = {"event": 0, "profile": 0}
@@ -34,30 +34,30 @@ def test_one_in_a_hundred_is_refused(events: int, profiles: int, seed: int) -> N
     assert sum(refused.values()) == expected_refusals(events, profiles)
 
 
-def test_our_own_schema_passes_every_record() -> None:
-    """What is faulty is found by the vendor alone: no record is rejected at the producer."""
+def test_sample_passes_the_producers_schema() -> None:
+    """Only the vendor finds the faulty records: the producer rejects none."""
     schema = CleverTapSchema()
     for record in sample():
         assert schema.prepare(record, now_s=1_700_000_000).kind == record["type"]
 
 
-def test_all_four_reasons_occur() -> None:
-    """Restricted and discarded names, a refused domain, a country code that is none."""
+def test_sample_has_all_four_reasons() -> None:
+    """Restricted and discarded names, a refused domain and an unassigned country code occur."""
     validate = shipped_judge()
     error_codes = [validate.validate(record) for record in sample()]
     assert {refusal.code for refusal in error_codes if refusal} == {513, 515, 516, 528}
 
 
-def test_the_same_seed_gives_the_same_records_and_no_two_are_equal() -> None:
-    """A run can be repeated; and a duplicate in the ledger is never the sample's own."""
+def test_sample_repeats_by_seed_without_equal_records() -> None:
+    """A run is repeatable; and a duplicate in the ledger never comes from the sample."""
     first, second = ([orjson.dumps(record) for record in sample()] for _ in range(2))
     assert first == second
     assert len(set(first)) == len(first)
     assert first != [orjson.dumps(record) for record in sample(seed=8)]
 
 
-def test_times_rise_to_the_last() -> None:
-    """With a last time given, events carry times in order, all within an hour of it."""
+def test_sample_with_a_last_time_has_rising_times() -> None:
+    """Events carry times in order, all within an hour of the last."""
     stamps = [record["ts"] for record in sample(200, 2, last_ts=1_700_000_000) if "ts" in record]
     assert len(stamps) == 200
     assert stamps[-1] == 1_700_000_000
