@@ -16,8 +16,8 @@ AMQP_SCHEMES = ("amqp://", "amqps://", "pyamqp://")
 # The schemes of one server: redis-py's and kombu's.
 KOMBU_SCHEMES = {"redis": "redis", "rediss": "rediss", "unix": "redis+socket"}
 KOMBU_OPTIONS = ("virtual_host", "credential_provider")
-# Measured on Celery 5.7: without socket_timeout a worker whose connection is silently cut never
-# works again; with 15 s it is back after 75 s at the latest.
+# Measured on Celery 5.7: without socket_timeout a worker never recovers from a silently cut
+# connection; with 15 s it is back after 75 s at the latest.
 REDIS_OPTIONS = {
     "socket_timeout": 15,
     "socket_connect_timeout": 5,

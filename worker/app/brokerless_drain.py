@@ -1,6 +1,6 @@
 """Delivers without the broker while Redis, which may also be the broker, has no room for a message.
 
-A worker whose broker is a full Redis cannot even connect to it: Celery writes first. So it first
+A worker cannot even connect to a full Redis as its broker: Celery writes first. So it first
 delivers what fills the memory, by threads that need no message.
 """
 

@@ -59,7 +59,7 @@ class Scheduler(PersistentScheduler):
 def _cause(error: BaseException) -> str:
     """Return the name of an error's root cause; the text of Celery's own repeats addresses.
 
-    kombu connects when its pool of channels turns out to be empty: that IndexError is no cause.
+    kombu connects when its pool of channels turns out to be empty: that IndexError does not count.
     """
     found = error
     while (ground := error.__cause__ or error.__context__) is not None:

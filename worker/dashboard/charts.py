@@ -210,7 +210,7 @@ def short(value: float) -> str:
 
 
 def age_ceiling(value: float) -> float:
-    """Return the next round length of time, in seconds, whose half is round too."""
+    """Return the next round length of time, in seconds, with a half that is round too."""
     return next((each for each in _SPANS if each >= value), 86_400 * ceiling(value / 86_400))
 
 

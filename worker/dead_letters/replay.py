@@ -121,7 +121,7 @@ class Replayer:
     def replay_edited(self, replacements: Sequence[Replacement], report: Report) -> int:
         """Put back replacements, in their order; return how many.
 
-        Each is validated first; ``report`` gets each that breaks a rule, and each whose record is
+        Each is validated first; ``report`` gets each that breaks a rule, and each that is
         not, or no longer, a dead letter.
         """
         replayed = 0

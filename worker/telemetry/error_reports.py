@@ -25,8 +25,8 @@ _EVENT = ("event_id", "timestamp", "level", "logger", "platform", "release", "en
 _FRAME = ("filename", "function", "module", "lineno", "in_app")
 # The log fields that are sent: names of the configuration, and numbers.
 _TAGS = ("destination", "kind", "route", "task")
-# The errors whose text is sent: it has only our names and numbers. Others quote their input or a
-# vendor; InvalidRecord names fields, and a record's may be anything.
+# Errors that are reported with their text: it has only our names and numbers. Others quote their
+# input or a vendor; InvalidRecord names fields, and a record's may be anything.
 _WITH_TEXT = ("BufferFull", "EmbeddedRedisError", "Stopped")
 
 

@@ -108,7 +108,7 @@ def soon(action: Callable[[], object], after_s: float = 1.0) -> Iterator[None]:
     timer.start()
     try:
         yield
-        assert begun.is_set(), "nobody had to wait"
+        assert begun.is_set(), "no call had to wait"
     finally:
         timer.join()
 
@@ -184,8 +184,10 @@ def test_a_turn_outlasts_a_restart(
     assert adds_up(buffer)
 
 
-def test_a_turn_whose_lease_ran_out_settles_nothing(producer: Producer, buffer: Buffer) -> None:
-    """Settled by somebody else meanwhile: nothing moves twice, and the next batch is claimed."""
+def test_settle_and_claim_after_lease_expiry_settles_nothing(
+    producer: Producer, buffer: Buffer
+) -> None:
+    """Another worker settled it: nothing moves twice, and the next batch is claimed."""
     sent = send(producer, 10, 10)
     claim = claimed(buffer)
     assert buffer.settle(claim, TAKEN, "200") is not None
@@ -225,7 +227,7 @@ def test_a_redis_that_takes_no_writes_is_waited_for(
     producer: Producer,
     buffer: Buffer,
 ) -> None:
-    """The producer is told that nothing was taken; the worker's settlement waits, and counts."""
+    """The producer learns that nothing was accepted; the worker's settlement waits, and counts."""
     send(producer, 10)
     claim = claimed(buffer)
     with operator_client(server.url) as client:
@@ -318,7 +320,7 @@ def test_a_worker_may_change_partitions_when_redis_is_full(
 def test_a_redis_that_loads_takes_nothing_and_is_waited_for(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer, processes: Processes
 ) -> None:
-    """While Redis reads its file, a producer is told that nothing was taken, and a worker waits."""
+    """While Redis loads its file, a producer learns that nothing was accepted; a worker waits."""
     binary = server.binary
     assert binary is not None
     if binary.version < (7, 0, 0):
@@ -375,7 +377,7 @@ def test_a_worker_leaves_a_connection_that_went_silent(proxy: Proxy, producer: P
 
 
 @pytest.mark.usefixtures("prompt_producers")
-def test_a_producer_is_told_of_a_connection_that_went_silent(proxy: Proxy) -> None:
+def test_producer_on_a_hanging_connection_raises_buffer_unavailable(proxy: Proxy) -> None:
     """A lost answer may mean that the record was taken; the next call has another connection."""
     producer = Producer.from_env({"REDIS_URL": proxy.url})
     producer.event("Burned", identity="1")
@@ -387,7 +389,7 @@ def test_a_producer_is_told_of_a_connection_that_went_silent(proxy: Proxy) -> No
     producer.close()
 
 
-def test_a_settlement_whose_answer_is_lost_counts_once(
+def test_settlement_with_a_lost_response_counts_once(
     proxy: Proxy, producer: Producer, buffer: Buffer
 ) -> None:
     """Settled, the answer swallowed, and so asked for again: the second one changes nothing."""
@@ -404,7 +406,7 @@ def test_a_settlement_whose_answer_is_lost_counts_once(
     assert adds_up(buffer)
 
 
-def test_a_claim_whose_answer_is_lost_is_the_same_claim(
+def test_claim_repeated_after_a_lost_response_is_the_same_claim(
     proxy: Proxy, producer: Producer, buffer: Buffer
 ) -> None:
     """Claimed, the answer swallowed, and so asked for again: one batch is in flight, not two."""

@@ -20,7 +20,7 @@ from support.gateway import (
 )
 
 CUSTOMER = {"customer_ids": {"registered": "42"}, "properties": {"name": "A"}}
-NOBODY = tracked(customer_ids={})
+WITHOUT_IDS = tracked(customer_ids={})
 
 
 def command(name: str, data: Any, command_id: Any = None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_single_calls_with_valid_records_succeed_and_enqueue(gateway: LocalGatew
 @pytest.mark.parametrize(
     ("name", "record"),
     [
-        ("customers/events", NOBODY),
+        ("customers/events", WITHOUT_IDS),
         ("customers/events", {**tracked(), "event_type": None}),
         ("customers/events", CUSTOMER),
         ("customers/events", tracked(timestamp=1_700_000_000_000)),
@@ -117,7 +117,7 @@ def test_batch_of_valid_and_invalid_commands_answers_each_in_order_with_its_id(
     """Each command has a result with its id, and rejected ones do not affect the others."""
     commands = [
         command("customers/events", tracked("1"), "a"),
-        command("customers/events", NOBODY, "b"),
+        command("customers/events", WITHOUT_IDS, "b"),
         command("system/time", None, 7),
         command("customers", CUSTOMER),
         command("unknown", {}, "d"),

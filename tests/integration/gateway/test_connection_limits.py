@@ -164,7 +164,7 @@ def test_incomplete_second_head_ends_the_connection_at_the_timeout(
 def test_client_disconnecting_from_pipelined_requests_logs_no_traceback(
     start_gateway: GatewayProcessFactory, redis_url: str, key: str, behind: bytes
 ) -> None:
-    """Pipelined requests whose client disconnects, or sends garbage, leave no traceback."""
+    """Pipelined requests of a client that disconnects or sends garbage leave no traceback."""
     gateway = start_gateway(redis_url)
     for _ in range(20):
         with connected(gateway) as connection:

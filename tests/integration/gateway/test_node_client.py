@@ -18,7 +18,7 @@ BATCH = 100  # what the client puts into one call
 BAD: dict[int, tuple[dict[str, Any], int]] = {
     0: (event(evtName=""), 509),
     17: (profile(Phone="12"), 516),
-    99: (profile(Email="nobody"), 515),
+    99: (profile(Email="no-address"), 515),
     100: (event(ts=0), 525),
     555: (event(evtName="App Launched"), 513),
     998: (event("null"), 523),

@@ -22,7 +22,7 @@ from worker.settings.settings import Settings
 
 ECHO = "return ARGV[1]"
 
-# A number whose text is interrupted, as a signal that has just come does it.
+# A number with a text conversion that is interrupted, as by a signal.
 NUMBERED = """
 import sys
 from worker.connections.clients import bulk_client

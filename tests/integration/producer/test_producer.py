@@ -186,7 +186,7 @@ def test_send_to_a_silent_redis_raises_unavailable_and_sent() -> None:
 def test_new_connection_needs_no_extra_round_trip(
     redis_client: redis.Redis, redis_url: str, kind: str
 ) -> None:
-    """Redis sees only the call: no handshake whose every step could take a timeout."""
+    """Redis sees only the call: no handshake with steps that could each take a timeout."""
     redis_client.script_flush()
     redis_client.config_resetstat()
     if kind == "blocking":

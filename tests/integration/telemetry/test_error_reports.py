@@ -34,11 +34,11 @@ def fail(error):
         {}[secret["Email"]]
     except KeyError as cause:
         raise error from cause
-def caught(error, tell):
+def caught(error, report):
     try:
         fail(error)
     except Exception:
-        tell()
+        report()
 other = logging.getLogger("some.library")
 caught(
     ValueError(f"no good: {person}"),

@@ -2,7 +2,7 @@
 
 It keeps its append-only file in its own folder, listens on loopback only, and runs in its own
 session: a Ctrl-C meant for us does not reach it, so that we stop it last. One process at a time
-owns a folder, by a lock that ends with that process. A Redis whose owner was killed keeps running
+owns a folder, by a lock that ends with that process. If its owner is killed, Redis keeps running
 and loses nothing; the next process that starts one in the same folder takes it over.
 """
 
@@ -75,7 +75,7 @@ class EmbeddedRedis:
         return f"redis://127.0.0.1:{self._port}/0"
 
     def start(self) -> Self:
-        """Start one, or take over one whose owner is gone, and wait until it answers.
+        """Start one, or take over one without an owner, and wait until it answers.
 
         EmbeddedRedisError when this machine has no Redis, when another process uses the folder, or
         when Redis does not start (the message has the last lines of its log).
@@ -240,7 +240,7 @@ def free_port(preferred: int = 0) -> int:
     """Return a free port of loopback: the preferred one, or another when it is taken."""
     for port in (preferred, 0):
         with socket.socket() as probe:
-            if port:  # as servers do: a port whose last owner has just ended is free
+            if port:  # as servers do: a port is free once its last owner has ended
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))

@@ -27,7 +27,7 @@ _ERRORS = {
     "422": "The Idempotency-Key was used with another request.",
     "429": "Over the key's rate; nothing was accepted.",
     "431": "The request line and the headers are larger than 64 KiB.",
-    "503": "The buffer is full or away. The text tells whether the records may have been accepted.",
+    "503": "The buffer is full or away. The text says whether the records may have been accepted.",
 }
 _RETRY_AFTER = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
