@@ -1,5 +1,4 @@
-"""A batch in somebody's hands: what is claimed, what an answer moves and teaches, and how the
-scripts are told of it."""
+"""A leased batch: what is claimed, how it is finished, and the scripts' arguments for that."""
 
 from __future__ import annotations
 
@@ -13,32 +12,17 @@ from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, Verdict
 from ..vendors.reasons import DeadLetterReason
 from . import histograms
-from .records import count_names, joined_ids, split_heads, without
+from .records import count_names, joined_ids, new_id, split_heads, without
 
 _BLAMELESS = ",".join(reason for reason in DeadLetterReason if reason.is_blameless)
 Signal = Literal["success", "throttled", "failure"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
-    """Each record goes where its verdict says: ``usual``, or what ``named`` has for its position.
-
-    ``delay_ms`` is how long the records to be retried wait; ``ambiguous`` is how many of them the
-    vendor may already have taken.
-    """
-
-    usual: Verdict
-    named: Sequence[tuple[int, Verdict]] = field(default_factory=tuple)
-    counts_attempt: bool = True
-    delay_ms: int = 0
-    ambiguous: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased batch: the heads of its records and their bodies, which are what is sent.
+    """A leased batch: the heads of its records, and their bodies, which are what is sent.
 
-    Both are empty until the claim was begun. Times are epoch ms; ``wait_ms`` is how long to wait,
+    Both are empty until the claim is begun. Times are epoch ms; ``wait_ms`` is how long to wait,
     from when it was begun, before it is sent; ``isolated`` says that the vendor took others of this
     kind since it last took none of these. ``send_by_s`` is when it is too late to send it, by this
     machine's monotonic clock: its lease might end before the request does.
@@ -64,11 +48,11 @@ class Claim:
         return [b"%b\n%b" % each for each in zip(self.heads, self.bodies, strict=True)]
 
     @classmethod
-    def of(cls, answer: Any, stored: Sequence[bytes], send_by_s: float = inf) -> Self | None:
-        """The claim that a script answered, with its records; None when there was none."""
-        if answer is None:
+    def of(cls, reply: Any, stored: Sequence[bytes], send_by_s: float = inf) -> Self | None:
+        """Return the claim that a script replied, with its records; None when there was none."""
+        if reply is None:
             return None
-        batch_id, raw = answer
+        batch_id, raw = reply
         batch = json.loads(raw)
         begun_ms = int(batch["begun"])
         wait_ms = max(0.0, batch.get("slot", 0) - begun_ms) if begun_ms else 0.0
@@ -92,7 +76,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a settlement moved, in records; ``tripped`` tells that it set off the flood breaker."""
+    """What became of a batch, in records; ``tripped`` when that set off the flood breaker."""
 
     delivered: int
     dead: int
@@ -100,16 +84,47 @@ class Settled:
     tripped: bool
 
     @classmethod
-    def of(cls, answer: Any) -> Self | None:
-        """What `settle` answered; None when the token was stale."""
-        if answer is None:
+    def unmoved(cls, claim: Claim) -> Self:
+        """Return that all records of a batch wait again."""
+        return cls(delivered=0, dead=0, retrying=claim.size, tripped=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Each record goes where its verdict says: ``usual``, or what ``named`` has for its position.
+
+    ``delay_ms`` is how long the records to be retried wait; ``ambiguous`` is how many of them the
+    vendor may already have taken.
+    """
+
+    usual: Verdict
+    named: Sequence[tuple[int, Verdict]] = field(default_factory=tuple)
+    counts_attempt: bool = True
+    delay_ms: int = 0
+    ambiguous: int = 0
+
+    def read_reply(self, _: Claim, reply: Any) -> Settled | None:
+        """Return what `settle` moved; None if the lease was lost."""
+        if reply is None:
             return None
-        return cls(answer[0], answer[1], answer[2], answer[3] == b"1")
+        return Settled(reply[0], reply[1], reply[2], reply[3] == b"1")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The batch is halved, in order; ``lower_bytes`` asks for smaller batches from now on."""
+
+    error: str
+    lower_bytes: bool = False
+
+    def read_reply(self, claim: Claim, reply: Any) -> Settled | None:
+        """Return that all records wait; None if the lease was lost, or there is only one record."""
+        return None if reply is None else Settled.unmoved(claim)
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiredLeases:
-    """What ran out of its lease: batches nobody had begun; batches whose worker died, and their
+    """Leases that ran out: batches that no worker had begun; batches whose worker died, and their
     records."""
 
     unbegun: int
@@ -119,7 +134,7 @@ class ExpiredLeases:
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyUpdate:
-    """What a destination learned: requests it may have under way, ms until the next claim, and
+    """What a destination learned: requests it may have in flight, ms until the next claim, and
     whether more may be claimed than before."""
 
     concurrency: int
@@ -127,15 +142,15 @@ class ConcurrencyUpdate:
     wider: bool
 
     @classmethod
-    def of(cls, answer: Any) -> Self:
-        """What `adapt` answered."""
-        return cls(answer[0], answer[1], bool(answer[2]))
+    def of(cls, reply: Any) -> Self:
+        """Return what `adapt` replied."""
+        return cls(reply[0], reply[1], bool(reply[2]))
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What an answer teaches the destination: its signal, a random number in [0, 1) for the
-    back-off, and the wait that the vendor asked for."""
+    """What a response means for adaptive concurrency: the signal, the jitter of the back-off, in
+    [0, 1), and the vendor's Retry-After."""
 
     signal: Signal
     random: float
@@ -143,12 +158,12 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class SettleAndClaim:
-    """What closing an attempt moved (None: the lease was ours no more), whether more may be
-    claimed than before, and the batch that was claimed in the same breath."""
+class Finished:
+    """What finishing a batch moved (None: the lease was lost), what the destination learned, and
+    the batch that was claimed in the same round trip."""
 
     settled: Settled | None
-    wider: bool
+    update: ConcurrencyUpdate | None
     following: Claim | None
 
 
@@ -160,23 +175,45 @@ class Tick:
     probe_due: bool
 
 
-def _verdict_arguments(verdict: Verdict) -> list[Any]:
-    code = "" if verdict.code is None else verdict.code
-    return [verdict.outcome.value, verdict.reason, code, verdict.error]
-
-
-def measures(claim: Claim, took_s: float | None) -> tuple[int, str, str]:
-    """What the histograms count of a request: ms, and the buckets of time and size."""
+def finish_call(
+    destination: Destination,
+    claim: Claim,
+    action: Settle | Split,
+    label: str,
+    took_s: float | None,
+) -> tuple[str, Sequence[Any]]:
+    """Return the script that finishes a batch, and its arguments."""
     size = histograms.bound(claim.size, histograms.BATCH_RECORDS)
-    if took_s is None:
-        return 0, "", size
-    return round(took_s * 1000), histograms.bound(took_s, histograms.REQUEST_S), size
+    measures: tuple[int, str, str] = (0, "", size)
+    if took_s is not None:
+        bucket = histograms.bound(took_s, histograms.REQUEST_S)
+        measures = (round(took_s * 1000), bucket, size)
+    if isinstance(action, Split):
+        return "split", _split_arguments(destination, claim, action, label, measures)
+    return "settle", _settle_arguments(destination, claim, action, label, measures)
 
 
-def settle_arguments(
-    destination: Destination, claim: Claim, settle: Settle, label: str, took_s: float | None
-) -> list[Any]:
-    """The arguments of `settle`, without what the buffer knows by itself."""
+def _split_arguments(
+    destination: Destination,
+    claim: Claim,
+    split: Split,
+    label: str,
+    measures: tuple[int, str, str],
+) -> Sequence[Any]:
+    # An answer clears the records of the deaths before it; else one more death isolates a half.
+    suspected = claim.deaths and not label
+    deaths = max(0, destination.max_deaths - 1) if suspected else 0
+    most_bytes = sum(map(len, claim.bodies)) // 2 if split.lower_bytes else 0
+    return claim.batch, claim.token, new_id(), split.error, deaths, label, most_bytes, *measures
+
+
+def _settle_arguments(
+    destination: Destination,
+    claim: Claim,
+    settle: Settle,
+    label: str,
+    measures: tuple[int, str, str],
+) -> Sequence[Any]:
     if settle.usual.outcome is Outcome.DELIVERED:
         delivered = without(claim.heads, (at for at, _ in settle.named))
     else:
@@ -194,7 +231,7 @@ def settle_arguments(
         destination.flood_window,
         destination.flood_share,
         destination.tally_days,
-        *measures(claim, took_s),
+        *measures,
         _BLAMELESS,
         len(settle.named),
     ]
@@ -203,3 +240,8 @@ def settle_arguments(
     for key, number in count_names(delivered).items():
         arguments += [key, number]
     return arguments
+
+
+def _verdict_arguments(verdict: Verdict) -> list[Any]:
+    code = "" if verdict.code is None else verdict.code
+    return [verdict.outcome.value, verdict.reason, code, verdict.error]

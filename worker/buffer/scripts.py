@@ -24,13 +24,13 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, Res
 from ..connections.backoff import backoff
 from .keys import guard
 
-# What Redis says while it takes no writes: it is a replica since a fail-over, or cannot persist.
-# Redis 6.2 wraps what a command inside a script raises into an error of the script.
+# The errors of a Redis that takes no writes now: it is a replica since a fail-over, or cannot
+# persist. Redis 6.2 wraps what a command inside a script raises into an error of the script.
 _NO_WRITES = re.compile(r"(?:^|-)(?:READONLY|MISCONF|NOREPLICAS|MASTERDOWN) ")
 _NEEDS = re.compile(r"^-- needs: (.+)$", re.MULTILINE)
 _LUA = files("worker.buffer").joinpath("lua")
+_FIRST_WAIT_S, _MAX_WAIT_S = 0.05, 5.0
 T = TypeVar("T")
-_FIRST_WAIT_S, _MOST_WAIT_S = 0.05, 5.0
 
 
 def _with_includes(text: str, known: set[str]) -> Iterator[str]:
@@ -49,7 +49,7 @@ def needs(text: str) -> list[str]:
 
 
 class Script:
-    """One operation; its file's header tells its arguments and what it returns."""
+    """One operation; the header of its file describes its arguments and what it returns."""
 
     __slots__ = ("name", "sha", "text")
 
@@ -59,21 +59,21 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, client: Any, base: str, *args: Any) -> Any:
-        """Run on a blocking client; a server that does not know the script is given it.
+        """Run on a blocking client, and load the script into a server that does not know it.
 
-        While Redis takes no writes, a client that may repeat a call repeats it, as often as it
-        does when Redis is away. Nothing was changed: a script's first write is what is refused.
+        While Redis takes no writes, repeat the call as often as the client does when Redis is
+        away. Nothing was changed: a script's first write is what Redis refuses.
         """
-        return _patiently(client, lambda: self._once(client, base, args))
+        return _while_read_only(client, lambda: self._once(client, base, args))
 
     def _once(self, client: Any, base: str, args: Sequence[Any]) -> Any:
         try:
             return client.evalsha(self.sha, 2, base, guard(base), *args)
         except NoScriptError:
-            return self.introduce(client, base, args)
+            return self.load_and_run(client, base, args)
 
-    def introduce(self, client: Any, base: str, args: Sequence[Any]) -> Any:
-        """Run on a server that does not know the script yet; await it of an asyncio client."""
+    def load_and_run(self, client: Any, base: str, args: Sequence[Any]) -> Any:
+        """Run on a server that does not know the script yet; await it with an asyncio client."""
         return client.eval(self.text, 2, base, guard(base), *args)
 
     async def run_async(self, client: Any, base: str, *args: Any) -> Any:
@@ -81,56 +81,58 @@ class Script:
         try:
             return await client.evalsha(self.sha, 2, base, guard(base), *args)
         except NoScriptError:
-            return await self.introduce(client, base, args)
+            return await self.load_and_run(client, base, args)
 
 
 def run_together(
-    client: Any, base: str, calls: Sequence[tuple[str, Sequence[Any]]], read: str
+    client: Any, base: str, calls: Sequence[tuple[str, Sequence[Any]]], read: str | None = None
 ) -> list[Any]:
-    """Run operations (name, arguments) in their order, and read a whole list after them.
+    """Run operations (name, arguments) in order, then read a whole list if ``read`` names one.
 
-    It is one round trip, but no atomic step: each operation is one. Returns the answers, and the
-    list as the last of them.
+    It is one round trip, but not one atomic step: each operation is one. Returns the replies, and
+    the list as the last of them.
     """
     scripts = [(script(name), args) for name, args in calls]
     if isinstance(client, RedisCluster):  # redis-py has no scripts in a cluster's pipelines
-        answers = [each.run(client, base, *args) for each, args in scripts]
-        return [*answers, client.lrange(read, 0, -1)]
-    return _patiently(client, lambda: _once_together(client, base, scripts, read))
+        replies = [each.run(client, base, *args) for each, args in scripts]
+        return [*replies, client.lrange(read, 0, -1)] if read else replies
+    return _while_read_only(client, lambda: _run_pipeline(client, base, scripts, read))
 
 
-def _once_together(
-    client: Any, base: str, scripts: Sequence[tuple[Script, Sequence[Any]]], read: str
+def _run_pipeline(
+    client: Any, base: str, scripts: Sequence[tuple[Script, Sequence[Any]]], read: str | None
 ) -> list[Any]:
     with client.pipeline(transaction=False) as pipeline:
         for each, args in scripts:
             pipeline.evalsha(each.sha, 2, base, guard(base), *args)
-        pipeline.lrange(read, 0, -1)
-        answers: list[Any] = pipeline.execute(raise_on_error=False)
+        if read:
+            pipeline.lrange(read, 0, -1)
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
     for at, (each, args) in enumerate(scripts):
-        if isinstance(answers[at], NoScriptError):
-            answers[at] = each.introduce(client, base, args)
-            answers[-1] = client.lrange(read, 0, -1)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
+        if isinstance(replies[at], NoScriptError):
+            replies[at] = each.load_and_run(client, base, args)
+            if read:
+                replies[-1] = client.lrange(read, 0, -1)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
 
 
-def _patiently(client: Any, call: Callable[[], T]) -> T:
-    """Call, and call again while Redis takes no writes, as often as the client repeats calls."""
+def _while_read_only(client: Any, call: Callable[[], T]) -> T:
+    """Call, and repeat it while Redis takes no writes, as often as the client repeats calls."""
     attempt = 0
     while True:
         try:
             return call()
         except ResponseError as error:
             attempt += 1
-            if not _refuses_writes(error) or attempt > client.get_retry().get_retries():
+            if not _takes_no_writes(error) or attempt > client.get_retry().get_retries():
                 raise
-            time.sleep(backoff(attempt, _FIRST_WAIT_S, _MOST_WAIT_S, random()))
+            time.sleep(backoff(attempt, _FIRST_WAIT_S, _MAX_WAIT_S, random()))
 
 
-def _refuses_writes(error: ResponseError) -> bool:
+def _takes_no_writes(error: ResponseError) -> bool:
     return isinstance(error, ReadOnlyError) or _NO_WRITES.search(str(error)) is not None
 
 
@@ -144,5 +146,5 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @cache
 def script(name: str) -> Script:
-    """The operation of that name, read once."""
+    """Return the operation of that name; its file is read once."""
     return Script(name)

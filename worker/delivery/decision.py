@@ -1,25 +1,26 @@
-"""What to do with a batch after an attempt: a decision, as a value; `delivery` carries it out.
+"""What to do with a batch, before and after an attempt: a decision, as a value.
 
 Rows of the table, by the class of the vendor's response:
 
     answered               each record by its verdict; a retry counts an attempt
-    garbled                unknown: again, bounded, then dead as ``unconfirmed``; at once where the
-                           account asks that nothing be sent twice (``ambiguous = "dead_letter"``)
-    refused, too_large     halved until the offender stands alone; alone, it dies
+    garbled                unknown: again, bounded, then dead as ``unconfirmed``; immediately if the
+                           destination must send nothing twice (``ambiguous = "dead_letter"``)
+    refused, too_large     halved until the record at fault stands alone; alone, it dies
     denied                 untouched; the destination is parked
-    throttled              untouched; again after the vendor's wish or a back-off
+    throttled              untouched; again after the vendor's Retry-After or a back-off
     unavailable,
     unreachable            untouched; again with back-off until the horizon, then dead: ``expired``;
-                           halved when it alone makes the vendor fail (5xx) for long
-    ambiguous              the same, and counted; or dead as ``ambiguous``, if the account asks so
+                           halved if it alone makes the vendor fail (5xx) for long
+    ambiguous              the same, and counted; or dead as ``ambiguous``, as for ``garbled``
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from ..buffer.claims import Settle, Signal
+from ..buffer.claims import Settle, Signal, Split
 from ..connections.backoff import backoff
 from ..settings.destination import Destination
 from ..vendors.protocol import DELIVERED, Outcome, ResponseClass, UploadResult, Verdict
@@ -28,7 +29,7 @@ from ..vendors.reasons import DeadLetterReason
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the decision depends on besides the answer: times in epoch ms, counts as stored.
+    """What the decision depends on besides the response: times in epoch ms, counts as stored.
 
     ``isolated`` says that the vendor took others of its kind since it last took none of this batch.
     """
@@ -41,23 +42,15 @@ class Attempt:
 
     @property
     def age_ms(self) -> int:
-        """The time since the batch was first claimed; none when the clock went back."""
+        """The time since the batch was first claimed; none if the clock went back."""
         return max(0, self.now_ms - self.first_claim_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """The batch is halved; ``lower_bytes`` asks for smaller batches from now on."""
-
-    error: str
-    lower_bytes: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of the batch, and what the destination learns from the answer.
+    """What becomes of the batch, and what the destination learns from the response.
 
-    ``park`` is the reason to stop the destination, ``wait_ms`` the wait that the vendor asked for.
+    ``park`` is the reason to stop the destination, ``wait_ms`` the vendor's Retry-After.
     """
 
     action: Settle | Split
@@ -66,21 +59,22 @@ class Decision:
     wait_ms: int = 0
 
 
-def backoff_ms(attempt: int, destination: Destination, random: float) -> int:
-    """Return the wait after an attempt, with full jitter; ``random`` is in [0, 1)."""
-    base_s, cap_s = destination.backoff_base_s, destination.backoff_cap_s
-    return int(1000 * backoff(attempt, base_s, cap_s, random))
+HAND_BACK: Final = Decision(Settle(Verdict(Outcome.RETRY, "handed_back"), counts_attempt=False))
+"""The batch is not sent, and waits again as if it had not been begun."""
 
 
-def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) -> int:
-    """How long a batch waits that failed for no fault of a record: the longer, the older it is.
+def decide_unsent(deaths: int, size: int, destination: Destination) -> Decision | None:
+    """Return what becomes of a batch that must not be sent again; None if it may be sent.
 
-    The destination holds back as a whole while nothing succeeds; this is for the batch that alone
-    makes the vendor fail, and would else be sent again every second, before all others. A quarter
-    of its age is little after a short outage, and lets its tries grow rare.
+    ``deaths`` counts the workers that died with the batch; each of them may have sent it.
     """
-    base_s = max(destination.backoff_base_s, attempt.age_ms / 4000)
-    return int(1000 * backoff(0, base_s, destination.backoff_cap_s, random))
+    if deaths and destination.sends_once:
+        error = "its worker did not come back: it may have been sent"
+        return Decision(_die(DeadLetterReason.AMBIGUOUS, None, error))
+    if deaths >= destination.max_deaths:
+        error = f"{deaths} workers died of this batch"
+        return Decision(Split(error) if size > 1 else _die(DeadLetterReason.POISON, None, error))
+    return None
 
 
 def decide(
@@ -97,99 +91,107 @@ def decide(
         case ResponseClass.REFUSED | ResponseClass.TOO_LARGE:
             return Decision(_isolate(answer, attempt), "success")
         case ResponseClass.DENIED:
-            settle = Settle(_again(answer), counts_attempt=False)
-            return Decision(settle, park=_parking(answer, destination))
+            return Decision(_retry(answer), park=_reason_to_park(answer, destination))
         case ResponseClass.THROTTLED:
-            return _throttled(answer, destination, random)
+            wait_ms = int(1000 * (answer.retry_after_s or 0))
+            settle = _retry(answer, wait_ms or backoff_ms(0, destination, random))
+            return Decision(settle, "throttled", wait_ms=wait_ms)
         case ResponseClass.UNAVAILABLE | ResponseClass.UNREACHABLE | ResponseClass.AMBIGUOUS:
             wait_ms = int(1000 * (answer.retry_after_s or 0))
-            return Decision(
-                _failed(answer, attempt, destination, random), "failure", wait_ms=wait_ms
-            )
+            action = _after_failure(answer, attempt, destination, random)
+            return Decision(action, "failure", wait_ms=wait_ms)
 
 
-def _parking(answer: UploadResult, destination: Destination) -> str:
-    """Why the destination is parked, and what to do: an operator reads it in the status."""
+def backoff_ms(attempt: int, destination: Destination, random: float) -> int:
+    """Return the wait after an attempt, with full jitter; ``random`` is in [0, 1)."""
+    base_s, cap_s = destination.backoff_base_s, destination.backoff_cap_s
+    return int(1000 * backoff(attempt, base_s, cap_s, random))
+
+
+def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) -> int:
+    """Return how long a batch waits that failed through no fault of a record: longer with its age.
+
+    The destination holds back as a whole while nothing succeeds; this is for the batch that alone
+    makes the vendor fail, which otherwise would be sent every second, before all others. A quarter
+    of its age is little after a short outage, and makes its attempts rare.
+    """
+    base_s = max(destination.backoff_base_s, attempt.age_ms / 4000)
+    return int(1000 * backoff(0, base_s, destination.backoff_cap_s, random))
+
+
+def _reason_to_park(answer: UploadResult, destination: Destination) -> str:
+    """Return why the destination is parked, and what to do: operators read it in the status."""
     return (
         f"{answer.status}: {answer.error}; check its credentials and address: "
         f"a probe every {destination.probe_interval_s:g} s takes it up again"
     )
 
 
-def _again(answer: UploadResult) -> Verdict:
-    return Verdict(Outcome.RETRY, answer.response_class.value, answer.status, answer.error)
+def _retry(answer: UploadResult, delay_ms: int = 0, ambiguous: int = 0) -> Settle:
+    """Return that the whole batch is sent again, which does not count as an attempt."""
+    again = Verdict(Outcome.RETRY, answer.response_class.value, answer.status, answer.error)
+    return Settle(again, counts_attempt=False, delay_ms=delay_ms, ambiguous=ambiguous)
+
+
+def _die(reason: DeadLetterReason, code: int | None, error: str) -> Settle:
+    """Return that the whole batch becomes dead letters, which does not count as an attempt."""
+    return Settle(Verdict(Outcome.DEAD, reason, code, error), counts_attempt=False)
 
 
 def _by_verdicts(
     verdicts: Sequence[Verdict], attempt: Attempt, destination: Destination, random: float
 ) -> Settle:
-    """Close verdicts: what was tried too often dies under the reason it was tried again for."""
+    """Apply verdicts; a record that was sent too often dies of the reason it was sent again for."""
     last = attempt.attempt + 1 >= destination.max_attempts
     once = destination.sends_once
     delay_ms = backoff_ms(attempt.attempt, destination, random)
 
-    def closed(verdict: Verdict) -> Verdict:
-        final = last or (once and verdict.reason == DeadLetterReason.UNCONFIRMED)
-        if verdict.outcome is Outcome.RETRY and final:
+    def is_unconfirmed(verdict: Verdict) -> bool:
+        return verdict.reason == DeadLetterReason.UNCONFIRMED
+
+    def final(verdict: Verdict) -> Verdict:
+        dies = last or (once and is_unconfirmed(verdict))
+        if verdict.outcome is Outcome.RETRY and dies:
             return Verdict(Outcome.DEAD, verdict.reason, verdict.code, verdict.error)
         return verdict
 
-    unconfirmed = 0
     if verdicts.count(verdicts[0]) == len(verdicts):
-        usual, named = closed(verdicts[0]), []
-        if verdicts[0].reason == DeadLetterReason.UNCONFIRMED:
-            unconfirmed = len(verdicts)
+        usual, named = final(verdicts[0]), []
+        unconfirmed = len(verdicts) if is_unconfirmed(verdicts[0]) else 0
     else:
         open_or_dead = [(at, v) for at, v in enumerate(verdicts, 1) if v is not DELIVERED]
-        usual, named = DELIVERED, [(at, closed(verdict)) for at, verdict in open_or_dead]
-        unconfirmed = sum(
-            verdict.reason == DeadLetterReason.UNCONFIRMED for _, verdict in open_or_dead
-        )
+        usual, named = DELIVERED, [(at, final(verdict)) for at, verdict in open_or_dead]
+        unconfirmed = sum(is_unconfirmed(verdict) for _, verdict in open_or_dead)
     return Settle(usual, named, delay_ms=delay_ms, ambiguous=0 if last or once else unconfirmed)
 
 
 def _isolate(answer: UploadResult, attempt: Attempt) -> Settle | Split:
+    """Halve the batch until the record that the vendor refuses stands alone."""
+    too_large = answer.response_class is ResponseClass.TOO_LARGE
     if attempt.size > 1:
-        return Split(
-            f"{answer.status}: {answer.error}", answer.response_class is ResponseClass.TOO_LARGE
-        )
-    reason = (
-        DeadLetterReason.TOO_LARGE
-        if answer.response_class is ResponseClass.TOO_LARGE
-        else DeadLetterReason.REFUSED
-    )
+        return Split(f"{answer.status}: {answer.error}", lower_bytes=too_large)
+    reason = DeadLetterReason.TOO_LARGE if too_large else DeadLetterReason.REFUSED
     return Settle(Verdict(Outcome.DEAD, reason, answer.status, answer.error))
 
 
-def _throttled(answer: UploadResult, destination: Destination, random: float) -> Decision:
-    wait_ms = int(1000 * (answer.retry_after_s or 0))
-    delay_ms = wait_ms or backoff_ms(0, destination, random)
-    settle = Settle(_again(answer), counts_attempt=False, delay_ms=delay_ms)
-    return Decision(settle, "throttled", wait_ms=wait_ms)
-
-
-def _spoilt(answer: UploadResult, attempt: Attempt, destination: Destination) -> bool:
-    """Whether a record of the batch seems to make the vendor fail: the vendor takes others, and
-    has failed on this batch for a while (an hour, of the day that it may be tried for)."""
-    alone_ms = destination.retry_horizon_s * 1000 / 24
+def _is_poison_suspect(answer: UploadResult, attempt: Attempt, destination: Destination) -> bool:
+    """Return whether a record of the batch seems to make the vendor fail: it takes others, and has
+    failed on this batch for a while (an hour, of the day for which it may be retried)."""
+    suspect_after_ms = destination.retry_horizon_s * 1000 / 24
     failed = answer.response_class is ResponseClass.UNAVAILABLE
-    return failed and attempt.isolated and attempt.size > 1 and attempt.age_ms >= alone_ms
+    return failed and attempt.isolated and attempt.size > 1 and attempt.age_ms >= suspect_after_ms
 
 
-def _failed(
+def _after_failure(
     answer: UploadResult, attempt: Attempt, destination: Destination, random: float
 ) -> Settle | Split:
-    if _spoilt(answer, attempt, destination):
+    """Return what becomes of a batch that the vendor did not answer, or answered with a 5xx."""
+    if _is_poison_suspect(answer, attempt, destination):
         return Split(f"{answer.status}: {answer.error}")
     ambiguous = answer.response_class is ResponseClass.AMBIGUOUS
     if ambiguous and destination.sends_once:
-        return Settle(
-            Verdict(Outcome.DEAD, DeadLetterReason.AMBIGUOUS, None, answer.error),
-            counts_attempt=False,
-        )
+        return _die(DeadLetterReason.AMBIGUOUS, None, answer.error)
     if attempt.age_ms >= destination.retry_horizon_s * 1000:
-        dead = Verdict(Outcome.DEAD, DeadLetterReason.EXPIRED, answer.status, answer.error)
-        return Settle(dead, counts_attempt=False)
+        return _die(DeadLetterReason.EXPIRED, answer.status, answer.error)
     delay_ms = wait_by_age_ms(attempt, destination, random)
-    doubtful = attempt.size if ambiguous else 0
-    return Settle(_again(answer), counts_attempt=False, delay_ms=delay_ms, ambiguous=doubtful)
+    return _retry(answer, delay_ms, ambiguous=attempt.size if ambiguous else 0)

@@ -1,7 +1,7 @@
-"""The way of one batch to the vendor and back: begin, send, decide, settle.
+"""The way of one batch to the vendor and back: begin, send, decide, finish.
 
 If the process dies on any line here, the batch's lease runs out and the next drain lets it wait
-again; what was sent and not settled is counted as ambiguous then.
+again; what was sent and not finished is counted as ambiguous then.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ from random import random
 from typing import Protocol
 
 from ..buffer.buffer import Buffer
-from ..buffer.claims import Claim, Feedback, Settle, SettleAndClaim, Settled
+from ..buffer.claims import Claim, Feedback, Settle, Settled
 from ..settings.destination import Destination
 from ..telemetry.logs import get_logger
 from ..vendors.protocol import (
-    Outcome,
     Request,
     Response,
     ResponseClass,
     UploadAdapter,
     UploadResult,
-    Verdict,
 )
-from ..vendors.reasons import DeadLetterReason
-from .decision import Attempt, Decision, Split, decide
+from .decision import HAND_BACK, Attempt, Decision, decide, decide_unsent
 from .identity_order import requeue_overtaken
 
 log = get_logger(__name__)
@@ -41,7 +38,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequestTiming:
-    """One request that was made: when (epoch ns), how long it took, and its answer's label."""
+    """A request that was made: when (epoch ns), how long it took, and the label of its answer."""
 
     began_ns: int
     took_s: float
@@ -70,9 +67,9 @@ class Delivery:
     retry: int = 0
     answer: str = ""
 
-    def plus(self, claim: Claim, step: BatchResult) -> Delivery:
-        """The sum with one more batch."""
-        settled = step.settled
+    def plus(self, claim: Claim, result: BatchResult) -> Delivery:
+        """Return the sum with one more batch."""
+        settled = result.settled
         kind = claim.kind if self.kind in ("", claim.kind) else "mixed"
         return replace(
             self,
@@ -82,7 +79,7 @@ class Delivery:
             delivered=self.delivered + settled.delivered,
             dead=self.dead + settled.dead,
             retry=self.retry + settled.retrying,
-            answer=step.answer,
+            answer=result.answer,
         )
 
 
@@ -125,11 +122,11 @@ class Deliverer:
         self.clock = clock
 
     def run(self, batch: str, token: str, *, is_over: Callable[[], bool]) -> Delivery:
-        """Deliver the batch claimed for us, then what is ready, until ``is_over`` says so."""
+        """Deliver the batch claimed for this worker, then what is ready, until ``is_over()``."""
         return self._run(self.buffer.begin(batch, token), is_over)
 
     def run_ready(self, *, is_over: Callable[[], bool]) -> Delivery:
-        """Deliver what is ready, though nobody asked, until ``is_over`` says so."""
+        """Deliver what is ready without having been asked to, until ``is_over()``."""
         return self._run(self.buffer.claim(begun=True), is_over)
 
     def _run(self, claim: Claim | None, is_over: Callable[[], bool]) -> Delivery:
@@ -138,55 +135,33 @@ class Deliverer:
             if claim.wait_ms:
                 self.wait(claim.wait_ms / 1000)
             if self.stopping():
-                self._hand_back(claim)
+                self._finish(claim, HAND_BACK)
                 return done
-            step = self.deliver(claim, onward=lambda: not (is_over() or self.stopping()))
-            done = done.plus(claim, step)
-            claim = step.following
+            result = self.deliver(claim, claim_next=lambda: not (is_over() or self.stopping()))
+            done = done.plus(claim, result)
+            claim = result.following
         return done
 
-    def deliver(self, claim: Claim, *, onward: Callable[[], bool] = lambda: False) -> BatchResult:
-        """One attempt: send the batch and settle it; and claim the next if ``onward`` then says so.
+    def deliver(
+        self, claim: Claim, *, claim_next: Callable[[], bool] = lambda: False
+    ) -> BatchResult:
+        """Send a batch once and finish it; claim the next one if ``claim_next`` then returns True.
 
-        With an answer all three are one round trip to Redis.
+        All of that is one round trip to Redis.
         """
-        if claim.deaths and self.destination.sends_once:
-            return BatchResult(self._bury_doubtful(claim), following=self._claim(onward()))
-        if claim.deaths >= self.destination.max_deaths:
-            return BatchResult(self._isolate_poison(claim), following=self._claim(onward()))
-        if self._too_late(claim):
-            self._hand_back(claim)
-            return BatchResult(_nothing_moved(claim), following=self._claim(onward()))
-        answer, tried = self._try(claim)
-        # Both times by Redis' clock: this machine's may be wrong.
-        attempt = Attempt(
-            claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms, claim.isolated
-        )
-        decision = decide(answer, attempt, self.destination, self.random())
-        if isinstance(decision.action, Settle) and self._ordered(claim.kind):
-            once = self.destination.sends_once
-            kept = requeue_overtaken(decision.action, claim.records, self.identity, once=once)
-            decision = replace(decision, action=kept)
-        done = self._carry_out(claim, decision, tried, onward=onward())
-        settled = done.settled or _nothing_moved(claim)
-        log.info(
-            "batch settled",
-            destination=self.destination.name,
-            batch=claim.batch,
-            kind=claim.kind,
-            records=claim.size,
-            attempt=claim.attempt + 1,
-            answer=tried.label,
-            delivered=settled.delivered,
-            dead=settled.dead,
-            retry=settled.retrying,
-        )
-        return BatchResult(settled, tried.label, done.following)
+        timing: RequestTiming | None = None
+        decision = decide_unsent(claim.deaths, claim.size, self.destination)
+        if decision is None and self._is_too_late(claim):
+            decision = HAND_BACK
+        if decision is None:
+            answer, timing = self._send(claim)
+            decision = self._decide(claim, answer)
+        return self._finish(claim, decision, timing, claim_next=claim_next())
 
-    def _too_late(self, claim: Claim) -> bool:
-        """Whether the lease may end before the request does: another would send the batch, too.
+    def _is_too_late(self, claim: Claim) -> bool:
+        """Return whether the lease may end before the request: another would send the batch too.
 
-        We were frozen, or asked for others at a broker that went silent (measured: 76 s).
+        The process was frozen, or asked for other threads at a silent broker (measured: 76 s).
         """
         late = self.clock() > claim.send_by_s
         if late:
@@ -197,61 +172,91 @@ class Deliverer:
             )
         return late
 
-    def _ordered(self, kind: str) -> bool:
-        """Whether order is kept; also where the kind was taken out of the configuration since."""
-        known = self.destination.kinds.get(kind)
-        return known is None or known.ordered
-
-    def _claim(self, onward: bool) -> Claim | None:
-        return self.buffer.claim(begun=True) if onward else None
-
-    def _try(self, claim: Claim) -> tuple[UploadResult, RequestTiming]:
-        """Send, and take the time of it."""
+    def _send(self, claim: Claim) -> tuple[UploadResult, RequestTiming]:
         began_ns, began_s = time.time_ns(), time.perf_counter()
-        answer = self._send(claim)
-        label = str(answer.status or answer.response_class.value)
-        tried = RequestTiming(began_ns, time.perf_counter() - began_s, label)
-        if self.on_request:
-            self.on_request(claim, tried)
-        return answer, tried
-
-    def _send(self, claim: Claim) -> UploadResult:
-        request = self.vendor.upload(claim.kind, claim.bodies)
-        response = self.sender.send(request)
+        response = self.sender.send(self.vendor.upload(claim.kind, claim.bodies))
         if isinstance(response, UploadResult):
-            return response
-        return self.vendor.read(claim.kind, claim.size, response)
+            answer = response
+        else:
+            answer = self.vendor.read(claim.kind, claim.size, response)
+        label = str(answer.status or answer.response_class.value)
+        timing = RequestTiming(began_ns, time.perf_counter() - began_s, label)
+        if self.on_request:
+            self.on_request(claim, timing)
+        return answer, timing
 
-    def _carry_out(
-        self, claim: Claim, decision: Decision, tried: RequestTiming, *, onward: bool
-    ) -> SettleAndClaim:
-        """Teach the destination while the lease is ours, then move the records; and tell."""
+    def _decide(self, claim: Claim, answer: UploadResult) -> Decision:
+        # Both times by Redis' clock: this machine's may be wrong.
+        attempt = Attempt(
+            claim.size, claim.attempt, claim.first_claim_ms, claim.begun_ms, claim.isolated
+        )
+        decision = decide(answer, attempt, self.destination, self.random())
+        kind = self.destination.kinds.get(claim.kind)
+        # A kind that was taken out of the configuration since may have been ordered.
+        if isinstance(decision.action, Settle) and (kind is None or kind.ordered):
+            once = self.destination.sends_once
+            action = requeue_overtaken(decision.action, claim.records, self.identity, once=once)
+            decision = replace(decision, action=action)
+        return decision
+
+    def _finish(
+        self,
+        claim: Claim,
+        decision: Decision,
+        timing: RequestTiming | None = None,
+        *,
+        claim_next: bool = False,
+    ) -> BatchResult:
+        """Carry out a decision: the one way in which a batch ends; ``timing`` if it was sent."""
+        label, took_s = (timing.label, timing.took_s) if timing else ("", None)
         if decision.park and self.buffer.park(decision.park):
             log.error(
                 # The vendor's words are for `ingest status`: they may repeat what was sent.
                 "destination parked: check its credentials and address; a probe brings it back",
                 destination=self.destination.name,
-                answer=tried.label,
+                answer=label,
             )
-        done = self._turn(claim, decision, tried, onward=onward)
-        if done.settled is None:
+        feedback = None
+        if decision.signal:
+            feedback = Feedback(decision.signal, self.random(), decision.wait_ms)
+        finished = self.buffer.finish(
+            claim, decision.action, label, took_s, feedback=feedback, claim_next=claim_next
+        )
+        settled = finished.settled or Settled.unmoved(claim)
+        if timing:
+            self._log(claim, settled, label, lost=finished.settled is None)
+        if finished.update and finished.update.wider:
+            self._use_more_capacity()
+        return BatchResult(settled, label, finished.following)
+
+    def _log(self, claim: Claim, settled: Settled, label: str, *, lost: bool) -> None:
+        if lost:
             log.warning(
                 "settled too late: the lease ran out; the batch is sent again",
                 destination=self.destination.name,
                 batch=claim.batch,
             )
-        elif done.settled.tripped:
+        elif settled.tripped:
             log.error(
                 "destination paused: most of its last records became dead letters; "
                 "look at `ingest dlq summary`, then `ingest resume` it",
                 destination=self.destination.name,
             )
-        if done.wider:
-            self._ask_others()
-        return done
+        log.info(
+            "batch settled",
+            destination=self.destination.name,
+            batch=claim.batch,
+            kind=claim.kind,
+            records=claim.size,
+            attempt=claim.attempt + 1,
+            answer=label,
+            delivered=settled.delivered,
+            dead=settled.dead,
+            retry=settled.retrying,
+        )
 
-    def _ask_others(self) -> None:
-        """Let other threads join in; without them, what was claimed for us is delivered as well."""
+    def _use_more_capacity(self) -> None:
+        """Let other threads join in; if that fails, this one delivers what is ready alone."""
         try:
             self.on_more_capacity()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next tick asks again
@@ -261,64 +266,13 @@ class Deliverer:
                 error=type(error).__name__,
             )
 
-    def _turn(
-        self, claim: Claim, decision: Decision, tried: RequestTiming, *, onward: bool
-    ) -> SettleAndClaim:
-        action, lesson = decision.action, None
-        if decision.signal:
-            lesson = Feedback(decision.signal, self.random(), decision.wait_ms)
-        if onward and lesson and isinstance(action, Settle):
-            return self.buffer.settle_and_claim(claim, action, tried.label, tried.took_s, lesson)
-        wider = lesson is not None and self.buffer.adapt(claim.begun_ms, lesson).wider
-        settled = self._move(claim, action, tried)
-        return SettleAndClaim(settled, wider, self._claim(onward))
-
-    def _move(self, claim: Claim, action: Settle | Split, tried: RequestTiming) -> Settled | None:
-        if isinstance(action, Settle):
-            return self.buffer.settle(claim, action, tried.label, tried.took_s)
-        most = sum(map(len, claim.bodies)) // 2 if action.lower_bytes else 0
-        moved = self.buffer.split(
-            claim, action.error, tried.label, lower_to=most, took_s=tried.took_s
-        )
-        return _nothing_moved(claim) if moved else None
-
-    def _bury_doubtful(self, claim: Claim) -> Settled:
-        """A worker that did not come back may have sent it, and here nothing is sent twice."""
-        error = "its worker did not come back: it may have been sent"
-        dead = Settle(
-            Verdict(Outcome.DEAD, DeadLetterReason.AMBIGUOUS, None, error), counts_attempt=False
-        )
-        return self.buffer.settle(claim, dead, "") or _nothing_moved(claim)
-
-    def _isolate_poison(self, claim: Claim) -> Settled:
-        """Halve a batch whose worker died too often; a single record so suspected dies instead."""
-        error = f"{claim.deaths} workers died of this batch"
-        if claim.size > 1:
-            self.buffer.split(claim, error, "")
-            return _nothing_moved(claim)
-        dead = Settle(
-            Verdict(Outcome.DEAD, DeadLetterReason.POISON, None, error), counts_attempt=False
-        )
-        return self.buffer.settle(claim, dead, "") or _nothing_moved(claim)
-
-    def _hand_back(self, claim: Claim) -> None:
-        """Let a batch that was not sent wait again, as if it had not been begun."""
-        again = Settle(Verdict(Outcome.RETRY, "handed_back"), counts_attempt=False)
-        self.buffer.settle(claim, again, "")
-
     def probe(self) -> bool:
-        """Ask a vendor that had refused us whether it takes us again; if so, deliveries start."""
+        """Ask a vendor that refused the account whether it accepts it; if so, start deliveries."""
         response = self.sender.send(self.vendor.probe())
         answer = (
             response if isinstance(response, UploadResult) else self.vendor.read_probe(response)
         )
-        if answer.response_class is ResponseClass.ANSWERED and self.buffer.unpark():
-            log.info(
-                "destination taken up again: a probe passed", destination=self.destination.name
-            )
-            return True
-        return False
-
-
-def _nothing_moved(claim: Claim) -> Settled:
-    return Settled(delivered=0, dead=0, retrying=claim.size, tripped=False)
+        if answer.response_class is not ResponseClass.ANSWERED or not self.buffer.unpark():
+            return False
+        log.info("destination taken up again: a probe passed", destination=self.destination.name)
+        return True

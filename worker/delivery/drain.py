@@ -1,4 +1,4 @@
-"""The tick: what ran out waits again; what is due or ready is claimed, its delivery asked for.
+"""The tick: what ran out waits again; what is due or ready is claimed, and its delivery asked for.
 
 Any number of drains may run at once, on any number of machines: each claim is one atomic step.
 """
@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """How a drain asks for work: as messages to whichever worker is free."""
+    """How a drain asks for work: by messages to whichever worker is free."""
 
     deliver: Callable[[Destination, Claim], None]
     probe: Callable[[Destination], None]
@@ -35,15 +35,15 @@ class Drain:
         self._history = History(buffer.client, destination)
 
     def tick(self) -> int:
-        """Recover, look, claim; returns the number of batches whose delivery was asked for."""
+        """Recover, check, claim; return the number of batches whose delivery was asked for."""
         if self.check():
             self.dispatch.probe(self.destination)
-        asked = self.dispatch_ready()
-        self._history.sample()  # last: a picture less is no reason to deliver later
-        return asked
+        dispatched = self.dispatch_ready()
+        self._history.sample()  # last: a missing sample must not delay deliveries
+        return dispatched
 
     def check(self) -> bool:
-        """Recover, and note that somebody looks after it; returns whether a probe is due."""
+        """Recover expired leases, and note that a drain ran; return whether a probe is due."""
         recovered = self.buffer.recover()
         if recovered.died:
             log.warning(
@@ -61,10 +61,10 @@ class Drain:
         return found.probe_due
 
     def dispatch_ready(self) -> int:
-        """Claim while something is ready and a lease is free; returns the number of claims.
+        """Claim while a batch is ready and a lease is free; return the number of claims.
 
-        When the broker does not take a message, the claim is given back at once, and the next tick
-        tries again.
+        If the broker does not accept a message, the claim is given back immediately, and the next
+        tick tries again.
         """
         claims = 0
         while (claim := self.buffer.claim(begun=False)) is not None:

@@ -18,7 +18,7 @@ from support.redis_servers import RedisFactory
 from worker import BufferFull, BufferUnavailable, Producer
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
-from worker.buffer.claims import Claim, Feedback, Settle
+from worker.buffer.claims import Claim, Feedback, Settle, Split
 from worker.buffer.scripts import script
 from worker.connections.clients import operator_client, worker_client
 from worker.connections.embedded.binaries import RedisBinary, redis_binaries
@@ -157,12 +157,12 @@ def test_a_turn_runs_scripts_that_redis_does_not_know(
         client.script_flush()
         for name in known:
             client.script_load(script(name).text)
-    turn = buffer.settle_and_claim(claim, TAKEN, "200", 0.1, LEARNED)
-    assert turn.settled is not None
-    assert turn.settled.delivered == claim.size
-    assert turn.following is not None
-    assert turn.following.size == len(turn.following.records) == sent - claim.size
-    last = buffer.settle_and_claim(turn.following, TAKEN, "200", 0.1, LEARNED)
+    done = buffer.finish(claim, TAKEN, "200", 0.1, feedback=LEARNED, claim_next=True)
+    assert done.settled is not None
+    assert done.settled.delivered == claim.size
+    assert done.following is not None
+    assert done.following.size == len(done.following.records) == sent - claim.size
+    last = buffer.finish(done.following, TAKEN, "200", 0.1, feedback=LEARNED, claim_next=True)
     assert last.settled is not None
     assert last.following is None
     assert adds_up(buffer)
@@ -177,10 +177,10 @@ def test_a_turn_outlasts_a_restart(
     claim = claimed(buffer)
     server.stop()
     with soon(server.start):
-        turn = buffer.settle_and_claim(claim, TAKEN, "200", 0.1, LEARNED)
-    assert turn.settled is not None
-    assert turn.following is not None
-    assert turn.settled.delivered + len(turn.following.records) == sent
+        done = buffer.finish(claim, TAKEN, "200", 0.1, feedback=LEARNED, claim_next=True)
+    assert done.settled is not None
+    assert done.following is not None
+    assert done.settled.delivered + len(done.following.records) == sent
     assert adds_up(buffer)
 
 
@@ -191,10 +191,10 @@ def test_settle_and_claim_after_lease_expiry_settles_nothing(
     sent = send(producer, 10, 10)
     claim = claimed(buffer)
     assert buffer.settle(claim, TAKEN, "200") is not None
-    turn = buffer.settle_and_claim(claim, TAKEN, "200", 0.1, LEARNED)
-    assert turn.settled is None
-    assert turn.following is not None
-    assert turn.following.size == sent - claim.size
+    done = buffer.finish(claim, TAKEN, "200", 0.1, feedback=LEARNED, claim_next=True)
+    assert done.settled is None
+    assert done.following is not None
+    assert done.following.size == sent - claim.size
     assert adds_up(buffer)
 
 
@@ -257,12 +257,12 @@ def test_a_full_redis_refuses_the_producer_and_goes_on_draining(
         assert buffer.tick().memory_full
         assert buffer.settle(refused, Settle(AGAIN), "200") is not None
         assert buffer.settle(buried, Settle(DELIVERED, [(1, DEAD), (3, AGAIN)]), "200") is not None
-        assert buffer.split(split, "400: no", "400", lower_to=1_000_000)
-        buffer.adapt(1, Feedback("failure", 0.0))
+        halve = Split("400: no", lower_bytes=True)
+        assert buffer.finish(split, halve, "400", feedback=Feedback("failure", 0.0)).settled
         assert buffer.pause("a person's word")
         assert buffer.resume()
-        buffer.adapt(1, Feedback("success", 0.0))
-        assert buffer.settle(taken_back, Settle(AGAIN), "200") is not None
+        learned = Feedback("success", 0.0)
+        assert buffer.finish(taken_back, Settle(AGAIN), "200", feedback=learned).settled
         begun = buffer.claim(begun=False)
         assert begun is not None
         assert buffer.recover(unbegun=True).unbegun == 1

@@ -11,7 +11,7 @@ from support import fault_scripts
 from support.pipeline import Pipeline, PipelineFactory, identities
 from support.polling import poll_until
 from support.vendor import LoopbackVendor
-from worker.buffer.claims import Claim, ExpiredLeases, Settle
+from worker.buffer.claims import Claim, ExpiredLeases, Settle, Split
 from worker.vendors.protocol import DELIVERED
 
 LEASE_S = 0.05
@@ -131,7 +131,7 @@ def test_whoever_comes_late_changes_nothing(hasty: Pipeline) -> None:
     assert hasty.buffer.begin(asked.batch, asked.token) is None
     assert hasty.buffer.begin(present.batch, present.token) is None
     assert hasty.buffer.settle(late, Settle(DELIVERED), "200") is None
-    assert not hasty.buffer.split(late, "400", "400")
+    assert hasty.buffer.finish(late, Split("400"), "400").settled is None
     after = hasty.status()
     assert (after.kinds, after.in_use) == (before.kinds, before.in_use)
     assert hasty.buffer.settle(present, Settle(DELIVERED), "200") is not None

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.buffer.claims import Settle
-from worker.delivery.decision import Attempt, Decision, Split, decide, wait_by_age_ms
+from worker.buffer.claims import Settle, Split
+from worker.delivery.decision import Attempt, Decision, decide, wait_by_age_ms
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import DELIVERED, Outcome, ResponseClass, UploadResult, Verdict
