@@ -289,7 +289,7 @@ def test_producers_look_at_the_memory_when_no_worker_does(
     state = keys.state("clevertap")
     with operator_client(server.url) as client:
         send(producer, 1)
-        client.set("ballast", bytes(20_000_000))  # beside which a connection's buffers are nothing
+        client.setrange("ballast", 20_000_000, b"x")  # no buffer of a connection holds it
         client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.05))
         assert client.hget(state, "memory_full") == b"0"  # what was just seen holds for a moment
         client.hset(state, "memory_seen_until", 0)

@@ -92,7 +92,7 @@ def test_each_include_is_needed_by_a_script() -> None:
 
 
 def test_each_script_is_run_by_the_package() -> None:
-    """What the package runs by a script's name has a file, and each file is named in the package."""
+    """A script that the package runs by name has a file, and each file is run."""
     source = "".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
     stems = {path.stem for path in SCRIPTS}
     run = set(re.findall(r"(?:\bscript|_run)\(\s*\"(\w+)\"", source))
