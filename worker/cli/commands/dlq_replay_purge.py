@@ -163,7 +163,7 @@ def _replay_file(
     if not check:
         _require_answer(yes)
         if not yes:
-            _confirm(f"Replay the records of {file.name}?")
+            click.confirm(f"Replay the records of {file.name}?", err=True, abort=True)
     replayer = FileReplayer(destination)
     if check:
         passed = sum(map(replayer.check, chunks(file)))
@@ -181,17 +181,12 @@ def _require_answer(yes: bool) -> None:
 
 
 def _confirm_letters(question: str, count: Callable[[], int], *, yes: bool) -> None:
-    """Ask ``question`` with the number of dead letters in its gap, unless there are none.
+    """Ask ``question``, on standard error, with the number of dead letters, if there are any.
 
-    They are counted only for the question, which may take a while.
+    They are counted only for the question, which may take a while. Exit code 1 without a yes.
     """
     if not yes and (number := count()):
-        _confirm(question.format(_letters(number)))
-
-
-def _confirm(question: str) -> None:
-    """Ask on standard error, and end with exit code 1 unless the answer is yes."""
-    click.confirm(question, err=True, abort=True)
+        click.confirm(question.format(_letters(number)), err=True, abort=True)
 
 
 def _letters(number: int) -> str:

@@ -158,21 +158,18 @@ class UpSession:
 
     def _ended(self, statuses: Mapping[str, DestinationStatus]) -> bool | None:
         """Return True if all is settled, False if it will not be, None while it is under way."""
-        took_s = self._clock() - self._began
-        left = open_records(statuses)
+        took_s, left = self._clock() - self._began, open_records(statuses)
+        paused = [name for name, status in statuses.items() if status.state == "paused"]
         if not left:
             self.status.say(f"Settled {took_s:.0f} s after the start.", "bold green")
-            for line in balance(statuses):
-                self.status.say(line)
-            return True
-        paused = [name for name, status in statuses.items() if status.state == "paused"]
-        if took_s < self._timeout_s() and not paused:
+        elif paused or took_s >= self._timeout_s():
+            why = f"while {', '.join(paused)} is paused" if paused else f"after {took_s:.0f} s"
+            self.status.say(f"Not settled {why}: {left}", "bold red")
+        else:
             return None
-        why = f"while {', '.join(paused)} is paused" if paused else f"after {took_s:.0f} s"
-        self.status.say(f"Not settled {why}: {left}", "bold red")
         for line in balance(statuses):
             self.status.say(line)
-        return False
+        return not left
 
     def _timeout_s(self) -> float:
         if self.options.timeout_s is not None:
