@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from support.environment import ROOT
 from worker.errors import SettingsError
-from worker.vendors.clevertap.account import REGIONS, base_url_of
 from worker.vendors.clevertap.upload import PERMANENT_CODES, CleverTap
 from worker.vendors.protocol import Outcome, Response, ResponseClass, UploadResult
 from worker.vendors.responses import MAX_ERROR_CHARS
@@ -93,19 +92,6 @@ def test_credentials_that_fit_no_header_are_refused(passcode: str) -> None:
     with pytest.raises(SettingsError) as refused:
         CleverTap("https://api.clevertap.com", "ACC", passcode)
     assert not passcode.strip() or passcode not in str(refused.value)
-
-
-@pytest.mark.parametrize("region", REGIONS)
-def test_base_url_of_a_region_is_its_host(region: str) -> None:
-    """A region's address is its host, however its name is spelt."""
-    host = "api.clevertap.com" if region == "eu1" else f"{region}.api.clevertap.com"
-    assert base_url_of(f" {region.upper()} ") == f"https://{host}"
-
-
-def test_base_url_of_an_unknown_region_names_the_known_ones() -> None:
-    """Whoever mistypes a region reads which there are."""
-    with pytest.raises(SettingsError, match=r"'mars1'.*aps3, eu1, in1, mec1, sg1, us1"):
-        base_url_of("mars1")
 
 
 @pytest.mark.parametrize(
