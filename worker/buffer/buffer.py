@@ -150,7 +150,7 @@ class Buffer:
         return self.finish(claim, settle, label, took_s).settled
 
     def recover(self, *, unbegun: bool = False) -> ExpiredLeases:
-        """Let batches whose lease ran out wait again; with ``unbegun``, those not begun too."""
+        """Return batches with expired leases to waiting; with ``unbegun``, those not begun too."""
         return ExpiredLeases(*self._run("recover", int(unbegun)))
 
     def _adapt_arguments(self, begun_ms: int, feedback: Feedback) -> Sequence[Any]:

@@ -124,8 +124,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class ExpiredLeases:
-    """Leases that ran out: batches that no worker had begun; batches whose worker died, and their
-    records."""
+    """Expired leases: batches not begun; batches of dead workers, and their records."""
 
     unbegun: int
     died: int

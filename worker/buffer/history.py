@@ -64,7 +64,7 @@ class History:
         return bool(script("sample").run(self._client, base, KEEP_MINUTES, *kinds))
 
     def read(self, minutes: int = KEEP_MINUTES) -> list[Sample]:
-        """The last so many samples, the oldest first; minutes nobody noted are missing."""
+        """Return the samples of the last minutes, oldest first; minutes without one are missing."""
         key = keys.history(self._destination.name)
         entries: list[bytes] = self._client.lrange(key, -minutes, -1)  # type: ignore[assignment] # a blocking client
         return [Sample(*orjson.loads(entry)) for entry in entries]

@@ -43,33 +43,33 @@ class StoredRecord:
 
 
 def new_id() -> str:
-    """A time-ordered id (UUIDv7), 32 hex digits."""
+    """Return a new time-ordered id (UUIDv7), 32 hex digits."""
     return str(uuid_utils.uuid7().hex)
 
 
 def accepted_at_ms(record_id: str) -> int:
-    """The epoch milliseconds in a UUIDv7, given as hex digits or in the dashed form."""
+    """Return the epoch milliseconds in a UUIDv7, given as hex digits or in dashed form."""
     return int(record_id.replace("-", "")[:12], 16)
 
 
 def canonical_id(record_id: str) -> str:
-    """The stored form (32 hex digits) of an id in any spelling; ValueError when it is none."""
+    """Return the stored form (32 hex digits) of any spelling of an id, or raise ValueError."""
     return UUID(record_id).hex
 
 
 def pack(record_id: str, day: str, name: str, body: bytes) -> bytes:
-    """The stored form of a record; ``record_id`` is 32 hex digits, ``day`` yyyymmdd."""
+    """Return the stored form of a record; ``record_id`` is 32 hex digits, ``day`` yyyymmdd."""
     return record_id.encode() + header(day, name) + body
 
 
 def pack_prepared(record_id: str, prepared: Prepared, timezone: ZoneInfo) -> bytes:
-    """The same of a prepared record; what has no name has no day it would be counted by."""
+    """Return the stored form of a prepared record; without a name it is counted on no day."""
     day = day_of(prepared.ts, timezone) if prepared.name else ""
     return pack(record_id, day, prepared.name, prepared.body)
 
 
 def header(day: str, name: str) -> bytes:
-    """What stands between a record's id and its body: the same for a day's events of one name."""
+    """Return the bytes between a record's id and body, equal for a day's events of one name."""
     return _usual_header(day, name) if len(name) <= _USUAL_NAME else _header(day, name)
 
 
@@ -81,7 +81,7 @@ _usual_header = lru_cache(maxsize=4096)(_header)
 
 
 def day_of(ts: int, timezone: ZoneInfo) -> str:
-    """The day (yyyymmdd) of epoch seconds in a time zone: offsets are quarters of an hour."""
+    """Return the day (yyyymmdd) of a quarter hour: all time zone offsets are multiples of it."""
     return _day(ts // 900, timezone)
 
 
@@ -104,7 +104,7 @@ def unpack(stored: bytes) -> StoredRecord:
 
 
 def stored_body(stored: bytes) -> bytes:
-    """The bytes to send."""
+    """Return the bytes to send."""
     return stored[stored.index(b"\n") + 1 :]
 
 
@@ -114,7 +114,7 @@ def stored_body(stored: bytes) -> bytes:
 
 
 def split_heads(stored: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """The heads of the records (id, day and name), and their bodies: the bytes to send."""
+    """Return the heads of the records (id, day and name) and their bodies (the bytes to send)."""
     parts = [record.partition(b"\n") for record in stored]
     return [head for head, _, _ in parts], [body for _, _, body in parts]
 
@@ -126,12 +126,12 @@ def count_names(heads: Iterable[bytes]) -> Counter[bytes]:
 
 
 def joined_ids(heads: Iterable[bytes]) -> bytes:
-    """The records' ids, 16 bytes each."""
+    """Return the records' ids, 16 bytes each."""
     return bytes.fromhex(b"".join([head[:ID_LENGTH] for head in heads]).decode())
 
 
 def without(heads: Sequence[bytes], positions: Iterable[int]) -> Sequence[bytes]:
-    """The heads whose position, counted from 1, is not among ``positions``."""
+    """Return the heads except those at ``positions``, counted from 1."""
     left_out = set(positions)
     if not left_out:
         return heads

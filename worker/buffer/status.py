@@ -1,4 +1,4 @@
-"""Where a destination's records are, in numbers, as one look into Redis told them."""
+"""Where a destination's records are: the counts of one look into Redis."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambig
 class Requests:
     """How long the requests of one kind took, and how many records they had.
 
-    Counts by the names of the buckets in `histograms`, and sums in ms and records. A request
-    whose worker died is in neither: nobody knows how long it took.
+    Counts by the names of the buckets in `histograms`, and sums in ms and records. If its
+    worker died, a request is in neither: its duration is unknown.
     """
 
     took: Mapping[str, int] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class DestinationStatus:
 
     @classmethod
     def of(cls, destination: Destination, answer: Sequence[Any]) -> Self:
-        """What the script `status` answered, in words."""
+        """Return the parsed reply of the script `status`."""
         state, counters = _texts(answer[0]), _texts(answer[-1])
         kinds: dict[str, KindCounts] = {}
         codes: dict[str, dict[str, int]] = {}

@@ -33,7 +33,7 @@ class Sender(Protocol):
     """What carries a request out: the transport."""
 
     def send(self, request: Request) -> Response | UploadResult:
-        """The vendor's response, or what its absence means."""
+        """Return the vendor's response, or what its absence means."""
 
 
 @dataclass(frozen=True, slots=True)

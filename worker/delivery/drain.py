@@ -35,7 +35,7 @@ class Drain:
         self._history = History(buffer.client, destination)
 
     def tick(self) -> int:
-        """Recover, check, claim; return the number of batches whose delivery was asked for."""
+        """Recover, check, claim; return the number of batches handed to workers."""
         if self.check():
             self.dispatch.probe(self.destination)
         dispatched = self.dispatch_ready()

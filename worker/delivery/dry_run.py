@@ -54,7 +54,7 @@ class DryRun:
         return self.verdicts(kind, bodies[:middle]) + self.verdicts(kind, bodies[middle:])
 
     def _asked(self, kind: str, bodies: Sequence[bytes]) -> UploadResult:
-        """An answer that says something of the records: verdicts, or a refusal of the whole."""
+        """Return a result about the records: verdicts, or a rejection of the whole request."""
         answer = self._once(kind, bodies)
         for retry in range(TRIES - 1):
             if answer.response_class not in _PASSING:

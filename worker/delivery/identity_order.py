@@ -29,7 +29,7 @@ def requeue_overtaken(
     The vendor took the newer update and not the older: sent alone, the older would have the last
     word. What goes again though it was taken is counted as ambiguous, for it is a duplicate. With
     ``once`` nothing may be sent twice: there the older one dies, and a person decides.
-    ``identity`` tells whose a stored record is; it is asked only when an answer is so mixed.
+    ``identity`` returns a stored record's identity; it is called only for such mixed results.
     """
     if settle.usual.outcome is not Outcome.DELIVERED:
         return settle
@@ -37,14 +37,14 @@ def requeue_overtaken(
     again = [at for at, verdict in named.items() if verdict.outcome is Outcome.RETRY]
     if not again:
         return settle
-    whose = {at: identity(records[at - 1]) for at in range(min(again), len(records) + 1)}
-    taken = [at for at in whose if at not in named]
+    identities = {at: identity(records[at - 1]) for at in range(min(again), len(records) + 1)}
+    taken = [at for at in identities if at not in named]
     if once:
-        last = {whose[at]: at for at in taken}
-        named.update({at: _dead(named[at]) for at in again if last.get(whose[at], 0) > at})
+        last = {identities[at]: at for at in taken}
+        named.update({at: _dead(named[at]) for at in again if last.get(identities[at], 0) > at})
         return replace(settle, named=sorted(named.items()))
-    first = {whose[at]: at for at in sorted(again, reverse=True)}
-    overtaken = [at for at in taken if first.get(whose[at], at) < at]
+    first = {identities[at]: at for at in sorted(again, reverse=True)}
+    overtaken = [at for at in taken if first.get(identities[at], at) < at]
     named.update(dict.fromkeys(overtaken, OVERTAKEN))
     return replace(settle, named=sorted(named.items()), ambiguous=settle.ambiguous + len(overtaken))
 

@@ -127,7 +127,7 @@ class Ledger:
         return list(itertools.islice(newest_first, count))
 
     def remove(self, wanted: Callable[[LedgerRecord], bool], count: int) -> int:
-        """Remove the ``count`` oldest ``wanted`` records whose bodies are kept, from the counts
+        """Remove the ``count`` oldest ``wanted`` records with a kept body, from the counts
         too; return the number removed."""
         removed = 0
         for chunk in self._chunks:

@@ -29,7 +29,7 @@ class ConcurrencyLimiter:
 
 
 class RateLimiter:
-    """Allows ``per_s`` requests a second, and one second's worth at once; 0 is no limit."""
+    """Allows ``per_s`` requests a second, and one second's worth at once; 0 for no limit."""
 
     def __init__(self, per_s: float, clock: Callable[[], float]) -> None:
         self._per_s, self._clock = per_s, clock

@@ -31,7 +31,7 @@ class SandboxSettings:
     read_concurrency: int = 3
     # 1000 records a call for events (vendor page) and, on the newer page, for profiles.
     max_records: int = 1000
-    # Bytes; 0 is no limit. The vendor publishes none: set it to provoke HTTP 413.
+    # Bytes; 0 for no limit. The vendor publishes none: set it to provoke HTTP 413.
     max_body_bytes: int = 0
     # How long an upload takes; recorded responses took some 100 ms, a demo wants none.
     latency_ms: float = 0.0
@@ -45,7 +45,7 @@ class SandboxSettings:
     restricted_events: tuple[str, ...] = ("Web Page Viewed",)
     # Names an operator discarded in the vendor's dashboard (528).
     discarded_events: tuple[str, ...] = ("Legacy Page View",)
-    # Domains whose addresses are refused (515).
+    # Domains with addresses that are refused (515).
     refused_email_domains: tuple[str, ...] = ("undeliverable.example.com",)
 
     # Read-back. Days are in the account's time zone, which no response names.

@@ -15,7 +15,7 @@ local function id_at(index) return redis.call('LINDEX', list, index):sub(1, 32) 
 
 local last -- index from 0, inclusive
 if ARGV[4] == 'guess' then
-  local low, high = 0, size -- the first index whose id is not below ours lies in [low, high]
+  local low, high = 0, size -- the first index with an id not below ours lies in [low, high]
   while low < high do
     local middle = math.floor((low + high) / 2)
     if id_at(middle) < id then low = middle + 1 else high = middle end

@@ -1,4 +1,4 @@
--- Let batches whose lease ran out wait again, at the head of what is due.
+-- Return batches with expired leases to waiting, at the head of those that are due.
 -- KEYS[1]  the destination's base key
 -- ARGV[1]  '1' to take back also the leases that still run but that no worker has begun
 -- Returns  {batches no worker had begun, batches a worker had begun, records of the latter}

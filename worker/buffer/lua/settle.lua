@@ -40,7 +40,7 @@ if label ~= '' then count_request(kind, label, batch.size, ARGV[16], ARGV[17], A
 batch.attempt = batch.attempt + tonumber(ARGV[7])
 
 -- 1. Count by verdict; move the dead; note which records, and which of each partition, stay open.
-local delivered, dead, doomed = 0, 0, 0 -- doomed: those whose death may be our own mistake
+local delivered, dead, doomed = 0, 0, 0 -- doomed: those that may be dead by our mistake
 local open, open_parts, last_error = {}, {}, usual[4]
 if named == 0 and usual[1] == 'delivered' then
   delivered = batch.size

@@ -1,4 +1,4 @@
--- Find the batches whose wait is over: a list of {id, batch} to send as one now, or nil; and a list
+-- Find the batches that are due: a list of {id, batch} to send as one now, or nil; and a list
 -- that may be sent when nothing else is ready, or nil. `sizes` are the records a batch of each kind
 -- may have. Remainders are small: of a thousand records an answer may leave three to send again.
 -- They let full batches go first, for at most `max_wait_ms`, and gather: those of one unordered
