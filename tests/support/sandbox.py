@@ -20,7 +20,7 @@ VALIDATOR = Validator(
     refused_domains=["undeliverable.example.com"],
 )
 
-# The profile of the recordings, its address moved to a domain that belongs to nobody.
+# The profile of the recordings, its address moved to a domain reserved for examples.
 PERSON = {
     "identity": 4,
     "created_at": "2018-03-21 18:21:14 +0200",
@@ -36,7 +36,7 @@ PERSON = {
 
 
 def profile(**changes: Any) -> dict[str, Any]:
-    """The recorded profile, with changes to its data."""
+    """Return the recorded profile, with changes to its data."""
     return {
         "identity": "4",
         "ts": 1521649274,
@@ -46,13 +46,13 @@ def profile(**changes: Any) -> dict[str, Any]:
 
 
 def event(**changes: Any) -> dict[str, Any]:
-    """A sound event, with changes."""
+    """Return a valid event, with changes."""
     plain = {"identity": "4", "type": "event", "evtName": "Product viewed", "evtData": {}}
     return {**plain, **changes}
 
 
 def rows(*numbers: int, name: str = "Seen", ts: int = NOON) -> list[LedgerRecord]:
-    """Events told apart by a number."""
+    """Return events that differ by a number."""
     return [
         LedgerRecord(
             "clevertap", "event", name, ts, orjson.dumps({"evtData": {"n": n}, "identity": "a"})
@@ -62,5 +62,5 @@ def rows(*numbers: int, name: str = "Seen", ts: int = NOON) -> list[LedgerRecord
 
 
 def ledger(keep: int = 1000) -> Ledger:
-    """An empty one, its days in UTC."""
+    """Return an empty ledger with days in UTC."""
     return Ledger(keep, AccountTime("UTC").day_of)

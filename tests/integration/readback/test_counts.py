@@ -104,7 +104,7 @@ def test_count_one_always_partial_raises(vendor: LoopbackVendor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "told"),
+    ("body", "status", "reason"),
     [
         (
             {"status": "fail", "error": "Invalid date", "code": 4002},
@@ -122,11 +122,11 @@ def test_count_one_always_partial_raises(vendor: LoopbackVendor) -> None:
     ],
 )
 def test_count_failure_raises_its_reason(
-    vendor: LoopbackVendor, body: Any, status: int, told: str
+    vendor: LoopbackVendor, body: Any, status: int, reason: str
 ) -> None:
     """The error has the reason, in whatever shape the vendor sends it."""
     vendor.usual = says(body, status)
-    with pytest.raises(VendorError, match=told):
+    with pytest.raises(VendorError, match=reason):
         counted(vendor)
 
 
@@ -194,8 +194,8 @@ def test_count_command_prints_the_number(sandbox: Running) -> None:
     fill(sandbox, 77)
     days = ("--from", DAY, "--to", DAY)
     assert ingest(sandbox, NAME, *days).stdout == "77\n"
-    told = json.loads(ingest(sandbox, NAME, *days, "--where", "n:equals:5", "--json").stdout)
-    assert told == {
+    reported = json.loads(ingest(sandbox, NAME, *days, "--where", "n:equals:5", "--json").stdout)
+    assert reported == {
         "destination": "clevertap",
         "event": NAME,
         "from": int(DAY),

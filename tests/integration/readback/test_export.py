@@ -548,7 +548,7 @@ def test_export_command_on_a_terminal_shows_progress(sandbox: Running, out: Path
 
 
 def test_export_bar_gives_up_a_failing_count(vendor: LoopbackVendor, out: Path) -> None:
-    """The bar's count ends after one failure; one smaller than the progress is no total."""
+    """The bar's count ends after one failure; one smaller than the progress is not a total."""
     with reading(account(vendor.base_url)) as reader:
         shown = io.StringIO()
         with Progress(console=Console(file=shown)) as progress:

@@ -68,9 +68,9 @@ def test_command_on_a_full_disk_reports_one_line(
     """It exits with 1 and a line, not with a traceback."""
     with Path("/dev/full").open("wb") as full:
         process = begin(sandbox, full.fileno(), *command)
-        _, told = process.communicate(timeout=60)
+        _, reported = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert told == b"Error: cannot write to standard output: No space left on device\n"
+    assert reported == b"Error: cannot write to standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize("command", ["export", "count"])

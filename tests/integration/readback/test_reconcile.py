@@ -96,9 +96,9 @@ def test_reconcile_command_names_missing_events(
     differs = ingest(sandbox, redis_url)
     assert differs.returncode == 3
     assert f"{NAME} on {DAY}: 7 too few" in differs.stdout
-    told = json.loads(ingest(sandbox, redis_url, "--json").stdout)
-    (line,) = told["destinations"]["clevertap"]["events"]
-    assert told["agrees"] is False
+    reported = json.loads(ingest(sandbox, redis_url, "--json").stdout)
+    (line,) = reported["destinations"]["clevertap"]["events"]
+    assert reported["agrees"] is False
     assert (line["event"], line["day"]) == (NAME, DAY)
     assert (line["delivered"], line["counted"], line["difference"]) == (10_000, 9_993, -7)
     assert "recent day" in line["note"]

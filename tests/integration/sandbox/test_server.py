@@ -54,8 +54,8 @@ def events(*numbers: int, name: str = "Product viewed") -> dict[str, Any]:
 
 def ledger(client: httpx.Client, vendor: str = "clevertap") -> dict[str, Any]:
     """What the sandbox says it took."""
-    told: dict[str, Any] = client.get("/sandbox/ledger").json()["vendors"][vendor]
-    return told
+    reported: dict[str, Any] = client.get("/sandbox/ledger").json()["vendors"][vendor]
+    return reported
 
 
 def test_upload_is_counted_in_the_ledger(client: httpx.Client) -> None:
@@ -66,10 +66,10 @@ def test_upload_is_counted_in_the_ledger(client: httpx.Client) -> None:
     assert answer.text == '{ "status" : "success" , "processed" : 2 , "unprocessed" : [ ]}'
     answer = client.post("/1/upload", json={"d": [*events(3)["d"], *events(4, name="Stayed")["d"]]})
     assert answer.json()["status"] == "partial"
-    told = ledger(client)
-    assert told["records"] == {"event": 3}
-    assert told["refused"] == {"513": 1}
-    assert told["requests"] == {"200": 2}
+    reported = ledger(client)
+    assert reported["records"] == {"event": 3}
+    assert reported["refused"] == {"513": 1}
+    assert reported["requests"] == {"200": 2}
 
 
 def test_upload_of_mixed_kinds_is_counted_by_kind(client: httpx.Client) -> None:
@@ -86,8 +86,8 @@ def test_upload_dry_run_is_counted_apart(client: httpx.Client) -> None:
     answer = client.post("/1/upload?dryRun=1", json=events(1, name="Stayed"))
     assert answer.json()["unprocessed"][0]["code"] == 513
     client.post("/1/upload?dryRun=1", json=events(1))
-    told = ledger(client)
-    assert (told["records"], told["refused"], told["dry_run"]) == ({}, {}, 2)
+    reported = ledger(client)
+    assert (reported["records"], reported["refused"], reported["dry_run"]) == ({}, {}, 2)
     client.post("/1/upload?dryRun=0", json=events(1))
     assert ledger(client)["records"] == {"event": 1}
 
@@ -121,7 +121,7 @@ ODD_QUESTIONS = {
         f'{{"customer_ids": {{"a": {DEEP[1000]}}}, "event_type": "c"}}',
         200,
     ),
-    "a command whose name is a list": (
+    "a command with a list for a name": (
         "POST",
         f"{PROJECT}/batch",
         '{"commands": [{"name": [], "data": {}}]}',
@@ -304,9 +304,9 @@ def test_bloomreach_batch_has_a_result_per_command(client: httpx.Client) -> None
         {"name": "customers", "command_id": "d", "data": {**event, "properties": {"x": 1}}},
         {"name": "system/time", "command_id": "e"},
     ]
-    told = client.post(f"{PROJECT}/batch", json={"commands": commands}).json()
-    assert told["success"] is True
-    *judged, time = told["results"]
+    reported = client.post(f"{PROJECT}/batch", json={"commands": commands}).json()
+    assert reported["success"] is True
+    *judged, time = reported["results"]
     assert judged == [
         {"success": True, "command_id": "a"},
         {
@@ -367,8 +367,8 @@ def test_bloomreach_single_call_reports_errors_with_200(client: httpx.Client) ->
     public = {"Authorization": "Token sandbox-public-token"}
     event = {"customer_ids": {"registered": "jane"}, "event_type": "purchase"}
     path = f"{PROJECT}/customers/events"
-    told = client.post(path, json=event, headers=public).json()
-    assert told == {"errors": [], "success": True}
+    reported = client.post(path, json=event, headers=public).json()
+    assert reported == {"errors": [], "success": True}
     answer = client.post(path, json={**event, "event_type": ""})
     assert answer.status_code == 200
     assert answer.json() == {"success": False, "errors": "Field event_type is required"}

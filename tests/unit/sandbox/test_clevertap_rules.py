@@ -98,12 +98,12 @@ def test_validate_returns_the_first_error_in_order_of_codes() -> None:
         Gender="x", Email="x", Phone="x", Employed="x", Education="x", Married="x", Age="x"
     ) | {"ts": 0}
     codes = []
-    mended = {"ts": 1521649274}
+    fixed = {"ts": 1521649274}
     for field in ("ts", "Gender", "Email", "Phone", "Employed", "Education", "Married", "Age"):
         refusal = VALIDATOR.validate(broken)
         assert refusal is not None
         codes.append(refusal.code)
-        broken = broken | mended if field == "ts" else broken
+        broken = broken | fixed if field == "ts" else broken
         if field != "ts":
             broken["profileData"][field] = PERSON[field]
     assert codes == [525, 514, 515, 516, 517, 518, 519, 520]
