@@ -43,6 +43,7 @@ class GroupView:
 
     destination: Destination
     where: GroupFilter
+    selection: Selection
     group: LetterGroup
     parts: list[LetterGroup]
     letters: list[DeadLetter]
@@ -86,12 +87,12 @@ class GroupPage:
         return actions.get(request.form.get("action", ""), self._page)(request, view)
 
     def _check(self, request: FormRequest, view: GroupView) -> Response:
-        self._ask_vendor(request, view, self._first(view))
+        self._ask_vendor(request, view, first_letters(view.selection, MAX_CHECKED))
         return self._page(request, view)
 
     def _replay_passing(self, request: FormRequest, view: GroupView) -> Response:
         """Check again, because the page's answer may be old, and replay what passes now."""
-        first = self._first(view)
+        first = first_letters(view.selection, MAX_CHECKED)
         check = self._ask_vendor(request, view, first)
         return self._replay(request, view, first, check.ids) if check else self._page(request, view)
 
@@ -109,11 +110,8 @@ class GroupPage:
         self._context.audit.append(_audit_entry(request, view, "checked with the vendor", count))
         return check
 
-    def _first(self, view: GroupView) -> Selection:
-        return first_letters(self._selection(view), MAX_CHECKED)
-
     def _replay_all(self, request: FormRequest, view: GroupView) -> Response:
-        return self._replay(request, view, self._selection(view), frozenset())
+        return self._replay(request, view, view.selection, frozenset())
 
     def _replay(
         self, request: FormRequest, view: GroupView, selection: Selection, without: AbstractSet[str]
@@ -123,13 +121,12 @@ class GroupPage:
             return self._page(request, view)
         count = view.check.passed if view.check else view.group.count
         replayer = self._context.replayer(view.destination)
-        replayed = self._context.audit.run(
-            _audit_entry(request, view, "replay", count),
-            lambda: (
-                "replayed",
-                replayer.replay(selection, view.add_not_replayed, without=without),
-            ),
-        )
+
+        def replay() -> tuple[str, int]:
+            return "replayed", replayer.replay(selection, view.add_not_replayed, without=without)
+
+        entry = _audit_entry(request, view, "replay", count)
+        replayed = self._context.audit.run(entry, replay)
         if not view.not_replayed:
             return redirect(f"/dead-letters?done=replayed&n={replayed}")
         left = self._find(request, view.where.until_ms) or view
@@ -138,11 +135,8 @@ class GroupPage:
 
     def _purge(self, request: FormRequest, view: GroupView) -> Response:
         entry = _audit_entry(request, view, "purge", view.group.count)
-        purged = self._context.audit.run(entry, lambda: ("purged", self._selection(view).purge()))
+        purged = self._context.audit.run(entry, lambda: ("purged", view.selection.purge()))
         return redirect(f"/dead-letters?done=purged&n={purged}")
-
-    def _selection(self, view: GroupView) -> Selection:
-        return select_group(self._context.letters(view.destination), view.where)[0]
 
     def _find(self, request: FormRequest, until_ms: float) -> GroupView | None:
         buffer, kind = self._context.buffer(request.params["name"]), request.params["kind"]
@@ -159,7 +153,14 @@ class GroupPage:
         letters = list(islice(iter(selection), start, start + PER_PAGE))
         parts = [part for part in parts if group.text == MANY_TEXTS and part.text != OTHER_TEXTS]
         return GroupView(
-            buffer.destination, where, group, parts[:_MAX_PARTS], letters, number, unread
+            destination=buffer.destination,
+            where=where,
+            selection=selection,
+            group=group,
+            parts=parts[:_MAX_PARTS],
+            letters=letters,
+            page=number,
+            unread=unread,
         )
 
     def _page(self, request: FormRequest, view: GroupView) -> Response:

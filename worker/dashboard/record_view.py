@@ -52,10 +52,10 @@ def masked(record: Any) -> Any:
 
 
 def _mask_plain(value: Any) -> Any:
-    """Mask what is personal in a field that is shown, such as an event named after a person."""
-    if isinstance(value, dict | list):
-        return _mask(value)
-    return masked_name(value) if isinstance(value, str) else value
+    """Mask only what is personal in a value, such as an event named after a person."""
+    if isinstance(value, str):
+        return masked_name(value)
+    return _mask(value) if isinstance(value, dict | list) else value
 
 
 def _mask(value: Any) -> Any:
