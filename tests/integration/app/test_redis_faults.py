@@ -1,4 +1,4 @@
-"""What happens to accepted records, and to those who call, while Redis is in trouble."""
+"""Accepted records, and callers, while Redis is in trouble."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def buffer(server: EmbeddedRedis) -> Iterator[Buffer]:
 
 
 def send(producer: Producer, events: int, profiles: int = 0) -> int:
-    """Send so many; returns their sum."""
+    """Send this many of each; return their sum."""
     for number in range(events):
         producer.event("Burned", identity=f"{number}")
     for number in range(profiles):
@@ -113,7 +113,7 @@ def soon(action: Callable[[], object], after_s: float = 1.0) -> Iterator[None]:
         timer.join()
 
 
-def test_what_was_accepted_survives_a_kill(
+def test_killed_redis_keeps_accepted_records(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer
 ) -> None:
     """Killed between two calls and started again, Redis holds every record in its place."""
@@ -128,10 +128,10 @@ def test_what_was_accepted_survives_a_kill(
     assert adds_up(buffer)
 
 
-def test_a_worker_outlasts_a_restart(
+def test_settle_during_a_restart_settles_once(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer
 ) -> None:
-    """A settlement that meets a Redis that is away waits for it, and is carried out once."""
+    """A settlement during a restart of Redis waits for it, and is carried out once."""
     send(producer, 10)
     claim = claimed(buffer)
     server.stop()
@@ -147,7 +147,7 @@ LEARNED = Feedback("success", 0.0)
 
 
 @pytest.mark.parametrize("known", [(), ("adapt",), ("settle", "claim")])
-def test_a_turn_runs_scripts_that_redis_does_not_know(
+def test_settle_and_claim_loads_scripts_that_redis_does_not_know(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer, known: Sequence[str]
 ) -> None:
     """Whichever of the three it has forgotten: each runs once, and the next batch is whole."""
@@ -169,7 +169,7 @@ def test_a_turn_runs_scripts_that_redis_does_not_know(
     assert buffer.status().answers == {"200": 2}
 
 
-def test_a_turn_outlasts_a_restart(
+def test_settle_and_claim_during_a_restart_keeps_every_record(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer
 ) -> None:
     """All three wait for a Redis that is away, and every record is in one place after it."""
@@ -221,13 +221,13 @@ def without_replicas(client: redis.Redis) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("trouble", [as_replica, unable_to_persist, without_replicas])
-def test_a_redis_that_takes_no_writes_is_waited_for(
+def test_redis_that_refuses_writes_is_waited_for(
     trouble: Callable[[redis.Redis], Callable[[], object]],
     server: EmbeddedRedis,
     producer: Producer,
     buffer: Buffer,
 ) -> None:
-    """The producer learns that nothing was accepted; the worker's settlement waits, and counts."""
+    """The producer raises that nothing was accepted; the worker's settlement waits, and counts."""
     send(producer, 10)
     claim = claimed(buffer)
     with operator_client(server.url) as client:
@@ -242,7 +242,7 @@ def test_a_redis_that_takes_no_writes_is_waited_for(
     assert (places.totals["accepted"], places.totals["delivered"]) == (10, 10)
 
 
-def test_a_full_redis_refuses_the_producer_and_goes_on_draining(
+def test_full_redis_refuses_the_producer_and_drains(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer
 ) -> None:
     """With no byte to spare every step of a batch's life still works, and nothing is lost."""
@@ -282,10 +282,10 @@ def test_a_full_redis_refuses_the_producer_and_goes_on_draining(
     producer.event("Burned", identity="late")
 
 
-def test_producers_look_at_the_memory_when_no_worker_does(
+def test_producers_check_the_memory_without_a_worker(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer
 ) -> None:
-    """Without ticks for long a nearly full Redis refuses; while they come, they have the word."""
+    """Without recent ticks a nearly full Redis refuses; with them, the last tick decides."""
     state = keys.state("clevertap")
     with operator_client(server.url) as client:
         send(producer, 1)
@@ -307,20 +307,18 @@ def test_producers_look_at_the_memory_when_no_worker_does(
         assert buffer.memory_used() == 0
 
 
-def test_a_worker_may_change_partitions_when_redis_is_full(
-    server: EmbeddedRedis, buffer: Buffer
-) -> None:
-    """What a worker does first needs no memory: else it could not start, and make room."""
+def test_repartition_in_a_full_redis_succeeds(server: EmbeddedRedis, buffer: Buffer) -> None:
+    """What a worker does first needs no memory; otherwise it could not start and make room."""
     with operator_client(server.url) as client:
         client.config_set("maxmemory", 1)
         buffer.repartition()
         assert client.lrange("ingest:{clevertap}:layout:profile", 0, -1) == [b"0:4"]
 
 
-def test_a_redis_that_loads_takes_nothing_and_is_waited_for(
+def test_redis_that_loads_is_waited_for(
     server: EmbeddedRedis, producer: Producer, buffer: Buffer, processes: Processes
 ) -> None:
-    """While Redis loads its file, a producer learns that nothing was accepted; a worker waits."""
+    """While Redis loads, a producer raises that nothing was accepted, and a worker waits."""
     binary = server.binary
     assert binary is not None
     if binary.version < (7, 0, 0):
@@ -364,8 +362,8 @@ def proxy(server: EmbeddedRedis) -> Iterator[Proxy]:
         yield proxy
 
 
-def test_a_worker_leaves_a_connection_that_went_silent(proxy: Proxy, producer: Producer) -> None:
-    """Cut without a word, a call times out, is repeated on a new connection, and counts once."""
+def test_settle_on_a_hanging_connection_counts_once(proxy: Proxy, producer: Producer) -> None:
+    """Cut silently, a call times out, is repeated on a new connection, and counts once."""
     send(producer, 10)
     with worker_client(proxy.url, timeout_s=3.0) as client:
         buffer = Buffer(client, SETTINGS)
