@@ -113,12 +113,12 @@ class RecordEncoder:
         """Return the names without repetitions; UnknownDestination for one not configured."""
         return [self._settings.destination(name).name for name in dict.fromkeys(names)]
 
-    def schema(self, destination: Destination) -> Schema:
+    def _schema(self, destination: Destination) -> Schema:
         return self._schemas.setdefault(destination.name, destination.account.schema())
 
     def prepare(self, destination: Destination, record: Mapping[str, Any]) -> Prepared:
         """Validate and serialize a record in the vendor's shape; raises InvalidRecord."""
-        schema = self._schemas.get(destination.name) or self.schema(destination)
+        schema = self._schemas.get(destination.name) or self._schema(destination)
         prepared = schema.prepare(record, now_s=self._now())
         if prepared.kind not in destination.kinds:
             known = ", ".join(destination.kinds)
@@ -135,7 +135,7 @@ class RecordEncoder:
     ) -> EnqueueBatch:
         """Encode one event in the vendor's shape."""
         target = self._settings.destination(destination)
-        schema = self._schemas.get(target.name) or self.schema(target)
+        schema = self._schemas.get(target.name) or self._schema(target)
         record = schema.event(name, properties or {}, ids=ids, ts=_seconds(ts))
         return self._single(target, record)
 
@@ -148,7 +148,7 @@ class RecordEncoder:
     ) -> EnqueueBatch:
         """Encode one profile update in the vendor's shape."""
         target = self._settings.destination(destination)
-        schema = self._schemas.get(target.name) or self.schema(target)
+        schema = self._schemas.get(target.name) or self._schema(target)
         return self._single(target, schema.profile(properties, ids=ids, ts=_seconds(ts)))
 
     def record(self, destination: str | None, record: Mapping[str, Any]) -> EnqueueBatch:

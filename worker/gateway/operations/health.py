@@ -37,10 +37,7 @@ class Ready(Endpoint):
     path = "/readyz"
 
     def __init__(
-        self,
-        client: redis.asyncio.Redis,
-        destinations: Sequence[str],
-        tick_s: float,
+        self, client: redis.asyncio.Redis, destinations: Sequence[str], tick_s: float
     ) -> None:
         self._client = client
         self._destinations = destinations

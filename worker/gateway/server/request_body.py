@@ -45,10 +45,7 @@ class BodyReader:
     """Reads bodies; raises ClientDisconnected, or HttpError (400, 408, 413, 415, 503)."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self._max_body_bytes = settings.max_body_bytes
-        self._max_unfolded_bytes = settings.max_unfolded_bytes
-        self._max_depth = settings.max_depth
-        self._timeout_s = settings.body_timeout_s
+        self._limits = settings
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Return the body's bytes, decompressed."""
@@ -76,19 +73,19 @@ class BodyReader:
         if body.count(b",") > MAX_VALUES:
             raise HttpError(413, f"The body holds more than {MAX_VALUES} values, by its commas")
         value = exact(body)
-        if _is_deeper(value, self._max_depth):
-            raise ValueError(f"nested deeper than {self._max_depth} levels")
+        if _is_deeper(value, self._limits.max_depth):
+            raise ValueError(f"nested deeper than {self._limits.max_depth} levels")
         return value
 
     def _check_content_length(self, headers: Mapping[bytes, bytes]) -> None:
         """Reject a body that announces itself as too large without waiting for it."""
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > self._max_body_bytes:
+        if length.isdigit() and int(length[:20]) > self._limits.max_body_bytes:
             raise self._too_large()
 
     async def _receive_in_time(self, receive: Receive) -> bytes:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._limits.body_timeout_s):
                 return await self._receive_all(receive)
         except TimeoutError:
             raise HttpError(408, "The body did not arrive in time", close=True) from None
@@ -106,7 +103,7 @@ class BodyReader:
             part = message.get("body", b"")
             parts.append(part)
             size += len(part)
-            if size > self._max_body_bytes:
+            if size > self._limits.max_body_bytes:
                 raise self._too_large()
             more = message.get("more_body", False)
         return b"".join(parts)
@@ -115,16 +112,18 @@ class BodyReader:
         """Make the error, without `close`: the server discards the rest of the body, within the
         time of a head. Many clients send all of it before they read, and would otherwise see a
         broken connection instead of the error."""
-        return HttpError(413, f"The body is larger than {self._max_body_bytes} bytes")
+        return HttpError(413, f"The body is larger than {self._limits.max_body_bytes} bytes")
 
     def _decompress(self, body: bytes) -> bytes:
         gzip = zlib.decompressobj(_GZIP)
         try:
-            plain = gzip.decompress(body, self._max_unfolded_bytes + 1)
+            plain = gzip.decompress(body, self._limits.max_unfolded_bytes + 1)
         except zlib.error:
             raise HttpError(400, "The body is not gzip, but its Content-Encoding is") from None
-        if len(plain) > self._max_unfolded_bytes:
-            text = f"The body is larger than {self._max_unfolded_bytes} bytes when decompressed"
+        if len(plain) > self._limits.max_unfolded_bytes:
+            text = (
+                f"The body is larger than {self._limits.max_unfolded_bytes} bytes when decompressed"
+            )
             raise HttpError(413, text)
         if not gzip.eof or gzip.unused_data:
             raise HttpError(400, "The body is not one complete gzip stream")
