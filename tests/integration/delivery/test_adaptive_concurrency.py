@@ -4,7 +4,7 @@ Measured on two cores with nothing else running and answers that take a tenth of
 the vendor's capacity used, 0.2-0.5 % of the requests refused, a change met within 5 s. The bounds
 below leave room for a machine on which two other programs compute all the time (83 %). On one that
 is busier the vendors take their time, too: what is measured is ours, not the machine, so all times
-are told in times of an answer, and a span in which the machine was elsewhere is followed by others.
+are multiples of a response time, and a span in which the machine was busy is followed by others.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Watched:
 
 @pytest.fixture
 def watched(pipeline_of: PipelineFactory) -> Iterator[list[Watched]]:
-    """Five destinations whose vendors bear 1, 2, 5, 8 and 15 requests at once, with a backlog."""
+    """Five destinations with vendors that accept 1, 2, 5, 8 and 15 requests, with a backlog."""
     limits = (1, 2, 5, 8, 15)
     answer_s = latency_s(pipeline_of, sum(limits))
     with ExitStack() as stack:
@@ -110,8 +110,8 @@ def watched(pipeline_of: PipelineFactory) -> Iterator[list[Watched]]:
 
 
 @pytest.mark.timeout(1800)
-def test_a_steady_limit_is_used_and_kept(watched: list[Watched]) -> None:
-    """Whatever a vendor bears is used well, and less than one request in a hundred is too many."""
+def test_concurrency_with_a_constant_limit_uses_and_keeps_it(watched: list[Watched]) -> None:
+    """The vendor's capacity is used, and less than one request in a hundred exceeds it."""
     steady_s = min(STEADY * watched[0].vendor.latency_s, 60.0)
     restless = watched
     with ExitStack() as stack:
@@ -136,10 +136,10 @@ def _is_past(moment_s: float) -> bool:
 
 
 @pytest.mark.timeout(1800)
-def test_a_limit_that_changes_is_found_again(
+def test_concurrency_after_a_changed_limit_adapts(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Halved or doubled, the new capacity is in use within two hundred times an answer's time."""
+    """After halving or doubling, the new capacity is in use within two hundred response times."""
     vendor.limit, vendor.latency_s = 8, latency_s(pipeline_of, 15)
     watch = Watched(vendor, pipeline_of(kinds=SMALL))
     watch.pipeline.accept(identities(60_000))
@@ -151,8 +151,10 @@ def test_a_limit_that_changes_is_found_again(
     watch.pipeline.status()
 
 
-def test_a_slow_vendor_is_used_too(pipeline_of: PipelineFactory, vendor: LoopbackVendor) -> None:
-    """A vendor that takes a second for each request gets as many at once as it bears."""
+def test_concurrency_with_a_slow_vendor_reaches_its_limit(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """A vendor that takes a second per request gets as many at a time as it accepts."""
     vendor.limit, vendor.latency_s = 4, 1.0
     watch = Watched(vendor, pipeline_of(kinds=SMALL, lease_s=30.0, request_timeout_s=10.0))
     watch.pipeline.accept(identities(2000))
@@ -160,10 +162,10 @@ def test_a_slow_vendor_is_used_too(pipeline_of: PipelineFactory, vendor: Loopbac
         watch.converges()
 
 
-def test_a_dead_vendor_meets_one_probe_at_a_time_and_comes_back_by_itself(
+def test_concurrency_in_an_outage_is_one_request_at_a_time(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """In an outage one request at a time looks; after it the backlog drains by itself."""
+    """In an outage one request at a time probes; afterwards the backlog drains on its own."""
     vendor.limit, vendor.latency_s = 8, latency_s(pipeline_of, 8)
     watch = Watched(vendor, pipeline_of(kinds=SMALL, backoff_base_s=0.05, backoff_cap_s=0.5))
     names = identities(4000)

@@ -34,10 +34,10 @@ def as_date(seconds: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize("form", [in_seconds, as_date])
-def test_the_vendors_wish_is_kept(
+def test_retry_after_delays_the_whole_destination(
     pipeline: Pipeline, vendor: LoopbackVendor, code: int, form: type[object]
 ) -> None:
-    """Nothing of the destination is sent before Retry-After is over, in seconds or as a date."""
+    """Nothing for the destination is sent before Retry-After, in seconds or as a date."""
     wish_s = 2
     vendor.script(fault_scripts.status(code, headers=form(wish_s)))  # type: ignore[call-arg,arg-type] # functions
     pipeline.accept(identities(10))
@@ -53,10 +53,10 @@ def test_the_vendors_wish_is_kept(
     assert vendor.taken == dict.fromkeys([*identities(10), *identities(10, "new")], 1)
 
 
-def test_a_success_of_before_does_not_end_the_wait(
+def test_retry_after_is_not_ended_by_an_earlier_success(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
-    """A request that was under way before says nothing against a Retry-After."""
+    """A request that was already in flight does not cancel a Retry-After."""
     pipeline.accept(identities(1000))
     early = pipeline.buffer.claim(begun=True)
     pipeline.accept(identities(1000, "j"))
@@ -72,10 +72,10 @@ def test_a_success_of_before_does_not_end_the_wait(
 
 
 @pytest.mark.parametrize("code", DENIALS)
-def test_a_denial_parks_the_destination_and_burns_nothing(
+def test_rejected_credentials_park_without_using_attempts(
     pipeline: Pipeline, vendor: LoopbackVendor, code: int
 ) -> None:
-    """Refused credentials or address stop the destination; no record dies or uses an attempt."""
+    """Rejected credentials or a wrong address stop it; no record dies or uses an attempt."""
     vendor.usual = fault_scripts.status(code, "Account ID is not valid")
     pipeline.accept(identities(2500))
     pipeline.step()
@@ -89,10 +89,10 @@ def test_a_denial_parks_the_destination_and_burns_nothing(
     assert len(vendor.requests) == 1
 
 
-def test_requests_under_way_when_it_parks_come_back_whole(
+def test_parking_returns_requests_in_flight_untouched(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
-    """Every one of the requests that were denied together waits, untouched, and is delivered."""
+    """Every request that was denied at the same time waits, untouched, and is delivered later."""
     names = identities(3000)
     pipeline.accept(names)
     claims = [pipeline.buffer.claim(begun=True) for _ in range(3)]
@@ -107,10 +107,10 @@ def test_requests_under_way_when_it_parks_come_back_whole(
     assert pipeline.dead() == []
 
 
-def test_a_probe_asks_for_a_dry_run_and_unparks(
+def test_probe_does_a_dry_run_and_unparks(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """A probe stores nothing at the vendor; denied, it leaves the destination parked."""
+    """A probe stores nothing at the vendor; if denied, the destination stays parked."""
     pipeline = pipeline_of(probe_interval_s=0.05)
     vendor.usual = fault_scripts.status(401)
     pipeline.accept(identities(10))
@@ -126,10 +126,8 @@ def test_a_probe_asks_for_a_dry_run_and_unparks(
     assert vendor.taken == dict.fromkeys(identities(10), 1)
 
 
-def test_a_probe_is_asked_for_once_in_its_interval(
-    pipeline: Pipeline, vendor: LoopbackVendor
-) -> None:
-    """Many ticks, one probe a minute; and none while the destination runs."""
+def test_probe_is_requested_once_per_interval(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """Many ticks request one probe a minute, and none while the destination runs."""
     pipeline.drain.tick()
     vendor.script(fault_scripts.status(403))
     pipeline.accept(identities(1))
@@ -139,8 +137,10 @@ def test_a_probe_is_asked_for_once_in_its_interval(
     assert pipeline.probes == 0
 
 
-def test_a_probe_does_not_undo_a_persons_pause(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """Whoever paused a destination resumes it; a probe that passes does not."""
+def test_probe_does_not_resume_a_paused_destination(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """A successful probe does not end a pause by an operator."""
     pipeline.buffer.pause("moving house")
     assert not pipeline.deliverer.probe()
     status = pipeline.status()
@@ -148,18 +148,20 @@ def test_a_probe_does_not_undo_a_persons_pause(pipeline: Pipeline, vendor: Loopb
 
 
 @pytest.mark.parametrize("trouble", [429, 500, 400])
-def test_a_probe_unparks_only_when_it_is_answered(
+def test_probe_without_an_answer_keeps_it_parked(
     pipeline: Pipeline, vendor: LoopbackVendor, trouble: int
 ) -> None:
-    """A vendor that is busy or down says nothing of our credentials: parked it stays."""
+    """A busy or unavailable vendor says nothing about our credentials."""
     pipeline.buffer.park("401")
     vendor.script(fault_scripts.status(trouble))
     assert not pipeline.deliverer.probe()
     assert pipeline.status().state == "parked"
 
 
-def test_pause_and_resume(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """While paused nothing is sent, what was claimed included; resumed, all is delivered."""
+def test_pause_stops_and_resume_delivers_everything(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """While paused nothing is sent, including claimed batches; after resuming all is delivered."""
     names = identities(2000)
     pipeline.accept(names)
     waiting = pipeline.buffer.claim(begun=False)
@@ -176,10 +178,8 @@ def test_pause_and_resume(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
     assert pipeline.status().state == "running"
 
 
-def test_a_request_under_way_is_settled_while_paused(
-    pipeline: Pipeline, vendor: LoopbackVendor
-) -> None:
-    """A pause loses no answer: what the vendor took meanwhile is delivered, not sent again."""
+def test_pause_settles_requests_in_flight(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A pause loses no response: what the vendor accepted in the meantime is not sent again."""
     pipeline.accept(identities(10))
     claim = pipeline.buffer.claim(begun=True)
     assert claim is not None
@@ -188,10 +188,10 @@ def test_a_request_under_way_is_settled_while_paused(
     assert pipeline.events.totals["delivered"] == 10
 
 
-def test_a_flood_of_deaths_pauses_the_destination(
+def test_flood_of_dead_letters_pauses_the_destination(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """More than half of the last records dead is our mistake: it stops with that reason."""
+    """If more than half of the last records are dead, it is our mistake, and it stops."""
     pipeline = pipeline_of(flood_window=100, flood_share=0.5)
     names = identities(5000)
     for name in names:
@@ -206,10 +206,10 @@ def test_a_flood_of_deaths_pauses_the_destination(
     assert status.kinds["event"].buffered == 4000
 
 
-def test_a_flood_is_over_when_an_operator_says_so(
+def test_flood_count_restarts_after_resume(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """After a resume the count of deaths begins anew, so that it does not trip at once."""
+    """After a resume the count starts again, so that the breaker does not trip immediately."""
     pipeline = pipeline_of(flood_window=100, flood_share=0.5)
     bad, good = identities(100, "bad"), identities(3000, "good")
     for name in bad:
@@ -224,10 +224,10 @@ def test_a_flood_is_over_when_an_operator_says_so(
     assert vendor.taken == dict.fromkeys(good, 1)
 
 
-def test_deaths_below_the_share_do_not_pause(
+def test_dead_letters_below_the_flood_share_do_not_pause(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Half of the records dead is bad, and no flood yet."""
+    """Half of the records dead is bad, but not a flood."""
     pipeline = pipeline_of(flood_window=100, flood_share=0.5)
     names = identities(1000)
     for name in names[::2]:
@@ -238,10 +238,10 @@ def test_deaths_below_the_share_do_not_pause(
     assert len(pipeline.dead()) == 500
 
 
-def test_a_dead_vendor_is_held_back_from_ever_longer(
+def test_backoff_grows_with_consecutive_failures(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Failures without a success between lengthen the pause, to its cap, one request at a time."""
+    """Failures without a success lengthen the wait up to its cap, one request at a time."""
     pipeline = pipeline_of(backoff_base_s=0.02, backoff_cap_s=0.3)
     pipeline.deliverer.random = lambda: 0.99
     vendor.usual = fault_scripts.status(503)
@@ -258,10 +258,8 @@ def test_a_dead_vendor_is_held_back_from_ever_longer(
     assert len(vendor.taken) == 20_000
 
 
-def test_a_persons_resume_lifts_what_a_vendor_once_asked_for(
-    pipeline: Pipeline, vendor: LoopbackVendor
-) -> None:
-    """After pause and resume nothing waits for an old Retry-After; until then the status tells."""
+def test_resume_ends_an_old_retry_after(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """After a pause nothing waits for an old Retry-After; until then the status shows it."""
     vendor.script(fault_scripts.status(429, headers=in_seconds(3600)))
     pipeline.accept(identities(10))
     pipeline.step()

@@ -28,15 +28,15 @@ def other() -> Iterator[LoopbackVendor]:
 
 @pytest.fixture
 def self_signed() -> Iterator[LoopbackVendor]:
-    """A vendor whose certificate nobody vouches for."""
+    """A vendor with an untrusted certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(SELF_SIGNED)
     with LoopbackVendor(tls=context) as running:
         yield running
 
 
-def test_a_refused_connection_costs_nothing(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """A vendor that refuses connections makes nothing ambiguous; back again, it gets all."""
+def test_refused_connection_is_not_ambiguous(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A vendor that refuses connections makes nothing ambiguous; once back, it gets everything."""
     vendor.refuse()
     pipeline.accept(identities(10))
     pipeline.deliver(until=lambda: pipeline.events.totals["attempts"] == 3)
@@ -55,10 +55,10 @@ def test_a_refused_connection_costs_nothing(pipeline: Pipeline, vendor: Loopback
     [fault_scripts.reset_before_reading, fault_scripts.reset_after_half],
     ids=["at once", "after half"],
 )
-def test_a_reset_before_the_last_byte_is_not_ambiguous(
+def test_reset_before_the_last_byte_is_not_ambiguous(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor, play: Play
 ) -> None:
-    """A request whose end never left us cannot have been carried out: sent again, not counted."""
+    """An incompletely sent request cannot have been processed: sent again, not counted."""
     pipeline = pipeline_of(batch_max_bytes=64 * 1024 * 1024)
     vendor.script(play)
     pipeline.accept(identities(1000), LARGE)
@@ -70,10 +70,10 @@ def test_a_reset_before_the_last_byte_is_not_ambiguous(
 
 
 @pytest.mark.parametrize("play", TAKEN.values(), ids=TAKEN.keys())
-def test_what_breaks_after_the_last_byte_is_counted(
+def test_failure_after_the_last_byte_is_ambiguous(
     pipeline: Pipeline, vendor: LoopbackVendor, play: Play
 ) -> None:
-    """The vendor may have taken what it had whole: sent again, and every double is counted."""
+    """The vendor may have accepted a complete request: sent again, with duplicates counted."""
     vendor.script(play)
     pipeline.accept(identities(10))
     pipeline.deliver()
@@ -84,10 +84,10 @@ def test_what_breaks_after_the_last_byte_is_counted(
 
 
 @pytest.mark.parametrize("play", TAKEN.values(), ids=TAKEN.keys())
-def test_money_is_not_sent_twice(
+def test_ambiguous_dead_letter_is_not_sent_twice(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor, play: Play
 ) -> None:
-    """Where the account asks it, what may have been taken becomes a dead letter, and no double."""
+    """If the destination is set so, records in doubt become dead letters without duplicates."""
     pipeline = pipeline_of(ambiguous="dead_letter")
     vendor.script(play)
     pipeline.accept(identities(10))
@@ -96,13 +96,13 @@ def test_money_is_not_sent_twice(
     assert [each["identity"] for each in pipeline.dead()] == identities(10)
     assert {each["reason"] for each in pipeline.dead()} == {"ambiguous"}
     assert pipeline.events.totals["ambiguous"] == 0
-    assert pipeline.state("status") in (None, "running"), "the network's fault is no flood"
+    assert pipeline.state("status") in (None, "running"), "network failures are not a flood"
 
 
-def test_money_is_not_sent_again_for_a_lost_worker(
+def test_ambiguous_dead_letter_after_a_lost_worker(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Where the account asks it, a batch whose worker did not come back is a dead letter too."""
+    """If the destination is set so, the batch of a lost worker becomes dead letters too."""
     pipeline = pipeline_of(ambiguous="dead_letter", lease_s=0.001, request_timeout_s=0.0005)
     pipeline.accept(identities(10))
     assert pipeline.buffer.claim(begun=True)
@@ -112,10 +112,10 @@ def test_money_is_not_sent_again_for_a_lost_worker(
     assert vendor.requests == []
 
 
-def test_money_that_never_left_us_is_sent_again(
+def test_ambiguous_dead_letter_excludes_unsent_records(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """The choice for ambiguous records touches none that the vendor cannot have."""
+    """The setting does not affect records that the vendor cannot have."""
     pipeline = pipeline_of(ambiguous="dead_letter")
     vendor.refuse()
     pipeline.accept(identities(10))
@@ -131,10 +131,10 @@ def test_money_that_never_left_us_is_sent_again(
     [fault_scripts.silence_after_taking, fault_scripts.byte_by_byte(0.5)],
     ids=["silence", "a byte at a time"],
 )
-def test_the_deadline_holds_whatever_the_vendor_does(
+def test_deadline_ends_a_request_without_a_response(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor, play: Play
 ) -> None:
-    """Neither silence nor a slow answer holds a request past its timeout, and so past its lease."""
+    """Neither silence nor a slow response holds a request past its timeout or its lease."""
     pipeline = pipeline_of(request_timeout_s=2.0)
     vendor.script(play)
     pipeline.accept(identities(10))
@@ -145,10 +145,10 @@ def test_the_deadline_holds_whatever_the_vendor_does(
     assert pipeline.events.totals["ambiguous"] == 10
 
 
-def test_the_deadline_holds_while_we_write(
+def test_deadline_ends_a_slow_write_without_ambiguity(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """A vendor that reads slowly does not hold us; it lacks the end: nothing is ambiguous."""
+    """A vendor that reads slowly does not hold us; without the end nothing is ambiguous."""
     large = {"batch_max_bytes": 64 * 1024 * 1024}
     pipeline = pipeline_of(request_timeout_s=1.0, **large)
     vendor.script(fault_scripts.read_slowly(65_536, 0.2))
@@ -159,10 +159,10 @@ def test_the_deadline_holds_while_we_write(
     assert vendor.taken == dict.fromkeys(identities(1000), 1)
 
 
-def test_a_refusal_that_breaks_off_is_still_a_refusal(
+def test_truncated_error_response_counts_by_its_status(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
-    """A status that came whole tells enough: half a 503 is a 503, and nothing ambiguous."""
+    """A complete status is enough: half a 503 is a 503, and nothing is ambiguous."""
     vendor.script(fault_scripts.half_a_refusal(503), fault_scripts.half_a_refusal(429))
     pipeline.accept(identities(10))
     pipeline.deliver()
@@ -170,10 +170,10 @@ def test_a_refusal_that_breaks_off_is_still_a_refusal(
     assert pipeline.events.totals["ambiguous"] == 0
 
 
-def test_a_certificate_nobody_vouches_for_gets_nothing(
+def test_untrusted_certificate_gets_no_bytes(
     pipeline_of: PipelineFactory, self_signed: LoopbackVendor
 ) -> None:
-    """Without a certificate we trust no byte is sent; the records wait, untouched."""
+    """Without a trusted certificate no byte is sent; the records wait, untouched."""
     pipeline = pipeline_of(to=self_signed)
     pipeline.accept(identities(10))
     pipeline.step()
@@ -185,10 +185,10 @@ def test_a_certificate_nobody_vouches_for_gets_nothing(
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_is_never_followed(
+def test_redirect_parks_the_destination(
     pipeline: Pipeline, vendor: LoopbackVendor, other: LoopbackVendor, code: int
 ) -> None:
-    """Another address never sees a credential: the destination is parked instead."""
+    """Another address never sees credentials: the destination is parked instead."""
     vendor.script(fault_scripts.redirect(code, other.base_url))
     pipeline.accept(identities(10))
     pipeline.step()
@@ -199,7 +199,7 @@ def test_a_redirect_is_never_followed(
     assert str(code) in (status.reason or "")
 
 
-def test_a_connection_that_died_while_idle_is_not_used(
+def test_idle_connection_closed_by_the_vendor_is_replaced(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
     """A kept connection that the vendor closed costs no attempt and makes nothing ambiguous."""

@@ -19,7 +19,7 @@ from support.vendor import (
 )
 from worker.vendors.protocol import Kind
 
-NOBODY_KNOWS = 799
+UNDOCUMENTED = 799
 
 
 def taken_once(vendor: LoopbackVendor, names: list[str]) -> None:
@@ -27,8 +27,8 @@ def taken_once(vendor: LoopbackVendor, names: list[str]) -> None:
     assert vendor.taken == dict.fromkeys(names, 1)
 
 
-def test_all_processed_is_delivered(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """A whole success leaves nothing behind, and each record at the vendor once."""
+def test_success_delivers_each_record_once(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A complete success leaves nothing behind, and each record is at the vendor once."""
     names = identities(2500)
     pipeline.accept(names)
     pipeline.deliver()
@@ -38,8 +38,10 @@ def test_all_processed_is_delivered(pipeline: Pipeline, vendor: LoopbackVendor) 
     assert pipeline.batches() == []
 
 
-def test_refused_records_die_and_no_others(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """Of a partial answer, exactly the named records die, with the vendor's code and text."""
+def test_partial_success_buries_exactly_the_named_records(
+    pipeline: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """Only the named records die, with the vendor's code and text."""
     names = identities(100)
     for name in ("i0", "i37", "i99"):
         vendor.prescribe(name, always=RESTRICTED_EVENT)
@@ -54,10 +56,10 @@ def test_refused_records_die_and_no_others(pipeline: Pipeline, vendor: LoopbackV
     assert len(vendor.requests) == 1
 
 
-def test_a_failed_answer_with_status_200_kills_its_records(
+def test_status_200_with_all_rejected_buries_all(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """HTTP 200 is no success: when all are refused, all die."""
+    """HTTP 200 alone is not a success: if all are rejected, all die."""
     pipeline = pipeline_of(flood_window=1000)
     for name in identities(10):
         vendor.prescribe(name, always=RESTRICTED_EVENT)
@@ -67,8 +69,8 @@ def test_a_failed_answer_with_status_200_kills_its_records(
     assert not vendor.taken
 
 
-def test_555_is_tried_again_alone(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """Only the records with a server error are sent again, and nobody twice to the ledger."""
+def test_code_555_retries_only_its_records(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """Only the records with a server error are sent again, and none enters the ledger twice."""
     names = identities(1000)
     for name in ("i3", "i500", "i999"):
         vendor.prescribe(name, MISCELLANEOUS, MISCELLANEOUS)
@@ -81,12 +83,12 @@ def test_555_is_tried_again_alone(pipeline: Pipeline, vendor: LoopbackVendor) ->
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(MISCELLANEOUS, "server_error"), (NOBODY_KNOWS, "unknown_code")]
+    ("code", "reason"), [(MISCELLANEOUS, "server_error"), (UNDOCUMENTED, "unknown_code")]
 )
-def test_what_is_tried_too_often_dies_with_its_reason(
+def test_record_after_max_attempts_dies_with_its_reason(
     pipeline: Pipeline, vendor: LoopbackVendor, code: int, reason: str
 ) -> None:
-    """A code that may pass, or that we don't know, is tried max_attempts times, then dead."""
+    """A transient or unknown code is retried max_attempts times, then the record is dead."""
     vendor.prescribe("i1", always=code)
     pipeline.accept(identities(3))
     pipeline.deliver()
@@ -111,10 +113,10 @@ GARBLED = {
 
 
 @pytest.mark.parametrize("content", GARBLED.values(), ids=GARBLED.keys())
-def test_an_answer_that_does_not_tell_is_tried_again(
+def test_inconclusive_response_is_retried_as_ambiguous(
     pipeline: Pipeline, vendor: LoopbackVendor, content: bytes | dict[str, object]
 ) -> None:
-    """A 200 that says nothing sure is no delivery: the batch goes again, counted as ambiguous."""
+    """A 200 that confirms nothing is not a delivery: the batch is sent again."""
     vendor.script(fault_scripts.body(content))
     pipeline.accept(identities(10))
     pipeline.deliver()
@@ -124,10 +126,10 @@ def test_an_answer_that_does_not_tell_is_tried_again(
 
 
 @pytest.mark.parametrize("content", [NOTHING_SAID, b"nonsense"], ids=["empty", "nonsense"])
-def test_what_never_tells_is_bounded(
+def test_inconclusive_responses_end_as_unconfirmed(
     pipeline: Pipeline, vendor: LoopbackVendor, content: bytes | dict[str, object]
 ) -> None:
-    """After max_attempts of such answers the records are dead as unconfirmed, none is lost."""
+    """After max_attempts of them the records are dead as unconfirmed, and none is lost."""
     vendor.usual = fault_scripts.body(content, takes=True)
     pipeline.accept(identities(10))
     pipeline.deliver()
@@ -137,10 +139,10 @@ def test_what_never_tells_is_bounded(
     assert pipeline.events.totals["ambiguous"] == 40
 
 
-def test_money_is_not_sent_twice_on_an_unclear_answer(
+def test_inconclusive_response_with_dead_letter_setting_buries(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Where the account asks it, an answer that does not tell makes dead letters at once."""
+    """If the destination is set so, an inconclusive response makes dead letters immediately."""
     pipeline = pipeline_of(ambiguous="dead_letter")
     vendor.usual = fault_scripts.body(b"nonsense", takes=True)
     pipeline.accept(identities(10))
@@ -149,11 +151,11 @@ def test_money_is_not_sent_twice_on_an_unclear_answer(
     taken_once(vendor, identities(10))
 
 
-def test_money_is_not_sent_twice_for_the_sake_of_order(
+def test_overtaken_update_with_dead_letter_setting_is_buried(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """An update that a younger one has overtaken is left to a person; what was taken stays so, and
-    no flood breaker takes it for a mistake of ours."""
+    """An overtaken update is left to an operator, accepted ones stay so, and the flood breaker does
+    not count it."""
     pipeline = pipeline_of(ambiguous="dead_letter", flood_window=1, flood_share=0.0)
     pipeline.accept_profiles(["ann", "ann", "bob"])
     vendor.prescribe("ann", 555)
@@ -165,10 +167,8 @@ def test_money_is_not_sent_twice_for_the_sake_of_order(
     assert pipeline.status().kinds[Kind.PROFILE].totals["ambiguous"] == 0
 
 
-def test_one_poison_record_among_a_thousand_dies_alone(
-    pipeline: Pipeline, vendor: LoopbackVendor
-) -> None:
-    """A vendor that answers 400 for the whole request gets at most 21 requests: 999 delivered."""
+def test_400_isolates_one_record_of_a_thousand(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A vendor that answers 400 to the whole gets at most 21 requests; 999 are delivered."""
     poison = "i613"
     vendor.whole = lambda records: (
         (400, "Malformed request") if any(r["identity"] == poison for r in records) else None
@@ -184,8 +184,8 @@ def test_one_poison_record_among_a_thousand_dies_alone(
     assert pipeline.state("status") in (None, "running")
 
 
-def test_a_split_keeps_the_order_of_a_partition(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """Profiles of one person arrive in order, though their batch was halved again and again."""
+def test_split_keeps_the_order_of_a_partition(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """Profiles of one person arrive in order, although their batch was halved repeatedly."""
     vendor.whole = lambda records: (
         (400, "Malformed request")
         if any(r["profileData"]["Number"] in (20, 71) for r in records)
@@ -205,8 +205,8 @@ def test_a_split_keeps_the_order_of_a_partition(pipeline: Pipeline, vendor: Loop
     assert len(pipeline.dead("profile")) == 2
 
 
-def test_413_lowers_the_size_of_batches(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """A vendor that takes 100 kB at once is seldom sent more, once it has said so."""
+def test_413_lowers_the_batch_size(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A vendor that accepts 100 kB is rarely sent more once it has said so."""
     most = 100_000
     filler = "x" * 800
     names = identities(2000)
@@ -231,10 +231,8 @@ def test_413_lowers_the_size_of_batches(pipeline: Pipeline, vendor: LoopbackVend
     assert len(too_large) == vendor.answers()[413]
 
 
-def test_a_passing_413_does_not_make_batches_small_for_ever(
-    pipeline: Pipeline, vendor: LoopbackVendor
-) -> None:
-    """After a run of successes batches grow again, until they are as full as before."""
+def test_413_limit_grows_again_after_successes(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """After a run of successes batches grow again until they are as full as before."""
     vendor.script(fault_scripts.status(413), fault_scripts.status(413))
     names = identities(60_000)
     for first in range(0, len(names), 1000):
@@ -245,10 +243,10 @@ def test_a_passing_413_does_not_make_batches_small_for_ever(
     assert pipeline.status().answers["413"] == 2
 
 
-def test_a_413_for_an_older_larger_batch_does_not_raise_the_limit(
+def test_413_for_a_larger_batch_does_not_raise_the_limit(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
-    """Of batches under way together, the last word on the size is the smallest."""
+    """Of concurrent batches, the smallest limit wins."""
     vendor.script(fault_scripts.status(413), fault_scripts.status(413))
     pipeline.accept(identities(10), "x" * 1000)
     small = pipeline.buffer.claim(begun=True)
@@ -263,10 +261,10 @@ def test_a_413_for_an_older_larger_batch_does_not_raise_the_limit(
     pipeline.deliver()
 
 
-def test_a_record_too_large_for_the_vendor_dies_alone(
+def test_413_isolates_a_record_that_is_too_large(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
-    """A record that no request can carry is isolated, and its neighbours are delivered."""
+    """A record that fits in no request is isolated, and its neighbours are delivered."""
     vendor.whole = lambda records: (
         (413, "Too large") if any(r["identity"] == "i5" for r in records) else None
     )
@@ -279,10 +277,10 @@ def test_a_record_too_large_for_the_vendor_dies_alone(
     taken_once(vendor, [name for name in identities(16) if name != "i5"])
 
 
-def test_413_before_the_body_was_read_is_understood(
+def test_413_before_the_body_was_read_is_read(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """A server that answers 413 on the headers and hangs up is read, though our writing broke."""
+    """The response of a server that answers 413 after the headers and closes is read anyway."""
     pipeline = pipeline_of(batch_max_bytes=64 * 1024 * 1024)
     vendor.script(fault_scripts.too_large_early)
     pipeline.accept(identities(1000), "x" * 8000)
@@ -292,10 +290,8 @@ def test_413_before_the_body_was_read_is_understood(
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 504, 408])
-def test_a_server_error_costs_no_attempt(
-    pipeline: Pipeline, vendor: LoopbackVendor, code: int
-) -> None:
-    """The batch goes again as it is, as often as it takes, and is not called ambiguous."""
+def test_5xx_uses_no_attempt(pipeline: Pipeline, vendor: LoopbackVendor, code: int) -> None:
+    """The batch is sent again unchanged, as often as needed, and is not ambiguous."""
     vendor.script(*[fault_scripts.status(code)] * 7)
     pipeline.accept(identities(10))
     pipeline.deliver(until=lambda: len(vendor.requests) == 7)
@@ -307,10 +303,10 @@ def test_a_server_error_costs_no_attempt(
     assert (totals["ambiguous"], totals["attempts"], totals["dead_lettered"]) == (0, 8, 0)
 
 
-def test_429_costs_no_attempt_and_halves_the_concurrency(
+def test_429_uses_no_attempt_and_halves_the_concurrency(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """A refusal for too many requests is no fault of the batch; the destination narrows."""
+    """Too many requests are not the fault of the batch; the destination sends fewer."""
     pipeline = pipeline_of(concurrency=8)
     vendor.script(fault_scripts.status(429))
     pipeline.accept(identities(10))
@@ -322,10 +318,8 @@ def test_429_costs_no_attempt_and_halves_the_concurrency(
     taken_once(vendor, identities(10))
 
 
-def test_a_whole_request_failure_inside_a_200_is_understood(
-    pipeline: Pipeline, vendor: LoopbackVendor
-) -> None:
-    """A 200 whose body says 429 for the whole is a 429."""
+def test_status_in_a_200_body_counts(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """A 200 with a body that says 429 for the whole request is a 429."""
     vendor.script(fault_scripts.body(failure(429, "Too many concurrent requests")))
     pipeline.accept(identities(10))
     pipeline.step()
@@ -334,7 +328,7 @@ def test_a_whole_request_failure_inside_a_200_is_understood(
     taken_once(vendor, identities(10))
 
 
-def test_what_is_older_than_the_horizon_expires(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+def test_batch_older_than_the_horizon_expires(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
     """A batch that has failed for a day is dead as expired at its next failure, not before."""
     vendor.script(*[fault_scripts.status(503)] * 2)
     pipeline.accept(identities(10))
@@ -349,13 +343,13 @@ def test_what_is_older_than_the_horizon_expires(pipeline: Pipeline, vendor: Loop
     assert [each["identity"] for each in dead] == identities(10)
     assert {(each["reason"], each["code"]) for each in dead} == {("expired", "503")}
     assert not vendor.taken
-    assert pipeline.state("status") in (None, "running"), "old age is no flood"
+    assert pipeline.state("status") in (None, "running"), "expired records are not a flood"
 
 
-def test_an_old_batch_that_succeeds_at_last_is_delivered(
+def test_batch_older_than_the_horizon_may_still_succeed(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
-    """The horizon ends tries, it does not forbid the one that works."""
+    """The horizon ends retries, but does not prevent the attempt that works."""
     vendor.script(fault_scripts.status(503))
     pipeline.accept(identities(10))
     pipeline.step()
@@ -371,7 +365,7 @@ def fail_on(vendor: LoopbackVendor, identity: str) -> None:
     )
 
 
-def test_a_batch_that_always_fails_lets_others_pass(
+def test_failing_batch_does_not_block_others(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
     """A record that makes the vendor answer 500 delays its own batch, not the destination."""
@@ -388,10 +382,10 @@ def test_a_batch_that_always_fails_lets_others_pass(
     assert vendor.answers()[500] <= 5
 
 
-def test_a_record_that_makes_the_vendor_fail_is_isolated(
+def test_record_that_causes_5xx_is_isolated(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Its mates are delivered within the hour's grace and some; it alone expires in the end."""
+    """The others of its batch are delivered soon after an hour; it alone expires in the end."""
     pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
     fail_on(vendor, "i77")
     pipeline.accept(identities(1000))
@@ -407,10 +401,10 @@ def test_a_record_that_makes_the_vendor_fail_is_isolated(
     assert (dead["identity"], dead["reason"], dead["code"]) == ("i77", "expired", "500")
 
 
-def test_a_vendor_that_is_away_gets_whole_batches(
+def test_outage_does_not_split_batches(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """While nothing succeeds no batch is suspected, however old: all go again as they were."""
+    """While nothing succeeds no batch is suspected, however old: all are sent again unchanged."""
     pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
     vendor.script(*[fault_scripts.status(503)] * 40)
     pipeline.accept(identities(3000))
@@ -422,8 +416,8 @@ def test_a_vendor_that_is_away_gets_whole_batches(
     assert {each.records for each in vendor.requests} == {1000}
 
 
-def test_no_answer_holds_a_secret(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
-    """Nothing that is kept of any failure, dead letters included, shows our credentials."""
+def test_failures_contain_no_secrets(pipeline: Pipeline, vendor: LoopbackVendor) -> None:
+    """Nothing stored about a failure, including dead letters, contains our credentials."""
     vendor.script(
         fault_scripts.status(401),
         fault_scripts.status(503),

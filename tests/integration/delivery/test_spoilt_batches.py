@@ -1,4 +1,4 @@
-"""A batch that alone makes the vendor fail: what tells it from its mates, and what they suffer."""
+"""A batch that alone makes the vendor fail: how it is recognized, and what others suffer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def step(pipeline: Pipeline) -> None:
     poll_until(lambda: pipeline.step() is not None, what="a batch is sent", every_s=0.002)
 
 
-def test_what_waited_for_a_spoilt_record_has_its_own_time(
+def test_updates_behind_an_isolated_record_get_their_own_horizon(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Updates held for a day behind one that spoils its batch outlive a failure of their own."""
+    """Updates held for a day behind a failing record survive their own next failure."""
     pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
     vendor.whole = lambda records: (500, "Oops") if any(spoils(r) for r in records) else None
     pipeline.accept_profiles(["jack"] * 2)
@@ -41,10 +41,10 @@ def test_what_waited_for_a_spoilt_record_has_its_own_time(
     assert vendor.taken["jack"] == 1
 
 
-def test_what_the_vendor_took_of_a_batch_does_not_make_the_rest_suspect(
+def test_partly_accepted_batch_is_not_suspected(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Left over by an answer, and then met by a failing vendor that took nothing else meanwhile."""
+    """The remainder of a batch then meets a failing vendor that accepted nothing else."""
     pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
     left = ["i1", "i2", "i3"]
     for name in left:
@@ -61,10 +61,10 @@ def test_what_the_vendor_took_of_a_batch_does_not_make_the_rest_suspect(
     assert vendor.requests[-1].identities == left
 
 
-def test_a_batch_is_delivered_though_no_other_thread_could_be_asked(
+def test_batch_claimed_for_another_thread_is_delivered_without_it(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """The batch claimed with the settlement that widened the destination is not left in flight."""
+    """The batch claimed with the settlement that raised the concurrency does not stay in flight."""
     pipeline = pipeline_of(concurrency=1, concurrency_limit=4)
 
     def unable() -> None:

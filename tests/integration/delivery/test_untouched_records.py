@@ -40,7 +40,7 @@ class Taker:
 
 
 class Watch:
-    """What the interpreter did, as told by `sys.setprofile`: calls of ours, and what was parsed."""
+    """What the interpreter did, according to `sys.setprofile`: our calls, and what was parsed."""
 
     def __init__(self) -> None:
         self.calls: Counter[CodeType] = Counter()
@@ -78,10 +78,10 @@ def buffered(pipeline: Pipeline, bodies: Sequence[bytes]) -> None:
     )
 
 
-def test_bodies_that_are_no_json_reach_the_vendor_unchanged(
+def test_bodies_reach_the_vendor_unchanged_even_if_not_json(
     pipeline: Pipeline, vendor: LoopbackVendor, rng: random.Random
 ) -> None:
-    """Any bytes at all, line feeds and broken UTF-8 included, are joined and sent as they are."""
+    """Any bytes, including line feeds and broken UTF-8, are joined and sent verbatim."""
     taker = Taker(vendor)
     taker.size = 300
     bodies = [rng.randbytes(rng.randrange(1, 300)) + b'\n\r\n"]}\x00\xff' for _ in range(300)]
@@ -93,11 +93,11 @@ def test_bodies_that_are_no_json_reach_the_vendor_unchanged(
     assert pipeline.events.totals["delivered"] == 300
 
 
-def test_only_the_batch_and_the_answer_are_parsed(
+def test_delivery_parses_only_the_batch_and_the_response(
     pipeline: Pipeline, vendor: LoopbackVendor
 ) -> None:
-    """Of all that a delivery reads, JSON is what Redis says of the batch, and what the vendor
-    answers; no record is among it."""
+    """The only JSON parsed is Redis' description of the batch and the vendor's response, never a
+    record."""
     taker = Taker(vendor)
     taker.size = 100
     buffered(pipeline, [b'{"x":"' + MARK + b'"}'] * 100)
@@ -111,10 +111,10 @@ def test_only_the_batch_and_the_answer_are_parsed(
     assert watch.parsers == {json_object.__code__}
 
 
-def test_a_longer_batch_takes_no_more_calls_than_a_short_one(
+def test_delivery_makes_no_calls_per_record(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Nothing of ours is called for a record: ten and a thousand cost the same calls."""
+    """Ten records and a thousand take the same number of our calls."""
     pipeline, taker = pipeline_of(), Taker(vendor)
 
     def calls(size: int) -> Counter[CodeType]:

@@ -25,7 +25,7 @@ LAST = replace(FRESH, attempt=4)
 ALONE = replace(FRESH, size=1)
 REFUSED = Verdict(Outcome.DEAD, "refused", 513, "No.")
 BUSY = Verdict(Outcome.RETRY, "server_error", 555, "Later.")
-UNSURE = Verdict(Outcome.RETRY, "unconfirmed", None, "the answer does not tell")
+UNSURE = Verdict(Outcome.RETRY, "unconfirmed", None, "the response is inconclusive")
 Fate = Literal["delivered", "dead", "retry", "split"]
 
 
@@ -56,7 +56,7 @@ def failed(
     response_class: ResponseClass, status: int | None = None, wish_s: float | None = None
 ) -> UploadResult:
     """An answer for the whole request."""
-    return UploadResult(response_class, (), status, "told so", wish_s)
+    return UploadResult(response_class, (), status, "denied", wish_s)
 
 
 ONCE = {"ambiguous": "dead_letter"}
@@ -140,8 +140,8 @@ def fates(decision: Decision, size: int) -> list[tuple[str, str]] | str:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.what)
-def test_each_row_of_the_table(row: Row) -> None:
-    """An answer decides each record's fate, whether an attempt is used, and what is learned."""
+def test_decide_follows_the_table(row: Row) -> None:
+    """A response decides each record, whether an attempt is used, and the feedback."""
     decision = decide(row.answer, row.attempt, replace(SETTINGS, **row.settings), 0.5)
     assert fates(decision, row.attempt.size) == row.fates
     assert decision.signal == row.signal
@@ -151,8 +151,8 @@ def test_each_row_of_the_table(row: Row) -> None:
         assert decision.action.ambiguous == row.ambiguous
 
 
-def test_the_table_has_a_row_for_each_response_class() -> None:
-    """Every response class has a row."""
+def test_decision_table_has_a_row_for_each_response_class() -> None:
+    """No response class is untested."""
     assert {row.answer.response_class for row in TABLE} == set(ResponseClass)
 
 
@@ -172,17 +172,17 @@ SITUATIONS = st.builds(
     random=st.floats(0, 1, exclude_max=True),
     wish_s=st.none() | st.floats(0, 86_400),
 )
-def test_every_answer_is_decided(
+def test_decide_handles_any_response(
     response_class: ResponseClass,
     situation: Attempt,
     ambiguous: Literal["retry", "dead_letter"],
     random: float,
     wish_s: float | None,
 ) -> None:
-    """Whatever is answered, whenever: no exception, no wait below zero, no excess of doubles."""
+    """Any response at any time causes no exception, no negative wait and no excess duplicates."""
     size = situation.size
     verdicts = [BUSY] * size if response_class is ResponseClass.ANSWERED else []
-    answer = UploadResult(response_class, verdicts, 400, "told so", wish_s)
+    answer = UploadResult(response_class, verdicts, 400, "denied", wish_s)
     decision = decide(answer, situation, replace(SETTINGS, ambiguous=ambiguous), random)
     assert decision.wait_ms >= 0
     if isinstance(decision.action, Settle):
@@ -193,22 +193,22 @@ def test_every_answer_is_decided(
 
 
 @pytest.mark.parametrize("response_class", [ResponseClass.THROTTLED, ResponseClass.UNAVAILABLE])
-def test_the_vendors_wish_reaches_the_destination(response_class: ResponseClass) -> None:
-    """Retry-After holds for all that would be sent, not for one batch alone."""
+def test_decide_with_retry_after_delays_the_destination(response_class: ResponseClass) -> None:
+    """Retry-After applies to everything for the destination, not only to one batch."""
     assert decide(failed(response_class, 429, wish_s=7.5), FRESH, SETTINGS, 0.5).wait_ms == 7500
 
 
-def test_a_reason_to_park_tells_what_to_do() -> None:
-    """An operator reads the vendor's words, what to check, and that a probe will end it."""
+def test_decide_parking_reason_says_what_to_do() -> None:
+    """The reason has the vendor's text, what to check, and that a probe will end it."""
     decision = decide(failed(ResponseClass.DENIED, 401), FRESH, SETTINGS, 0.5)
     assert decision.park == (
-        "401: told so; check its credentials and address: a probe every 60 s takes it up again"
+        "401: denied; check its credentials and address: a probe every 60 s takes it up again"
     )
 
 
 @given(age_ms=st.integers(-10_000, 2 * DAY_MS), random=st.floats(0, 1, exclude_max=True))
-def test_a_wait_by_age_is_bounded(age_ms: int, random: float) -> None:
-    """A batch that fails waits no longer than its base, or a quarter of its age, or the cap."""
+def test_wait_by_age_ms_is_bounded(age_ms: int, random: float) -> None:
+    """A failing batch waits at most its base, or a quarter of its age, or the cap."""
     attempt = replace(FRESH, first_claim_ms=NOW_MS - age_ms)
     delay_ms = wait_by_age_ms(attempt, SETTINGS, random)
     assert 0 <= delay_ms <= min(300_000, max(1000, age_ms / 4))

@@ -43,15 +43,15 @@ def asked(vendor: RecordedVendor, records: Sequence[bytes]) -> Iterator[Outcome]
     return (verdict.outcome for verdict in run.verdicts("event", records))
 
 
-def test_only_dry_runs_are_sent() -> None:
+def test_dry_run_sends_only_dry_run_requests() -> None:
     """Every request says that nothing is to be stored."""
     vendor = RecordedVendor(poison=b'"n":3')
     list(asked(vendor, bodies(8)))
     assert all(request.path.endswith("?dryRun=1") for request in vendor.requests)
 
 
-def test_a_refusal_of_the_whole_is_halved_until_the_offender_stands_alone() -> None:
-    """One record that makes the vendor refuse everything is found, and alone is refused."""
+def test_dry_run_rejected_as_a_whole_is_halved() -> None:
+    """A record that makes the vendor reject everything is found, and it alone is rejected."""
     outcomes = list(asked(RecordedVendor(poison=b'"n":5}'), bodies(9)))
     expected = [Outcome.DELIVERED] * 9
     expected[5] = Outcome.DEAD
@@ -68,8 +68,8 @@ def test_a_refusal_of_the_whole_is_halved_until_the_offender_stands_alone() -> N
         UploadResult(ResponseClass.AMBIGUOUS),
     ],
 )
-def test_a_vendor_in_trouble_is_asked_again(passing: Response | UploadResult) -> None:
-    """What passes is tried again, a bounded number of times, and then told."""
+def test_dry_run_with_a_failing_vendor_retries(passing: Response | UploadResult) -> None:
+    """Transient failures are retried a limited number of times, and then reported."""
     assert list(asked(RecordedVendor(passing), bodies(2))) == [Outcome.DELIVERED] * 2
     vendor = RecordedVendor(*[passing] * TRIES)
     with pytest.raises(VendorError, match="does not check records now"):
@@ -77,8 +77,8 @@ def test_a_vendor_in_trouble_is_asked_again(passing: Response | UploadResult) ->
     assert len(vendor.requests) == TRIES
 
 
-def test_refused_credentials_are_told_at_once() -> None:
-    """A vendor that does not know us is not asked again."""
+def test_dry_run_with_rejected_credentials_raises_without_retry() -> None:
+    """A vendor that rejects the account is not asked again."""
     vendor = RecordedVendor(
         Response(401, {}, b'{"status": "fail", "error": "Account ID is not valid"}')
     )

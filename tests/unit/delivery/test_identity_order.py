@@ -14,7 +14,7 @@ AGAIN = Verdict(Outcome.RETRY, "server_error", 555, "again")
 DEAD = Verdict(Outcome.DEAD, "refused", 513, "no")
 
 
-def whose(stored: bytes) -> bytes:
+def identity_of(stored: bytes) -> bytes:
     """A record here is its identity's letter and a number."""
     return stored[:1]
 
@@ -31,12 +31,12 @@ def whose(stored: bytes) -> bytes:
         ("b1 a1 b2 a2", {1: AGAIN, 2: DEAD}, [3]),
     ],
 )
-def test_what_was_taken_behind_a_retry_goes_again(
+def test_requeue_overtaken_retries_later_updates_of_the_identity(
     records: str, named: dict[int, Verdict], overtaken: list[int]
 ) -> None:
-    """Of the same identity, later in the batch, taken: it goes again, counted; no other does."""
+    """Accepted later updates of the same identity are sent again and counted, no others."""
     settle = Settle(DELIVERED, sorted(named.items()), delay_ms=7, ambiguous=2)
-    kept = requeue_overtaken(settle, [each.encode() for each in records.split()], whose)
+    kept = requeue_overtaken(settle, [each.encode() for each in records.split()], identity_of)
     again = {**named, **dict.fromkeys(overtaken, OVERTAKEN)}
     assert dict(kept.named) == again
     assert kept.ambiguous == 2 + len(overtaken)
@@ -53,34 +53,36 @@ def test_what_was_taken_behind_a_retry_goes_again(
         ("a1 a2 b1", {1: AGAIN, 2: DEAD, 3: AGAIN}, []),
     ],
 )
-def test_where_nothing_is_sent_twice_what_was_overtaken_dies(
+def test_requeue_overtaken_once_buries_the_older_update(
     records: str, named: dict[int, Verdict], dead: list[int]
 ) -> None:
-    """The older update is left to a person, under the vendor's words; what was taken stays so."""
+    """The older update is left to an operator, with the vendor's text; accepted ones stay so."""
     settle = Settle(DELIVERED, sorted(named.items()))
-    kept = requeue_overtaken(settle, [each.encode() for each in records.split()], whose, once=True)
+    kept = requeue_overtaken(
+        settle, [each.encode() for each in records.split()], identity_of, once=True
+    )
     buried = Verdict(Outcome.DEAD, "overtaken", AGAIN.code, AGAIN.error)
     assert dict(kept.named) == {**named, **dict.fromkeys(dead, buried)}
     assert kept.ambiguous == 0
 
 
 @pytest.mark.parametrize("usual", [AGAIN, DEAD])
-def test_an_answer_alike_for_all_is_left_alone(usual: Verdict) -> None:
-    """A batch that goes again as a whole keeps its order by itself; nobody asks whose it is."""
+def test_requeue_overtaken_of_a_uniform_result_changes_nothing(usual: Verdict) -> None:
+    """A batch that is retried as a whole keeps its order, so no identity is read."""
     settle = Settle(usual)
     assert requeue_overtaken(settle, [b"a1", b"a2"], lambda _: pytest.fail("asked")) is settle
 
 
-def test_the_newest_update_has_the_last_word(rng: random.Random) -> None:
-    """Whatever is refused for now, a vendor that takes it in the end is left with the newest."""
+def test_requeue_overtaken_leaves_the_newest_update_last(rng: random.Random) -> None:
+    """Whatever is rejected temporarily, the vendor ends with the newest update."""
     for _ in range(500):
         records = [f"{rng.choice('abc')}{n}".encode() for n in range(rng.randint(1, 12))]
         taken: dict[bytes, bytes] = {}
         left = records
         while left:
             refused = {at for at in range(1, len(left) + 1) if rng.random() < 0.3}
-            taken.update({whose(r): r for at, r in enumerate(left, 1) if at not in refused})
+            taken.update({identity_of(r): r for at, r in enumerate(left, 1) if at not in refused})
             settle = Settle(DELIVERED, [(at, AGAIN) for at in sorted(refused)])
-            again = {at for at, _ in requeue_overtaken(settle, left, whose).named}
+            again = {at for at, _ in requeue_overtaken(settle, left, identity_of).named}
             left = [record for at, record in enumerate(left, 1) if at in again]
-        assert taken == {whose(record): record for record in records}
+        assert taken == {identity_of(record): record for record in records}
