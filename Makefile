@@ -34,11 +34,12 @@ bench: setup .tools/celery-batches/.complete ## measure against the floor and th
 chaos: setup ## kill workers, beats and Redis for minutes, then count every record
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
-lint: setup ## check the code with ruff, mypy and import-linter
+lint: setup ## check the code with ruff, mypy and import-linter, and the words
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/python scripts/check_words.py
 
 lock: ## update the dependencies and pin them by hash
 	@scripts/lock

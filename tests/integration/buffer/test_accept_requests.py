@@ -58,8 +58,8 @@ def buffered(client: redis.Redis) -> dict[str, int]:
     return {kind: places.buffered for kind, places in status.kinds.items()}
 
 
-def test_each_request_is_taken_whole_or_not_at_all(every_redis: redis.Redis) -> None:
-    """One that does not fit takes nothing and keeps no smaller one behind it out."""
+def test_accept_requests_accepts_each_whole_or_not_at_all(every_redis: redis.Redis) -> None:
+    """A request that does not fit enqueues nothing and does not block a smaller one behind it."""
     answers = take(
         every_redis,
         EnqueueRequest([call(Kind.EVENT, *"abcdef"), call(Kind.PROFILE, "a")]),
@@ -71,7 +71,7 @@ def test_each_request_is_taken_whole_or_not_at_all(every_redis: redis.Redis) -> 
     assert buffered(every_redis) == {Kind.EVENT: 6, Kind.PROFILE: 4}
 
 
-def test_ordered_records_lie_where_accept_puts_them(every_redis: redis.Redis) -> None:
+def test_accept_requests_puts_an_identity_into_one_partition(every_redis: redis.Redis) -> None:
     """Both scripts put an identity's records into one partition, in order."""
     buffer = Buffer(every_redis, MAIN)
     first, second = call(Kind.PROFILE, *"abcd"), call(Kind.PROFILE, *"dcba")
@@ -87,8 +87,8 @@ def test_ordered_records_lie_where_accept_puts_them(every_redis: redis.Redis) ->
     assert buffered(every_redis) == {Kind.EVENT: 0, Kind.PROFILE: 8}
 
 
-def test_a_call_that_is_repeated_changes_nothing(every_redis: redis.Redis) -> None:
-    """Whoever lost the answer asks again with the same token and is told the same."""
+def test_accept_requests_repeated_with_its_token_changes_nothing(every_redis: redis.Redis) -> None:
+    """A client that lost the response repeats the call with the same token and gets the same."""
     requests = (
         EnqueueRequest([call(Kind.EVENT, *"abcdefgh")]),
         EnqueueRequest([call(Kind.EVENT, *"xyz")], once("k"), b"kept"),
@@ -101,8 +101,10 @@ def test_a_call_that_is_repeated_changes_nothing(every_redis: redis.Redis) -> No
     assert buffered(every_redis) == {Kind.EVENT: 9, Kind.PROFILE: 0}
 
 
-def test_a_key_is_answered_once_and_for_all(every_redis: redis.Redis) -> None:
-    """A second request with the key gets the kept answer; with another fingerprint, a refusal."""
+def test_accept_requests_with_a_known_key_returns_the_kept_response(
+    every_redis: redis.Redis,
+) -> None:
+    """A second request with the key gets the kept response, or a rejection if it differs."""
     assert take(every_redis, EnqueueRequest([call(Kind.EVENT, "a")], once("k"), b"[1]")) == [1]
     again = take(
         every_redis,
@@ -113,8 +115,8 @@ def test_a_key_is_answered_once_and_for_all(every_redis: redis.Redis) -> None:
     assert buffered(every_redis) == {Kind.EVENT: 1, Kind.PROFILE: 0}
 
 
-def test_a_key_without_valid_records_is_kept_too(every_redis: redis.Redis) -> None:
-    """A request whose records were all refused is answered the same when repeated."""
+def test_accept_requests_keeps_a_key_without_valid_records(every_redis: redis.Redis) -> None:
+    """A request with only rejected records gets the same response when repeated."""
     assert take(every_redis, EnqueueRequest([], once("k"), b"[1]")) == [1]
     assert take(every_redis, EnqueueRequest([], once("k"), b"[2]")) == [b"[1]"]
 
@@ -128,8 +130,10 @@ def watched(client: redis.Redis, memory_full: int) -> None:
     )
 
 
-def test_the_memory_watch_refuses_but_repeats_are_answered(every_redis: redis.Redis) -> None:
-    """With memory nearly full nothing is taken, and what a key was answered is still told."""
+def test_accept_requests_with_little_memory_only_answers_repetitions(
+    every_redis: redis.Redis,
+) -> None:
+    """With memory nearly full nothing is accepted, but kept responses are still returned."""
     take(every_redis, EnqueueRequest([call(Kind.EVENT, "a")], once("k"), b"[1]"))
     watched(every_redis, memory_full=1)
     answers = take(
@@ -141,8 +145,8 @@ def test_the_memory_watch_refuses_but_repeats_are_answered(every_redis: redis.Re
     assert buffered(every_redis) == {Kind.EVENT: 1, Kind.PROFILE: 0}
 
 
-def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
-    """Redis' own refusal comes before the first write, so no request is half taken."""
+def test_accept_requests_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
+    """Redis' own rejection comes before the first write, so no request is half accepted."""
     watched(every_redis, memory_full=0)
     every_redis.config_set("maxmemory", "1")
     with pytest.raises(redis.RedisError, match=r"OOM|memory"):
@@ -156,8 +160,8 @@ def test_out_of_memory_changes_nothing(every_redis: redis.Redis) -> None:
     assert every_redis.hlen(keys.state("main")) == 2
 
 
-def test_thousands_of_records_go_in_with_one_call(every_redis: redis.Redis) -> None:
-    """More records than Lua's stack holds arguments are pushed in parts, in order."""
+def test_accept_requests_takes_thousands_of_records(every_redis: redis.Redis) -> None:
+    """More records than fit on Lua's stack are pushed in parts, in order."""
     names = [str(number) for number in range(9000)]
     many = Destination(
         "main", CleverTapAccount(), {Kind.EVENT: KindSettings(1000)}, max_buffered=10_000

@@ -212,14 +212,14 @@ class BufferMachine(RuleBasedStateMachine):
         assert replayed == len(letters) - len(without)
 
     @rule(whom=WHO, pick=PICK)
-    def mend(self, whom: str, pick: int) -> None:
-        """An operator replays a dead letter as another record, maybe of somebody else."""
+    def edit(self, whom: str, pick: int) -> None:
+        """An operator replays a dead letter as another record, maybe of another person."""
         letters = list(self.letters.select())
         if letters:
             letter = letters[pick % len(letters)]
             record = record_of(letter.kind, whom, next(self.numbers))
-            mended = Replacement(1, letter.id, record, letter.failed_at_ms)
-            assert self.replays.replay_edited([mended], self.never) == 1
+            edited = Replacement(1, letter.id, record, letter.failed_at_ms)
+            assert self.replays.replay_edited([edited], self.never) == 1
             self.model.bodies[letter.id] = orjson.dumps(record)
             self.model.who[letter.id] = whom
             self.note_replayed([letter])
@@ -281,7 +281,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_counts_add_up(self) -> None:
-        """What status tells is what is there."""
+        """The status matches the stored records."""
         kinds = self.model.accepted
         there = Counter((kinds[each], place.partition(":")[0]) for each, place in self.places())
         status = self.buffer.status()
@@ -299,7 +299,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @invariant()
     def bodies_are_never_touched(self) -> None:
-        """What would be sent is to the byte what was accepted, or what a person mended."""
+        """The bytes to send are those that were accepted, or those that an operator edited."""
         for record_id, body in self.stored():
             assert body == self.model.bodies[record_id]
 
@@ -422,9 +422,11 @@ class BufferMachine(RuleBasedStateMachine):
         raise AssertionError(kept)
 
 
-def test_any_order_of_operations(every_redis: redis.Redis, rng: random.Random) -> None:
+def test_buffer_under_any_operations_keeps_its_promise(
+    every_redis: redis.Redis, rng: random.Random
+) -> None:
     """Whatever producers, workers, drains and operators do in whatever order, nothing is lost,
-    doubled, overtaken, stuck or miscounted."""
+    duplicated, overtaken, stuck or miscounted."""
 
     class Machine(BufferMachine):
         def __init__(self) -> None:
@@ -441,8 +443,10 @@ def test_any_order_of_operations(every_redis: redis.Redis, rng: random.Random) -
 
 
 @pytest.mark.parametrize("disorder", [0, 2], ids=["in order", "order given up and taken up"])
-def test_a_long_life(every_redis: redis.Redis, rng: random.Random, disorder: int) -> None:
-    """The same over one long life of the buffer, in which much is open at any moment."""
+def test_buffer_over_a_long_life_keeps_its_promise(
+    every_redis: redis.Redis, rng: random.Random, disorder: int
+) -> None:
+    """The same over one long life of the buffer, with much open at any moment."""
     life = BufferMachine(every_redis)
     operations: Mapping[Callable[[], None], int] = {
         life.disorder: disorder,
@@ -474,7 +478,7 @@ def test_a_long_life(every_redis: redis.Redis, rng: random.Random, disorder: int
 
 
 @pytest.mark.parametrize("who", ["ann", "bob"])
-def test_the_model_and_the_schema_agree_on_identities(who: str) -> None:
+def test_model_and_schema_agree_on_identities(who: str) -> None:
     """The machine's records belong to the partition that their schema's identity chooses."""
     prepared = SETTINGS.account.schema().prepare(record_of(Kind.PROFILE, who, 1), now_s=1)
     assert identity_hash(prepared.identity) == identity_hash(f"identity:{who}".encode())

@@ -1,4 +1,4 @@
-"""Machines whose clocks are wrong: what must be timed is timed by Redis' clock."""
+"""Machines with wrong clocks: everything that matters is timed by Redis' clock."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ HOUR_MS = 3_600_000
 
 
 def accepted_by_a_clock(skew_ms: int) -> bytes:
-    """A stored event whose producer's clock is wrong by so much."""
+    """A stored event of a producer with a clock that is wrong by this much."""
     right = stored_event("jack")
     return b"%012x" % (int(right[:12], 16) + skew_ms) + right[12:]
 
 
 @pytest.mark.parametrize("skew_ms", [-HOUR_MS, HOUR_MS])
-def test_a_lone_record_waits_for_no_wrong_clock(pipeline_of: PipelineFactory, skew_ms: int) -> None:
+def test_claim_with_a_wrong_producer_clock_is_not_delayed(
+    pipeline_of: PipelineFactory, skew_ms: int
+) -> None:
     """A record of a producer an hour behind or ahead is not held back."""
     pipeline = pipeline_of(max_wait_s=5.0)
     pipeline.buffer.accept(Kind.EVENT, [b"jack"], [accepted_by_a_clock(skew_ms)])
@@ -32,16 +34,16 @@ def test_a_lone_record_waits_for_no_wrong_clock(pipeline_of: PipelineFactory, sk
     assert pipeline.vendor.taken["jack"] == 1
 
 
-def test_a_clock_that_is_a_little_ahead_costs_a_little(pipeline_of: PipelineFactory) -> None:
-    """Within `max_wait` records still wait for company, and no longer than twice as long."""
+def test_claim_with_a_slightly_fast_clock_waits_at_most_twice(pipeline_of: PipelineFactory) -> None:
+    """Within `max_wait` records still wait for a full batch, at most twice as long."""
     pipeline = pipeline_of(max_wait_s=600.0)
     pipeline.buffer.accept(Kind.EVENT, [b"jack"], [accepted_by_a_clock(300)])
     assert pipeline.step() is None
     poll_until(pipeline_of(max_wait_s=0.4).step, what="the record is claimed")
 
 
-def test_slots_of_a_clock_that_was_ahead_are_not_waited_for(pipeline_of: PipelineFactory) -> None:
-    """After a fail-over to a machine whose clock is behind, requests go on at their rate."""
+def test_slots_after_the_clock_went_back_are_given_out_again(pipeline_of: PipelineFactory) -> None:
+    """After a failover to a machine with a slower clock, requests continue at their rate."""
     pipeline = pipeline_of(requests_per_s=100)
     pipeline.accept(identities(1))
     ahead = int(time.time() * 1000) + 20_000
@@ -66,15 +68,15 @@ def begun_with_a_slot_ahead(pipeline: Pipeline, ahead_ms: int) -> Claim:
     return begun
 
 
-def test_a_slot_given_out_by_a_clock_that_was_ahead_is_not_waited_for(
+def test_begin_with_a_slot_of_a_faster_clock_takes_another(
     pipeline_of: PipelineFactory,
 ) -> None:
-    """A batch that was claimed before the fail-over, and is begun after it, takes another slot."""
+    """A batch claimed before a failover and begun after it takes another slot."""
     assert begun_with_a_slot_ahead(pipeline_of(requests_per_s=100), HOUR_MS).wait_ms < 1000
 
 
-def test_the_wait_for_a_slot_takes_nothing_from_a_lease(pipeline_of: PipelineFactory) -> None:
-    """It ends as long after the batch may be sent as any other, or another would send it too."""
+def test_lease_starts_when_its_slot_may_be_sent(pipeline_of: PipelineFactory) -> None:
+    """Its lease ends as long after the slot as any other, or another worker would send it too."""
     pipeline = pipeline_of(requests_per_s=1)
     begun = begun_with_a_slot_ahead(pipeline, 60_000)
     assert begun.wait_ms > 0
@@ -83,8 +85,8 @@ def test_the_wait_for_a_slot_takes_nothing_from_a_lease(pipeline_of: PipelineFac
     assert lease_ms == pipeline.destination.lease_s * 1000
 
 
-def test_a_probe_is_due_though_the_clock_was_ahead(pipeline_of: PipelineFactory) -> None:
-    """A destination that was parked in what is the future now is probed, and once in its time."""
+def test_probe_after_the_clock_went_back_is_due_once(pipeline_of: PipelineFactory) -> None:
+    """A destination parked at a time that is now in the future is probed, once per interval."""
     pipeline = pipeline_of(probe_interval_s=60.0)
     pipeline.buffer.park("403: no")
     ahead = int(time.time() * 1000) + HOUR_MS

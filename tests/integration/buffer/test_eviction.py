@@ -1,4 +1,4 @@
-"""A Redis that would throw records away: whoever starts a worker on it is told."""
+"""A Redis that may evict records: a worker that starts on it logs an error."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from worker.settings.settings import Settings
 
 
 @pytest.mark.parametrize(
-    ("policy", "told"),
+    ("policy", "logged"),
     [("noeviction", False), ("volatile-lru", False), ("allkeys-lru", True)],
 )
-def test_a_worker_tells_of_a_redis_that_evicts(
+def test_worker_on_an_evicting_redis_logs_an_error(
     every_redis: redis.Redis,
     vendor: LoopbackVendor,
     capsys: pytest.CaptureFixture[str],
     policy: str,
-    told: bool,
+    logged: bool,
 ) -> None:
     """Only where keys that never expire are evicted are records in danger."""
     port = every_redis.get_connection_kwargs()["port"]
@@ -31,4 +31,4 @@ def test_a_worker_tells_of_a_redis_that_evicts(
     finally:
         every_redis.config_set("maxmemory-policy", "noeviction")
     runtime.close()
-    assert ("Redis evicts keys" in capsys.readouterr().out) is told
+    assert ("Redis evicts keys" in capsys.readouterr().out) is logged

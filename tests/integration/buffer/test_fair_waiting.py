@@ -14,8 +14,8 @@ def accepted_earlier(stored: bytes, by_ms: int) -> bytes:
     return b"%012x" % (int(stored[:12], 16) - by_ms) + stored[12:]
 
 
-def test_a_busy_identity_holds_nobody_else_for_long(pipeline_of: PipelineFactory) -> None:
-    """A long request with more of its identity behind it delays others by `max_wait`, no more."""
+def test_claim_lets_others_pass_a_busy_identity(pipeline_of: PipelineFactory) -> None:
+    """A long request with more of its identity behind it delays others by at most `max_wait`."""
     pipeline = pipeline_of(max_wait_s=MAX_WAIT_S)
     pipeline.accept_profiles(["hot"] * 250)
     slow = pipeline.buffer.claim(begun=True)
@@ -28,7 +28,7 @@ def test_a_busy_identity_holds_nobody_else_for_long(pipeline_of: PipelineFactory
     assert b"hot" not in b"".join(others.records)
 
 
-def test_what_a_request_just_begun_will_free_is_waited_for(pipeline_of: PipelineFactory) -> None:
+def test_claim_waits_for_a_partition_about_to_be_freed(pipeline_of: PipelineFactory) -> None:
     """Right after a request began, a few old records wait for its partition, to fill theirs."""
     pipeline = pipeline_of(max_wait_s=600.0)
     names = ["hot"] * 250 + identities(20, "other")

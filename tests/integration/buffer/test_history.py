@@ -24,8 +24,8 @@ def made_older(client: redis.Redis, minutes: int) -> None:
     client.rpush(key, *(orjson.dumps([each[0] - minutes, *each[1:]]) for each in entries))
 
 
-def test_a_minute_is_noted_once_by_however_many(every_redis: redis.Redis) -> None:
-    """Many processes that ask at once write one sample between them."""
+def test_sample_writes_each_minute_once(every_redis: redis.Redis) -> None:
+    """Many processes at the same time write one sample between them."""
     histories = [History(every_redis, QUICK) for _ in range(16)]
     with ThreadPoolExecutor(16) as pool:
         noted = sum(pool.map(lambda each: each.sample(), histories))
@@ -36,10 +36,8 @@ def test_a_minute_is_noted_once_by_however_many(every_redis: redis.Redis) -> Non
     assert History(every_redis, QUICK).sample()
 
 
-def test_a_sample_says_what_status_says(
-    pipeline_of: PipelineFactory, vendor: LoopbackVendor
-) -> None:
-    """Totals, what waits in the buffer and in batches, and what is dead, over all kinds."""
+def test_sample_equals_status(pipeline_of: PipelineFactory, vendor: LoopbackVendor) -> None:
+    """Totals, records waiting in the buffer and in batches, and dead ones, over all kinds."""
     pipeline = pipeline_of()
     vendor.prescribe("dies", 516)
     pipeline.accept(["a", "b", "dies"])
@@ -50,12 +48,12 @@ def test_a_sample_says_what_status_says(
     history = History(pipeline.client, pipeline.destination)
     assert history.sample()
     (sample,) = history.read()
-    told = Sample(sample.minute, 8, 2, 1, 5, sample.oldest_ms, 1)
-    assert sample == told
+    expected = Sample(sample.minute, 8, 2, 1, 5, sample.oldest_ms, 1)
+    assert sample == expected
     assert 0 <= sample.oldest_ms < 60_000
 
 
-def test_a_day_is_kept_and_no_more(every_redis: redis.Redis) -> None:
+def test_history_keeps_one_day(every_redis: redis.Redis) -> None:
     """The list never grows beyond its limit."""
     key = keys.history(MAIN)
     every_redis.rpush(key, *(orjson.dumps([at, 0, 0, 0, 0, 0, 0]) for at in range(KEEP_MINUTES)))
@@ -64,8 +62,8 @@ def test_a_day_is_kept_and_no_more(every_redis: redis.Redis) -> None:
     assert (len(found), found[0].minute) == (KEEP_MINUTES, 1)
 
 
-def test_a_drain_that_ticks_each_second_asks_seldom(redis_client: redis.Redis) -> None:
-    """Redis is asked three times a minute, not sixty."""
+def test_history_is_sampled_three_times_a_minute(redis_client: redis.Redis) -> None:
+    """A drain that ticks each second does not ask Redis sixty times."""
     now_s = [0.0]
     history = History(redis_client, QUICK, clock=lambda: now_s[0])
     assert history.sample()
@@ -76,8 +74,8 @@ def test_a_drain_that_ticks_each_second_asks_seldom(redis_client: redis.Redis) -
     assert history.sample()
 
 
-def test_a_full_redis_stops_no_drain(pipeline_of: PipelineFactory) -> None:
-    """Noting a minute never raises when memory is at its limit, so deliveries go on."""
+def test_sample_in_a_full_redis_does_not_raise(pipeline_of: PipelineFactory) -> None:
+    """Taking a sample never raises when memory is at its limit, so deliveries continue."""
     pipeline = pipeline_of()
     pipeline.accept(["a"])
     pipeline.client.config_set("maxmemory", "1mb")

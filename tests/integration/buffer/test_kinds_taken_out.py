@@ -50,10 +50,10 @@ def seen(settings: Settings, redis_client: redis.Redis) -> Callable[[], Buffer]:
     return lambda: Overview.of(settings, redis_client).buffers["main"]
 
 
-def test_a_batch_on_its_way_is_delivered(
+def test_removed_kind_delivers_claimed_batches(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """What waits for another attempt is sent, once, in its order, and settled by its answer."""
+    """A batch that waits for a retry is sent once, in order, and settled by its response."""
     before = pipeline_of()
     before.accept_profiles(["ann", "bob", "ann"])
     vendor.script(fault_scripts.status(503))
@@ -69,25 +69,25 @@ def test_a_batch_on_its_way_is_delivered(
     assert places.totals["ambiguous"] == 1
 
 
-def test_its_records_are_not_lost_to_sight(
+def test_removed_kind_stays_visible(
     pipeline: Pipeline, seen: Callable[[], Buffer], settings: Settings
 ) -> None:
-    """Status and metrics tell where they are, and no limit of a batch that nobody makes."""
+    """Status and metrics show its records, without a batch limit, since it gets no new batches."""
     assert Kind.PROFILE not in seen().status().kinds
     pipeline.accept_profiles(["ann", "bob"])
     places = seen().status().kinds[Kind.PROFILE]
     assert (places.buffered, places.adds_up) == (2, True)
     page = MetricsPage(settings, scraping_client(settings), Secret(""))
-    told = Scrape.of(page.text().decode())
-    assert told.value("ingest_records", kind=Kind.PROFILE, place="buffered") == 2
-    limits = {each["kind"] for each in told.labels("ingest_batch_limit_records")}
+    scrape = Scrape.of(page.text().decode())
+    assert scrape.value("ingest_records", kind=Kind.PROFILE, place="buffered") == 2
+    limits = {each["kind"] for each in scrape.labels("ingest_batch_limit_records")}
     assert limits == {Kind.EVENT}
 
 
-def test_its_dead_letters_may_be_purged_and_not_replayed(
+def test_removed_kind_allows_purge_but_not_replay(
     pipeline: Pipeline, vendor: LoopbackVendor, seen: Callable[[], Buffer]
 ) -> None:
-    """They are listed, and stay: nobody would deliver what is replayed."""
+    """They are listed and stay: replayed records would not be delivered."""
     pipeline.accept_profiles(["ann", "bob"])
     vendor.prescribe("ann", 515)
     vendor.prescribe("bob", 515)

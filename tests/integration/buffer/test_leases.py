@@ -1,4 +1,4 @@
-"""What becomes of a batch whose lease ran out, and who may still touch it."""
+"""What happens to a batch after its lease expires, and who may still change it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEASE_S = 0.05
 
 @pytest.fixture
 def hasty(pipeline_of: PipelineFactory) -> Pipeline:
-    """A pipeline whose leases run out at once."""
+    """A pipeline with leases that expire immediately."""
     return pipeline_of(lease_s=LEASE_S, concurrency=1)
 
 
@@ -42,8 +42,8 @@ def recovered(pipeline: Pipeline) -> ExpiredLeases:
     return recovered
 
 
-def test_a_lease_that_nobody_began_costs_nothing(hasty: Pipeline) -> None:
-    """A long queue is no death: no attempt, nothing ambiguous, and the batch is as it was."""
+def test_expired_lease_without_a_start_uses_no_attempt(hasty: Pipeline) -> None:
+    """A long queue costs no attempt and makes nothing ambiguous; the batch is unchanged."""
     hasty.accept(identities(10))
     for _ in range(5):
         claimed(hasty, begun=False)
@@ -54,7 +54,7 @@ def test_a_lease_that_nobody_began_costs_nothing(hasty: Pipeline) -> None:
     assert (hasty.events.totals["ambiguous"], hasty.events.totals["attempts"]) == (0, 0)
 
 
-def test_a_lease_that_was_begun_is_a_death(hasty: Pipeline) -> None:
+def test_expired_lease_after_a_start_counts_a_death(hasty: Pipeline) -> None:
     """Its records may have been sent: ambiguous, one attempt, one death; and they go first."""
     hasty.accept(identities(10, "first"))
     claim = claimed(hasty, begun=True)
@@ -65,8 +65,10 @@ def test_a_lease_that_was_begun_is_a_death(hasty: Pipeline) -> None:
     assert (again.batch, again.records, again.deaths) == (claim.batch, claim.records, 1)
 
 
-def test_only_deaths_in_a_row_make_a_batch_suspect(hasty: Pipeline, vendor: LoopbackVendor) -> None:
-    """A batch that was sent, and whose worker lived, is none of those that kill."""
+def test_deaths_not_in_a_row_do_not_make_a_batch_suspect(
+    hasty: Pipeline, vendor: LoopbackVendor
+) -> None:
+    """A batch that was sent by a worker that survived is not suspected."""
     hasty.accept(identities(1))
     for _ in range(5):
         for _ in range(hasty.destination.max_deaths - 1):
@@ -79,10 +81,8 @@ def test_only_deaths_in_a_row_make_a_batch_suspect(hasty: Pipeline, vendor: Loop
     assert vendor.taken == {"i0": 1}
 
 
-def test_halves_that_were_answered_are_not_suspected(
-    hasty: Pipeline, vendor: LoopbackVendor
-) -> None:
-    """Their worker lived: what the batch had cost before is not held against a refused half."""
+def test_answered_halves_are_not_suspected(hasty: Pipeline, vendor: LoopbackVendor) -> None:
+    """Their worker survived: earlier deaths of the batch do not count for a rejected half."""
     hasty.accept(identities(2))
     claimed(hasty, begun=True)
     recovered(hasty)
@@ -97,15 +97,17 @@ def test_halves_that_were_answered_are_not_suspected(
 
 
 def _lasting(pipeline: Pipeline) -> Claim:
-    """A claim whose lease does not run out while it is delivered."""
+    """A claim with a lease that lasts as long as its delivery."""
     buffer = type(pipeline.buffer)(pipeline.client, replace(pipeline.destination, lease_s=60.0))
     claim = poll_until(lambda: buffer.claim(begun=True), what="a claim")
     assert claim is not None
     return claim
 
 
-def test_what_was_held_up_is_not_sent(pipeline_of: PipelineFactory, vendor: LoopbackVendor) -> None:
-    """A batch whose lease may end before its request does waits again, and is sent once."""
+def test_delayed_batch_is_handed_back_unsent(
+    pipeline_of: PipelineFactory, vendor: LoopbackVendor
+) -> None:
+    """A batch with a lease that may end before its request does waits again, and is sent once."""
     pipeline = pipeline_of(lease_s=30.0, request_timeout_s=10.0)
     pipeline.accept(identities(3))
     claim = claimed(pipeline, begun=True)
@@ -119,8 +121,8 @@ def test_what_was_held_up_is_not_sent(pipeline_of: PipelineFactory, vendor: Loop
     assert pipeline.events.totals["ambiguous"] == 0
 
 
-def test_whoever_comes_late_changes_nothing(hasty: Pipeline) -> None:
-    """Old tokens neither begin, nor settle, nor split a batch that was given to another."""
+def test_old_tokens_change_nothing(hasty: Pipeline) -> None:
+    """They neither begin, nor settle, nor split a batch that was given to another worker."""
     hasty.accept(identities(10))
     asked = claimed(hasty, begun=False)
     recovered(hasty)

@@ -30,7 +30,7 @@ Row = dict[str, str]
 
 
 def table(header: str) -> list[Row]:
-    """Return the rows of all tables whose first column has this name."""
+    """Return the rows of all tables with this name of the first column."""
     rows: list[Row] = []
     for part in re.findall(rf"^\| {header} \|.*\n\|[-|]+\|\n(?:\|.*\n)+", DOCS, re.MULTILINE):
         head, _, *lines = part.splitlines()

@@ -39,8 +39,10 @@ def slot_ms(claim: Claim) -> float:
 
 
 @pytest.mark.parametrize("requests_per_s", [1, 7, 100, 1000])
-def test_no_second_holds_more_than_the_limit(every_redis: redis.Redis, requests_per_s: int) -> None:
-    """Slots are apart by more than the limit's share of a second, whoever takes them."""
+def test_slots_never_exceed_the_limit_in_a_second(
+    every_redis: redis.Redis, requests_per_s: int
+) -> None:
+    """Slots are more than the limit's share of a second apart, whoever takes them."""
     first = buffer_of(every_redis, requests_per_s, 60)
     second = Buffer(every_redis, first.destination)
     claims = []
@@ -56,8 +58,8 @@ def test_no_second_holds_more_than_the_limit(every_redis: redis.Redis, requests_
     assert len(claims) == 60 or claims[-1].wait_ms < 1000, "given out for a second ahead"
 
 
-def test_the_limit_is_used_well(every_redis: redis.Redis) -> None:
-    """Who claims early waits for the slot, so that 95 of 100 requests a second are made."""
+def test_slots_use_95_percent_of_the_limit(every_redis: redis.Redis) -> None:
+    """A sender that claims early waits for its slot, so 95 of 100 requests a second are made."""
     buffer = buffer_of(every_redis, 100, 50)
     began_ms = now_ms(every_redis)
     claims = [buffer.claim(begun=True) for _ in range(50)]
@@ -68,15 +70,15 @@ def test_the_limit_is_used_well(every_redis: redis.Redis) -> None:
     assert slots[-1] - slots[0] <= 49 * 10.5 + took_ms
 
 
-def test_without_a_limit_nobody_waits(every_redis: redis.Redis) -> None:
-    """CleverTap limits requests under way, not requests per second."""
+def test_slots_without_a_limit_do_not_wait(every_redis: redis.Redis) -> None:
+    """CleverTap limits requests in flight, not requests per second."""
     buffer = buffer_of(every_redis, 0, 20)
     claims = [buffer.claim(begun=True) for _ in range(20)]
     assert [claim.wait_ms for claim in claims if claim] == [0.0] * 20
 
 
-def test_a_batch_claimed_for_another_keeps_its_slot(every_redis: redis.Redis) -> None:
-    """What the drain claims, a worker begins later: it waits for what is left."""
+def test_batch_claimed_by_the_drain_keeps_its_slot(every_redis: redis.Redis) -> None:
+    """A worker begins it later and waits for the rest of the time."""
     buffer = buffer_of(every_redis, 2, 2)
     batches = keys.batches(buffer.destination.name)
     now, later = buffer.claim(begun=False), buffer.claim(begun=False)
@@ -97,8 +99,8 @@ def test_a_batch_claimed_for_another_keeps_its_slot(every_redis: redis.Redis) ->
     assert [slot_ms(claim) for claim in begun if claim] == pytest.approx(kept, abs=1e-3)
 
 
-def test_a_retry_takes_a_slot_of_its_own(every_redis: redis.Redis) -> None:
-    """A request that is sent again is a request: the limit counts it."""
+def test_retry_takes_its_own_slot(every_redis: redis.Redis) -> None:
+    """A request that is sent again counts towards the limit."""
     buffer = buffer_of(every_redis, 2, 1)
     first = buffer.claim(begun=True)
     assert first
@@ -110,8 +112,8 @@ def test_a_retry_takes_a_slot_of_its_own(every_redis: redis.Redis) -> None:
     assert slot_ms(second) - slot_ms(first) >= 500
 
 
-def test_a_missed_slot_is_made_up_for_by_another(every_redis: redis.Redis) -> None:
-    """Messages that a busy worker held up are not all sent at once when it is free again."""
+def test_missed_slot_is_replaced_by_another(every_redis: redis.Redis) -> None:
+    """Batches that a busy worker delayed are not all sent together when it is free again."""
     buffer = buffer_of(every_redis, 100, 3)
     held_up = [claim for _ in range(3) if (claim := buffer.claim(begun=False))]
     slots = [first_slot_ms(every_redis, claim) for claim in held_up]

@@ -1,4 +1,4 @@
-"""What is left of many batches goes again together, and draws nobody into another's trouble."""
+"""The remainders of many batches are retried together, without failed batches among them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ HUNDREDS = {"event": KindSettings(100)}
 LATER = {"backoff_base_s": 600.0, "backoff_cap_s": 600.0}
 
 
-def test_requests_stay_full_while_there_is_a_backlog(
+def test_backlog_with_small_retries_keeps_requests_full(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor, rng: random.Random
 ) -> None:
-    """Every answer leaves a record or two to send again, and yet 95 of 100 requests are full."""
+    """Every response leaves a record or two to retry, and still 95 of 100 requests are full."""
     pipeline = pipeline_of(kinds=HUNDREDS, max_wait_s=600.0)
     names = identities(20_000)
     for name in rng.sample(names, 300):
@@ -32,10 +32,10 @@ def test_requests_stay_full_while_there_is_a_backlog(
     assert vendor.taken == dict.fromkeys(names, 1)
 
 
-def test_remainders_do_not_wait_for_the_end_of_a_backlog(
+def test_remainders_wait_at_most_max_wait(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """A retry lets full batches pass for as long as `max_wait`, and then goes before them."""
+    """A retry lets full batches pass for `max_wait`, and then goes before them."""
     pipeline = pipeline_of(kinds=HUNDREDS, max_wait_s=0.05)
     vendor.prescribe("i0", MISCELLANEOUS)
     pipeline.accept(identities(50_000))
@@ -43,10 +43,10 @@ def test_remainders_do_not_wait_for_the_end_of_a_backlog(
     assert pipeline.events.buffered > 0
 
 
-def test_each_is_tried_as_often_as_its_own_attempts_allow(
+def test_remainders_keep_their_own_attempts(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Only records of the same attempt travel together: none gets a try more, or less."""
+    """Only records of the same attempt are merged: none gets an attempt more, or less."""
     pipeline = pipeline_of(kinds=HUNDREDS)
     sent: Counter[str] = Counter()
     take = vendor.take
@@ -80,10 +80,10 @@ def remainders(pipeline: Pipeline, vendor: LoopbackVendor, *prefixes: str) -> No
         pipeline.deliverer.deliver(claim)
 
 
-def test_remainders_that_are_due_make_one_request(
+def test_due_remainders_make_one_request(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """What three answers left goes again in one request, when all of it is due."""
+    """The remainders of three responses go in one request when all of them are due."""
     pipeline = pipeline_of(**LATER)
     pipeline.deliverer.random = lambda: 0.99
     remainders(pipeline, vendor, "a", "b", "c")
@@ -101,10 +101,10 @@ def all_are_due(pipeline: Pipeline) -> None:
     pipeline.client.zunionstore(waiting, {waiting: 0})
 
 
-def test_a_merged_request_keeps_to_the_bytes(
+def test_merged_remainders_respect_the_size_limit(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Remainders are not joined beyond what the vendor takes at once."""
+    """Remainders are not joined beyond the vendor's size limit."""
     pipeline = pipeline_of(kinds={"event": KindSettings(10)}, batch_max_bytes=10_000, **LATER)
     pipeline.deliverer.random = lambda: 0.99
     for prefix in "abcdefghij":
@@ -123,10 +123,10 @@ def test_a_merged_request_keeps_to_the_bytes(
     assert len(again) <= 5
 
 
-def test_nobody_is_drawn_into_another_batchs_trouble(
+def test_failed_batches_are_not_merged(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """What failed as a whole, or is halved to find a poison, is sent with its own records only."""
+    """A batch that failed as a whole, or is halved to find a poison, is sent on its own."""
     pipeline = pipeline_of(**LATER)
     pipeline.deliverer.random = lambda: 0.99
     remainders(pipeline, vendor, "a", "b")
@@ -143,10 +143,10 @@ def test_nobody_is_drawn_into_another_batchs_trouble(
     assert together == ["a0a1b0b1", "h0h1", "h2h3", "w0w1w2w3"]
 
 
-def test_what_is_ordered_is_not_merged(
+def test_ordered_batches_are_not_merged(
     pipeline_of: PipelineFactory, vendor: LoopbackVendor
 ) -> None:
-    """Profiles' batches hold their partitions, and each goes again by itself."""
+    """Profiles' batches hold their partitions, and each is sent again on its own."""
     pipeline = pipeline_of(backoff_base_s=0.05)
     names = identities(300)
     for name in names[::30]:

@@ -30,8 +30,8 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 @given(NAMES, st.binary(max_size=200))
-def test_a_record_comes_back_as_it_was_packed(name: str, body: bytes) -> None:
-    """Whatever is in the name or the body, quotes and line feeds included."""
+def test_unpack_of_a_packed_record_returns_it(name: str, body: bytes) -> None:
+    """Whatever is in the name or the body, including quotes and line feeds."""
     record_id = new_id()
     stored = pack(record_id, "20261121", name, body)
     taken = unpack(stored)
@@ -43,7 +43,7 @@ def test_a_record_comes_back_as_it_was_packed(name: str, body: bytes) -> None:
     assert all(key.startswith(b"20261121 ") for key in count_names(heads))
 
 
-def test_an_id_carries_the_time_of_acceptance_in_either_spelling() -> None:
+def test_accepted_at_ms_reads_both_spellings_of_an_id() -> None:
     """UUIDv7: the first 48 bits are epoch milliseconds."""
     before = int(time.time() * 1000)
     record_id = new_id()
@@ -54,8 +54,8 @@ def test_an_id_carries_the_time_of_acceptance_in_either_spelling() -> None:
     assert canonical_id(dashed.upper()) == record_id
 
 
-def test_long_names_are_not_remembered() -> None:
-    """No vendor bounds a name, and whoever accepts records must not fill up with them."""
+def test_header_of_a_long_name_is_not_cached() -> None:
+    """No vendor limits a name, and a producer must not fill up its memory with them."""
     tracemalloc.start()
     try:
         for number in range(100):
@@ -67,8 +67,8 @@ def test_long_names_are_not_remembered() -> None:
 
 
 @pytest.mark.parametrize("stored", [b"", b"no header", b"short\n{}", b"\n" * 40])
-def test_what_is_no_stored_record_is_refused(stored: bytes) -> None:
-    """Something else that got into a list is told, not taken for a record."""
+def test_unpack_of_anything_else_raises(stored: bytes) -> None:
+    """Other data in a list is reported, not taken for a record."""
     with pytest.raises(ValueError, match="not a stored record"):
         unpack(stored)
 
@@ -86,12 +86,12 @@ def test_what_is_no_stored_record_is_refused(stored: bytes) -> None:
         (10**14, "UTC", "00000000"),
     ],
 )
-def test_the_day_of_a_record_is_the_accounts_day(ts: int, zone: str, day: str) -> None:
-    """Deliveries are counted by the day the vendor counts them by."""
+def test_day_of_uses_the_accounts_time_zone(ts: int, zone: str, day: str) -> None:
+    """Deliveries are counted by the same days as at the vendor."""
     assert day_of(ts, ZoneInfo(zone)) == day
 
 
-def test_what_a_batch_is_counted_by_is_cut_from_the_headers() -> None:
+def test_cut_takes_tallies_and_ids_from_the_headers() -> None:
     """Tallies by day and name, ids in 16 bytes each, bodies untouched; profiles have no tally."""
     ids = [new_id() for _ in range(4)]
     stored = [
@@ -108,22 +108,22 @@ def test_what_a_batch_is_counted_by_is_cut_from_the_headers() -> None:
 
 
 @pytest.mark.parametrize("name", ["Viewed ", " Viewed", "A  b", "\u00a0"])
-def test_a_name_is_counted_whatever_blanks_it_has(name: str) -> None:
-    """A blank at a name's end does not make it one of the records without a name."""
+def test_tallies_count_names_with_blanks(name: str) -> None:
+    """A blank at the end of a name does not make it a record without a name."""
     stored = pack(new_id(), "20261121", name, b"{}")
     assert count_names(split_heads([stored])[0]) == {b"20261121 " + name.encode(): 1}
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**300])
-def test_integers_are_read_as_they_were_written(number: int) -> None:
-    """No integer becomes a float, wherever it stands; other values are what orjson says."""
+def test_stored_integers_are_read_exactly(number: int) -> None:
+    """No integer becomes a float, wherever it is; other values are those of orjson."""
     text = json.dumps({"a": [number, {"b": number}], "f": 0.1234567890123456789, "s": "9" * 40})
     read = exact(text.encode())
     assert read == {"a": [number, {"b": number}], "f": 0.1234567890123456789, "s": "9" * 40}
     assert type(read["a"][0]) is type(read["a"][1]["b"]) is int
 
 
-def test_a_deep_text_with_a_long_number_is_read() -> None:
-    """What only a schema can refuse is not an error of the reader."""
+def test_deeply_nested_text_with_a_long_number_is_read() -> None:
+    """The reader accepts what only a schema can reject."""
     text = b"[" * 1000 + b"1" * 19 + b"]" * 1000
     assert type(exact(text)) is list
