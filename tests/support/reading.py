@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from support.vendor import Exchange, LoopbackVendor, Play
+from worker.readback.client import Reader
 from worker.sandbox.ledger import LedgerRecord
 from worker.sandbox.server import Running
 from worker.sandbox.settings import SandboxSettings
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount
-from worker.vendors.protocol import Kind
+from worker.vendors.clevertap.reads import ClevertapReads
+from worker.vendors.protocol import Kind, Request, Response, UploadResult
 from worker.vendors.secret import Secret
 
 # One moment for all: a test that begins before midnight and ends after it has one day all the same.
@@ -84,6 +88,47 @@ def says(body: Any, status: int = 200, headers: Mapping[str, str] | None = None)
         exchange.answer(status, body, headers)
 
     return play
+
+
+@dataclass(slots=True)
+class ScriptedVendor:
+    """A transport with prepared responses: the next of the `script`, or the `usual` one."""
+
+    usual: Response | Callable[[Request], Response] = field(default_factory=lambda: reply(b"", 500))
+    requests: list[Request] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    _script: deque[Response] = field(default_factory=deque)
+
+    def script(self, *responses: Response) -> None:
+        """Respond to the next requests with these, one each."""
+        self._script.extend(responses)
+
+    def send(self, request: Request) -> Response | UploadResult:
+        """Return the response to a request."""
+        self.requests.append(request)
+        if self._script:
+            return self._script.popleft()
+        return self.usual(request) if callable(self.usual) else self.usual
+
+    def stop_by(self, seconds: float) -> None:
+        """Do nothing: no request takes time."""
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the paths of the requests."""
+        return [each.path for each in self.requests]
+
+    def reader(self) -> Reader:
+        """Return a reader of this vendor that does not wait."""
+        to = account("http://vendor.invalid")
+        reads = ClevertapReads(to.account.adapter(to.base_url))
+        return Reader(to, reads, self, sleep=self.waits.append)
+
+
+def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response with this JSON value, or these bytes."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Response(status, headers or {}, content)
 
 
 def breaks_off(exchange: Exchange) -> None:

@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import random
-from typing import Protocol
 
 from ..buffer.buffer import Buffer
 from ..buffer.claims import Claim, Feedback, Settle, Settled
 from ..settings.destination import Destination
 from ..telemetry.logs import get_logger
 from ..vendors.protocol import (
-    Request,
-    Response,
     ResponseClass,
+    Sender,
     UploadAdapter,
     UploadResult,
 )
@@ -27,13 +25,6 @@ from .decision import HAND_BACK, Attempt, Decision, decide, decide_unsent
 from .identity_order import requeue_overtaken
 
 log = get_logger(__name__)
-
-
-class Sender(Protocol):
-    """What carries a request out: the transport."""
-
-    def send(self, request: Request) -> Response | UploadResult:
-        """Return the vendor's response, or what its absence means."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,15 @@ from contextlib import contextmanager
 from ..connections.backoff import backoff
 from ..errors import SettingsError, VendorError
 from ..settings.destination import Destination
-from ..vendors.protocol import Outcome, ResponseClass, UploadAdapter, UploadResult, Verdict
+from ..vendors.protocol import (
+    Outcome,
+    ResponseClass,
+    Sender,
+    UploadAdapter,
+    UploadResult,
+    Verdict,
+)
 from ..vendors.transport import Transport
-from .deliverer import Sender
 
 # A person waits for the answer: a vendor that is busy is asked again for some seconds, not hours.
 TRIES = 4

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from ..errors import InvalidQuery, SettingsError
 from ..settings.destination import Destination
 from ..vendors.clevertap.reads import ClevertapReads, ReadReply, ReplyKind, parse_reply
-from ..vendors.protocol import Request
+from ..vendors.protocol import Request, Sender
 from ..vendors.secret_headers import hidden
 from ..vendors.transport import Transport
 from .retries import FAILURES, Retries
@@ -22,6 +22,13 @@ CONCURRENCY: Final = 3
 REPORTED_WAIT_S: Final = 5.0
 
 
+class StoppableSender(Sender, Protocol):
+    """A sender that can end its requests early."""
+
+    def stop_by(self, seconds: float) -> None:
+        """End every request within this many seconds from now."""
+
+
 class Reader:
     """The read-back API of one account; threads may share it. ``sleep`` takes seconds; ``say``
     reports long waits."""
@@ -30,7 +37,7 @@ class Reader:
         self,
         destination: Destination,
         reads: ClevertapReads,
-        transport: Transport,
+        transport: StoppableSender,
         *,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,

@@ -136,6 +136,13 @@ class Schema(Protocol):
         """Return a profile update in the vendor's shape."""
 
 
+class Sender(Protocol):
+    """Sends requests: the transport."""
+
+    def send(self, request: Request) -> Response | UploadResult:
+        """Return the vendor's response, or a result that explains its absence."""
+
+
 class UploadAdapter(Protocol):
     """A vendor's upload API. Pure: it builds requests and reads responses, and sends nothing."""
 

@@ -10,16 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.environment import environment
-from support.reading import DAY, NAME, account, environment_of, fill, paths, says
+from support.reading import DAY, NAME, account, environment_of, fill
 from support.vendor import Exchange, LoopbackVendor
-from worker.errors import CredentialsRefused, InvalidQuery, VendorError
 from worker.readback.client import CONCURRENCY, reading
-from worker.readback.counts import MAX_RESTARTS, POLLS, count, count_all, count_one
+from worker.readback.counts import count, count_all, count_one
 from worker.readback.queries import CountCondition, CountQuery
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
@@ -57,87 +55,6 @@ def test_count_conditions_are_sent(sandbox: Running) -> None:
     assert count(NAME, DAY, DAY, filters, destination=account(sandbox.url)) == 9
 
 
-def test_count_partial_polls_by_request_id(vendor: LoopbackVendor) -> None:
-    """One POST, then GETs with the id, even if a poll's response omits it."""
-    vendor.script(
-        says(PARTIAL), says({"status": "partial"}), says({"status": "success", "count": 7})
-    )
-    assert counted(vendor) == 7
-    polled = "/1/counts/events.json?req_id=384649162721759"
-    assert paths(vendor) == ["/1/counts/events.json", polled, polled]
-
-
-def test_count_partial_with_a_number_is_polled_on(vendor: LoopbackVendor) -> None:
-    """The number counted so far is not the result."""
-    vendor.script(says(PARTIAL | {"count": 3}), says({"status": "partial", "count": 5}))
-    vendor.script(says({"status": "success", "count": 7}))
-    assert counted(vendor) == 7
-    vendor.script(says({"count": 9}))
-    assert counted(vendor) == 9
-
-
-@pytest.mark.parametrize("status", [200, 400])
-def test_count_forgotten_request_id_restarts(vendor: LoopbackVendor, status: int) -> None:
-    """If the vendor forgets the id, the count starts again and comes out right."""
-    vendor.script(says(PARTIAL), says(LOST, status), says(PARTIAL | {"req_id": 2}))
-    vendor.script(says({"status": "success", "count": 7138}))
-    assert counted(vendor) == 7138
-    assert paths(vendor)[-1].endswith("?req_id=2")
-
-
-def test_count_always_forgotten_raises(vendor: LoopbackVendor) -> None:
-    """Restarts are bounded, and the error names the query."""
-    for _ in range(MAX_RESTARTS + 1):
-        vendor.script(says(PARTIAL), says(LOST))
-    with pytest.raises(VendorError, match=rf"{NAME}, {DAY} to {DAY}: .*lost the request 4 times"):
-        counted(vendor)
-
-
-def test_count_one_always_partial_raises(vendor: LoopbackVendor) -> None:
-    """Polls are bounded."""
-    vendor.usual = says(PARTIAL)
-    with (
-        reading(account(vendor.base_url), sleep=lambda _: None) as reader,
-        pytest.raises(VendorError, match=f"not counted after {POLLS} polls"),
-    ):
-        count_one(reader, QUERY)
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "reason"),
-    [
-        (
-            {"status": "fail", "error": "Invalid date", "code": 4002},
-            200,
-            "Invalid date .*code 4002",
-        ),
-        ({"status": "fail", "error": "Malformed request", "code": 400}, 400, "Malformed request"),
-        ({"status": "fail", "error": '["Invalid event : X"]'}, 200, "Invalid event : X"),
-        ({"status": "fail"}, 200, "no reason given"),
-        ({"status": "success"}, 200, "no count"),
-        ({"status": "success", "count": "many"}, 200, "no count"),
-        ({"status": "partial"}, 200, "neither count nor req_id"),
-        (b"<html>", 200, "failed 6 times"),
-        (b"", 500, "failed 6 times"),
-    ],
-)
-def test_count_failure_raises_its_reason(
-    vendor: LoopbackVendor, body: Any, status: int, reason: str
-) -> None:
-    """The error has the reason, in whatever shape the vendor sends it."""
-    vendor.usual = says(body, status)
-    with pytest.raises(VendorError, match=reason):
-        counted(vendor)
-
-
-def test_count_all_refused_credentials_end_at_once(vendor: LoopbackVendor) -> None:
-    """A refused passcode is not sent a hundred times."""
-    vendor.usual = says({"status": "fail", "error": "Passcode Invalid", "code": 401}, 401)
-    with reading(account(vendor.base_url)) as reader, pytest.raises(CredentialsRefused):
-        count_all(reader, [QUERY] * 100)
-    assert len(vendor.requests) <= 2 * CONCURRENCY
-
-
 def test_count_all_interrupted_ends_requests_in_flight(vendor: LoopbackVendor) -> None:
     """Ctrl-C ends the requests in flight at once, not at their timeout."""
     interrupted = threading.Event()
@@ -170,18 +87,6 @@ def test_count_all_shares_the_wait_within_the_limit(sandbox: Running) -> None:
     assert not sandbox.state.ledger.of("clevertap").requests[429]
 
 
-def test_count_all_one_failure_leaves_the_others(vendor: LoopbackVendor) -> None:
-    """A refused query yields its error, the others their numbers."""
-    refused = says({"status": "fail", "error": "Invalid event", "code": 400}, 400)
-    vendor.usual = says({"status": "success", "count": 5})
-    vendor.script(refused)
-    with reading(account(vendor.base_url)) as reader:
-        first, *others = count_all(reader, [QUERY] * 4)
-    found = [first, *others]
-    assert sum(isinstance(each, VendorError) for each in found) == 1
-    assert [each for each in found if not isinstance(each, VendorError)] == [5, 5, 5]
-
-
 def ingest(sandbox: Running, *args: str) -> subprocess.CompletedProcess[str]:
     """Run `ingest count` as a user does."""
     command = [str(Path(sys.prefix, "bin", "ingest")), "count", *args]
@@ -207,9 +112,3 @@ def test_count_command_prints_the_number(sandbox: Running) -> None:
     refused = ingest(sandbox, NAME, *days, "--where", "n:resembles:5")
     assert refused.returncode == 1
     assert "unknown operator" in refused.stderr
-
-
-def test_count_wrong_range_raises_before_any_request() -> None:
-    """Days are checked before a connection is made."""
-    with pytest.raises(InvalidQuery):
-        count(NAME, 20260102, 20260101, destination=account("http://127.0.0.1:9"))

@@ -30,16 +30,15 @@ from support.reading import (
     paths,
     says,
 )
-from support.vendor import Exchange, LoopbackVendor
+from support.vendor import LoopbackVendor
 from worker.cli.commands.export import ProgressBar
-from worker.errors import CredentialsRefused, CursorExpired, InvalidQuery, Stopped, VendorError
+from worker.errors import CredentialsRefused, InvalidQuery, Stopped, VendorError
 from worker.readback.client import reading
 from worker.readback.export import export_events
 from worker.readback.export_file import ExportProgress, ExportTarget, export_to_file
 from worker.readback.queries import ExportQuery
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
-from worker.vendors.bloomreach.account import BloomreachAccount
 from worker.vendors.protocol import Request
 from worker.vendors.transport import Transport
 
@@ -139,74 +138,6 @@ def test_export_events_repeats_the_cursor_while_the_vendor_is_busy(vendor: Loopb
     assert paths(vendor)[1:] == [f"/1/events.json?cursor={CURSOR}"] * 7
 
 
-def test_export_events_persistent_failure_raises(vendor: LoopbackVendor) -> None:
-    """Failures are bounded, and the error is the vendor's last one."""
-    vendor.usual = says({"status": "fail", "error": "Please try again later"}, 503)
-    with pytest.raises(VendorError, match=r"failed 6 times: Please try again later \(HTTP 503\)"):
-        list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
-    assert len(vendor.requests) == 6
-
-
-def test_export_refused_credentials_leave_no_file(vendor: LoopbackVendor, out: Path) -> None:
-    """401 is not repeated, and the file created for the export is removed."""
-    vendor.usual = says({"status": "fail", "error": "Account ID is not valid", "code": 401}, 401)
-    with pytest.raises(CredentialsRefused, match="Account ID is not valid"):
-        export(vendor.base_url, out)
-    assert len(vendor.requests) == 1
-    assert files(out.parent) == []
-
-
-def test_export_events_invalid_page_raises(vendor: LoopbackVendor) -> None:
-    """Pages of another shape and repeated cursors are errors, not the end."""
-    oddities: list[dict[str, Any]] = [{"records": {}}, {"records": [1]}, page(1, CURSOR)]
-    for odd in (*oddities, page(1, "a b"), {"status": "partial"}):
-        vendor.script(says(OK | {"cursor": CURSOR}), says(OK | odd))
-        with pytest.raises(VendorError):
-            list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
-    vendor.script(says(OK))
-    with pytest.raises(VendorError, match="no cursor"):
-        list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
-
-
-@pytest.mark.parametrize("length", [2, 7, 64])
-def test_export_cursor_loop_raises_and_adds_nothing_on_resuming(
-    vendor: LoopbackVendor, out: Path, length: int
-) -> None:
-    """A loop of any length is found; resumed, the file does not grow."""
-    cursors = [f"c{at}" for at in range(3 + length)]
-    following = dict(zip(cursors, [*cursors[1:], cursors[3]], strict=True))
-
-    def play(exchange: Exchange) -> None:
-        exchange.body(exchange.head())
-        cursor = exchange.noted.path.partition("cursor=")[2]
-        body = page(1, following[cursor]) if cursor else OK | {"cursor": "c0"}
-        exchange.answer(200, body)
-
-    vendor.usual = play
-    with pytest.raises(VendorError, match="form a loop"):
-        export(vendor.base_url, out)
-    assert len(vendor.requests) < 10 + 5 * length
-    size = out.stat().st_size
-    with pytest.raises(VendorError, match="form a loop"):
-        export(vendor.base_url, out)
-    assert out.stat().st_size == size
-
-
-def test_export_keeps_integers_beyond_64_bits(vendor: LoopbackVendor, tmp_path: Path) -> None:
-    """Integers of any length keep their digits; NaN and infinity become null."""
-    props = '{"a":123456789012345678901234567890,"b":-18446744073709551617,"c":[1e999,%s,%s]}'
-    for odd in ("NaN", "Infinity"), ("null", "null"):
-        body = '{"status":"success","records":[{"event_props":' + props % odd + "}]}"
-        vendor.script(says(OK | {"cursor": "a"}), says(body.encode()))
-        found = tmp_path / "out.jsonl"
-        export(vendor.base_url, found)
-        expected = (props % ("null", "null")).replace("1e999", "null")
-        assert found.read_bytes().decode() == '{"event_props":' + expected + "}\n"
-    vendor.script(says(OK | {"cursor": "a"}), says(b'{"status":"success","records":[{"n":NaN}]}'))
-    (event,) = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
-    assert event == {"n": None}
-
-
 def test_export_events_page_too_large_raises_with_a_remedy(
     vendor: LoopbackVendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,19 +147,6 @@ def test_export_events_page_too_large_raises_with_a_remedy(
     with pytest.raises(VendorError, match="larger than 64 MiB: use a smaller --batch-size"):
         list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
     assert len(vendor.requests) == 2
-
-
-def test_export_events_endless_empty_pages_raise(vendor: LoopbackVendor) -> None:
-    """New cursors that never bring an event are not followed for ever."""
-
-    def play(exchange: Exchange) -> None:
-        exchange.body(exchange.head())
-        fresh = f"c{len(vendor.requests)}"
-        exchange.answer(200, OK | {"cursor": fresh, "records": None, "next_cursor": fresh})
-
-    vendor.usual = play
-    with pytest.raises(VendorError, match="1001 empty pages in a row"):
-        list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
 
 
 @pytest.mark.parametrize(
@@ -257,30 +175,6 @@ def test_export_damaged_checkpoint_is_refused(
     with pytest.raises(InvalidQuery, match="not a valid checkpoint"):
         export(sandbox.url, out)
     assert out.read_bytes() == before
-
-
-def test_export_events_cursor_lost_before_any_event_restarts(vendor: LoopbackVendor) -> None:
-    """Nothing was yielded yet, so the generator restarts on its own."""
-    vendor.script(says(OK | {"cursor": "a"}), says(EXPIRED))
-    vendor.script(says(OK | {"cursor": "b"}), says(page(1)))
-    (event,) = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
-    assert event["event_props"] == {"n": 1}
-
-
-def test_export_events_cursor_lost_later_raises(vendor: LoopbackVendor) -> None:
-    """A restart would yield events again, so the caller gets an error."""
-    vendor.script(says(OK | {"cursor": "a"}), says(page(1, "b")), says(EXPIRED))
-    events = export_events(NAME, DAY, DAY, destination=account(vendor.base_url))
-    assert next(events)["event_props"] == {"n": 1}
-    with pytest.raises(CursorExpired, match="after 1 events"):
-        next(events)
-
-
-def test_export_events_bloomreach_is_refused() -> None:
-    """A vendor without read-back is refused before any request."""
-    other = account("http://127.0.0.1:9", account=BloomreachAccount())
-    with pytest.raises(InvalidQuery, match="no read-back from bloomreach"):
-        export_events(NAME, DAY, DAY, destination=other)
 
 
 def test_export_stopped_between_pages_resumes(sandbox: Running, out: Path) -> None:
@@ -335,22 +229,6 @@ def test_export_resumed_with_an_expired_cursor_restarts(sandbox: Running, out: P
     assert "no longer knows the cursor after 1000 events" in said[1]
     assert "restarting from the beginning" in said[1]
     assert numbers(out.read_bytes()) == list(range(3000))
-
-
-def test_export_cursor_expiring_midway_restarts(vendor: LoopbackVendor, out: Path) -> None:
-    """Nothing of the lost export stays in the file."""
-    vendor.script(says(OK | {"cursor": "a"}), says(page(5, "b")), says(EXPIRED))
-    vendor.script(says(OK | {"cursor": "c"}), says(page(0, "d")), says(page(1)))
-    assert export(vendor.base_url, out) == ExportProgress(2, len(ALL))
-    assert out.read_bytes() == ALL
-
-
-def test_export_cursor_always_expiring_raises(vendor: LoopbackVendor, out: Path) -> None:
-    """Restarts are bounded, and the error says what to do."""
-    for _ in range(4):
-        vendor.script(says(OK | {"cursor": "a"}), says(EXPIRED))
-    with pytest.raises(VendorError, match=r"lost 4 times .* ask for fewer days"):
-        export(vendor.base_url, out)
 
 
 def test_export_to_another_exports_file_is_refused(sandbox: Running, out: Path) -> None:
@@ -417,29 +295,6 @@ def test_export_to_an_irregular_file_is_refused(
             export_to_file(reader, query(), ExportTarget(out, form))
     assert files(tmp_path) == ["out"]
     assert not vendor.requests
-
-
-def test_export_failed_first_page_leaves_nothing_behind(vendor: LoopbackVendor, out: Path) -> None:
-    """Nothing stays, and a checkpoint without events blocks no other export."""
-    refused = says({"status": "fail", "error": "Not so", "code": 400}, 400)
-    vendor.script(says(OK | {"cursor": "a"}), refused)
-    with pytest.raises(VendorError, match="Not so"):
-        export(vendor.base_url, out)
-    assert files(out.parent) == []
-    empty = {"query": {"event_name": "Other"}, "cursor": "b", "size": 0, "records": 0}
-    out.with_name(out.name + ".checkpoint").write_bytes(orjson.dumps(empty))
-    vendor.script(says(OK | {"cursor": "a"}), says(page(0)))
-    assert export(vendor.base_url, out).records == 1
-
-
-def test_export_reports_long_waits(vendor: LoopbackVendor, out: Path) -> None:
-    """A message gives the reason of a long wait."""
-    vendor.script(says(OK | {"cursor": "a"}), says(BUSY, 200, {"Retry-After": "60"}))
-    vendor.script(says(page(0)))
-    said: list[str] = []
-    export(vendor.base_url, out, say=said.append)
-    assert said[0].startswith("Request still in progress")
-    assert said[0].endswith("retrying in 60 s")
 
 
 def test_export_to_parquet_resumes(sandbox: Running, tmp_path: Path) -> None:
