@@ -460,7 +460,7 @@ def test_buffer_over_a_long_life_keeps_its_promise(
         lambda: life.split(rng.randrange(99)): 3,
         lambda: life.recover(rng.random() < 0.2): 3,
         lambda: life.replay(rng.choice([None, Kind.EVENT, Kind.PROFILE]), rng.randrange(2)): 2,
-        lambda: life.mend(rng.choice(PEOPLE), rng.randrange(99)): 2,
+        lambda: life.edit(rng.choice(PEOPLE), rng.randrange(99)): 2,
         lambda: life.purge(rng.choice([Kind.EVENT, Kind.PROFILE]), rng.random() < 0.5): 1,
         lambda: life.repartition(rng.randrange(1, 6)): 2,
         lambda: life.pause(rng.randrange(99)): 1,
