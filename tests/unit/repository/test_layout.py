@@ -144,3 +144,23 @@ def test_pages_name_files_that_exist(page: Path) -> None:
     roots = (ROOT, WORKER, WORKER / "monitoring" / "metrics")
     named = set(named_files(page.read_text()))
     assert [each for each in sorted(named) if not any((r / each).exists() for r in roots)] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_pages_link_to_what_exists(page: Path) -> None:
+    """Every relative link leads to a file, and its anchor to a heading there."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
