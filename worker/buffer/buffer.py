@@ -20,7 +20,6 @@ from . import keys
 from .accept import accept
 from .claims import (
     Claim,
-    ConcurrencyUpdate,
     ExpiredLeases,
     Feedback,
     Finished,
@@ -140,8 +139,8 @@ class Buffer:
             replies, following = self._run_and_read(calls, batch_id)
         else:
             replies = run_together(self.client, self._base, calls)
-        update = ConcurrencyUpdate.of(replies[0]) if feedback else None
-        return Finished(action.read_reply(claim, replies[-1]), update, following)
+        wider = bool(feedback and replies[0])
+        return Finished(action.read_reply(claim, replies[-1]), wider, following)
 
     def settle(
         self, claim: Claim, settle: Settle, label: str, took_s: float | None = None

@@ -132,21 +132,6 @@ class ExpiredLeases:
 
 
 @dataclass(frozen=True, slots=True)
-class ConcurrencyUpdate:
-    """What a destination learned: requests it may have in flight, ms until the next claim, and
-    whether more may be claimed than before."""
-
-    concurrency: int
-    pause_ms: int
-    wider: bool
-
-    @classmethod
-    def of(cls, reply: Any) -> Self:
-        """Return what `adapt` replied."""
-        return cls(reply[0], reply[1], bool(reply[2]))
-
-
-@dataclass(frozen=True, slots=True)
 class Feedback:
     """What a response means for adaptive concurrency: the signal, the jitter of the back-off, in
     [0, 1), and the vendor's Retry-After."""
@@ -158,11 +143,11 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What finishing a batch moved (None: the lease was lost), what the destination learned, and
-    the batch that was claimed in the same round trip."""
+    """What finishing a batch moved (None: the lease was lost), whether more may be claimed than
+    before, and the batch that was claimed in the same round trip."""
 
     settled: Settled | None
-    update: ConcurrencyUpdate | None
+    wider: bool
     following: Claim | None
 
 

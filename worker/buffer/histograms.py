@@ -25,9 +25,9 @@ def bound(value: float, bounds: Sequence[float]) -> str:
 
 
 def cumulative(found: Mapping[str, int], bounds: Sequence[float]) -> Iterator[tuple[str, int]]:
-    """Each bucket with the count of all numbers up to its bound; the last has them all.
+    """Yield each bucket with the count of all numbers up to its bound; the last has them all.
 
-    What was counted under bounds of before counts in the last bucket alone.
+    Numbers that were counted under other bounds, by a version before, are in the last bucket only.
     """
     total = 0
     for each in bounds:

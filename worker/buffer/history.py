@@ -52,9 +52,9 @@ class History:
         self._next_s = float("-inf")
 
     def sample(self) -> bool:
-        """Note this minute, unless it is noted already; whether it was done now.
+        """Save a sample of this minute unless there is one; return True if it was saved now.
 
-        Cheap to call each second: Redis is asked three times a minute.
+        Cheap to call every second: Redis is asked three times a minute.
         """
         now_s = self._clock()
         if now_s < self._next_s:

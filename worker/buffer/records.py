@@ -22,8 +22,8 @@ import uuid_utils
 from ..vendors.protocol import Prepared
 
 ID_LENGTH = 32
-# No vendor bounds an event's name: remembered, some thousand long ones would fill the memory of who
-# accepts them (605 MB with 3000 of 100 kB).
+# No vendor limits the length of an event's name: a few thousand long ones in the cache would fill
+# the memory of a producer (605 MB with 3000 of 100 kB).
 _USUAL_NAME = 500
 
 

@@ -17,7 +17,7 @@ TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambig
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
+class RequestStats:
     """How long the requests of one kind took, and how many records they had.
 
     Counts by the names of the buckets in `histograms`, and sums in ms and records. If its
@@ -40,7 +40,7 @@ class KindCounts:
     dead: int
     oldest_wait_s: float
     totals: Mapping[str, int]
-    requests: Requests = field(default_factory=Requests)
+    requests: RequestStats = field(default_factory=RequestStats)
 
     @property
     def open(self) -> int:
@@ -49,7 +49,7 @@ class KindCounts:
 
     @property
     def adds_up(self) -> bool:
-        """Whether every accepted record is in one place."""
+        """True if every accepted record is in exactly one place."""
         gone = self.totals["delivered"] + self.totals["purged"]
         return self.totals["accepted"] == self.open + self.dead + gone
 
@@ -59,8 +59,8 @@ class DestinationStatus:
     """A destination at one moment; ``answers`` counts the vendor's answers by status.
 
     ``expired`` counts leases that ran out: `begun` (a worker died) and `waiting` (none began).
-    ``missing`` events: so many too few did the vendor count on days that are over, when its counts
-    were last compared (``reconciled_ms``). ``retry_in_s`` is above 0 during a back-off.
+    ``missing`` is by how many events the vendor's counts of past days were too low when they were
+    last compared (``reconciled_ms``). ``retry_in_s`` is above 0 during a back-off.
     """
 
     state: str
@@ -138,8 +138,8 @@ def _back_off_reason(retry_in_s: int) -> str | None:
     return f"retrying in {retry_in_s} s, after failures or at the vendor's request"
 
 
-def _requests(counters: Mapping[str, str], kind: str) -> Requests:
-    return Requests(
+def _requests(counters: Mapping[str, str], kind: str) -> RequestStats:
+    return RequestStats(
         took=_prefixed(counters, f"{kind}:took:"),
         took_ms=int(counters.get(f"{kind}:took_ms", 0)),
         sizes=_prefixed(counters, f"{kind}:size:"),

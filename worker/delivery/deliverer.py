@@ -216,7 +216,7 @@ class Deliverer:
         settled = finished.settled or Settled.unmoved(claim)
         if timing:
             self._log(claim, settled, label, lost=finished.settled is None)
-        if finished.update and finished.update.wider:
+        if finished.wider:
             self._use_more_capacity()
         return BatchResult(settled, label, finished.following)
 

@@ -1,4 +1,4 @@
-"""What the vendor would say of records, without giving it any: its upload API with dryRun=1."""
+"""Ask the vendor to validate records without storing them: its upload API with dryRun=1."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..vendors.protocol import (
 )
 from ..vendors.transport import Transport
 
-# A person waits for the answer: a vendor that is busy is asked again for some seconds, not hours.
+# A person waits for the answer: a busy vendor is asked again for some seconds, not hours.
 TRIES = 4
 WAIT_S = 1.0
-MOST_WAIT_S = 10.0
-_PASSING = (
+MAX_WAIT_S = 10.0
+_TEMPORARY = (
     ResponseClass.THROTTLED,
     ResponseClass.UNAVAILABLE,
     ResponseClass.UNREACHABLE,
@@ -33,7 +33,7 @@ _PASSING = (
 
 
 class DryRun:
-    """Asks one account; nothing is stored there, so asking twice does no harm."""
+    """Asks one account; nothing is stored there, so requests may be repeated."""
 
     def __init__(
         self,
@@ -47,11 +47,12 @@ class DryRun:
         self._sleep = sleep
 
     def verdicts(self, kind: str, bodies: Sequence[bytes]) -> list[Verdict]:
-        """One verdict for each record, in order; a whole-request refusal is halved until it is one.
+        """Return a verdict for each record, in order.
 
-        ``bodies`` are one batch at most. VendorError when the vendor answers no such question now.
+        A batch that is refused as a whole is halved until the record at fault stands alone.
+        ``bodies`` are one batch at most. Raises VendorError if the vendor does not validate now.
         """
-        answer = self._asked(kind, bodies)
+        answer = self._ask(kind, bodies)
         if answer.response_class is ResponseClass.ANSWERED:
             return list(answer.verdicts)
         if len(bodies) == 1:
@@ -59,18 +60,16 @@ class DryRun:
         middle = len(bodies) // 2
         return self.verdicts(kind, bodies[:middle]) + self.verdicts(kind, bodies[middle:])
 
-    def _asked(self, kind: str, bodies: Sequence[bytes]) -> UploadResult:
+    def _ask(self, kind: str, bodies: Sequence[bytes]) -> UploadResult:
         """Return a result about the records: verdicts, or a rejection of the whole request."""
         answer = self._once(kind, bodies)
         for retry in range(TRIES - 1):
-            if answer.response_class not in _PASSING:
+            if answer.response_class not in _TEMPORARY:
                 break
-            self._sleep(
-                min(answer.retry_after_s or backoff(retry, WAIT_S, MOST_WAIT_S), MOST_WAIT_S)
-            )
+            self._sleep(min(answer.retry_after_s or backoff(retry, WAIT_S, MAX_WAIT_S), MAX_WAIT_S))
             answer = self._once(kind, bodies)
-        if answer.response_class in (*_PASSING, ResponseClass.DENIED):
-            raise VendorError(f"the vendor does not check records now: {_words(answer)}")
+        if answer.response_class in (*_TEMPORARY, ResponseClass.DENIED):
+            raise VendorError(f"the vendor does not check records now: {_describe(answer)}")
         return answer
 
     def _once(self, kind: str, bodies: Sequence[bytes]) -> UploadResult:
@@ -80,7 +79,7 @@ class DryRun:
         return self._vendor.read(kind, len(bodies), response)
 
 
-def _words(answer: UploadResult) -> str:
+def _describe(answer: UploadResult) -> str:
     status = f" (HTTP {answer.status})" if answer.status else ""
     return f"{answer.response_class.value.replace('_', ' ')}{status}: {answer.error}"
 

@@ -1,4 +1,4 @@
-"""Order within one answer: an older update must not be sent again after a newer one was taken."""
+"""Order within one response: never resend an older update after a newer one was delivered."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def requeue_overtaken(
     *,
     once: bool = False,
 ) -> Settle:
-    """Send again, too, what was taken after a record of the same identity that is sent again.
+    """Also retry delivered records that follow a retried record of the same identity.
 
-    The vendor took the newer update and not the older: sent alone, the older would have the last
-    word. What goes again though it was taken is counted as ambiguous, for it is a duplicate. With
-    ``once`` nothing may be sent twice: there the older one dies, and a person decides.
+    The vendor took the newer update and not the older: sent alone, the older would come last.
+    A delivered record that is retried counts as ambiguous, because it becomes a duplicate. With
+    ``once`` nothing may be sent twice: then the older update dies, and a person decides.
     ``identity`` returns a stored record's identity; it is called only for such mixed results.
     """
     if settle.usual.outcome is not Outcome.DELIVERED:

@@ -10,8 +10,7 @@
 -- ARGV[8]  ms the vendor asked us to wait, or 0
 -- ARGV[9]  successes that must lie between a refusal and the next try above what it taught
 -- ARGV[10]  ms that must lie between them
--- Returns  {concurrency, ms until the next claim may be made, 1 when more may be claimed than
---          before}
+-- Returns  1 when more may be claimed than before, else 0
 -- needs: now_ms, bypass_maxmemory_check, backoff_ms
 --
 -- Upwards by one after a run of successes as long as the concurrency is wide, if that width was in
@@ -91,4 +90,4 @@ if signal == 'success' and known[9] then
   end
 end
 local wider = concurrency > number(1, start) or number(6, 0) > failures
-return {concurrency, math.max(0, open_at - now), wider and 1 or 0}
+return wider and 1 or 0
