@@ -124,24 +124,20 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and _is_number(value)
 
 
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and value.isascii()
+
+
 # What a field must be: in words, and as a test.
 _WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "status": ("an HTTP status", lambda value: _is_count(value) and 200 <= value < 600),
     "delay_ms": ("milliseconds, ten minutes at most", lambda value: _is_number(value, 600_000)),
-    "times": ("a whole number", _is_count),
-    "after": ("a whole number", _is_count),
-    "seed": ("a whole number", _is_count),
-    "code": ("a whole number", _is_count),
     "probability": ("between 0 and 1", lambda value: _is_number(value, 1)),
     "apply": ("true or false", lambda value: isinstance(value, bool)),
     "match": ("an object of paths and values", lambda value: isinstance(value, dict)),
-    "path": ("text", lambda value: isinstance(value, str)),
-    "body": ("text", lambda value: isinstance(value, str)),
-    "error": ("text", lambda value: isinstance(value, str)),
-    "retry_after": (
-        "one line of ASCII text",
-        lambda v: isinstance(v, str) and v.isprintable() and v.isascii(),
-    ),
+    "retry_after": ("one line of ASCII text", _is_line),
+    **dict.fromkeys(("times", "after", "seed", "code"), ("a whole number", _is_count)),
+    **dict.fromkeys(("path", "body", "error"), ("text", lambda value: isinstance(value, str))),
 }
 
 

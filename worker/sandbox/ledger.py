@@ -127,35 +127,29 @@ class Ledger:
         return list(itertools.islice(newest_first, count))
 
     def remove(self, wanted: Callable[[LedgerRecord], bool], count: int) -> int:
-        """Remove the ``count`` oldest ``wanted`` records with a kept body, from the counts
-        too; return the number removed."""
+        """Remove the ``count`` oldest ``wanted`` records with a kept body, from the counts too;
+        return the number removed."""
         removed = 0
         for chunk in self._chunks:
-            if removed >= count:
-                break
-            rows = list(chunk.rows())
-            removed_at = {
-                index
-                for index, row in enumerate(rows)
-                if wanted(row) and (removed := removed + 1) <= count
-            }
-            if removed_at:
-                self._drop(chunk, rows, removed_at)
-        return min(removed, count)
+            rows = list(chunk.rows()) if removed < count else []
+            doomed = list(itertools.islice(filter(wanted, rows), count - removed))
+            if doomed:
+                removed += len(doomed)
+                self._drop(chunk, rows, doomed)
+        return removed
 
-    def _drop(self, chunk: _Chunk, rows: Sequence[LedgerRecord], removed_at: set[int]) -> None:
-        for index in removed_at:
-            row = rows[index]
-            key = TallyKey(row.vendor, row.kind, row.name, self.day_of(row.ts))
-            self.tally[key] -= 1
+    def _drop(
+        self, chunk: _Chunk, rows: Sequence[LedgerRecord], doomed: Sequence[LedgerRecord]
+    ) -> None:
+        for row in doomed:
+            self.tally[TallyKey(row.vendor, row.kind, row.name, self.day_of(row.ts))] -= 1
             self._forget_content(row.body)
-        left = [row for index, row in enumerate(rows) if index not in removed_at]
-        chunk.kinds = [row.kind for row in left]
-        chunk.names = [row.name for row in left]
-        chunk.stamps = array("q", [row.ts for row in left])
-        chunk.bodies = [row.body for row in left]
-        self.kept -= len(removed_at)
-        self.of(chunk.vendor).removed += len(removed_at)
+        identities = set(map(id, doomed))  # equal records are several
+        left = [row for row in rows if id(row) not in identities]
+        chunk.kinds, chunk.names = [row.kind for row in left], [row.name for row in left]
+        chunk.stamps, chunk.bodies = array("q", [r.ts for r in left]), [row.body for row in left]
+        self.kept -= len(doomed)
+        self.of(chunk.vendor).removed += len(doomed)
 
 
 def _fitted(bodies: list[bytes]) -> list[bytes]:

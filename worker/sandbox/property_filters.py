@@ -17,7 +17,7 @@ class BadFilter(ValueError):
     """The filter has no name or value, or an operator that does not exist."""
 
 
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+def _numbers(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bool]:
     def test(value: Any, wanted: Any) -> bool:
         left, right = _number(value), _number(wanted)
         return left is not None and right is not None and compare(left, right)
@@ -39,9 +39,7 @@ def _contains(value: Any, wanted: Any) -> bool:
 def _between(value: Any, wanted: Any) -> bool:
     if not (isinstance(wanted, list) and len(wanted) == 2):
         return False
-    return OPERATORS["greater_than_equals"](value, wanted[0]) and OPERATORS["less_than_equals"](
-        value, wanted[1]
-    )
+    return _numbers(operator.ge)(value, wanted[0]) and _numbers(operator.le)(value, wanted[1])
 
 
 def _one_of(value: Any, wanted: Any) -> bool:
@@ -56,10 +54,10 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "starts_with": lambda value, wanted: _folded(value).startswith(_folded(wanted)),
     "ends_with": lambda value, wanted: _folded(value).endswith(_folded(wanted)),
     "in": _one_of,
-    "greater_than": _ordered(operator.gt),
-    "greater_than_equals": _ordered(operator.ge),
-    "less_than": _ordered(operator.lt),
-    "less_than_equals": _ordered(operator.le),
+    "greater_than": _numbers(operator.gt),
+    "greater_than_equals": _numbers(operator.ge),
+    "less_than": _numbers(operator.lt),
+    "less_than_equals": _numbers(operator.le),
     "between": _between,
 }
 
