@@ -1,4 +1,4 @@
-"""A server on loopback that takes every POST and keeps it: a collector, or Sentry."""
+"""A loopback server that keeps every POST, in place of a collector or of Sentry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """One request; header names are lower case, the body is unfolded."""
+    """One request; header names are lower case, the body is decompressed."""
 
     path: str
     headers: Mapping[str, str]
@@ -21,7 +21,7 @@ class Posted:
 
 
 class HttpSink:
-    """What was posted, in order."""
+    """Keeps requests in order."""
 
     def __init__(self) -> None:
         self.received: list[Posted] = []
@@ -29,7 +29,7 @@ class HttpSink:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                """Keep it."""
+                """Keep the request."""
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
@@ -41,31 +41,31 @@ class HttpSink:
                 self.wfile.write(b"{}")
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as there
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Return its port."""
         port: int = self._server.server_address[1]
         return port
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Return its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def close(self) -> None:
-        """End."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 
 
 @pytest.fixture
 def http_sink() -> Iterator[HttpSink]:
-    """Takes what is posted."""
+    """Start a sink for the test."""
     sink = HttpSink()
     yield sink
     sink.close()

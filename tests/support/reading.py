@@ -1,4 +1,4 @@
-"""Reading back in tests: accounts to ask, events at the vendor's, and answers a vendor may give."""
+"""Read-back in tests: accounts, events in a sandbox, and responses of a vendor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.vendors.clevertap.reads import ClevertapReads
 from worker.vendors.protocol import Kind, Request, Response, UploadResult
 from worker.vendors.secret import Secret
 
-# One moment for all: a test that begins before midnight and ends after it has one day all the same.
+# One moment for all tests: one that runs across midnight still has one day.
 NOW = int(time.time())
 DAY = time.strftime("%Y%m%d", time.gmtime(NOW))
 NAME = "Product viewed"
@@ -29,7 +29,7 @@ SANDBOX = SandboxSettings()
 
 
 def account(base_url: str, **changed: Any) -> Destination:
-    """The sandbox's account at that address, with waits of a test's length."""
+    """Return the sandbox's account at an address, with short waits."""
     quick: dict[str, Any] = {
         "name": "main",
         "account": CleverTapAccount(
@@ -59,7 +59,7 @@ def environment_of(base_url: str, **more: str) -> Mapping[str, str]:
 
 
 def fill(sandbox: Running, size: int, name: str = NAME, filler: str = "") -> None:
-    """So many events of today at the vendor's, numbered from 0 in their property ``n``."""
+    """Add events of today to the sandbox, numbered from 0 in their property ``n``."""
     for first in range(0, size, 1000):
         rows = [
             LedgerRecord("clevertap", "event", name, NOW, _event(name, NOW, number, filler))
@@ -76,12 +76,12 @@ def _event(name: str, ts: int, number: int, filler: str) -> bytes:
 
 
 def numbers(lines: bytes) -> list[int]:
-    """The ``n`` of each event in JSON Lines; a line cut short fails."""
+    """Return the ``n`` of each event in JSON Lines; fail for a truncated line."""
     return [orjson.loads(line)["event_props"]["n"] for line in lines.splitlines()]
 
 
 def says(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Play:
-    """A play for any request: this JSON value, or these bytes."""
+    """Return a play that responds with this JSON value, or these bytes."""
 
     def play(exchange: Exchange) -> None:
         exchange.body(exchange.head())
@@ -132,11 +132,11 @@ def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None
 
 
 def breaks_off(exchange: Exchange) -> None:
-    """The request is read, and the connection cut."""
+    """Read the request, and reset the connection."""
     exchange.body(exchange.head())
     exchange.reset()
 
 
 def paths(vendor: LoopbackVendor) -> list[str]:
-    """What stood in the requests' first lines, byte for byte."""
+    """Return the paths of the requests' first lines, byte for byte."""
     return [each.path for each in vendor.requests]

@@ -1,8 +1,8 @@
-"""A vendor on loopback, on raw sockets: it answers as CleverTap's upload does, or as a test says.
+"""A vendor on loopback, on raw sockets: it responds as CleverTap's upload API, or by a script.
 
-What a request meets is decided when its first byte arrives: the next of the `script`ed plays, else
-the `usual` one. `support.fault_scripts` has plays for each way an answer can go wrong. A ledger
-keeps every record the vendor took, by its identity, so that a test can check where each record is.
+When a request's first byte arrives, the next of the `script`ed plays is chosen for it, or the
+`usual` one. `support.fault_scripts` has a play for each way a response can fail. The vendor counts
+accepted records by identity. The sandbox's conformance suite holds it to the real behaviour.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PASSCODE = "PASS-PASS-PASS"
 
 @dataclass(slots=True)
 class Received:
-    """One request: when it came and was answered (monotonic seconds), its size, what it met.
+    """A request: its start and end (monotonic seconds), its size and its status.
 
     ``under_way`` counts the requests the vendor had before it just then, this one included;
     ``status`` is 0 as long as it was not answered.
@@ -55,17 +55,17 @@ class Received:
 
     @property
     def records(self) -> int:
-        """The number of records in it."""
+        """Return the number of records in it."""
         return len(self.identities)
 
     @property
     def dry_run(self) -> bool:
-        """Whether it only asked for validation."""
+        """Return whether it is a dry run."""
         return "dryRun=1" in self.path
 
 
 class Exchange:
-    """One request on one connection, for a play to read as much of as it likes, and to answer."""
+    """One request on one connection: a play reads as much of it as it likes, and responds."""
 
     def __init__(self, vendor: LoopbackVendor, connection: socket.socket, noted: Received) -> None:
         self.vendor = vendor
@@ -75,7 +75,7 @@ class Exchange:
         self._rest = b""
 
     def head(self) -> int:
-        """Read to the end of the headers; returns the length of the body to come."""
+        """Read to the end of the headers; return the length of the body."""
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._receive()
@@ -88,7 +88,7 @@ class Exchange:
         return self.noted.bytes
 
     def body(self, size: int) -> bytes:
-        """Read so many bytes of the body."""
+        """Read ``size`` bytes of the body."""
         parts = [self._rest]
         missing = size - len(self._rest)
         while missing > 0:
@@ -107,21 +107,21 @@ class Exchange:
     def answer(
         self, status: int, body: bytes | Record, headers: Mapping[str, str] | None = None
     ) -> None:
-        """A whole answer; whoever reads it finds the place free that it had held."""
+        """Send a whole response; its place under the limit is free before a client reads it."""
         self.noted.status = status
         self.leave()
         self.send(rendered(status, body, headers))
 
     def send(self, data: bytes) -> None:
-        """These bytes, and nothing else."""
+        """Send these bytes, and nothing else."""
         self._connection.sendall(data)
 
     def wait(self, seconds: float) -> None:
-        """Take so long; less when the vendor closes."""
+        """Wait, but no longer than the vendor runs."""
         self.vendor.closing.wait(seconds)
 
     def reset(self) -> None:
-        """End the connection with a RST, so that the other side gets an error."""
+        """End the connection with a RST, so that the client gets an error."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.hang_up()
 
@@ -132,13 +132,13 @@ class Exchange:
         self._connection.close()
 
     def silence(self) -> None:
-        """Say nothing until the other side gives up, or the vendor closes."""
+        """Send nothing until the client gives up or the vendor closes."""
         while not self.vendor.closing.is_set():
             if readable(self._connection, 0.05) and not self._connection.recv(65536):
                 return
 
     def leave(self) -> None:
-        """Be under way no more; may be repeated."""
+        """Stop counting as in flight; may be repeated."""
         if not self.noted.ended_s:
             self.noted.ended_s = time.monotonic()
             self.vendor.ended()
@@ -151,7 +151,7 @@ class Exchange:
 
 
 def rendered(status: int, body: bytes | Record, headers: Mapping[str, str] | None = None) -> bytes:
-    """An answer as it stands on the wire."""
+    """Return a response as it stands on the wire."""
     content = body if isinstance(body, bytes) else spaced(body).encode()
     named = {"Content-Type": "application/json;charset=utf-8", **(headers or {})}
     lines = [f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}"]
@@ -160,7 +160,7 @@ def rendered(status: int, body: bytes | Record, headers: Mapping[str, str] | Non
 
 
 def readable(connection: socket.socket, seconds: float) -> bool:
-    """Whether there is something to read, or the other side hung up, before so many seconds."""
+    """Return whether data or the end of the connection arrives within ``seconds``."""
     if isinstance(connection, ssl.SSLSocket) and connection.pending():
         return True
     return bool(select.select([connection], [], [], seconds)[0])
@@ -241,12 +241,12 @@ class LoopbackVendor:
 
     @property
     def base_url(self) -> str:
-        """The address to send to."""
+        """Return the address to send to."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes it the vendor that a process of ours delivers to."""
+        """Return the environment of a process that delivers to this vendor."""
         return {
             "CLEVERTAP_ACCOUNT_ID": "ACCOUNT-1",
             "CLEVERTAP_PASSCODE": PASSCODE,
@@ -265,7 +265,7 @@ class LoopbackVendor:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def refuse(self) -> None:
-        """Be down: refuse connections, and cut those there are."""
+        """Refuse connections, and cut the open ones."""
         listener, self._listener = self._listener, None
         if listener is not None:
             with contextlib.suppress(OSError):
@@ -278,7 +278,7 @@ class LoopbackVendor:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End."""
+        """Stop for good."""
         self.closing.set()
         self.refuse()
 
@@ -289,12 +289,12 @@ class LoopbackVendor:
         self.close()
 
     def script(self, *plays: Play) -> None:
-        """What the next requests meet, one each."""
+        """Answer the next requests with these plays, one each."""
         with self._lock:
             self._script.extend(plays)
 
     def prescribe(self, identity: str, *codes: int, always: int | None = None) -> None:
-        """Answer this record's next attempts with these codes; ``always`` is what follows them."""
+        """Refuse this record's next attempts with these codes, and later ones with ``always``."""
         self._codes[identity] = deque(codes)
         if always is not None:
             self._always[identity] = always
@@ -318,20 +318,20 @@ class LoopbackVendor:
 
     @property
     def uploads(self) -> list[Received]:
-        """The requests that were no dry runs."""
+        """Return the requests other than dry runs."""
         return [each for each in list(self.requests) if not each.dry_run]
 
     @property
     def most_under_way(self) -> int:
-        """The most requests it had before it at once."""
+        """Return the highest number of requests in flight."""
         return max((each.under_way for each in list(self.requests)), default=0)
 
     def answers(self) -> Counter[int]:
-        """How often it answered with each status; 0 where it gave no whole answer."""
+        """Count responses by status; 0 is a request without a whole response."""
         return Counter(each.status for each in list(self.requests))
 
     def ended(self) -> None:
-        """Note that a request is under way no more."""
+        """Count one request less in flight."""
         with self._lock:
             self._under_way -= 1
 
@@ -359,7 +359,7 @@ class LoopbackVendor:
                 connection.close()
 
     def _exchange(self, connection: socket.socket) -> bool:
-        """Play one request; whether the connection may bring another."""
+        """Play one request; return whether the connection may bring another."""
         if not _has_data(connection):
             return False
         with self._lock:
@@ -376,7 +376,7 @@ class LoopbackVendor:
 
 
 def _has_data(connection: socket.socket) -> bool:
-    """Whether what is readable is a request, not the end of the connection; reads nothing."""
+    """Return whether the readable data is a request, not the end of the connection."""
     if isinstance(connection, ssl.SSLSocket):
         return True
     return bool(connection.recv(1, socket.MSG_PEEK))

@@ -18,15 +18,15 @@ from .export import CursorLoop
 class Checkpoint:
     """The first ``size`` bytes of the file hold ``records`` events: all those before ``cursor``.
 
-    ``cursor`` is None at the end of the export. ``query`` identifies the export; ``trail`` (its key
-    in the file) detects a loop of cursors across restarts.
+    ``cursor`` is None at the end of the export. ``query`` identifies the export; ``loop``
+    (``trail`` in the file) detects a loop of cursors across restarts.
     """
 
     query: Mapping[str, Any]
     cursor: str | None
     size: int = 0
     records: int = 0
-    trail: CursorLoop = field(default_factory=CursorLoop)
+    loop: CursorLoop = field(default_factory=CursorLoop)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint | None:
@@ -46,7 +46,7 @@ class Checkpoint:
     def _read(cls, content: dict[str, Any]) -> Checkpoint:
         """Build a checkpoint from parsed JSON; raise if a part has another type."""
         loop = CursorLoop(**content.get("trail", {}))
-        found = cls(**{**content, "trail": loop})
+        found = cls(**{key: content[key] for key in content if key != "trail"}, loop=loop)
         cursor_in(content, "cursor")
         numbers = (found.size, found.records, loop.steps, loop.span)
         if any(type(each) is not int or each < 0 for each in numbers):
@@ -58,8 +58,10 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write it to disk; a crash leaves either this checkpoint or the one before."""
         fresh = path.with_name(path.name + ".new")
+        content = asdict(self)
+        content["trail"] = content.pop("loop")
         with fresh.open("wb") as file:
-            file.write(json.dumps(asdict(self)).encode())
+            file.write(json.dumps(content).encode())
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

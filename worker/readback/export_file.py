@@ -180,7 +180,7 @@ class _Export:
         self._file.cut(0)
 
     def _read(self, reader: Reader, cursor: str, stopping: Callable[[], bool]) -> None:
-        loop = self._at.trail if self._at.trail.mark else None
+        loop = self._at.loop if self._at.loop.mark else None
         for page in pages(reader, cursor, loop):
             self._append(self._encoder.encode(page.records))
             self._save(
@@ -189,7 +189,7 @@ class _Export:
                     cursor=page.next_cursor,
                     size=self._file.size,
                     records=self._at.records + len(page.records),
-                    trail=page.loop,
+                    loop=page.loop,
                 )
             )
             self._on_page(self.progress)

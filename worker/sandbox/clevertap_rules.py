@@ -134,11 +134,11 @@ class Validator:
         return self._nested
 
     def _profile(self, data: Mapping[str, Any]) -> ErrorCode | None:
-        for field, refusal, passes in self._profile_rules:
+        for field, error, passes in self._profile_rules:
             value = data.get(field)
             # Absent, or an operator such as {"$delete": 1}: nothing to check.
             if value is not None and not isinstance(value, dict) and not passes(value):
-                return refusal
+                return error
         return None
 
     def _accepts_email(self, value: Any) -> bool:

@@ -61,12 +61,12 @@ class WebPage:
     def _context(self) -> dict[str, Any]:
         state = self._state
         vendors = summary(state)["vendors"]
-        seen = list(state.request_log)[-_SHOWN_REQUESTS:]
+        logged = list(state.request_log)[-_SHOWN_REQUESTS:]
         return {
             "vendors": vendors,
             "kept": state.ledger.kept,
             "events": _busiest(vendors),
-            "seen": [_request_line(each) for each in reversed(seen)],
+            "requests": [_request_line(each) for each in reversed(logged)],
             "records": [_record_line(row) for row in state.ledger.newest(_SHOWN_RECORDS)],
             "faults": [_fault_line(rule) for rule in state.faults.listed()],
             "presets": [(label, json.dumps(rule)) for label, rule in PRESET_FAULTS],
@@ -87,18 +87,18 @@ def _busiest(vendors: dict[str, Any]) -> list[tuple[str, str, int]]:
     return sorted(counts, key=lambda each: -each[2])[:_SHOWN_EVENTS]
 
 
-def _request_line(seen: LoggedRequest) -> dict[str, Any]:
+def _request_line(logged: LoggedRequest) -> dict[str, Any]:
     return {
-        "at": _clock_text(seen.at_s),
-        "vendor": seen.vendor,
-        "what": f"{seen.method} {seen.path}",
-        "kilobytes": f"{seen.received_bytes / 1000:.1f}",
-        "status": seen.status or "hung up",
-        "failed": seen.status != 200,
-        "took_ms": f"{seen.took_ms:.1f}",
-        "records": seen.records,
-        "refused": seen.refused,
-        "fault": seen.fault,
+        "at": _clock_text(logged.at_s),
+        "vendor": logged.vendor,
+        "what": f"{logged.method} {logged.path}",
+        "kilobytes": f"{logged.received_bytes / 1000:.1f}",
+        "status": logged.status or "hung up",
+        "failed": logged.status != 200,
+        "took_ms": f"{logged.took_ms:.1f}",
+        "records": logged.records,
+        "refused": logged.refused,
+        "fault": logged.fault,
     }
 
 
