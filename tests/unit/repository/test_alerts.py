@@ -9,6 +9,7 @@ import yaml
 
 from support.environment import ROOT
 from support.observing import alerts, dashboard, dashboard_queries
+from support.repository import anchors
 from worker.cli import COMMANDS
 from worker.monitoring.metrics.definitions import METRICS
 
@@ -21,12 +22,6 @@ QUERIES = [
 ]
 # Metrics of Prometheus itself.
 OTHERS = {"up": {"job", "instance"}}
-
-
-def anchors(text: str) -> set[str]:
-    """The anchors of a document's headings."""
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=NAMES)

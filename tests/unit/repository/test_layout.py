@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.environment import ROOT
+from support.repository import anchors, relative
 
 WORKER = ROOT / "worker"
 MODULES = sorted(WORKER.rglob("*.py"))
@@ -50,11 +51,6 @@ OLD_NAMES = re.compile(
     r"\b(?:count_try|embedded_redis|keep_order|places_to_wait|unticked|work_when_full)\b"
 )
 TEXTS = {".py", ".lua", ".md", ".toml", ".env", ".yml", ".html"}
-
-
-def relative(path: Path) -> str:
-    """A path as it is shown in a test's name."""
-    return str(path.relative_to(ROOT))
 
 
 def test_worker_entries_are_few() -> None:
@@ -146,12 +142,6 @@ def test_pages_name_files_that_exist(page: Path) -> None:
     assert [each for each in sorted(named) if not any((r / each).exists() for r in roots)] == []
 
 
-def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_pages_link_to_what_exists(page: Path) -> None:
     """Every relative link leads to a file, and its anchor to a heading there."""
@@ -161,6 +151,6 @@ def test_pages_link_to_what_exists(page: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if not target.exists() or (anchor and anchor not in anchors(target)):
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
             broken.append(link)
     assert broken == []

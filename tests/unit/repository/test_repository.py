@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.environment import ROOT, environment
+from support.repository import relative
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 TESTS = sorted(
@@ -19,11 +20,6 @@ TESTS = sorted(
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|mnt)/\w[\w.-]*")
 # Part of every process's environment; not our settings.
 NOT_OURS = {"CI", "HOSTNAME", "NO_COLOR", "PATH", "TERM"}
-
-
-def relative(path: Path) -> str:
-    """A path as it is shown in a test's name."""
-    return str(path.relative_to(ROOT))
 
 
 def tracked() -> list[Path]:
