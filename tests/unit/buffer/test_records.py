@@ -91,7 +91,7 @@ def test_day_of_uses_the_accounts_time_zone(ts: int, zone: str, day: str) -> Non
     assert day_of(ts, ZoneInfo(zone)) == day
 
 
-def test_cut_takes_tallies_and_ids_from_the_headers() -> None:
+def test_split_heads_gives_names_and_ids_to_count() -> None:
     """Tallies by day and name, ids in 16 bytes each, bodies untouched; profiles have no tally."""
     ids = [new_id() for _ in range(4)]
     stored = [
@@ -108,7 +108,7 @@ def test_cut_takes_tallies_and_ids_from_the_headers() -> None:
 
 
 @pytest.mark.parametrize("name", ["Viewed ", " Viewed", "A  b", "\u00a0"])
-def test_tallies_count_names_with_blanks(name: str) -> None:
+def test_count_names_keeps_names_with_blanks(name: str) -> None:
     """A blank at the end of a name does not make it a record without a name."""
     stored = pack(new_id(), "20261121", name, b"{}")
     assert count_names(split_heads([stored])[0]) == {b"20261121 " + name.encode(): 1}

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.buffer.claims import Settle, Split
-from worker.delivery.decision import Attempt, Decision, decide, wait_by_age_ms
+from worker.delivery.decision import (
+    HAND_BACK,
+    Attempt,
+    Decision,
+    decide,
+    decide_unsent,
+    wait_by_age_ms,
+)
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import DELIVERED, Outcome, ResponseClass, UploadResult, Verdict
@@ -204,6 +211,43 @@ def test_decide_parking_reason_says_what_to_do() -> None:
     assert decision.park == (
         "401: denied; check its credentials and address: a probe every 60 s takes it up again"
     )
+
+
+@pytest.mark.parametrize(("deaths", "size"), [(0, 1), (0, 1000), (2, 1000)])
+def test_decide_unsent_below_max_deaths_sends_the_batch(deaths: int, size: int) -> None:
+    """A batch that cost fewer workers than `max_deaths` is sent again."""
+    assert decide_unsent(deaths, size, SETTINGS) is None
+
+
+def test_decide_unsent_after_max_deaths_isolates_the_record_at_fault() -> None:
+    """A batch that cost three workers is halved; a single record dies as poison."""
+    halved, dead = decide_unsent(3, 2, SETTINGS), decide_unsent(3, 1, SETTINGS)
+    assert halved == Decision(Split("3 workers died of this batch"))
+    assert dead is not None
+    assert isinstance(dead.action, Settle)
+    assert (dead.action.usual.outcome, dead.action.usual.reason) == (Outcome.DEAD, "poison")
+    assert not dead.action.counts_attempt
+
+
+def test_decide_unsent_with_dead_letter_setting_buries_after_one_death() -> None:
+    """If nothing may be sent twice, a batch whose worker died is left to the operators."""
+    once = replace(SETTINGS, ambiguous="dead_letter")
+    assert decide_unsent(0, 5, once) is None
+    decision = decide_unsent(1, 5, once)
+    assert decision is not None
+    assert isinstance(decision.action, Settle)
+    assert (decision.action.usual.outcome, decision.action.usual.reason) == (
+        Outcome.DEAD,
+        "ambiguous",
+    )
+
+
+def test_hand_back_changes_nothing_but_the_lease() -> None:
+    """A batch that is handed back is due immediately and has used no attempt."""
+    assert isinstance(HAND_BACK.action, Settle)
+    assert HAND_BACK.action.usual.outcome is Outcome.RETRY
+    assert (HAND_BACK.action.delay_ms, HAND_BACK.action.counts_attempt) == (0, False)
+    assert HAND_BACK.signal is None
 
 
 @given(age_ms=st.integers(-10_000, 2 * DAY_MS), random=st.floats(0, 1, exclude_max=True))

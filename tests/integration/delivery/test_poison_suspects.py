@@ -10,7 +10,7 @@ from support.vendor import MISCELLANEOUS, LoopbackVendor, Record
 HOUR_S = 3600
 
 
-def spoils(record: Record) -> bool:
+def is_poison(record: Record) -> bool:
     """Whether this is the first update of Jack."""
     return (record["identity"], record["profileData"]["Number"]) == ("jack", 0)
 
@@ -25,7 +25,7 @@ def test_updates_behind_an_isolated_record_get_their_own_horizon(
 ) -> None:
     """Updates held for a day behind a failing record survive their own next failure."""
     pipeline = pipeline_of(backoff_cap_s=0.02, backoff_base_s=0.001)
-    vendor.whole = lambda records: (500, "Oops") if any(spoils(r) for r in records) else None
+    vendor.whole = lambda records: (500, "Oops") if any(is_poison(r) for r in records) else None
     pipeline.accept_profiles(["jack"] * 2)
     step(pipeline)
     pipeline.age(HOUR_S)
