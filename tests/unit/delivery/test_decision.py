@@ -230,7 +230,7 @@ def test_decide_unsent_after_max_deaths_isolates_the_record_at_fault() -> None:
 
 
 def test_decide_unsent_with_dead_letter_setting_buries_after_one_death() -> None:
-    """If nothing may be sent twice, a batch whose worker died is left to the operators."""
+    """If nothing may be sent twice, the batch of a dead worker is left to the operators."""
     once = replace(SETTINGS, ambiguous="dead_letter")
     assert decide_unsent(0, 5, once) is None
     decision = decide_unsent(1, 5, once)
