@@ -41,8 +41,7 @@ class FallbackDrain:
         if runtime.stopping or parts.buffer.seconds_since_tick() < after_s:
             return
         log.warning(
-            "no recent tick: draining without beat and broker",
-            destination=parts.destination.name,
+            "no recent tick: draining without beat and broker", destination=parts.destination.name
         )
         parts.drain.tick()
         end = time.monotonic() + self._after_s  # from now: a silent broker took its time

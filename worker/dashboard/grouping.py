@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -71,29 +71,14 @@ def _hash(*parts: Any) -> str:
     return sha256(orjson.dumps(parts)).hexdigest()[:16]
 
 
-class LetterSelection(Selection):
-    """The dead letters that a function yields; it can be called more than once."""
-
-    def __init__(
-        self, letters: DeadLetters, where: LetterFilter, read: Callable[[], Iterator[DeadLetter]]
-    ) -> None:
-        super().__init__(letters, where, {}, {})
-        self._read = read
-
-    def __iter__(self) -> Iterator[DeadLetter]:
-        return self._read()
-
-
 def single_letter(letters: DeadLetters, letter: DeadLetter) -> Selection:
     """Select one dead letter as the page showed it; a later failure of its record is another."""
-    return LetterSelection(letters, LetterFilter(id=letter.id), lambda: iter([letter]))
+    return Selection(letters, lambda: iter([letter]))
 
 
 def first_letters(selection: Selection, limit: int) -> Selection:
     """Select the first dead letters of a selection."""
-    return LetterSelection(
-        selection.letters, selection.where, lambda: islice(iter(selection), limit)
-    )
+    return Selection(selection.letters, lambda: islice(selection, limit))
 
 
 def select_group(letters: DeadLetters, where: GroupFilter) -> tuple[Selection, int]:
@@ -102,7 +87,7 @@ def select_group(letters: DeadLetters, where: GroupFilter) -> tuple[Selection, i
     What a page counts is what is replayed or purged from it, and no more.
     """
     oldest, unread = _oldest(letters, where.kind)
-    return LetterSelection(letters, where, lambda: filter(where, oldest)), unread
+    return Selection(letters, lambda: filter(where, oldest)), unread
 
 
 def find_groups(letters: DeadLetters) -> tuple[list[LetterGroup], int]:

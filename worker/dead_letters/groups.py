@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +25,6 @@ _PERSONAL = re.compile(
     |\([0-9]{2,6}\)[ ]?[0-9]{5,}""",
     re.VERBOSE,
 )
-_MASK = "•••"
 _POSITION = re.compile(r"\s*Skipped record number\s*:\s*[0-9]+[\s.]*", re.IGNORECASE)
 
 
@@ -45,31 +44,21 @@ class LetterGroup:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `dlq summary --json` prints."""
-        return {
-            "destination": self.destination,
-            "kind": self.kind,
-            "reason": self.reason,
-            "code": self.code,
-            "text": self.text,
-            "event": self.event,
-            "count": self.count,
-            "first": iso(self.first_ms),
-            "last": iso(self.last_ms),
-        }
+        fields = asdict(self)
+        first, last = iso(fields.pop("first_ms")), iso(fields.pop("last_ms"))
+        return {**fields, "first": first, "last": last}
 
 
-def group_letters(
-    letters: Iterable[DeadLetter], most_groups: int = MOST_GROUPS
-) -> list[LetterGroup]:
+def group_letters(letters: Iterable[DeadLetter], most: int = MOST_GROUPS) -> list[LetterGroup]:
     """Group by destination, kind, reason, code, text and event name, the largest group first.
 
-    Beyond ``most_groups``, groups that differ in text only are merged.
+    Beyond ``most`` groups, those that differ in text only are merged.
     """
     found: dict[tuple[Any, ...], list[int]] = {}
     for letter in letters:
         common = (letter.destination, letter.kind, letter.reason, letter.code)
         key = (*common, masked_text(letter.error), masked_name(letter.name))
-        if key not in found and len(found) >= most_groups:
+        if key not in found and len(found) >= most:
             key = (*common, OTHER_TEXTS, "")
         failed = letter.failed_at_ms
         entry = found.setdefault(key, [0, failed, failed])
@@ -82,14 +71,10 @@ def group_letters(
 def masked_text(error: str) -> str:
     """Return a vendor's text without what differs each time: the record's position in its request,
     and addresses and long numbers, which are personal."""
-    return _masked(_POSITION.sub("", error[:1000])).strip()
-
-
-def masked_name(event: str) -> str:
-    """Return an event's name without addresses and long numbers, which may be personal."""
-    return _masked(event)
+    return masked_name(_POSITION.sub("", error[:1000])).strip()
 
 
 @lru_cache(maxsize=1024)
-def _masked(text: str) -> str:
-    return _PERSONAL.sub(_MASK, text)
+def masked_name(event: str) -> str:
+    """Return an event's name without addresses and long numbers, which may be personal."""
+    return _PERSONAL.sub("•••", event)

@@ -1,7 +1,7 @@
 """Dead letters: records that could not be delivered, kept until they are replayed or purged.
 
-They are in one stream per kind, written by `settle`; an entry's id in the stream carries the time
-of failure. Everything here reads page by page, so memory stays flat however many there are.
+They are in one stream per kind, whose entry ids carry the time of failure, and are read page by
+page, so memory stays flat however many there are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, groupby, islice
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -89,7 +90,6 @@ class LetterFilter:
     id: str | None = None
 
     def __call__(self, letter: DeadLetter) -> bool:
-        """Return whether the filter matches this one."""
         return (
             self.kind in (None, letter.kind)
             and self.id in (None, letter.id)
@@ -110,7 +110,7 @@ class DeadLetters:
     def select(self, where: LetterFilter = EVERYTHING) -> Selection:
         """Return the matching dead letters of this moment; later ones are not included."""
         last: dict[str, str] = {}
-        sizes: dict[str, int] = {}
+        total = 0
         for kind in self.destination.kinds:
             if where.kind in (None, kind):
                 # No transaction: a full Redis would refuse even reads in one.
@@ -120,8 +120,23 @@ class DeadLetters:
                     pipeline.xlen(stream)
                     newest, size = pipeline.execute()
                 if newest:
-                    last[kind], sizes[kind] = newest[0][0].decode(), size
-        return Selection(self, where, last, sizes)
+                    last[kind] = newest[0][0].decode()
+                    total += size
+        counted = where.code is None and where.id is None
+        return Selection(self, lambda: self._read(where, last), total if counted else None)
+
+    def _read(self, where: LetterFilter, last: Mapping[str, str]) -> Iterator[DeadLetter]:
+        """Yield what matches, kind by kind, the oldest first, up to ``last`` of each kind."""
+        if where.id is not None:
+            letter = self.find(where.id, last)
+            if letter is not None and where(letter):
+                yield letter
+            return
+        for kind, newest in last.items():
+            begin = "-"
+            while page := self.page(kind, begin, newest, PAGE):
+                yield from filter(where, page)
+                begin = f"({page[-1].entry}"
 
     def find(self, record_id: str, last: Mapping[str, str] | None = None) -> DeadLetter | None:
         """Find the dead letter of a record (32 hex digits), if any, up to ``last`` of each kind."""
@@ -143,8 +158,8 @@ class DeadLetters:
                 self.client, base, kind, record_id, begin, end, PAGE_TO_SEARCH
             )
             if found:
-                page = self.page(kind, found.decode(), found.decode())
-                return page[0] if page and _not_after(page[0].entry, newest) else None
+                page = self.page(kind, found.decode(), newest, 1)
+                return page[0] if page and page[0].id == record_id else None
             if not looked:
                 return None
             begin = f"({looked.decode()}"
@@ -172,52 +187,25 @@ class DeadLetters:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class Selection:
-    """A snapshot of the dead letters that match a filter: later arrivals are not included. Iterable
-    more than once."""
+    """A snapshot of dead letters, which ``read`` yields; it may be iterated more than once.
 
-    def __init__(
-        self,
-        letters: DeadLetters,
-        where: LetterFilter,
-        last: Mapping[str, str],
-        sizes: Mapping[str, int],
-    ) -> None:
-        self.letters = letters
-        self.where = where
-        self._last = last
-        self._sizes = sizes
+    ``size`` is their number; None when only reading them all would show it.
+    """
+
+    letters: DeadLetters
+    read: Callable[[], Iterator[DeadLetter]]
+    size: int | None = None
 
     def __iter__(self) -> Iterator[DeadLetter]:
-        """Iterate kind by kind, the oldest failure first."""
-        if self.where.id is not None:
-            letter = self.letters.find(self.where.id, self._last)
-            if letter is not None and self.where(letter):
-                yield letter
-            return
-        for kind, last in self._last.items():
-            begin = "-"
-            while page := self.letters.page(kind, begin, last, PAGE):
-                yield from filter(self.where, page)
-                begin = f"({page[-1].entry}"
+        return self.read()
 
     def chunks(self, size: int) -> Iterator[list[DeadLetter]]:
         """Iterate over lists of at most ``size``, of one kind each."""
-        chunk: list[DeadLetter] = []
-        for letter in self:
-            if chunk and (len(chunk) >= size or chunk[0].kind != letter.kind):
+        for _, alike in groupby(self, attrgetter("kind")):
+            while chunk := list(islice(alike, size)):
                 yield chunk
-                chunk = []
-            chunk.append(letter)
-        if chunk:
-            yield chunk
-
-    @property
-    def size(self) -> int | None:
-        """Their number at that moment; None when only reading them all would show it."""
-        if self.where.code is None and self.where.id is None:
-            return sum(self._sizes.values())
-        return None
 
     def count(self) -> int:
         """Return their number, by reading them all if need be."""
@@ -225,27 +213,19 @@ class Selection:
 
     def purge(self, advance: Callable[[int], object] = lambda _: None) -> int:
         """Delete them, counted as purged; return how many. ``advance`` gets the progress."""
-        destination, purged = self.letters.destination.name, 0
+        base, purged = keys.base(self.letters.destination.name), 0
         for chunk in self.chunks(PAGE):
-            entries = [letter.entry for letter in chunk]
-            arguments = (chunk[0].kind, *entries)
-            purged += script("purge").run(self.letters.client, keys.base(destination), *arguments)
+            arguments = (chunk[0].kind, *(letter.entry for letter in chunk))
+            purged += script("purge").run(self.letters.client, base, *arguments)
             advance(len(chunk))
         return purged
-
-
-def _not_after(entry: str, newest: str) -> bool:
-    """Return whether an entry of a stream is no younger than another; ``+`` is the youngest."""
-    order = [tuple(map(int, each.split("-"))) for each in (entry, newest) if each != "+"]
-    return order == sorted(order)
 
 
 def chain_letters(
     selections: Iterable[Selection], limit: int | None = None
 ) -> Iterator[DeadLetter]:
     """Iterate over several selections, up to ``limit`` dead letters."""
-    every = (letter for selection in selections for letter in selection)
-    return islice(every, limit)
+    return islice(chain.from_iterable(selections), limit)
 
 
 def iso(epoch_ms: int) -> str:
@@ -257,7 +237,6 @@ def iso(epoch_ms: int) -> str:
 def epoch_ms(text: Any) -> int:
     """Parse what `iso` returns; return 0 for anything else."""
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment - _EPOCH) // timedelta(milliseconds=1)
+        return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
     except (TypeError, ValueError):
         return 0

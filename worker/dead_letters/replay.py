@@ -54,16 +54,6 @@ class NotReplayed:
     position: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A valid replacement, as it would be sent; ``kind`` is the dead letter's."""
-
-    position: int
-    id: str
-    kind: str
-    body: bytes
-
-
 Report = Callable[[NotReplayed], object]
 
 
@@ -85,11 +75,7 @@ class Replayer:
     """
 
     def __init__(
-        self,
-        client: redis.Redis,
-        destination: Destination,
-        *,
-        now: Callable[[], float] = time.time,
+        self, client: redis.Redis, destination: Destination, *, now: Callable[[], float] = time.time
     ) -> None:
         self.client = client
         self.destination = destination
@@ -129,30 +115,24 @@ class Replayer:
             replayed += self._put_back(self._instead(replacements[at : at + CHUNK], report))
         return replayed
 
-    def candidates(self, replacements: Sequence[Replacement], report: Report) -> list[Candidate]:
-        """Return what `replay_edited` would put back, and report what it would; move nothing."""
-        found: list[Candidate] = []
-        for at in range(0, len(replacements), CHUNK):
-            for each, letter, prepared in self._valid(replacements[at : at + CHUNK], report):
-                body = letter.body if _unedited(each, letter) else prepared.body
-                found.append(Candidate(each.position, each.id, letter.kind, body))
-        return found
+    def candidates(
+        self, replacements: Iterable[Replacement], report: Report
+    ) -> list[tuple[Replacement, str, bytes]]:
+        """Return what `replay_edited` would put back, with kind and body; move nothing."""
+        valid = self._valid(list(replacements), report)
+        return [(each, prepared.kind, prepared.body) for each, _, prepared in valid]
 
     def _unchanged(self, letters: Iterable[DeadLetter], report: Report) -> Iterator[_Move]:
         for letter in letters:
+            order_hash = b""
             try:
-                order_hash = self._order_hash(letter)
+                self._check_kind(letter)
+                if self.destination.kinds[letter.kind].ordered:
+                    order_hash = identity_hash(self._prepare(letter, letter.record).identity)
             except InvalidRecord as error:
                 report(NotReplayed(letter.id, error.errors))
             else:
                 yield _Move(letter.kind, letter.entry, order_hash)
-
-    def _order_hash(self, letter: DeadLetter) -> bytes:
-        """Return the hash of its identity; empty when its kind is unordered."""
-        self._check_kind(letter)
-        if not self.destination.kinds[letter.kind].ordered:
-            return b""
-        return identity_hash(self._prepare(letter, letter.record).identity)
 
     def _check_kind(self, letter: DeadLetter) -> None:
         if not self.destination.kinds[letter.kind].batch_records:
@@ -160,20 +140,18 @@ class Replayer:
             raise InvalidRecord({"kind": [rule]})
 
     def _instead(self, replacements: Sequence[Replacement], report: Report) -> Iterator[_Move]:
-        for each, letter, prepared in self._valid(replacements, report):
+        timezone = self.destination.timezone
+        for _, letter, prepared in self._valid(replacements, report):
             ordered = self.destination.kinds[letter.kind].ordered
             order_hash = identity_hash(prepared.identity) if ordered else b""
-            # An unedited record keeps its bytes; parsing and serialising it might change them.
-            unedited = _unedited(each, letter)
-            instead = (
-                b"" if unedited else pack_prepared(letter.id, prepared, self.destination.timezone)
-            )
+            unedited = prepared.body is letter.body
+            instead = b"" if unedited else pack_prepared(letter.id, prepared, timezone)
             yield _Move(letter.kind, letter.entry, order_hash, instead)
 
     def _valid(
         self, replacements: Sequence[Replacement], report: Report
     ) -> Iterator[tuple[Replacement, DeadLetter, Prepared]]:
-        """Yield the valid ones, each with its dead letter and what to send."""
+        """Yield the valid ones, each with its dead letter and what to send; report the others."""
         found = self._find(replacements)
         for each in replacements:
             letter = found.get(each.id)
@@ -185,8 +163,11 @@ class Replayer:
                 prepared = self._prepare(letter, each.record)
             except InvalidRecord as error:
                 report(NotReplayed(each.id, error.errors, each.position))
-            else:
-                yield each, letter, prepared
+                continue
+            # An unedited record keeps its bytes; parsing and serialising it might change them.
+            if orjson.dumps(each.record) == orjson.dumps(letter.record):
+                prepared = prepared._replace(body=letter.body)
+            yield each, letter, prepared
 
     def _prepare(self, letter: DeadLetter, record: Any) -> Prepared:
         self._check_kind(letter)
@@ -212,20 +193,14 @@ class Replayer:
         by_kind: dict[str, list[_Move]] = {}
         for move in moves:
             by_kind.setdefault(move.kind, []).append(move)
-        return sum(self._run(kind, each) for kind, each in by_kind.items())
-
-    def _run(self, kind: str, moves: Sequence[_Move]) -> int:
-        arguments: list[Any] = [kind, self.destination.kinds[kind].partitions]
-        arguments.append(b"".join(move.hash for move in moves))
-        for move in moves:
-            arguments += [move.entry, move.instead]
-        base = keys.base(self.destination.name)
-        replayed: int = script("replay").run(self.client, base, *arguments)
+        base, replayed = keys.base(self.destination.name), 0
+        for kind, alike in by_kind.items():
+            hashes = b"".join(move.hash for move in alike)
+            arguments = [part for move in alike for part in (move.entry, move.instead)]
+            partitions = self.destination.kinds[kind].partitions
+            run = script("replay").run
+            replayed += run(self.client, base, kind, partitions, hashes, *arguments)
         return replayed
-
-
-def _unedited(each: Replacement, letter: DeadLetter) -> bool:
-    return orjson.dumps(each.record) == orjson.dumps(letter.record)
 
 
 def parse_replacement(position: int, line: Any) -> tuple[str | None, Replacement]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, Verdict
@@ -16,19 +16,7 @@ from .letters import Selection
 CheckBatch = Callable[[str, Sequence[bytes]], Sequence[Verdict]]
 
 
-class Checkable(Protocol):
-    """A record that the vendor can check."""
-
-    @property
-    def kind(self) -> str:
-        """Its kind, as in the destination's settings."""
-
-    @property
-    def body(self) -> bytes:
-        """The JSON to send."""
-
-
-CheckableT = TypeVar("CheckableT", bound=Checkable)
+RecordT = TypeVar("RecordT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +34,8 @@ class ReplayCheck:
 
     def plus(self, other: ReplayCheck) -> ReplayCheck:
         """Return the sum of both."""
-        return ReplayCheck(
-            self.passed + other.passed,
-            self.ids | other.ids,
-            self.refusals + other.refusals,
-        )
+        refusals = self.refusals + other.refusals
+        return ReplayCheck(self.passed + other.passed, self.ids | other.ids, refusals)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `dlq replay --check` prints when it replays nothing."""
@@ -67,7 +52,8 @@ class ReplayCheck:
 def check_replay(selection: Selection, check_batch: CheckBatch) -> ReplayCheck:
     """Check a selection; ``check_batch`` gets batches of one kind. May raise VendorError."""
     passed, ids, refusals = 0, set[str](), Counter[tuple[int | None, str]]()
-    for letter, verdict in vendor_verdicts(selection, selection.letters.destination, check_batch):
+    records = ((letter, letter.kind, letter.body) for letter in selection)
+    for letter, verdict in vendor_verdicts(records, selection.letters.destination, check_batch):
         if verdict.outcome is Outcome.DELIVERED:
             passed += 1
         else:
@@ -77,27 +63,32 @@ def check_replay(selection: Selection, check_batch: CheckBatch) -> ReplayCheck:
 
 
 def vendor_verdicts(
-    records: Iterable[CheckableT], destination: Destination, check_batch: CheckBatch
-) -> Iterator[tuple[CheckableT, Verdict]]:
-    """Yield the vendor's verdict on each, in order; VendorError when it does not answer."""
+    records: Iterable[tuple[RecordT, str, bytes]], destination: Destination, check_batch: CheckBatch
+) -> Iterator[tuple[RecordT, Verdict]]:
+    """Yield the vendor's verdict on each record, given with its kind and body, in order.
+
+    VendorError when the vendor does not answer.
+    """
     for batch in _batches(records, destination):
-        answers = check_batch(batch[0].kind, [each.body for each in batch])
-        yield from zip(batch, answers, strict=True)
+        answers = check_batch(batch[0][1], [body for _, _, body in batch])
+        yield from zip((record for record, _, _ in batch), answers, strict=True)
 
 
-def _batches(records: Iterable[CheckableT], destination: Destination) -> Iterator[list[CheckableT]]:
+def _batches(
+    records: Iterable[tuple[RecordT, str, bytes]], destination: Destination
+) -> Iterator[list[tuple[RecordT, str, bytes]]]:
     """Yield requests as the worker would make them, limited in records and bytes."""
-    batch: list[CheckableT] = []
+    batch: list[tuple[RecordT, str, bytes]] = []
     size = 0
-    for record in records:
+    for record, kind, body in records:
         if batch and (
-            batch[0].kind != record.kind
-            or len(batch) >= destination.kinds[record.kind].batch_records
-            or size + len(record.body) > destination.batch_max_bytes
+            batch[0][1] != kind
+            or len(batch) >= destination.kinds[kind].batch_records
+            or size + len(body) > destination.batch_max_bytes
         ):
             yield batch
             batch, size = [], 0
-        batch.append(record)
-        size += len(record.body)
+        batch.append((record, kind, body))
+        size += len(body)
     if batch:
         yield batch

@@ -48,7 +48,7 @@ def test_groups_differ_by_cause() -> None:
 def test_groups_beyond_the_limit_are_merged() -> None:
     """A vendor that writes a value into each text does not make the summary grow without bound."""
     letters = [letter(at, f"no such thing: {at}") for at in range(5)]
-    groups = group_letters(letters, most_groups=2)
+    groups = group_letters(letters, most=2)
     assert [(group.text, group.count) for group in groups] == [
         (OTHER_TEXTS, 3),
         ("no such thing: 0", 1),

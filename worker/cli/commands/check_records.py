@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 
 from worker.dead_letters.replay_check import CheckBatch, vendor_verdicts
 from worker.errors import InvalidRecord
@@ -12,15 +12,6 @@ from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome, Verdict
 
 from ..console.json_lines import Chunk, InputLine, RejectedLine, Tally
-
-
-@dataclass(frozen=True, slots=True)
-class _ValidLine:
-    """A line that passes the schema, as it would be sent."""
-
-    line: InputLine
-    kind: str
-    body: bytes
 
 
 class RecordChecker:
@@ -52,23 +43,26 @@ class RecordChecker:
         finally:
             self.tally.report()
 
-    def _valid(self, lines: Sequence[InputLine]) -> Iterator[_ValidLine]:
+    def _valid(self, lines: Sequence[InputLine]) -> Iterator[tuple[InputLine, str, bytes]]:
+        """Yield the lines that pass the schema, with kind and body as they would be sent."""
         for line in lines:
             try:
                 prepared = self._encoder.prepare(self._destination, line.record)
             except InvalidRecord as invalid:
                 self.tally.reject([RejectedLine(line.number, invalid.errors, line.record)])
             else:
-                yield _ValidLine(line, prepared.kind, prepared.body)
+                yield line, prepared.kind, prepared.body
 
-    def _ask_vendor(self, valid: list[_ValidLine], check_batch: CheckBatch) -> None:
-        valid.sort(key=lambda each: each.kind)  # a batch has one kind
-        for each, verdict in vendor_verdicts(valid, self._destination, check_batch):
+    def _ask_vendor(
+        self, valid: list[tuple[InputLine, str, bytes]], check_batch: CheckBatch
+    ) -> None:
+        valid.sort(key=itemgetter(1))  # a batch has one kind
+        for line, verdict in vendor_verdicts(valid, self._destination, check_batch):
             if verdict.outcome is Outcome.DELIVERED:
                 self.tally.accepted += 1
             else:
-                errors, line = vendor_errors(verdict), each.line
-                self.tally.reject([RejectedLine(line.number, errors, line.record)])
+                rejected = RejectedLine(line.number, vendor_errors(verdict), line.record)
+                self.tally.reject([rejected])
 
 
 def vendor_errors(verdict: Verdict) -> Mapping[str, Sequence[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import click
@@ -62,7 +63,7 @@ class FileReplayer:
 
         destination, passed = self._settings.destination(name), 0
         candidates = self._replayer(name).candidates(replacements, self._refuse)
-        candidates.sort(key=lambda candidate: candidate.kind)  # a batch has one kind
+        candidates.sort(key=itemgetter(1))  # a batch has one kind
         if not candidates:
             return 0
         with dry_run(destination) as asked:
