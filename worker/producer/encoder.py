@@ -22,6 +22,9 @@ from ..vendors.protocol import Prepared, Schema
 MAX_RECORDS_PER_CALL = 1000
 
 T = TypeVar("T")
+Ids = Mapping[str, str]
+Properties = Mapping[str, Any]
+Time = int | datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +37,18 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """The ids of the records that `send_many` accepted, in order, and the rejected ones."""
+    """The ids of the records that are in the buffer now, in order, and the rejected records."""
 
     ids: Sequence[str] = ()
-    rejections: Sequence[Rejected] = ()
+    refusals: Sequence[Rejected] = ()
 
     @property
     def accepted(self) -> int:
-        """The number of records that are in the buffer now."""
         return len(self.ids)
 
     @property
     def rejected(self) -> int:
-        """The number of records that broke a rule; nothing else happened to them."""
-        return len(self.rejections)
+        return len(self.refusals)
 
 
 class EnqueueBatch:
@@ -80,8 +81,8 @@ def group_records(
     """Validate records and group them by kind, in order.
 
     Yields a batch when it holds ``max_records``, the others at the end, and None after every record
-    so that the caller can pause. A record for which ``prepare``
-    raises InvalidRecord is added to ``rejections``; one for which it returns None is skipped.
+    so that the caller can pause. A record for which ``prepare`` raises InvalidRecord is added to
+    ``rejections``; one for which it returns None is skipped.
     """
     batches: dict[str, EnqueueBatch] = {}
     for position, record in enumerate(records):
@@ -113,40 +114,26 @@ class RecordEncoder:
         """Return the names without repetitions; UnknownDestination for one not configured."""
         return [self._settings.destination(name).name for name in dict.fromkeys(names)]
 
-    def _schema(self, destination: Destination) -> Schema:
-        return self._schemas.setdefault(destination.name, destination.account.schema())
-
     def prepare(self, destination: Destination, record: Mapping[str, Any]) -> Prepared:
         """Validate and serialize a record in the vendor's shape; raises InvalidRecord."""
         schema = self._schemas.get(destination.name) or self._schema(destination)
         prepared = schema.prepare(record, now_s=self._now())
         if prepared.kind not in destination.kinds:
-            known = ", ".join(destination.kinds)
-            raise InvalidRecord({"type": [f"{destination.name} takes {known}"]})
+            rule = f"{destination.name} takes {', '.join(destination.kinds)}"
+            raise InvalidRecord({"type": [rule]})
         return prepared
 
     def event(
-        self,
-        destination: str | None,
-        name: str,
-        properties: Mapping[str, Any] | None,
-        ids: Mapping[str, str],
-        ts: int | datetime | None,
+        self, destination: str | None, name: str, properties: Properties | None, ids: Ids, ts: Time
     ) -> EnqueueBatch:
-        """Encode one event in the vendor's shape."""
         target = self._settings.destination(destination)
         schema = self._schemas.get(target.name) or self._schema(target)
-        record = schema.event(name, properties or {}, ids=ids, ts=_seconds(ts))
-        return self._single(target, record)
+        event = schema.event(name, properties or {}, ids=ids, ts=_seconds(ts))
+        return self._single(target, event)
 
     def profile(
-        self,
-        destination: str | None,
-        properties: Mapping[str, Any],
-        ids: Mapping[str, str],
-        ts: int | datetime | None,
+        self, destination: str | None, properties: Properties, ids: Ids, ts: Time
     ) -> EnqueueBatch:
-        """Encode one profile update in the vendor's shape."""
         target = self._settings.destination(destination)
         schema = self._schemas.get(target.name) or self._schema(target)
         return self._single(target, schema.profile(properties, ids=ids, ts=_seconds(ts)))
@@ -156,15 +143,15 @@ class RecordEncoder:
         return self._single(self._settings.destination(destination), record)
 
     def batches(
-        self,
-        destination: str | None,
-        records: Iterable[Mapping[str, Any]],
-        rejections: list[Rejected],
+        self, destination: str | None, records: Iterable[Properties], rejections: list[Rejected]
     ) -> Iterator[EnqueueBatch | None]:
         """Encode records in the vendor's shape, in batches for one call each; see group_records."""
         target = self._settings.destination(destination)
         prepare = partial(self.prepare, target)
         return group_records(target, records, prepare, rejections, MAX_RECORDS_PER_CALL)
+
+    def _schema(self, destination: Destination) -> Schema:
+        return self._schemas.setdefault(destination.name, destination.account.schema())
 
     def _single(self, destination: Destination, record: Mapping[str, Any]) -> EnqueueBatch:
         prepared = self.prepare(destination, record)
@@ -181,7 +168,7 @@ def named_ids(
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _seconds(ts: int | datetime | None) -> int | None:
+def _seconds(ts: Time) -> int | None:
     """Convert a time to epoch seconds; a naive datetime is local time."""
     return int(ts.timestamp()) if isinstance(ts, datetime) else ts
 

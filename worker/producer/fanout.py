@@ -1,15 +1,9 @@
-"""Enqueue one record for several destinations, checked for all of them first.
-
-Each destination has its own keys in Redis, so after the check they are served one after the other:
-a BufferError then carries in ``accepted`` the ids of the records that were enqueued, for the
-destinations in the order they were named. Do not retry those: it would enqueue duplicates. Retry
-only the remaining destinations.
-"""
+"""Enqueue one record for several destinations, checked for all of them first."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -18,18 +12,17 @@ from .encoder import EnqueueBatch, RecordEncoder, accepted_ids, named_ids
 
 Ids = dict[str, str]
 Result = TypeVar("Result", Ids, Coroutine[Any, Any, Ids])
-Accept = TypeVar(
-    "Accept", Callable[[EnqueueBatch], None], Callable[[EnqueueBatch], Awaitable[None]]
-)
 
 
-class _AnyFanout(ABC, Generic[Result, Accept]):
+class _AnyFanout(ABC, Generic[Result]):
     """All of a fan-out except the calls to Redis."""
 
-    def __init__(self, encoder: RecordEncoder, names: Sequence[str], accept: Accept) -> None:
+    def __init__(
+        self, encoder: RecordEncoder, names: Sequence[str], accept: Callable[[EnqueueBatch], Any]
+    ) -> None:
         self._encoder = encoder
         self._names = names
-        self._accept: Accept = accept
+        self._accept = accept
 
     def event(
         self,
@@ -66,7 +59,7 @@ class _AnyFanout(ABC, Generic[Result, Accept]):
 
     @abstractmethod
     def _enqueue(self, encode: Callable[[str], EnqueueBatch]) -> Result:
-        """Enqueue what ``encode`` makes of the record for each destination."""
+        """Enqueue what ``encode`` makes of the record for each destination, in their order."""
 
     def _batches(self, encode: Callable[[str], EnqueueBatch]) -> dict[str, EnqueueBatch]:
         """Encode for each destination; InvalidRecord with the errors of all that reject it."""
@@ -84,12 +77,15 @@ class _AnyFanout(ABC, Generic[Result, Accept]):
         return batches
 
 
-class Fanout(_AnyFanout[Ids, Callable[[EnqueueBatch], None]]):
+class Fanout(_AnyFanout[Ids]):
     """Puts each record into several destinations; made by `Producer.to`, as safe to share.
 
     Each call is one round trip per destination. Raises InvalidRecord when one of them rejects the
-    record (its errors name the destination), and then nothing was enqueued anywhere; BufferFull
-    or BufferUnavailable as `Producer` does, see above.
+    record (its errors name the destination), and then nothing was enqueued anywhere.
+
+    Each destination has its own keys in Redis, so a BufferError may come between them: it carries
+    in ``accepted`` the ids of the records that were enqueued, for the destinations in the order
+    they were named. Retry only the remaining destinations; the others would get duplicates.
     """
 
     def _enqueue(self, encode: Callable[[str], EnqueueBatch]) -> Ids:
@@ -101,7 +97,7 @@ class Fanout(_AnyFanout[Ids, Callable[[EnqueueBatch], None]]):
         return {name: batch.ids[0] for name, batch in batches.items()}
 
 
-class AsyncFanout(_AnyFanout[Coroutine[Any, Any, Ids], Callable[[EnqueueBatch], Awaitable[None]]]):
+class AsyncFanout(_AnyFanout[Coroutine[Any, Any, Ids]]):
     """The same for asyncio; made by `AsyncProducer.to`."""
 
     async def _enqueue(self, encode: Callable[[str], EnqueueBatch]) -> Ids:

@@ -17,13 +17,7 @@ from redis.exceptions import RedisError
 
 from ..buffer.accept import accept, accept_async
 from ..buffer.scripts import is_out_of_memory
-from ..connections.clients import (
-    PRODUCER_TIMEOUT_S,
-    answer_was_lost,
-    async_producer_client,
-    producer_client,
-    redis_url,
-)
+from ..connections import clients
 from ..errors import BufferFull, BufferUnavailable
 from ..settings.destination import Destination
 from ..settings.settings import Settings
@@ -41,10 +35,8 @@ def _raise(error: RedisError, destination: Destination) -> NoReturn:
     """Translate a Redis error into a producer exception."""
     if is_out_of_memory(error):
         raise BufferFull(f"{destination.name}: Redis is out of memory") from error
-    raise BufferUnavailable(
-        f"{destination.name}: Redis did not accept the record ({type(error).__name__})",
-        sent=answer_was_lost(error),
-    ) from error
+    text = f"{destination.name}: Redis did not accept the record ({type(error).__name__})"
+    raise BufferUnavailable(text, sent=clients.answer_was_lost(error)) from error
 
 
 class Producer:
@@ -65,12 +57,9 @@ class Producer:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Make a producer for REDIS_URL and the configured destinations, without vendor secrets.
-
-        SettingsError names what is wrong with them.
-        """
+        """Make a producer from the environment, without vendor secrets; raises SettingsError."""
         settings = Settings.from_env(environ)
-        return cls(settings, producer_client(redis_url(settings)))
+        return cls(settings, clients.producer_client(clients.redis_url(settings)))
 
     def event(
         self,
@@ -125,9 +114,9 @@ class Producer:
         return SendResult(sorted(ids), rejections)
 
     def to(self, destination: str, *others: str) -> Fanout:
-        """Return a producer for several destinations: `producer.to("clevertap", "other").event()`.
+        """Return a producer for several destinations; UnknownDestination if one is not configured.
 
-        UnknownDestination for a name that the configuration does not define.
+        For example `producer.to("clevertap", "bloomreach").event("Viewed", identity="42")`.
         """
         return Fanout(self._encoder, self._encoder.names(destination, *others), self._accept)
 
@@ -136,11 +125,10 @@ class Producer:
         return batch.ids[0]
 
     def _accept(self, batch: EnqueueBatch) -> None:
-        destination = batch.destination
         try:
-            accept(self._client, destination, batch.kind, batch.identities, batch.stored)
+            accept(self._client, batch.destination, batch.kind, batch.identities, batch.stored)
         except RedisError as error:
-            _raise(error, destination)
+            _raise(error, batch.destination)
 
     def close(self) -> None:
         """Close the connections; nothing is lost without it."""
@@ -148,7 +136,7 @@ class Producer:
 
 
 class AsyncProducer:
-    """The same for asyncio; see Producer. One for each event loop.
+    """The same methods as Producer has, for asyncio. One for each event loop.
 
     At most a hundred calls run at once. Further calls wait for their turn, a quarter of a second at
     most (``patience_s``), and then raise BufferUnavailable: nothing was sent.
@@ -159,28 +147,20 @@ class AsyncProducer:
         settings: Settings,
         client: redis.asyncio.Redis,
         *,
-        patience_s: float = PRODUCER_TIMEOUT_S,
+        patience_s: float = clients.PRODUCER_TIMEOUT_S,
     ) -> None:
         self._encoder = RecordEncoder(settings)
         self._client = client
         self._patience_s = patience_s
         # A Cluster's client has a pool for each node, and no bound of its own.
-        pool: Any = getattr(client, "connection_pool", None)
-        most = (
-            MAX_CONCURRENT_CALLS
-            if pool is None
-            else min(MAX_CONCURRENT_CALLS, pool.max_connections)
-        )
-        self._turns = asyncio.Semaphore(most)
+        pool = getattr(client, "connection_pool", None)
+        most: int = getattr(pool, "max_connections", MAX_CONCURRENT_CALLS)
+        self._turns = asyncio.Semaphore(min(MAX_CONCURRENT_CALLS, most))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Make a producer for REDIS_URL and the configured destinations, without vendor secrets.
-
-        SettingsError names what is wrong with them.
-        """
         settings = Settings.from_env(environ)
-        return cls(settings, async_producer_client(redis_url(settings)))
+        return cls(settings, clients.async_producer_client(clients.redis_url(settings)))
 
     async def event(
         self,
@@ -194,7 +174,6 @@ class AsyncProducer:
         ts: int | datetime | None = None,
         destination: str | None = None,
     ) -> str:
-        """Enqueue one event; see Producer.event."""
         ids = named_ids(identity, fbid, gpid, object_id)
         return await self._put(self._encoder.event(destination, name, properties, ids, ts))
 
@@ -209,18 +188,15 @@ class AsyncProducer:
         ts: int | datetime | None = None,
         destination: str | None = None,
     ) -> str:
-        """Enqueue one profile update; see Producer.profile."""
         ids = named_ids(identity, fbid, gpid, object_id)
         return await self._put(self._encoder.profile(destination, properties, ids, ts))
 
     async def send(self, record: Mapping[str, Any], *, destination: str | None = None) -> str:
-        """Enqueue one record in the vendor's own shape; see Producer.send."""
         return await self._put(self._encoder.record(destination, record))
 
     async def send_many(
         self, records: Iterable[Mapping[str, Any]], *, destination: str | None = None
     ) -> SendResult:
-        """Enqueue records in the vendor's own shape; see Producer.send_many."""
         rejections: list[Rejected] = []
         batches = self._encoder.batches(destination, records, rejections)
         with accepted_ids() as ids:
@@ -231,7 +207,6 @@ class AsyncProducer:
         return SendResult(sorted(ids), rejections)
 
     def to(self, destination: str, *others: str) -> AsyncFanout:
-        """Return a producer for several destinations; see Producer.to."""
         return AsyncFanout(self._encoder, self._encoder.names(destination, *others), self._accept)
 
     async def _put(self, batch: EnqueueBatch) -> str:
@@ -239,25 +214,19 @@ class AsyncProducer:
         return batch.ids[0]
 
     async def _accept(self, batch: EnqueueBatch) -> None:
-        destination = batch.destination
-        await self._wait_for_turn(destination)
-        try:
-            await accept_async(
-                self._client, destination, batch.kind, batch.identities, batch.stored
-            )
-        except RedisError as error:
-            _raise(error, destination)
-        finally:
-            self._turns.release()
-
-    async def _wait_for_turn(self, destination: Destination) -> None:
+        target = batch.destination
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._turns.acquire()
         except TimeoutError:
-            raise BufferUnavailable(
-                f"{destination.name}: too many calls wait for Redis", sent=False
-            ) from None
+            text = f"{target.name}: too many calls wait for Redis"
+            raise BufferUnavailable(text, sent=False) from None
+        try:
+            await accept_async(self._client, target, batch.kind, batch.identities, batch.stored)
+        except RedisError as error:
+            _raise(error, target)
+        finally:
+            self._turns.release()
 
     async def close(self) -> None:
         """Close the connections; nothing is lost without it, or when one does not close."""

@@ -105,10 +105,10 @@ def test_send_many_with_invalid_records_accepts_the_others_in_order(
     records: list[dict[str, Any]] = [VIEWED, NAMED, {"type": "event"}, VIEWED, {}, NAMED] * 500
     result = producer.send_many(records)
     assert (result.accepted, result.rejected) == (2000, 1000)
-    assert [each.position for each in result.rejections] == [
+    assert [each.position for each in result.refusals] == [
         at for at, record in enumerate(records) if record not in (VIEWED, NAMED)
     ]
-    assert "identity" in str(result.rejections[0].error)
+    assert "identity" in str(result.refusals[0].error)
     assert list(result.ids) == sorted(result.ids)
     assert accepted(redis_url) == {"event": 1000, "profile": 1000, "token": 0}
 

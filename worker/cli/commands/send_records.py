@@ -84,7 +84,7 @@ class RecordSender:
         records = [line.record for line in lines]
         result = self._producer.send_many(records, destination=self._destination.name)
         self.tally.accepted += result.accepted
-        for each in result.rejections:
+        for each in result.refusals:
             line = lines[each.position]
             self.tally.reject([RejectedLine(line.number, each.error.errors, line.record)])
 
