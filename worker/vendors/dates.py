@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
+#: A record's time as callers may give it.
+Time = float | datetime | None
+
 _EPOCH_DAY: Final = date(1970, 1, 1)
 _DATELESS: Final = frozenset((str, int, float, bool))  # most values: known without a call
 _DEPTH: Final = 4  # an array of objects has two levels; there is room for nested ones
@@ -24,7 +27,7 @@ def dated(properties: Any, form: Callable[[int], Any]) -> Any:
 
 def _dated(value: Any, form: Callable[[int], Any], depth: int) -> Any:
     if isinstance(value, date):
-        seconds = epoch_s(value)
+        seconds = _epoch_s(value)
         return value if seconds is None else form(seconds)
     if isinstance(value, dict) and depth < _DEPTH:
         return {
@@ -36,7 +39,14 @@ def _dated(value: Any, form: Callable[[int], Any], depth: int) -> Any:
     return value
 
 
-def epoch_s(moment: date) -> int | None:
+def timed(record: dict[str, Any], key: str, ts: Time) -> dict[str, Any]:
+    """Return the record with its time under ``key``, if there is one."""
+    if ts is not None:
+        record[key] = _epoch_s(ts) if isinstance(ts, datetime) else ts
+    return record
+
+
+def _epoch_s(moment: date) -> int | None:
     """Return epoch seconds of a datetime or date, or None if the platform has none for it."""
     if not isinstance(moment, datetime):
         return (moment - _EPOCH_DAY) // timedelta(seconds=1)

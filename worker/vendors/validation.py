@@ -28,7 +28,6 @@ class Rule(str):
     code: int | None
 
     def __new__(cls, text: str, code: int | None = None) -> Self:
-        """Return the rule ``text``, with the ``code`` that the vendor answers when it is broken."""
         rule = super().__new__(cls, text)
         rule.code = code
         return rule
@@ -41,8 +40,7 @@ Broken = FieldErrors | Rule | None
 class RuleField(fields.Field[Any]):
     """A field that returns its value unchanged and reports `Rule`s, codes included.
 
-    ``check`` is the name of the schema's method that returns what is broken, given the value and
-    the record.
+    ``check`` names the schema's method that returns what is broken, given value and record.
     """
 
     def __init__(self, missing: Rule, check: str = "", **kwargs: Any) -> None:
@@ -80,8 +78,7 @@ class RuleSchema(Schema):
         raise NotImplementedError
 
     @validates_schema(skip_on_field_errors=False)
-    def check_whole(self, data: dict[Any, Any], **_: Any) -> None:
-        """Report them as marshmallow wants it."""
+    def _check_whole(self, data: dict[Any, Any], **_: Any) -> None:
         if errors := self.broken(data):
             raise ValidationError(errors)
 
@@ -96,37 +93,26 @@ class RuleSchema(Schema):
             if value is missing:
                 if required:
                     return False
-            elif value is None:
-                if not allow_none:
-                    return False
-            elif broken(value, record):
+            elif not allow_none if value is None else broken(value, record):
                 return False
         return not self.broken(record)
 
 
 def check(schema: RuleSchema, record: Mapping[str, Any]) -> None:
-    """Raise InvalidRecord if the record breaks a rule; only then is it loaded, to list them all."""
-    if schema.is_fine(record):
-        return
-    try:
-        schema.load(record)
-    except ValidationError as error:
-        invalid = refusal(error)
-    else:
-        return
-    raise invalid  # outside of the except clause: marshmallow's error holds the record
+    """Raise InvalidRecord, with the first code, if the record breaks a rule.
 
-
-def refusal(error: ValidationError) -> InvalidRecord:
-    """Return a failed load's errors by dotted path, with the first code among them."""
+    Only then does marshmallow go over it, to list every broken rule by its dotted path.
+    """
+    if schema.is_fine(record) or not (messages := schema.validate(record)):
+        return
     found: dict[str, list[str]] = {}
     code = None
-    for path, rule in _flat(error.messages, ""):
+    for path, rule in _flat(messages, ""):
         if len(found) < MAX_ERRORS or path in found:
             found.setdefault(path, []).append(str(rule))
         if code is None:
             code = getattr(rule, "code", None)
-    return InvalidRecord(found, code)
+    raise InvalidRecord(found, code)
 
 
 def _flat(messages: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -165,14 +151,9 @@ def join(path: str, key: object) -> str:
     """Return the path of a key inside ``path``: printable and bounded, whatever the key is."""
     if len(path) > _MAX_PATH_CHARS:
         return path  # deep inside: the way there is long enough to find it by
-    text = _name(key)
-    return f"{path}.{text}" if path else text
-
-
-def _name(key: object) -> str:
     if isinstance(key, str):
-        text = str.encode(key, "utf-8", "backslashreplace").decode()
-        return text if len(text) <= _MAX_PATH_CHARS else text[:_MAX_PATH_CHARS] + "..."
-    if type(key) is int:
-        return f"{key:d}" if abs(key) < 10**18 else "(int)"
-    return f"({type(key).__name__})"
+        name = str.encode(key, "utf-8", "backslashreplace").decode()
+        name = name if len(name) <= _MAX_PATH_CHARS else name[:_MAX_PATH_CHARS] + "..."
+    else:
+        name = f"{key:d}" if type(key) is int and abs(key) < 10**18 else f"({type(key).__name__})"
+    return f"{path}.{name}" if path else name

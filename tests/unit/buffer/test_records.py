@@ -24,7 +24,7 @@ from worker.buffer.records import (
     unpack,
     without,
 )
-from worker.vendors.serialization import exact
+from worker.vendors.json_values import exact
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 

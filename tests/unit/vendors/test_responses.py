@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from worker.vendors.json_values import exact
 from worker.vendors.protocol import Response, ResponseClass
 from worker.vendors.responses import json_object, one_line, open_upload, retry_after_s
-from worker.vendors.serialization import exact
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
-from worker.vendors.serialization import exact
+from worker.vendors.json_values import exact
 
 # As many records as one call of the producer takes, and few enough bytes to hold Redis up briefly.
 CHUNK_LINES = 1000

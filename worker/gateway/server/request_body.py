@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
-from worker.vendors.serialization import exact
+from worker.vendors.json_values import exact
 
 from ..settings import GatewaySettings
 from .errors import HttpError

@@ -1,4 +1,4 @@
-"""The checks of evtData: flat properties, and the Items of a Charged event.
+"""The checks of evtData (flat properties, a Charged event's Items) and profileData.
 
 One pass over the properties with type look-ups: a Nested marshmallow schema per property costs
 more than the rest of the record together (docs/decisions/0010).
@@ -6,14 +6,27 @@ more than the rest of the record together (docs/decisions/0010).
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Callable
+from typing import Any, Final
 
 from ..json_values import NO_NUMBER, json_errors, scalar_rule
 from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, collect, join
 from . import rules
 
-# Below this a string needs no counting: UTF-8 takes at most four bytes for a character.
-_BYTES_PER_CHAR = 4
+_CONTAINERS: Final = (dict, list, tuple)
+_ARRAYS: Final = (list, tuple)
+_BYTES_PER_CHAR: Final = 4  # at most, in UTF-8: what is shorter by that needs no counting
+
+# Recorded: +35922333232 passes; 223, 123 and +44+441234 fail. E.164 allows 15 digits.
+_PHONE: Final = re.compile(r"\+[1-9][0-9]{5,14}")
+# Recorded: 1234 and $$$$$ fail. No more is asked than one @ and a domain with a dot.
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+\.?")
+# Recorded: "18" passes and "aa" fails.
+_AGE: Final = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*")
+
+_FLAGS: Final = ("email", "push", "sms", "whatsapp", "dndPhone", "dndEmail", "dndSMS")
+_CATEGORIES: Final = ("category-unsubscribe", "category-resubscribe")
 
 
 class PropertyRules:
@@ -21,25 +34,51 @@ class PropertyRules:
 
     def __init__(self, limits: rules.CleverTapLimits) -> None:
         self._limits = limits
-        self._key_chars = limits.key_length
+        self._key_length = limits.key_length
         self._value_bytes = limits.value_bytes
+        self._safe_key_chars = limits.key_length // _BYTES_PER_CHAR
         self._safe_chars = limits.value_bytes // _BYTES_PER_CHAR
         self._bad_key = Rule(f"must be a name of at most {limits.key_length} characters")
+        self._bad_profile_key = Rule(
+            f"must be a name of at most {limits.key_length} bytes in UTF-8"
+        )
         self._bad_size = Rule(f"must be at most {limits.value_bytes} bytes in UTF-8")
         self._too_many = Rule(f"must hold at most {limits.event_properties} properties", 522)
         self._too_many_items = Rule(f"must hold at most {limits.charged_items} items", 512)
+        self._too_many_custom = Rule(
+            f"must hold at most {limits.profile_properties} custom properties"
+        )
 
     def event_errors(self, data: dict[Any, Any], name: Any) -> Broken:
         """Check an event's properties, by path inside evtData."""
         if len(data) > self._limits.event_properties:
             return self._too_many
-        charged = isinstance(name, str) and plain_name(name) == "charged"
-        return self._flat_errors(data, charged=charged)
+        return self._flat_errors(data, isinstance(name, str) and plain_name(name) == "charged")
 
-    def _flat_errors(self, data: dict[Any, Any], *, charged: bool = False) -> FieldErrors | None:
+    def profile_errors(self, data: dict[Any, Any]) -> Broken:
+        """Check a profile's properties, by path inside profileData."""
+        most = self._limits.profile_properties
+        if len(data) > most and sum(map(_is_custom, data)) > most:
+            return self._too_many_custom
+        errors: FieldErrors = {}
+        for key, value in data.items():
+            found: Broken
+            if not isinstance(key, str):
+                found = rules.BAD_KEY
+            elif len(key) > self._safe_key_chars and _is_longer(key, self._key_length):
+                found = self._bad_profile_key
+            else:
+                found = self._profile_value_errors(key, value)
+            if found:
+                add(errors, join("", key), found)
+                if len(errors) >= MAX_ERRORS:
+                    break
+        return errors or None
+
+    def _flat_errors(self, data: dict[Any, Any], charged: bool = False) -> FieldErrors | None:
         """Check flat properties: the hot loop, with the common types inline."""
         errors: FieldErrors | None = None
-        key_chars, safe_chars = self._key_chars, self._safe_chars
+        key_chars, safe_chars = self._key_length, self._safe_chars
         for key, value in data.items():
             found: Broken
             kind = type(value)
@@ -47,15 +86,17 @@ class PropertyRules:
                 if len(value) <= safe_chars and value[:3] != "$D_":
                     found = None
                 else:
-                    found = self.text_rule(value)
+                    found = self._text_rule(value)
             elif kind is float:
                 found = None if value - value == 0 else NO_NUMBER
             elif kind is int or kind is bool or value is None:
                 found = None
             else:
-                found = self._other_errors(key, value, charged=charged)
-            if type(key) is not str or len(key) > key_chars:
-                found = self._key_rule(key) or found
+                found = self._other_errors(key, value, charged)
+            if not isinstance(key, str):
+                found = rules.BAD_KEY
+            elif len(key) > key_chars:
+                found = self._bad_key
             if found is not None:
                 errors = {} if errors is None else errors
                 add(errors, join("", key), found)
@@ -63,52 +104,127 @@ class PropertyRules:
                     break
         return errors
 
-    def text_rule(self, value: str) -> Rule | None:
+    def _other_errors(self, key: Any, value: Any, charged: bool) -> Broken:
+        if not charged or key != "Items" or not isinstance(value, _CONTAINERS):
+            return self._value_errors(value, rules.NOT_FLAT)
+        if isinstance(value, dict):
+            return rules.BAD_ITEMS
+        if len(value) > self._limits.charged_items:
+            return self._too_many_items
+        return collect(
+            (index, self._flat_errors(item) if isinstance(item, dict) else rules.BAD_ITEM)
+            for index, item in enumerate(value)
+        )
+
+    def _text_rule(self, value: str) -> Rule | None:
         """Check a string's size, and that it is not a date in milliseconds."""
-        if len(value) > self._safe_chars and (
-            len(value) > self._value_bytes
-            or len(str.encode(value, "utf-8", "surrogatepass")) > self._value_bytes
-        ):
+        if len(value) > self._safe_chars and _is_longer(value, self._value_bytes):
             return self._bad_size
         if value.startswith("$D_") and rules.MILLISECONDS_DATE.fullmatch(value):
             return rules.DATE_IN_MILLISECONDS
         return None
 
-    def single_rule(self, value: Any) -> Rule | None:
-        """Check a value that must be a single one; containers are checked elsewhere."""
-        if isinstance(value, dict | list | tuple):
-            return None
-        return scalar_rule(value) or (self.text_rule(value) if isinstance(value, str) else None)
-
-    def nested_errors(self, value: Any, flat: Rule) -> Broken:
-        """Check an object or array where a single value is the rule."""
+    def _value_errors(self, value: Any, flat: Rule) -> Broken:
+        """Check what must be a single value; ``flat`` is the rule that a container breaks."""
+        if not isinstance(value, _CONTAINERS):
+            return scalar_rule(value) or (
+                self._text_rule(value) if isinstance(value, str) else None
+            )
         if not self._limits.nested:
             return flat
         return json_errors(value, "", rules.NESTED_DEPTH) or None
 
-    def _key_rule(self, key: Any) -> Rule | None:
-        if not isinstance(key, str):
-            return rules.BAD_KEY
-        return self._bad_key if len(key) > self._key_chars else None
+    def _profile_value_errors(self, key: str, value: Any) -> Broken:
+        if isinstance(value, dict):
+            return self._object_errors(key, value)
+        flat = rules.NOT_FLAT_PROFILE
+        is_list = isinstance(value, _ARRAYS)
+        found = None if is_list else self._value_errors(value, flat)
+        if found or value is None:
+            return found
+        if standard := _STANDARD.get(key):
+            is_right, rule = standard
+            return None if is_right(value) else rule
+        return self._list_errors(value, flat) if is_list else None
 
-    def _other_errors(self, key: Any, value: Any, *, charged: bool) -> Broken:
-        if not isinstance(value, dict | list | tuple):
-            return self.single_rule(value)
-        if charged and key == "Items":
-            return self._items_errors(value)
-        return self.nested_errors(value, rules.NOT_FLAT)
+    def _object_errors(self, key: str, value: dict[Any, Any]) -> Broken:
+        if key in _CATEGORIES:
+            return None if _is_categories(value) else rules.BAD_CATEGORIES
+        if not any(isinstance(name, str) and name[:1] == "$" for name in value):
+            # An empty object is dropped by the vendor; any other is for its beta.
+            return self._value_errors(value, rules.NOT_FLAT_PROFILE) if value else None
+        return collect((name, self._operator_errors(name, each)) for name, each in value.items())
 
-    def _items_errors(self, items: Any) -> Broken:
-        if not isinstance(items, list | tuple):
-            return rules.BAD_ITEMS
-        if len(items) > self._limits.charged_items:
-            return self._too_many_items
-        return collect(
-            (index, self._flat_errors(item) if isinstance(item, dict) else rules.BAD_ITEM)
-            for index, item in enumerate(items)
-        )
+    def _operator_errors(self, operator: Any, operand: Any) -> Broken:
+        match operator:
+            case "$set" if not isinstance(operand, _CONTAINERS):
+                return self._value_errors(operand, rules.BAD_OPERAND_LIST)
+            case "$add" | "$remove" | "$set":
+                return self._list_errors(operand, rules.BAD_OPERAND_LIST)
+            case "$incr" | "$decr":
+                return scalar_rule(operand) if _is_number(operand) else rules.BAD_OPERAND_NUMBER
+            case "$delete":
+                is_one = isinstance(operand, int | float) and operand == 1
+                return None if is_one else rules.BAD_DELETE
+            case _:
+                return rules.BAD_OPERATOR
+
+    def _list_errors(self, values: Any, rule: Rule) -> Broken:
+        if not isinstance(values, list) and type(values) is not tuple:
+            return rule
+        return collect((at, self._value_errors(each, rule)) for at, each in enumerate(values))
 
 
 def plain_name(name: str) -> str:
     """Return an event name as the vendor compares them: without case and without spaces."""
     return "".join(name.split()).lower()
+
+
+def _is_longer(text: str, most_bytes: int) -> bool:
+    """Return whether a text that is not surely short enough is too long, in UTF-8."""
+    return len(text) > most_bytes or len(str.encode(text, "utf-8", "surrogatepass")) > most_bytes
+
+
+def _is_custom(key: Any) -> bool:
+    return key not in rules.STANDARD_PROFILE_KEYS and key not in _STANDARD
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and bool(pattern.fullmatch(value))
+
+
+def _one_of(*words: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in words
+
+
+def _is_age(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(_AGE.fullmatch(value))
+    return _is_number(value) and value >= 0
+
+
+def _is_categories(value: Any) -> bool:
+    """Check ``{"email": ["Newsletters"]}``: channels and the groups to leave or to join again."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str)
+        and type(groups) in (list, tuple)
+        and all(isinstance(group, str) and not scalar_rule(group) for group in groups)
+        for name, groups in value.items()
+    )
+
+
+_STANDARD: Final[dict[str, tuple[Callable[[Any], bool], Rule]]] = {
+    "Phone": (_matches(_PHONE), rules.BAD_PHONE),
+    "Email": (_matches(_EMAIL), rules.BAD_EMAIL),
+    "Gender": (_one_of("M", "F"), rules.BAD_GENDER),
+    "Employed": (_one_of("Y", "N"), rules.BAD_EMPLOYED),
+    "Education": (_one_of("School", "College", "Graduate"), rules.BAD_EDUCATION),
+    "Married": (_one_of("Y", "N"), rules.BAD_MARRIED),
+    "Age": (_is_age, rules.BAD_AGE),
+    **{f"MSG-{flag}": (lambda value: isinstance(value, bool), rules.BAD_FLAG) for flag in _FLAGS},
+    **dict.fromkeys(_CATEGORIES, (_is_categories, rules.BAD_CATEGORIES)),
+}

@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 
 import orjson
 
+from ..json_values import exact
 from ..protocol import Request, Response, ResponseClass, UploadAdapter, UploadResult
 from ..responses import error_text, json_object, response_class_of, retry_after_s
-from ..serialization import exact
 
 _EVENTS: Final = "/1/events.json"
 _COUNTS: Final = "/1/counts/events.json"

@@ -1,42 +1,162 @@
 """CleverTap's records: from what a caller passes to the exact bytes that will be sent.
 
-`CleverTapSchema.prepare` validates a vendor-shaped record, stamps its time when it has none, and
-serialises it, once. What the vendor's pages do not forbid passes unchanged, unknown keys included.
+What the vendor's pages do not forbid passes unchanged, unknown keys included. The marshmallow
+schemas have few fields, none nested: every field costs a load about a microsecond, whether it is
+there or not, so the ways to name a user and unknown keys are checked together at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from worker.errors import InvalidRecord
 
-from ..dates import dated, epoch_s
+from ..dates import Time, dated, timed
+from ..json_values import json_errors, plain, serialize
 from ..protocol import Kind, Prepared
-from ..serialization import plain, serialize
-from ..validation import Rule, check
-from .record_schemas import (
-    CleverTapEventSchema,
-    CleverTapProfileSchema,
-    CleverTapRecordSchema,
-    CleverTapTokenSchema,
-)
-from .rules import IDENTITY_KEYS, NO_TYPE, CleverTapLimits
+from ..validation import MAX_TS_S, Broken, FieldErrors, Rule, RuleField, RuleSchema, check
+from . import rules
+from .property_rules import PropertyRules, plain_name
+from .rules import CleverTapLimits
 
-_NO_RECORD = Rule("must be an object", NO_TYPE.code)
-
+_RESERVED: Final = frozenset(plain_name(name) for name in rules.RESERVED_EVENTS)
+_IDENTITIES: Final = frozenset(rules.IDENTITY_KEYS)
+_CHECKED: Final = frozenset(("type", "ts", "evtName", "evtData", "profileData", "tokenData"))
 _KEYWORDS: Final = {
-    "identity": "identity",
-    "fbid": "FBID",
-    "gpid": "GPID",
-    "object_id": "objectId",
-    **{key: key for key in IDENTITY_KEYS},
+    **dict(zip(("identity", "fbid", "gpid", "object_id"), rules.IDENTITY_KEYS, strict=True)),
+    **{key: key for key in rules.IDENTITY_KEYS},
 }
-
+_NO_RECORD: Final = Rule("must be an object", rules.NO_TYPE.code)
 
 # Plain strings: comparing with an enum's member costs a record 0.1 us.
-_EVENT, _TOKEN = Kind.EVENT.value, Kind.TOKEN.value
+_EVENT, _PROFILE, _TOKEN = Kind.EVENT.value, Kind.PROFILE.value, Kind.TOKEN.value
+_DATE: Final = "$D_{}".format  # the vendor's form of a date, from epoch seconds
+
+
+class CleverTapRecordSchema(RuleSchema):
+    """What all kinds share: a time, and a user."""
+
+    ts = RuleField(rules.BAD_TS, "ts_rule")
+
+    kind = ""
+    #: What is reported of a record without any of its identities, and under which key.
+    no_identity = ("identity", rules.NO_IDENTITY)
+    identities = _IDENTITIES
+    #: What is reported of an objectId that is not text, or a word that identifies no user.
+    object_id_rules = (rules.BAD_OBJECT_ID, rules.ANONYMOUS_OBJECT_ID)
+
+    def __init__(self, limits: CleverTapLimits) -> None:
+        super().__init__()
+        self._properties = PropertyRules(limits)
+        self._identity_chars = limits.identity_chars
+        self._too_long = Rule(f"must be at most {limits.identity_chars} characters", 523)
+
+    def ts_rule(self, value: Any, _record: Any) -> Rule | None:
+        """Check epoch seconds. The vendor was recorded to answer 525 to 0."""
+        if type(value) is not int or value <= 0:
+            return rules.BAD_TS
+        return rules.TS_IN_MILLISECONDS if value >= MAX_TS_S else None
+
+    def broken(self, record: Mapping[Any, Any]) -> FieldErrors:
+        """Check in one pass that there is an identity, and nothing JSON cannot carry."""
+        identified = False
+        errors: FieldErrors = {}
+        for key, value in record.items():
+            if key in _CHECKED:
+                continue
+            if key in _IDENTITIES:
+                if value is None or value == "":
+                    continue  # not set, as many exports write it
+                if rule := self._identity_rule(key, value):
+                    errors[key] = [rule]
+                identified = identified or key in self.identities
+            elif not isinstance(key, str):
+                errors[key] = [rules.BAD_KEY]
+            else:
+                errors.update(json_errors(value, key))
+        if not identified:
+            errors[self.no_identity[0]] = [self.no_identity[1]]
+        return errors
+
+    def _identity_rule(self, key: str, value: Any) -> Rule | None:
+        bad, anonymous = rules.BAD_IDENTITY, rules.ANONYMOUS_IDENTITY
+        if is_object_id := key == "objectId":
+            bad, anonymous = self.object_id_rules
+        if isinstance(value, str):
+            word = value
+        elif type(value) is int and -(2**63) <= value < 2**64 and not is_object_id:
+            word = str(value)
+        else:
+            return bad
+        if len(word) > self._identity_chars:
+            return self._too_long
+        if len(word) > 9:  # the longest of the words
+            return None if word.strip() else anonymous
+        word = word.strip().lower()
+        return anonymous if not word or word in rules.ANONYMOUS else None
+
+
+class CleverTapEventSchema(CleverTapRecordSchema):
+    """One event, as in the upload API's ``d``."""
+
+    kind = _EVENT
+    evtName = RuleField(rules.NO_NAME, "name_rule", required=True)  # noqa: N815 - the vendor's key
+    evtData = RuleField(rules.NO_DATA, "data_errors", required=True)  # noqa: N815
+
+    def name_rule(self, value: Any, _record: Any) -> Rule | None:
+        """Check that there is a name, and not one of the vendor's own."""
+        plain = plain_name(value) if isinstance(value, str) else ""
+        if not plain:
+            return rules.NO_NAME
+        return rules.RESERVED_NAME if plain in _RESERVED else None
+
+    def data_errors(self, value: Any, record: Any) -> Broken:
+        """Check the event's properties."""
+        if not isinstance(value, dict):
+            return rules.NO_DATA
+        return self._properties.event_errors(value, record.get("evtName"))
+
+
+class CleverTapProfileSchema(CleverTapRecordSchema):
+    """One profile update, as in the upload API's ``d``."""
+
+    kind = _PROFILE
+    profileData = RuleField(rules.NO_PROFILE_DATA, "data_errors", required=True)  # noqa: N815
+
+    def data_errors(self, value: Any, _record: Any) -> Broken:
+        """Check the profile's properties and operators."""
+        if not isinstance(value, dict):
+            return rules.NO_PROFILE_DATA
+        return self._properties.profile_errors(value)
+
+
+class CleverTapTokenSchema(CleverTapRecordSchema):
+    """One device token, as in the upload API's ``d``: it belongs to a device's objectId."""
+
+    kind = _TOKEN
+    tokenData = RuleField(rules.NO_TOKEN_DATA, "data_errors", required=True)  # noqa: N815
+    no_identity = ("objectId", rules.NO_TOKEN_OBJECT_ID)
+    identities = frozenset(("objectId",))
+    object_id_rules = (rules.NO_TOKEN_OBJECT_ID, rules.NO_TOKEN_OBJECT_ID)
+
+    def data_errors(self, value: Any, _record: Any) -> Broken:
+        """Check a token's id, the service it belongs to, and the keys of a browser."""
+        if not isinstance(value, dict):
+            return rules.NO_TOKEN_DATA
+        errors = json_errors(value, "")
+        token_id, token_type, keys = (value.get(key) for key in ("id", "type", "keys"))
+        if not isinstance(token_id, str) or not token_id.strip():
+            errors.setdefault("id", []).append(rules.NO_TOKEN_ID)
+        if token_type is None or token_type == "":
+            errors.setdefault("type", []).append(rules.NO_TOKEN_TYPE)
+        elif not isinstance(token_type, str) or token_type.lower() not in rules.TOKEN_TYPES:
+            errors.setdefault("type", []).append(rules.BAD_TOKEN_TYPE)
+        if keys is not None and not (
+            isinstance(keys, dict) and all(isinstance(key, str) for key in keys.values())
+        ):
+            errors.setdefault("keys", []).append(rules.BAD_TOKEN_KEYS)
+        return errors
 
 
 class CleverTapSchema:
@@ -46,11 +166,9 @@ class CleverTapSchema:
     """
 
     def __init__(self, limits: CleverTapLimits | None = None) -> None:
-        limits = limits or CleverTapLimits()
+        schemas = (CleverTapEventSchema, CleverTapProfileSchema, CleverTapTokenSchema)
         self.schemas: Mapping[str, CleverTapRecordSchema] = {
-            Kind.EVENT: CleverTapEventSchema(limits),
-            Kind.PROFILE: CleverTapProfileSchema(limits),
-            Kind.TOKEN: CleverTapTokenSchema(limits),
+            each.kind: each(limits or CleverTapLimits()) for each in schemas
         }
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
@@ -58,41 +176,33 @@ class CleverTapSchema:
 
         The record itself is not changed. A token is sent without a time, as on the vendor's page.
         """
-        plain_record = plain(record)
-        if plain_record is None:
+        known = plain(record)
+        if known is None:
             raise InvalidRecord({"record": [_NO_RECORD]}, _NO_RECORD.code)
-        kind = plain_record.get("type")
+        kind = known.get("type")
         schema = self.schemas.get(kind) if isinstance(kind, str) else None
         if schema is None:
-            raise InvalidRecord({"type": [NO_TYPE]}, NO_TYPE.code)
-        check(schema, plain_record)
-        return _prepared(schema.kind, plain_record, now_s)
+            raise InvalidRecord({"type": [rules.NO_TYPE]}, rules.NO_TYPE.code)
+        check(schema, known)
+        return _prepared(schema.kind, known, now_s)
 
     def event(
-        self,
-        name: str,
-        properties: Mapping[str, Any] | None = None,
-        *,
-        ids: Mapping[str, Any],
-        ts: int | datetime | None = None,
+        self, name: str, properties: Any = None, *, ids: Mapping[str, Any], ts: Time = None
     ) -> dict[str, Any]:
         """Return an event as the upload API wants it; not validated before `prepare`.
 
         ``ids`` names the user by identity, fbid, gpid or object_id; InvalidRecord for another
         keyword. Dates become the vendor's ``$D_<epoch seconds>``; see `dated`.
         """
-        data = dated(properties, _date)
-        return _timed({**_ids(ids), "type": "event", "evtName": name, "evtData": data}, ts)
+        data = dated(properties, _DATE)
+        return timed({**_ids(ids), "type": _EVENT, "evtName": name, "evtData": data}, "ts", ts)
 
     def profile(
-        self,
-        properties: Mapping[str, Any],
-        *,
-        ids: Mapping[str, Any],
-        ts: int | datetime | None = None,
+        self, properties: Any, *, ids: Mapping[str, Any], ts: Time = None
     ) -> dict[str, Any]:
         """Return a profile update as the upload API wants it; see `event`."""
-        return _timed({**_ids(ids), "type": "profile", "profileData": dated(properties, _date)}, ts)
+        data = dated(properties, _DATE)
+        return timed({**_ids(ids), "type": _PROFILE, "profileData": data}, "ts", ts)
 
 
 def _prepared(kind: str, record: Mapping[str, Any], now_s: float) -> Prepared:
@@ -103,7 +213,7 @@ def _prepared(kind: str, record: Mapping[str, Any], now_s: float) -> Prepared:
             record = {**record, "ts": ts}
     body = serialize(record)
     name = str.__str__(record["evtName"]) if kind == _EVENT else ""
-    for key in IDENTITY_KEYS:
+    for key in rules.IDENTITY_KEYS:
         value = record.get(key)
         if value is not None and value != "":
             break
@@ -113,17 +223,6 @@ def _prepared(kind: str, record: Mapping[str, Any], now_s: float) -> Prepared:
 
 def _ids(ids: Mapping[str, Any]) -> dict[str, Any]:
     """Return the vendor's keys for our keywords, without those that are None."""
-    unknown = [str(key) for key in ids if key not in _KEYWORDS]
-    if unknown:
+    if unknown := [str(key) for key in ids if key not in _KEYWORDS]:
         raise InvalidRecord({key: ["must be identity, fbid, gpid or object_id"] for key in unknown})
     return {_KEYWORDS[key]: value for key, value in ids.items() if value is not None}
-
-
-def _timed(record: dict[str, Any], ts: int | datetime | None) -> dict[str, Any]:
-    if ts is not None:
-        record["ts"] = epoch_s(ts) if isinstance(ts, datetime) else ts
-    return record
-
-
-def _date(seconds: int) -> str:
-    return f"$D_{seconds}"
