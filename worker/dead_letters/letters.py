@@ -1,7 +1,7 @@
 """Dead letters: records that could not be delivered, kept until they are replayed or purged.
 
-They are in one stream per kind, whose entry ids carry the time of failure, and are read page by
-page, so memory stays flat however many there are.
+They are in one stream per kind, where an entry's id carries the time of failure. They are read
+page by page, so memory stays flat however many there are.
 """
 
 from __future__ import annotations

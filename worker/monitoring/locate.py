@@ -95,9 +95,10 @@ class RecordLocator:
 
     def _buffered(self, record_id: str) -> Buffered | None:
         partitions = list(self._partitions())
-        for search in (self._where_expected, self._anywhere):
+        for guess in (True, False):
             for kind, partition in partitions:
-                if position := search(f"pending:{kind}:{partition}", record_id):
+                listed = f"pending:{kind}:{partition}"
+                if position := self._position(listed, record_id, guess=guess):
                     return Buffered(self.destination.name, kind, partition, position)
         return None
 
@@ -110,27 +111,21 @@ class RecordLocator:
                 partitions.update(range(first, first + count))
             yield from ((kind, partition) for partition in sorted(partitions))
 
-    def _where_expected(self, name: str, record_id: str) -> int:
-        return self._search_page(name, record_id, "guess")[0]
-
-    def _anywhere(self, name: str, record_id: str) -> int:
-        searched, position, at_head = 0, 0, False
-        while not position and not at_head:
-            position, at_head = self._search_page(name, record_id, searched)
+    def _position(self, listed: str, record_id: str, *, guess: bool = False) -> int:
+        """Return the record's position in a list, or 0; with ``guess``, look where it belongs."""
+        searched = 0
+        while True:
+            arguments = (listed, record_id, self.page_records, "guess" if guess else searched)
+            found = script("find_listed").run(self.client, self._base, *arguments)
+            if found[0] or guess or found[1] == b"1":
+                return int(found[0])
             searched += self.page_records
-        return position
-
-    def _search_page(self, name: str, record_id: str, searched: int | str) -> tuple[int, bool]:
-        found = script("find_listed").run(
-            self.client, self._base, name, record_id, self.page_records, searched
-        )
-        return found[0], found[1] == b"1"
 
     def _in_batch(self, record_id: str) -> InFlight | None:
         batches: Any = self.client.hkeys(keys.batches(self.destination.name))
         for raw in batches:
             batch = raw.decode()
-            if self._anywhere(f"batch:{batch}", record_id) and (found := self._batch(batch)):
+            if self._position(f"batch:{batch}", record_id) and (found := self._batch(batch)):
                 return found
         return None
 
@@ -159,23 +154,12 @@ class RecordLocator:
     def _delivered(self, record_id: str) -> DeliveredRecord | None:
         """Find the settlement that delivered it: after its acceptance, unless a clock was wrong."""
         accepted = f"{max(1, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)}-0"
-        for newest, oldest in (("+", accepted), (f"({accepted}", "-")):
-            if entry := self._settlement(record_id, newest, oldest):
-                return self._delivery(entry)
-        return None
-
-    def _settlement(self, record_id: str, newest: str, oldest: str) -> str:
-        while True:
-            arguments = (bytes.fromhex(record_id), newest, oldest, self.page_settlements)
-            entry, last = script("find_delivered").run(self.client, self._base, *arguments)
-            if entry or not last:
-                return str(entry.decode())
-            newest = f"({last.decode()}"
-
-    def _delivery(self, entry: str) -> DeliveredRecord | None:
-        found: Any = self.client.xrange(keys.journal(self.destination.name), entry, entry)
+        entry = self._settlement(record_id, "+", accepted)
+        entry = entry or self._settlement(record_id, f"({accepted}", "-")
+        journal = keys.journal(self.destination.name)
+        found: Any = self.client.xrange(journal, entry, entry) if entry else []
         if not found:
-            return None  # trimmed from the journal just now
+            return None  # unknown, or trimmed from the journal just now
         fields = found[0][1]
         return DeliveredRecord(
             destination=self.destination.name,
@@ -184,3 +168,11 @@ class RecordLocator:
             at_ms=int(entry.partition("-")[0]),
             answer=fields[b"answer"].decode(),
         )
+
+    def _settlement(self, record_id: str, newest: str, oldest: str) -> str:
+        while True:
+            arguments = (bytes.fromhex(record_id), newest, oldest, self.page_settlements)
+            entry, last = script("find_delivered").run(self.client, self._base, *arguments)
+            if entry or not last:
+                return str(entry.decode())
+            newest = f"({last.decode()}"

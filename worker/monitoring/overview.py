@@ -48,9 +48,8 @@ class Overview:
             for each in settings.destinations.values()
             if each.enabled or each.name in found
         }
-        shown |= {
-            name: _unconfigured(name) for name in sorted(found - settings.destinations.keys())
-        }
+        unconfigured = sorted(found - settings.destinations.keys())
+        shown |= {name: _unconfigured(name) for name in unconfigured}
         return cls({name: Buffer(client, each) for name, each in shown.items()})
 
     def statuses(self) -> dict[str, DestinationStatus]:
@@ -89,9 +88,7 @@ def _with_stored_kinds(client: redis.Redis, destination: Destination) -> Destina
 
 def _unconfigured(name: str) -> Destination:
     """Describe a destination that is in Redis and not in the configuration."""
-    return Destination(
-        name=name, account=VendorAccount(), kinds={kind: KindSettings(1) for kind in Kind}
-    )
+    return Destination(name, VendorAccount(), kinds={kind: KindSettings(1) for kind in Kind})
 
 
 def as_json(statuses: Mapping[str, DestinationStatus]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from support.vendor import LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import NotReplayed, Replayer
-from worker.monitoring.metrics.page import MetricsPage, scraping_client
+from worker.monitoring.metrics.page import MetricsPage
 from worker.monitoring.overview import Overview
 from worker.settings.destination import KindSettings
 from worker.settings.settings import Settings
@@ -77,7 +77,7 @@ def test_removed_kind_stays_visible(
     pipeline.accept_profiles(["ann", "bob"])
     places = seen().status().kinds[Kind.PROFILE]
     assert (places.buffered, places.adds_up) == (2, True)
-    page = MetricsPage(settings, scraping_client(settings), Secret(""))
+    page = MetricsPage(settings, Secret(""))
     scrape = Scrape.of(page.text().decode())
     assert scrape.value("ingest_records", kind=Kind.PROFILE, place="buffered") == 2
     limits = {each["kind"] for each in scrape.labels("ingest_batch_limit_records")}

@@ -21,7 +21,7 @@ from worker.buffer.claims import Settle
 from worker.buffer.status import TOTALS
 from worker.monitoring.metrics.collector import StatusCollector
 from worker.monitoring.metrics.definitions import METRICS, PLACES
-from worker.monitoring.metrics.page import MetricsPage, scraping_client
+from worker.monitoring.metrics.page import MetricsPage
 from worker.settings.settings import Settings
 from worker.vendors.protocol import Outcome, Verdict
 from worker.vendors.secret import Secret
@@ -38,7 +38,7 @@ MAY_BE_ZERO = {
 def page_of(url: str, token: str = "", **environ: str) -> MetricsPage:
     """Make the page of a process with this Redis."""
     settings = Settings.from_env({"REDIS_URL": url, **CREDENTIALS, **environ})
-    return MetricsPage(settings, scraping_client(settings), Secret(token))
+    return MetricsPage(settings, Secret(token))
 
 
 def scrape(url: str, **environ: str) -> Scrape:
@@ -109,7 +109,7 @@ def test_totals_that_fall_slightly_are_kept(
     counters, field = keys.counters(NAME), "event:accepted"
     settings = Settings.from_env({"REDIS_URL": redis_url, **CREDENTIALS})
     ever_later = itertools.count(step=10.0).__next__
-    page = MetricsPage(settings, scraping_client(settings), Secret(""), clock=ever_later)
+    page = MetricsPage(settings, Secret(""), clock=ever_later)
     before = Scrape.of(page.text().decode())
     accepted = before.value("ingest_records_accepted_total", destination=NAME, kind="event")
     redis_client.hincrby(counters, field, -2)
@@ -244,7 +244,7 @@ def test_many_scrapes_read_redis_once_a_second(busy_destination: Pipeline, redis
     """Within a second Redis is read once; after it, again."""
     now = [0.0]
     settings = Settings.from_env({"REDIS_URL": redis_url, **CREDENTIALS})
-    page = MetricsPage(settings, scraping_client(settings), Secret(""), clock=lambda: now[0])
+    page = MetricsPage(settings, Secret(""), clock=lambda: now[0])
     first = page.text()
     busy_destination.buffer.tick()
     assert page.text() is first

@@ -32,12 +32,12 @@ def metrics(port: int | None, host: str) -> None:
     a bearer token; otherwise only clients on this machine may read.
     """
     with needs_extra("metrics"):
-        from worker.monitoring.metrics.page import MetricsPage, scraping_client
+        from worker.monitoring.metrics.page import MetricsPage
     from worker.settings.environment import secret_of
     from worker.settings.settings import Settings
 
     settings = Settings.from_env()
-    page = MetricsPage(settings, scraping_client(settings), secret_of("INGEST_METRICS_TOKEN"))
+    page = MetricsPage(settings, secret_of("INGEST_METRICS_TOKEN"))
     if port is None:
         click.echo(page.text(), nl=False)
         return

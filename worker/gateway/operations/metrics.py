@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage, scraping_client
+from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage
 from worker.settings.settings import Settings
 from worker.vendors.secret import Secret
 
@@ -24,7 +24,7 @@ class Metrics(Endpoint):
     method = "GET"
 
     def __init__(self, settings: Settings, token: Secret) -> None:
-        self._page = MetricsPage(settings, scraping_client(settings), token)
+        self._page = MetricsPage(settings, token)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer the metrics, if the client may read them."""

@@ -33,8 +33,11 @@ _TOTALS: Mapping[str, Metric] = {
     "ambiguous": definitions.AMBIGUOUS,
     "attempts": definitions.REQUESTS,
 }
-
-
+_FAMILIES: Mapping[Type, type[Family]] = {
+    Type.GAUGE: GaugeMetricFamily,
+    Type.COUNTER: CounterMetricFamily,
+    Type.HISTOGRAM: HistogramMetricFamily,
+}
 # A total below this share of the last one was reset: another Redis, or one that was emptied.
 RESET_SHARE = 0.5
 
@@ -63,7 +66,10 @@ class ScrapeResult:
     """The samples of one scrape, of declared metrics with all their labels only."""
 
     def __init__(self, monotonic: Monotonic) -> None:
-        self._families = {metric: _family(metric) for metric in METRICS}
+        self._families = {
+            each: _FAMILIES[each.type](each.name, each.help, labels=each.labels)  # type: ignore[call-arg] # of its subclasses
+            for each in METRICS
+        }
         self._monotonic = monotonic
 
     def put(self, metric: Metric, value: float, *labels: str) -> None:
@@ -89,15 +95,6 @@ class ScrapeResult:
     def families(self) -> Iterable[Family]:
         """Return the metrics that have samples."""
         return [each for each in self._families.values() if each.samples]
-
-
-def _family(metric: Metric) -> Family:
-    made: type[Family] = {
-        Type.GAUGE: GaugeMetricFamily,
-        Type.COUNTER: CounterMetricFamily,
-        Type.HISTOGRAM: HistogramMetricFamily,
-    }[metric.type]
-    return made(metric.name, metric.help, labels=metric.labels)  # type: ignore[call-arg] # of its subclasses
 
 
 class StatusCollector(Collector):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
-PREFIX: Final = "ingest_"
 PLACES: Final = ("buffered", "in_flight", "retrying", "dead")
 
 
@@ -35,26 +35,22 @@ class Metric:
     @property
     def samples(self) -> tuple[str, ...]:
         """The names of its samples in a scrape."""
-        if self.type is Type.HISTOGRAM:
-            return tuple(f"{self.name}{suffix}" for suffix in ("_bucket", "_count", "_sum"))
-        return (self.name,)
+        suffixes = ("_bucket", "_count", "_sum") if self.type is Type.HISTOGRAM else ("",)
+        return tuple(self.name + suffix for suffix in suffixes)
 
 
-_DESTINATION = ("destination",)
-_KIND = ("destination", "kind")
+_DESTINATION: Final = ("destination",)
+_KIND: Final = ("destination", "kind")
 
 
-def _gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Metric:
-    return Metric(PREFIX + name, Type.GAUGE, text, labels)
+def _declare(type_: Type, name: str, text: str, labels: tuple[str, ...] = ()) -> Metric:
+    suffix = "_total" if type_ is Type.COUNTER else ""
+    return Metric(f"ingest_{name}{suffix}", type_, text, labels)
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Metric:
-    return Metric(f"{PREFIX}{name}_total", Type.COUNTER, text, labels)
-
-
-def _histogram(name: str, text: str, labels: tuple[str, ...] = ()) -> Metric:
-    return Metric(PREFIX + name, Type.HISTOGRAM, text, labels)
-
+_gauge = partial(_declare, Type.GAUGE)
+_counter = partial(_declare, Type.COUNTER)
+_histogram = partial(_declare, Type.HISTOGRAM)
 
 REDIS_UP = _gauge("redis_up", "1 when Redis answered this scrape; else 0, and little more.")
 TICK_INTERVAL = _gauge("tick_interval_seconds", "Seconds between two drain ticks, as configured.")

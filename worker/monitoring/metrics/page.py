@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import redis
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -29,21 +28,14 @@ FRESH_S = 1.0
 FORWARDED_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
-def scraping_client(settings: Settings) -> redis.Redis:
-    """Return a client that fails within ten seconds: the next scrape is the retry."""
-    return worker_client(redis_url(settings), retries=0)
-
-
 class MetricsPage:
     """The text of a scrape; thread-safe."""
 
     def __init__(
-        self,
-        settings: Settings,
-        client: redis.Redis,
-        token: Secret,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: Settings, token: Secret, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        # It fails after ten seconds: the next scrape is the retry.
+        client = worker_client(redis_url(settings), retries=0)
         self._registry = CollectorRegistry()
         self._registry.register(StatusCollector(settings, client))
         self._token = token

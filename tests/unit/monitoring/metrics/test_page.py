@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import redis
 
 from worker.monitoring.metrics.page import MetricsPage
 from worker.settings.settings import Settings
@@ -13,7 +12,7 @@ from worker.vendors.secret import Secret
 def refusal(token: str, address: str, **headers: str) -> int:
     """Return the status that a client with these headers is refused with, or 0."""
     settings = Settings.from_env({"REDIS_URL": "redis://127.0.0.1:1/0"})
-    page = MetricsPage(settings, redis.Redis(), Secret(token))
+    page = MetricsPage(settings, Secret(token))
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return page.refusal(address, lambda name: named.get(name, ""))
 
