@@ -120,7 +120,7 @@ def test_redis_docs_have_every_field(filled: redis.Redis) -> None:
     assert undocumented(decoded(state), fields_of("Fields of `base:state`")) == set()
     assert undocumented(decoded(counters), fields_of("Fields of `base:counters`")) == set()
     batches = [orjson.loads(raw) for raw in filled.hvals(keys.batches(NAME))]
-    known = fields_of("What is known of a batch")
+    known = fields_of("Fields of a batch in `base:batches`")
     assert {field for batch in batches for field in batch} - set(known) == set()
     for key in (keys.dead(NAME, Kind.EVENT), keys.journal(NAME)):
         row = next(r for r in table("key") if matches(quoted(r["key"])[0], key.replace(
