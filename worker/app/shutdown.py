@@ -1,9 +1,9 @@
 """Ends a worker that was asked to stop and is stuck on a silent Redis or broker.
 
-Celery lets its broker take as long as it wants while it stops, and redis-py's attempts at a silent
-one nest: each waits its timeout, for each attempt at the command, the connection and its check.
-kombu's options do not reach them. Measured on Celery 5.7: 100 s after SIGTERM a worker still ran,
-so only its supervisor's SIGKILL would have ended it.
+The stop itself is in `process.py`. Celery sets no time limit on its broker while it stops, and
+redis-py's retries nest: each attempt at the command, the connection and its check waits for the
+timeout. kombu's options do not reach them. Measured on Celery 5.7: 100 s after SIGTERM a worker
+still ran, so only its supervisor's SIGKILL would have ended it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..telemetry.logs import get_logger
 log = get_logger(__name__)
 
 # After SIGTERM. A request may take 20 s of it, so each settlement has at least 15 s for itself;
-# with CLOSE_WITHIN_S it is well inside the 45 s that supervisors are to give.
+# with CLOSE_WITHIN_S it is well below the 45 s that a supervisor must allow.
 END_WITHIN_S = 35.0
 CLOSE_WITHIN_S = 3.0
 
