@@ -105,7 +105,7 @@ class CleverTapEventSchema(CleverTapRecordSchema):
     evtData = RuleField(rules.NO_DATA, "data_errors", required=True)  # noqa: N815
 
     def name_rule(self, value: Any, _record: Any) -> Rule | None:
-        """Check that there is a name, and not one of the vendor's own."""
+        """Check that there is a name, of any length, and not one of the vendor's own."""
         plain = plain_name(value) if isinstance(value, str) else ""
         if not plain:
             return rules.NO_NAME
