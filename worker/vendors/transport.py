@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpcore
@@ -34,8 +34,8 @@ FAILURES = (
     httpcore.UnsupportedProtocol,
     httpcore.ConnectionNotAvailable,
 )
-_TOO_LARGE = "too_large"
 _SLICE_S = 1.0  # a wait is cut into slices, so that `stop_by` reaches requests in flight
+_LEAST_S = 0.001  # for operations that take 0 as no timeout at all
 
 
 class Transport:
@@ -46,17 +46,10 @@ class Transport:
     is not an address, so that a mistake is found at start and not by a batch.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        timeout_s: float,
-        connections: int = 32,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, base_url: str, *, timeout_s: float, connections: int = 32) -> None:
         self._base_url = _checked(base_url)
         self._timeout_s = timeout_s
-        self._deadlines = _Deadlines(clock)
+        self._deadlines = _Deadlines()
         pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
             max_connections=connections,
@@ -64,9 +57,8 @@ class Transport:
             keepalive_expiry=30.0,
             network_backend=_Backend(self._deadlines),
         )
-        self._client = httpx.Client(
-            transport=_PoolTransport(pool, self._deadlines), trust_env=False
-        )
+        transport = _PoolTransport(pool, self._deadlines)
+        self._client = httpx.Client(transport=transport, trust_env=False)
 
     def send(self, request: Request) -> Response | UploadResult:
         """Return the response, or a result that says why there is none: unreachable, ambiguous."""
@@ -78,26 +70,25 @@ class Transport:
             # A cursor must go out as it came, so the path is not parsed.
             extensions={"target": request.path.encode("ascii")},
         )
-        with self._deadlines.request(self._timeout_s) as progress:
-            try:
-                response = self._client.send(outgoing, follow_redirects=False)
-            except FAILURES as error:
-                whole = progress.whole
-                text = _error_text("no whole answer" if whole else "request not sent", error)
-                return UploadResult(
-                    ResponseClass.AMBIGUOUS if whole else ResponseClass.UNREACHABLE,
-                    error=hidden(request.headers, text),
-                )
-        return Response(
-            response.status_code,
-            dict(response.headers),
-            response.content,
-            too_large=_TOO_LARGE in response.extensions,
-        )
+        self._deadlines.begin(self._timeout_s)
+        try:
+            response = self._client.send(outgoing, stream=True, follow_redirects=False)
+            with contextlib.closing(response):
+                content = _read(response)
+        except FAILURES as error:
+            # Without the words of a local protocol error, which quote our headers.
+            detail = "" if isinstance(error, httpcore.LocalProtocolError) else str(error)[:200]
+            what, failure = "request not sent", ResponseClass.UNREACHABLE
+            if self._deadlines.thread.written:
+                what, failure = "no whole answer", ResponseClass.AMBIGUOUS
+            text = f"{what}: {type(error).__name__}{detail and ': ' + detail}"
+            return UploadResult(failure, error=hidden(request.headers, text))
+        headers = dict(response.headers)
+        return Response(response.status_code, headers, content or b"", too_large=content is None)
 
     def stop_by(self, seconds: float) -> None:
         """End every request, present or future, that many seconds from now at the latest."""
-        self._deadlines.stop_by(seconds)
+        self._deadlines.stop_at = time.monotonic() + seconds
 
     def close(self) -> None:
         """Close all connections."""
@@ -117,47 +108,22 @@ def _checked(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def _error_text(what: str, error: Exception) -> str:
-    """Return the failure in words; not those of a local protocol error, which quote our headers."""
-    detail = "" if isinstance(error, httpcore.LocalProtocolError) else str(error)
-    return f"{what}: {type(error).__name__}{': ' + detail[:200] if detail else ''}"
-
-
-class _Progress(threading.local):
-    """The progress of one thread's request."""
-
-    deadline: float = float("inf")
-    written: bool = False
-    broken: bool = False
-
-    @property
-    def whole(self) -> bool:
-        """Whether the request may have reached the vendor to its last byte."""
-        return self.written and not self.broken
-
-
 class _Deadlines:
-    """Each thread's deadline, and the one for all of them when the process must stop."""
+    """Each thread's deadline, and the one for all of them when the process must stop.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._stop_at = float("inf")
-        self.progress = _Progress()
+    ``thread.written``: the thread's request may have reached the vendor to its last byte.
+    """
 
-    @contextlib.contextmanager
-    def request(self, timeout_s: float) -> Iterator[_Progress]:
-        self.progress.deadline = self._clock() + timeout_s
-        self.progress.written = self.progress.broken = False
-        try:
-            yield self.progress
-        finally:
-            self.progress.deadline = float("inf")
+    def __init__(self) -> None:
+        self.stop_at = float("inf")
+        self.thread = threading.local()
 
-    def stop_by(self, seconds: float) -> None:
-        self._stop_at = self._clock() + seconds
+    def begin(self, timeout_s: float) -> None:
+        self.thread.deadline = time.monotonic() + timeout_s
+        self.thread.written = False
 
     def left(self) -> float:
-        return min(self.progress.deadline, self._stop_at) - self._clock()
+        return min(float(self.thread.deadline), self.stop_at) - time.monotonic()
 
 
 class _Stream(httpcore.NetworkStream):
@@ -167,20 +133,16 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
         self._deadlines = deadlines
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        del timeout
+    def read(self, max_bytes: int, *_: Any, **__: Any) -> bytes:
         while (left := self._deadlines.left()) > 0:
-            try:
+            with contextlib.suppress(httpcore.ReadTimeout):
                 return self._stream.read(max_bytes, timeout=min(left, _SLICE_S))
-            except httpcore.ReadTimeout:
-                continue
         raise httpcore.ReadTimeout("deadline passed")
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def write(self, buffer: bytes, *_: Any, **__: Any) -> None:
         """Write to the last byte. httpcore's timeout bounds each piece that the other side takes,
         so a peer that reads a little at a time would hold us past the deadline."""
-        del timeout
-        progress = self._deadlines.progress
+        self._deadlines.thread.written = False
         sending: socket.socket = self._stream.get_extra_info("socket")
         left_over = memoryview(buffer)
         try:
@@ -191,24 +153,16 @@ class _Stream(httpcore.NetworkStream):
                 with contextlib.suppress(TimeoutError):
                     left_over = left_over[sending.send(left_over) :]
         except OSError as error:
-            progress.broken = True
             raise httpcore.WriteError(str(error)) from error
-        except httpcore.WriteTimeout:
-            progress.broken = True
-            raise
-        progress.written = True
+        self._deadlines.thread.written = True
 
     def close(self) -> None:
         self._stream.close()
 
     def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any
     ) -> httpcore.NetworkStream:
-        del timeout
-        left = max(0.001, self._deadlines.left())
+        left = max(_LEAST_S, self._deadlines.left())
         stream = self._stream.start_tls(ssl_context, server_hostname, timeout=left)
         return _Stream(stream, self._deadlines)
 
@@ -216,22 +170,13 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-class _Backend(httpcore.NetworkBackend):
+class _Backend(httpcore.SyncBackend):
     """Opens sockets that keep the deadline."""
 
     def __init__(self, deadlines: _Deadlines) -> None:
-        self._backend = httpcore.SyncBackend()
         self._deadlines = deadlines
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        del timeout
+    def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.NetworkStream:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -239,62 +184,42 @@ class _Backend(httpcore.NetworkBackend):
         # A name may have several addresses: each gets its share of the time that is left, so that
         # a few which do not answer cannot take a request past its lease.
         addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-        for others, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
-            share = max(0.001, self._deadlines.left() / (others + 1))
+        failure: Exception = httpcore.ConnectError(f"{host}: no address")
+        for tried, address in enumerate(addresses):
+            share = max(_LEAST_S, self._deadlines.left() / (len(addresses) - tried))
             try:
-                stream = self._backend.connect_tcp(
-                    address,
-                    port,
-                    timeout=share,
-                    local_address=local_address,
-                    socket_options=socket_options,
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if not others:
-                    raise
+                stream = super().connect_tcp(address, port, timeout=share)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
             else:
                 return _Stream(stream, self._deadlines)
-        raise httpcore.ConnectError(f"{host}: no address")
+        raise failure
 
 
 class _PoolTransport(httpx.BaseTransport):
-    """Connects httpx's client to httpcore's pool; reads responses to their end, up to a size."""
+    """Connects httpx's client to httpcore's pool."""
 
     def __init__(self, pool: httpcore.ConnectionPool, deadlines: _Deadlines) -> None:
         self._pool = pool
         self._deadlines = deadlines
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
+        url, target = request.url, request.extensions["target"]
         outgoing = httpcore.Request(
-            method=request.method.encode(),
-            url=httpcore.URL(
-                scheme=url.raw_scheme,
-                host=url.raw_host,
-                port=url.port,
-                target=request.extensions["target"],
-            ),
+            request.method.encode(),
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=target),
             headers=request.headers.raw,
             content=request.content,
-            extensions={"timeout": {"pool": max(0.001, self._deadlines.left())}},
+            extensions={"timeout": {"pool": max(_LEAST_S, self._deadlines.left())}},
         )
         answer = self._pool.handle_request(outgoing)
-        try:
-            content = _read(answer)
-        finally:
-            answer.close()
-        # The body is decompressed: it must not be decompressed again.
-        kept = [each for each in answer.headers if each[0].lower() != b"content-encoding"]
-        extensions = {} if content is not None else {_TOO_LARGE: True}
-        return httpx.Response(
-            answer.status, headers=kept, content=content or b"", extensions=extensions
-        )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
 
     def close(self) -> None:
         self._pool.close()
 
 
-class _Raw(httpx.SyncByteStream):
+class _Body(httpx.SyncByteStream):
     """A body as it arrives."""
 
     def __init__(self, answer: httpcore.Response) -> None:
@@ -303,17 +228,19 @@ class _Raw(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         return self._answer.iter_stream()
 
+    def close(self) -> None:
+        self._answer.close()
 
-def _read(answer: httpcore.Response) -> bytes | None:
+
+def _read(response: httpx.Response) -> bytes | None:
     """Return the whole body, decompressed; None if it is too large.
 
     Half a megabyte of gzip may be half a gigabyte. A truncated or undecodable body counts as empty,
     since the status says enough, but not in a truncated 2xx response: its body is the result.
     """
     chunks, size = [], 0
-    incoming = httpx.Response(answer.status, headers=answer.headers, stream=_Raw(answer))
     try:
-        for chunk in incoming.iter_bytes():
+        for chunk in response.iter_bytes():
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
                 return None
@@ -321,7 +248,7 @@ def _read(answer: httpcore.Response) -> bytes | None:
     except httpx.DecodingError:
         return b""
     except FAILURES:
-        if 200 <= answer.status <= 299:
+        if response.is_success:
             raise
         return b""
     return b"".join(chunks)
