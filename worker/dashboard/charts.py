@@ -7,11 +7,14 @@ a phone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, groupby
+from operator import attrgetter
 
 from worker.buffer.history import Sample
+from worker.buffer.status import KindCounts
 
 from .rendering import span
 
@@ -19,6 +22,10 @@ WIDTH, HEIGHT = 1000, 100
 _MARKS = 4  # intervals between the labels of the time axis
 _MIN_PROJECTED_S = 10.0  # less of a minute is not enough to project the rest from
 _SPANS = (10, 60, 120, 600, 1200, 3600, 7200, 14_400, 43_200, 86_400, 172_800)
+_FILLED = ("accepted", "waiting", "oldest")
+
+Values = Sequence[float | None]
+Buckets = Sequence[Sequence[Sample]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +36,16 @@ class Window:
     minutes: int
     step: int
 
-    @property
-    def buckets(self) -> int:
-        """Return the number of buckets."""
-        return self.minutes // self.step
-
 
 HOUR = Window("hour", 60, 1)
 DAY = Window("day", 1440, 15)
-WINDOWS = (HOUR, DAY)
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A drawn series: its name, which is also its CSS class, and SVG paths, some of them empty.
-
-    ``bars`` are for rare events: even a single one is visible.
-    """
-
-    name: str
-    line: str = ""
-    area: str = ""
-    bars: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
     """A chart, ready to be rendered; ``top`` is the number at its upper edge.
 
+    ``names`` are those of the series, ``paths`` the CSS classes and SVG paths to draw in order.
     ``tooltips`` has a text for each bucket, ``times`` the labels of the time axis.
     """
 
@@ -64,133 +53,89 @@ class Chart:
     unit: str
     top: str
     half: str
-    curves: Sequence[Curve]
+    names: Sequence[str]
+    paths: Sequence[tuple[str, str]]
     tooltips: Sequence[str]
     times: Sequence[str]
     summary: str
     empty: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How values are written, and the round value at or above a value for the upper edge."""
-
-    format: Callable[[float], str]
-    ceiling: Callable[[float], float]
-
-
-Values = Sequence[float | None]
-
-
-def with_now(samples: Sequence[Sample], now: Sample, seconds: float) -> list[Sample]:
+def with_now(samples: Sequence[Sample], total: KindCounts, now_s: float) -> Sequence[Sample]:
     """Return the samples and the current minute, projected to its end.
 
-    ``now`` is this moment, ``seconds`` the age of its minute. The projection keeps a steady flow
-    steady; without it if the minute is too young or no sample began it.
+    ``total`` is of this moment. The projection keeps a steady flow steady; without it if the minute
+    is too young or no sample began it.
     """
-    last = samples[-1] if samples else None
-    if last is None or last.minute != now.minute or seconds < _MIN_PROJECTED_S:
-        return list(samples)
-    grown = {
-        name: getattr(last, name) + round((getattr(now, name) - getattr(last, name)) * 60 / seconds)
-        for name in ("accepted", "delivered", "dead_lettered")
-    }
-    return [*samples, replace(now, minute=now.minute + 1, **grown)]
+    minute, seconds = divmod(now_s, 60)
+    if not samples or samples[-1].minute != minute or seconds < _MIN_PROJECTED_S:
+        return samples
+    totals = ("accepted", "delivered", "dead_lettered")
+    begun = {name: getattr(samples[-1], name) for name in totals}
+    projected = Sample(
+        minute=int(minute) + 1,
+        waiting=total.open,
+        oldest_ms=int(total.oldest_wait_s * 1000),
+        dead=total.dead,
+        **{
+            name: before + round((total.totals[name] - before) * 60 / seconds)
+            for name, before in begun.items()
+        },
+    )
+    return [*samples, projected]
 
 
 def flow(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:
     """Return the chart of records accepted, delivered and failed a minute."""
+    buckets = _buckets(samples, window, now_minute)
     series = {
-        "accepted": _rates(samples, window, now_minute, lambda sample: sample.accepted),
-        "delivered": _rates(samples, window, now_minute, lambda sample: sample.delivered),
-        "failed": _rates(samples, window, now_minute, lambda sample: sample.dead_lettered),
+        "accepted": list(_rates(buckets, attrgetter("accepted"))),
+        "delivered": list(_rates(buckets, attrgetter("delivered"))),
+        "failed": list(_rates(buckets, attrgetter("dead_lettered"))),
     }
-    return _chart(f"Flow, last {window.name}", "a minute", series, window, now_minute)
+    return _chart("Flow", "a minute", series, window, now_minute)
 
 
 def waiting(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:
     """Return the chart of records not yet delivered, and of dead letters."""
-    series = {
-        "waiting": _levels(samples, window, now_minute, lambda sample: sample.waiting),
-        "dead": _levels(samples, window, now_minute, lambda sample: sample.dead),
-    }
-    return _chart(f"Waiting and dead, last {window.name}", "records", series, window, now_minute)
+    buckets = _buckets(samples, window, now_minute)
+    series = {name: _peaks(buckets, attrgetter(name)) for name in ("waiting", "dead")}
+    return _chart("Waiting and dead", "records", series, window, now_minute)
 
 
 def oldest(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:
     """Return the chart of how long the oldest record in the buffer had waited."""
-    ages = _levels(samples, window, now_minute, lambda sample: sample.oldest_ms / 1000)
-    title, scale = f"Oldest record, last {window.name}", Scale(span, age_ceiling)
-    return _chart(title, "waiting", {"oldest": ages}, window, now_minute, scale=scale)
-
-
-def _bucket(sample: Sample, window: Window, now_minute: int) -> int:
-    """Return the bucket, from 1; 0 is for all before. A sample from the future counts as of now."""
-    after = sample.minute - (now_minute - window.minutes) - 1
-    return min(max(0, after // window.step + 1), window.buckets)
-
-
-def _levels(
-    samples: Sequence[Sample], window: Window, now_minute: int, take: Callable[[Sample], float]
-) -> Values:
-    """Return the highest value of each bucket, so that no peak is lost."""
-    found: list[float | None] = [None] * (window.buckets + 1)
-    for sample in samples:
-        bucket = _bucket(sample, window, now_minute)
-        found[bucket] = max(found[bucket] or 0, take(sample))
-    return found[1:]
-
-
-def _rates(
-    samples: Sequence[Sample], window: Window, now_minute: int, take: Callable[[Sample], int]
-) -> Values:
-    """Return the growth a minute since the previous sample, however far back that is."""
-    last: list[Sample | None] = [None] * (window.buckets + 1)
-    for sample in samples:
-        last[_bucket(sample, window, now_minute)] = sample
-    before, *buckets = last
-    rates: list[float | None] = []
-    for latest in buckets:
-        rate = None
-        if latest and before:
-            rate = (take(latest) - take(before)) / (latest.minute - before.minute)
-        # Totals never fall, unless Redis was emptied.
-        rates.append(rate if rate is None or rate >= 0 else None)
-        before = latest or before
-    return rates
-
-
-def _chart(
-    title: str,
-    unit: str,
-    series: Mapping[str, Values],
-    window: Window,
-    now_minute: int,
-    *,
-    scale: Scale | None = None,
-) -> Chart:
-    scale = scale or Scale(short, ceiling)
-    known = [value for values in series.values() for value in values if value is not None]
-    top = scale.ceiling(max(known, default=0))
-    curves = [_curve(name, values, top) for name, values in series.items()]
-    return Chart(
-        title=title,
-        unit=unit,
-        top=scale.format(top),
-        half=scale.format(top / 2),
-        curves=curves,
-        tooltips=_tooltips(series, window, now_minute, scale.format),
-        times=_times(window, now_minute),
-        summary="; ".join(_summary(*each, scale.format) for each in series.items()),
-        empty=not known,
+    buckets = _buckets(samples, window, now_minute)
+    series = {"oldest": _peaks(buckets, lambda sample: sample.oldest_ms / 1000)}
+    return _chart(
+        "Oldest record", "waiting", series, window, now_minute, text=span, edge=age_ceiling
     )
 
 
-def _curve(name: str, values: Values, top: float) -> Curve:
-    if name == "failed":
-        return Curve(name, bars=_bars(values, top))
-    filled = name in ("accepted", "waiting", "oldest")
-    return Curve(name, line=_line(values, top), area=_area(values, top) if filled else "")
+def _buckets(samples: Sequence[Sample], window: Window, now_minute: int) -> Buckets:
+    """Sort samples into buckets, the first for all before; of the future, they count as of now."""
+    last = window.minutes // window.step
+    buckets: list[list[Sample]] = [[] for _ in range(last + 1)]
+    for sample in samples:
+        after = sample.minute - (now_minute - window.minutes) - 1
+        buckets[min(max(0, after // window.step + 1), last)].append(sample)
+    return buckets
+
+
+def _peaks(buckets: Buckets, take: Callable[[Sample], float]) -> Values:
+    return [max(map(take, bucket), default=None) for bucket in buckets[1:]]
+
+
+def _rates(buckets: Buckets, take: Callable[[Sample], int]) -> Iterator[float | None]:
+    """Yield the growth a minute since the previous sample, however far back that is."""
+    before, *others = (bucket[-1] if bucket else None for bucket in buckets)
+    for latest in others:
+        rate = None
+        # Totals never fall, unless Redis was emptied.
+        if latest and before and (growth := take(latest) - take(before)) >= 0:
+            rate = growth / (latest.minute - before.minute)
+        yield rate
+        before = latest or before
 
 
 def ceiling(value: float) -> float:
@@ -214,39 +159,78 @@ def age_ceiling(value: float) -> float:
     return next((each for each in _SPANS if each >= value), 86_400 * ceiling(value / 86_400))
 
 
-def _points(values: Values, top: float) -> list[list[tuple[float, float]]]:
-    """Return stretches without a gap; each value is drawn in the middle of its bucket."""
-    width = WIDTH / len(values)
-    stretches: list[list[tuple[float, float]]] = [[]]
-    for position, value in enumerate(values):
-        if value is None:
-            stretches.append([])
-        else:
-            stretches[-1].append(((position + 0.5) * width, HEIGHT - HEIGHT * value / top))
-    return [stretch for stretch in stretches if stretch]
-
-
-def _line(values: Values, top: float) -> str:
-    """Return the path; a single point becomes a short dash, so that it is visible."""
-    parts = []
-    for stretch in _points(values, top):
-        first, *others = stretch
-        rest = "".join(f"L{x:.1f} {y:.1f}" for x, y in others) or "h3"
-        parts.append(f"M{first[0]:.1f} {first[1]:.1f}{rest}")
-    return "".join(parts)
-
-
-def _area(values: Values, top: float) -> str:
-    return "".join(
-        f"M{stretch[0][0]:.1f} {HEIGHT}"
-        + "".join(f"L{x:.1f} {y:.1f}" for x, y in stretch)
-        + f"L{stretch[-1][0]:.1f} {HEIGHT}Z"
-        for stretch in _points(values, top)
+def _chart(
+    title: str,
+    unit: str,
+    series: Mapping[str, Values],
+    window: Window,
+    now_minute: int,
+    *,
+    text: Callable[[float], str] = short,
+    edge: Callable[[float], float] = ceiling,
+) -> Chart:
+    """Draw series; ``text`` writes a value, ``edge`` is the round one at or above a value."""
+    known = {name: [each for each in series[name] if each is not None] for name in series}
+    top = edge(max(chain(*known.values()), default=0))
+    start = now_minute - window.minutes
+    tooltips = []
+    for bucket, values in enumerate(zip(*series.values(), strict=True), 1):
+        pairs = zip(series, values, strict=True)
+        texts = [f"{name} {text(value)}" for name, value in pairs if value is not None]
+        tooltips.append(f"{_clock(start + bucket * window.step)}: {', '.join(texts) or 'no data'}")
+    levels = {
+        name: f"{text(values[-1])} now, {text(max(values))} at most" if values else "no data"
+        for name, values in known.items()
+    }
+    return Chart(
+        title=f"{title}, last {window.name}",
+        unit=unit,
+        top=text(top),
+        half=text(top / 2),
+        names=list(series),
+        paths=_paths(series, top),
+        tooltips=tooltips,
+        times=[_clock(start + window.minutes * mark // _MARKS) for mark in range(_MARKS + 1)],
+        summary="; ".join(map(" ".join, levels.items())),
+        empty=not any(known.values()),
     )
 
 
+def _paths(series: Mapping[str, Values], top: float) -> list[tuple[str, str]]:
+    """Return the CSS classes and paths of all shapes, with the areas below the lines."""
+    areas, lines = [], []
+    for name, values in series.items():
+        if name == "failed":
+            lines.append(("bars failed", _bars(values, top)))
+            continue
+        line, area = _line_and_area(values, top)
+        lines.append((f"line {name}", line))
+        if name in _FILLED:
+            areas.append((f"area {name}", area))
+    return [(css_class, path) for css_class, path in areas + lines if path]
+
+
+def _line_and_area(values: Values, top: float) -> tuple[str, str]:
+    """Return the paths of the line through the middle of each bucket, and of the area below it.
+
+    A value without neighbours becomes a short dash, so that it is visible.
+    """
+    width, line, area = WIDTH / len(values), "", ""
+    for _, stretch in groupby(enumerate(values), key=lambda each: each[1] is None):
+        points = [
+            f"{(position + 0.5) * width:.1f} {HEIGHT - HEIGHT * value / top:.1f}"
+            for position, value in stretch
+            if value is not None
+        ]
+        if points:
+            path = f"M{'L'.join(points)}"
+            line += path if len(points) > 1 else f"{path}h3"
+            area += f"{path}V{HEIGHT}H{points[0].partition(' ')[0]}Z"
+    return line, area
+
+
 def _bars(values: Values, top: float) -> str:
-    """Return the bars, each high enough to be visible."""
+    """Return the bars of rare events, each high enough to be visible."""
     width = WIDTH / len(values)
     return "".join(
         f"M{(position + 0.2) * width:.1f} {HEIGHT}v-{max(6.0, HEIGHT * value / top):.1f}"
@@ -256,30 +240,5 @@ def _bars(values: Values, top: float) -> str:
     )
 
 
-def _tooltips(
-    series: Mapping[str, Values], window: Window, now_minute: int, text: Callable[[float], str]
-) -> list[str]:
-    start = now_minute - window.minutes
-    tooltips = []
-    for bucket in range(window.buckets):
-        found = {name: values[bucket] for name, values in series.items()}
-        texts = [f"{name} {text(value)}" for name, value in found.items() if value is not None]
-        end = _clock(start + (bucket + 1) * window.step)
-        tooltips.append(f"{end}: {', '.join(texts) or 'no data'}")
-    return tooltips
-
-
-def _times(window: Window, now_minute: int) -> list[str]:
-    start = now_minute - window.minutes
-    return [_clock(start + window.minutes * mark // _MARKS) for mark in range(_MARKS + 1)]
-
-
 def _clock(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).strftime("%H:%M")
-
-
-def _summary(name: str, values: Values, text: Callable[[float], str]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return f"{name} no data"
-    return f"{name} {text(known[-1])} now, {text(max(known))} at most"

@@ -18,7 +18,6 @@ class EditedRecord:
     """The text, the record in it, and the errors in that.
 
     ``prepared`` is None if it breaks a rule, ``is_json`` False if the text cannot be read.
-    ``hidden``: it is the stored record, unedited, and its values must not be shown.
     """
 
     text: str
@@ -26,7 +25,6 @@ class EditedRecord:
     errors: Mapping[str, Sequence[str]]
     prepared: Prepared | None = None
     is_json: bool = True
-    hidden: bool = False
 
 
 def parse_edited(

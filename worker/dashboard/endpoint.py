@@ -40,6 +40,7 @@ _UNAVAILABLE = "Redis does not answer, so nothing can be shown or done. No recor
 _FULL = "Redis has no memory left for this. No records are lost: purge dead letters to make room."
 _HALF_DONE = """ Your action may have been completed, in part or not at all: if it began, the audit
 log has an entry for it."""
+_GONE = "It does not exist, or not any more: it may have been replayed or purged meanwhile."
 # Two leading slashes would name another host. The text may come from anyone, so it is matched in
 # one pass.
 _LOCAL_PATH = re.compile(r"/(?!/)[A-Za-z0-9_/-]*")
@@ -67,6 +68,10 @@ class FormRequest:
         return self.session.user if self.session else ""
 
 
+class NotFound(Exception):
+    """There is no such page, destination or record."""
+
+
 Handler = Callable[[FormRequest], Response]
 Predicate = Callable[[FormRequest], bool]
 
@@ -85,9 +90,9 @@ def endpoint(
         try:
             return await respond(request)
         except RedisError as error:
-            title, text = ("Redis is unavailable", _UNAVAILABLE)
+            title, text = "Redis is unavailable", _UNAVAILABLE
             if is_out_of_memory(error):
-                title, text = ("Redis is full", _FULL)
+                title, text = "Redis is full", _FULL
             text += _HALF_DONE if request.method == "POST" else ""
             return page(503, "error.html", title=title, text=text)
 
@@ -148,6 +153,18 @@ def _form_request(request: Request, body: bytes) -> FormRequest:
 def page(status: int, template: str, **values: Any) -> Response:
     """Render a page, with its headers."""
     return HTMLResponse(render(template, **values), status, headers=HEADERS)
+
+
+def user_page(
+    request: FormRequest, template: str, menu: str = "", *, status: int = 200, **values: Any
+) -> Response:
+    """Render a page for a signed-in user; ``menu`` is the current menu item."""
+    return page(status, template, user=request.user, token=request.token, menu=menu, **values)
+
+
+def not_found(request: FormRequest) -> Response:
+    """Show that there is no such page, destination or record."""
+    return user_page(request, "error.html", status=404, title="Not found", text=_GONE)
 
 
 def redirect(path: str) -> Response:

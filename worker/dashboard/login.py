@@ -8,10 +8,11 @@ from secrets import token_urlsafe
 
 from starlette.responses import Response
 
+from worker.errors import UnknownDestination
 from worker.telemetry.logs import get_logger
 
 from .audit_log import AuditEntry, AuditLog
-from .endpoint import FormRequest, Handler, local_path, page, redirect
+from .endpoint import FormRequest, Handler, NotFound, local_path, not_found, page, redirect
 from .login_throttle import LoginThrottle
 from .sessions import Session, Sessions
 
@@ -41,9 +42,11 @@ class Login:
             token = self._sessions.form_token(session.id)
             request = replace(request, session=session, token=token)
             if request.method == "POST" and not self._is_own_form(request, session.id):
-                title, user = "Nothing was done", session.user
-                return page(403, "error.html", title=title, text=_FOREIGN_FORM, user=user)
-            return handler(request)
+                return page(403, "error.html", title="Nothing was done", text=_FOREIGN_FORM)
+            try:
+                return handler(request)
+            except (NotFound, UnknownDestination):
+                return not_found(request)
 
         return guard
 
@@ -110,11 +113,6 @@ class Login:
         response = page(status, "login.html", token=token, next=target, error=error)
         _set_cookie(response, request, _LOGIN, login_id)
         return response
-
-
-def show_off(_: FormRequest) -> Response:
-    """Show that the dashboard is off because no password is set."""
-    return page(200, "off.html")
 
 
 def _login_path(request: FormRequest) -> str:

@@ -12,6 +12,9 @@ from uuid import UUID
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker.buffer.records import accepted_at_ms
+from worker.vendors.reasons import reason_text
+
+from .grouping import group_href
 
 _MAX_BRIEF = 160
 FOLDER = Path(__file__).parent / "templates"
@@ -26,10 +29,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        each.__name__: each for each in (number, span, moment, ago, plural, brief)
-    }
+    own = (number, span, moment, ago, plural, brief)
+    environment.filters |= {each.__name__: each for each in own}
     environment.filters |= {"accepted": accepted_at_ms, "uuid": UUID}
+    environment.filters |= {"href": group_href, "reason": reason_text}
     return environment
 
 

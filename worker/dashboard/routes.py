@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from starlette.requests import Request
@@ -16,12 +17,11 @@ from worker.settings.settings import Settings
 from .audit_log import AuditLog
 from .context import Context
 from .dead_letter import DeadLetterPage
-from .endpoint import HEADERS, FormRequest, Handler, Predicate, endpoint, page
-from .group import GroupPage
-from .groups import GroupsPage
-from .login import LOGOUT, Login, show_off
+from .endpoint import HEADERS, FormRequest, Handler, Predicate, endpoint, not_found, page, user_page
+from .group import GroupPage, show_groups
+from .login import LOGOUT, Login
 from .login_throttle import LoginThrottle
-from .overview import OverviewPages, frame, not_found
+from .overview import OverviewPages
 from .sessions import Sessions
 from .settings import DashboardSettings
 
@@ -43,30 +43,33 @@ def routes(
     """Return all routes, or one that says the dashboard is off; connects on first use."""
     assets = [_asset(*each) for each in _ASSETS.items()]
     if not dashboard.on:
-        return [*_route("/", get=show_off), *assets]
+        return [*_route("/", get=lambda _: page(200, "off.html")), *assets]
     client = operator_client(redis_url(settings), _REDIS_TIMEOUT_S)
     context = Context(settings, client, AuditLog(client), now)
     sessions = Sessions(client, dashboard, now=now)
     login = Login(sessions, LoginThrottle(client), context.audit)
-    overview, groups = OverviewPages(context, dashboard.refresh_s), GroupsPage(context)
-    group, letter = GroupPage(context), DeadLetterPage(context)
+    overview = OverviewPages(context, dashboard.refresh_s)
 
     def audit(request: FormRequest) -> Response:
-        entries = list(context.audit.latest())
-        return page(200, "audit.html", entries=entries, **frame(request, "audit"))
+        return user_page(request, "audit.html", "audit", entries=list(context.audit.latest()))
 
     def guarded(path: str, get: Handler, post: Handler | None = None) -> list[BaseRoute]:
         act = None if post is None else login.guarded(post)
         return _route(path, get=login.guarded(get), post=act, is_signed_in=login.is_signed_in)
+
+    def shown_by(kind: type[GroupPage | DeadLetterPage]) -> tuple[Handler, Handler]:
+        return (lambda request: kind(context, request).show()), (
+            lambda request: kind(context, request).act()
+        )
 
     return [
         *_route("/login", get=login.show, post=login.sign_in),
         *_route(LOGOUT, post=login.guarded(login.sign_out)),
         *guarded("/", overview.show_all),
         *guarded("/destinations/{name}", overview.show, overview.act),
-        *guarded("/dead-letters", groups.show),
-        *guarded("/dead-letters/{name}/{kind}/{group}", group.show, group.act),
-        *guarded("/records/{name}/{id}", letter.show, letter.act),
+        *guarded("/dead-letters", partial(show_groups, context)),
+        *guarded("/dead-letters/{name}/{kind}/{group}", *shown_by(GroupPage)),
+        *guarded("/records/{name}/{id}", *shown_by(DeadLetterPage)),
         *guarded("/audit", audit),
         *(each for path in _FOLDERS for each in guarded(path + "/{rest:path}", not_found)),
         *assets,

@@ -11,7 +11,6 @@ import redis
 from ..buffer import keys
 from ..buffer.buffer import Buffer
 from ..buffer.status import DestinationStatus, KindCounts
-from ..errors import UnknownDestination
 from ..settings.destination import Destination, KindSettings
 from ..settings.settings import Settings
 from ..vendors.protocol import Kind, VendorAccount
@@ -55,14 +54,6 @@ class Overview:
     def statuses(self) -> dict[str, DestinationStatus]:
         """Return where every record is now, by destination."""
         return {name: buffer.status() for name, buffer in self.buffers.items()}
-
-
-def buffer_of(settings: Settings, client: redis.Redis, name: str) -> Buffer | None:
-    """Return the buffer of one destination; None when neither settings nor Redis know it."""
-    try:
-        return Overview.of(settings, client, only=name).buffers[name]
-    except UnknownDestination:
-        return None
 
 
 def _holds_totals(client: redis.Redis, name: str) -> bool:

@@ -176,7 +176,7 @@ def test_check_of_a_silent_vendor_ends_while_a_person_waits(
 ) -> None:
     """A delivery may take half a minute for each try; a page may not."""
     refuse_profiles(["a"])
-    monkeypatch.setattr("worker.dashboard.vendor_check.TIMEOUT_S", 0.1)
+    monkeypatch.setattr("worker.dashboard.context.DRY_RUN_TIMEOUT_S", 0.1)
     monkeypatch.setattr("worker.delivery.dry_run.WAIT_S", 0.01)
     vendor.usual = lambda exchange: exchange.silence()
     began = time.monotonic()

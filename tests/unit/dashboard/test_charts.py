@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.buffer.history import Sample
+from worker.buffer.status import KindCounts
 from worker.dashboard.charts import (
     DAY,
     HEIGHT,
@@ -79,18 +80,20 @@ def test_age_ceiling_is_not_far_above_the_value(value: float) -> None:
 def test_flow_with_one_failure_among_thousands_shows_its_bar() -> None:
     """The bar is high enough to be visible."""
     samples = [Sample(NOW - 2, 0, 0, 0, 0, 0, 0), Sample(NOW - 1, 90_000, 90_000, 1, 0, 0, 1)]
-    failed = next(curve for curve in flow(samples, HOUR, NOW).curves if curve.name == "failed")
-    assert "v-6.0" in failed.bars
+    assert "v-6.0" in dict(flow(samples, HOUR, NOW).paths)["bars failed"]
 
 
 def test_with_now_projects_the_current_minute() -> None:
     """A steady flow stays steady; with too little data nothing is projected."""
     before = Sample(NOW, 100, 80, 1, 20, 0, 1)
-    now = Sample(NOW, 150, 130, 1, 7, 0, 1)
-    assert with_now([before], now, 30.0) == [before, Sample(NOW + 1, 200, 180, 1, 7, 0, 1)]
-    assert with_now([before], now, 9.0) == [before]
-    assert with_now([], now, 30.0) == []
-    assert with_now([sample(1)], now, 30.0) == [sample(1)]
+    totals = {"accepted": 150, "delivered": 130, "dead_lettered": 1}
+    total = KindCounts(4, 2, 1, dead=3, oldest_wait_s=7.5, totals=totals)
+    half_a_minute = NOW * 60 + 30.0
+    projected = Sample(NOW + 1, 200, 180, 1, waiting=7, oldest_ms=7500, dead=3)
+    assert with_now([before], total, half_a_minute) == [before, projected]
+    assert with_now([before], total, NOW * 60 + 9.0) == [before]
+    assert with_now([], total, half_a_minute) == []
+    assert with_now([sample(1)], total, half_a_minute) == [sample(1)]
 
 
 def test_chart_without_data_is_empty() -> None:
@@ -129,8 +132,8 @@ def test_charts_of_any_samples_stay_within_their_frame(
         for ago, (a, b, c) in sorted(given_samples.items(), reverse=True)
     ]
     for chart in (each(samples, window, NOW) for each in (flow, waiting, oldest)):
-        assert len(chart.tooltips) == window.buckets
-        for curve in chart.curves:
-            for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", curve.line + curve.area):
+        assert len(chart.tooltips) == window.minutes // window.step
+        for _, path in chart.paths:
+            for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path):
                 assert 0 <= float(x) <= WIDTH
                 assert 0 <= float(y) <= HEIGHT

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from worker.dashboard.endpoint import FormRequest, local_path
-from worker.dashboard.groups import done
+from worker.dashboard.group import done
 
 
 @pytest.mark.parametrize("path", ["/", "/audit", "/dead-letters/clevertap/event/0a1b"])

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from support.pages import facts, text_of
-from worker.buffer.history import Sample
 from worker.buffer.status import TOTALS, DestinationStatus, KindCounts
 from worker.dashboard import charts
-from worker.dashboard.overview import DestinationView, as_sample, total_counts
+from worker.dashboard.overview import total_counts
 from worker.dashboard.rendering import render
+from worker.settings.destination import Destination, KindSettings
+from worker.vendors.clevertap.account import CleverTapAccount
+from worker.vendors.protocol import Kind, VendorAccount
 
 NOTHING = KindCounts(0, 0, 0, 0, 0.0, dict.fromkeys(TOTALS, 0))
 EVENTS = KindCounts(
@@ -36,27 +38,30 @@ RUNNING = DestinationStatus(
     answers={},
     last_tick_ms=1,
 )
+CLEVERTAP = Destination(
+    name="clevertap",
+    account=CleverTapAccount(),
+    kinds={Kind.EVENT: KindSettings(100)},
+    enabled=True,
+)
+DISABLED = replace(CLEVERTAP, enabled=False)
+UNCONFIGURED = replace(DISABLED, account=VendorAccount())
 
 
 def overview_of(status: DestinationStatus = RUNNING, **changed: Any) -> str:
     """Return the overview of one destination."""
-    empty = charts.flow([], charts.HOUR, 0)
-    view = DestinationView(
-        name="clevertap",
-        status=status,
-        total=total_counts(status.kinds.values()),
-        configured=True,
-        enabled=True,
-        silent_s=0.0,
-        last_answer="",
-        flow=empty,
-        flow_of_day=empty,
-        waiting=[],
-        oldest=[],
-    )
+    view = {
+        "destination": CLEVERTAP,
+        "status": status,
+        "total": total_counts(status.kinds.values()),
+        "silent_s": 0.0,
+        "last_answer": "",
+        "charts": [charts.flow([], charts.HOUR, 0)],
+        **changed,
+    }
     return render(
         "overview.html",
-        destinations=[replace(view, **changed)],
+        destinations=[view],
         user="eva",
         token="",
         menu="overview",
@@ -72,19 +77,6 @@ def test_total_counts_are_the_sums_and_the_longest_wait() -> None:
     assert (total.open, total.oldest_wait_s) == (12, 90.0)
     assert (total.totals["accepted"], total.totals["purged"]) == (40, 2)
     assert total_counts([]) == NOTHING
-
-
-def test_as_sample_is_what_the_history_stores() -> None:
-    """With the epoch minute, and the age in milliseconds."""
-    assert as_sample(EVENTS, 185.0) == Sample(
-        minute=3,
-        accepted=20,
-        delivered=10,
-        dead_lettered=5,
-        waiting=6,
-        oldest_ms=7500,
-        dead=4,
-    )
 
 
 def test_overview_shows_the_counts_of_a_destination() -> None:
@@ -110,8 +102,8 @@ def test_overview_shows_the_counts_of_a_destination() -> None:
         (replace(RUNNING, memory_full=True), {}, "Redis is full. Producers are refused"),
         (RUNNING, {"silent_s": 65.0}, "The last drain ran 1 min ago"),
         (replace(RUNNING, last_tick_ms=None), {"silent_s": math.inf}, "No drain has run yet"),
-        (RUNNING, {"configured": False, "enabled": False}, "Not configured here."),
-        (RUNNING, {"enabled": False}, "Not enabled here."),
+        (RUNNING, {"destination": UNCONFIGURED}, "Not configured here."),
+        (RUNNING, {"destination": DISABLED}, "Not enabled here."),
         (replace(RUNNING, state="paused", reason="maintenance"), {}, "Paused. maintenance"),
         (replace(RUNNING, state="paused"), {}, "Paused. No reason was given."),
         (replace(RUNNING, state="parked", reason="HTTP 401"), {}, "Parked. HTTP 401 The vendor"),
@@ -126,18 +118,18 @@ def test_overview_explains_the_state_of_a_destination(
 
 
 @pytest.mark.parametrize(
-    ("status", "enabled", "badge"),
+    ("status", "destination", "badge"),
     [
-        (RUNNING, True, "running"),
-        (RUNNING, False, "off"),
-        (replace(RUNNING, state="paused"), False, "paused"),
+        (RUNNING, CLEVERTAP, "running"),
+        (RUNNING, DISABLED, "off"),
+        (replace(RUNNING, state="paused"), DISABLED, "paused"),
     ],
 )
 def test_overview_badge_shows_the_state(
-    status: DestinationStatus, enabled: bool, badge: str
+    status: DestinationStatus, destination: Destination, badge: str
 ) -> None:
     """A destination without credentials is off, unless it was paused."""
-    assert f"clevertap {badge} " in text_of(overview_of(status, enabled=enabled))
+    assert f"clevertap {badge} " in text_of(overview_of(status, destination=destination))
 
 
 @pytest.mark.parametrize(
