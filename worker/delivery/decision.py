@@ -1,17 +1,19 @@
-"""What to do with a batch, before and after an attempt: a decision, as a value.
+"""The retry decision: what to do with a batch before and after an attempt, as a value.
 
-Rows of the table, by the class of the vendor's response:
+By the class of the vendor's response (docs/lifecycle.md has the same by HTTP status):
 
-    answered               each record by its verdict; a retry counts an attempt
-    garbled                unknown: again, bounded, then dead as ``unconfirmed``; immediately if the
-                           destination must send nothing twice (``ambiguous = "dead_letter"``)
-    refused, too_large     halved until the record at fault stands alone; alone, it dies
-    denied                 untouched; the destination is parked
-    throttled              untouched; again after the vendor's Retry-After or a back-off
+    answered               each record by its verdict; a retry counts as an attempt
+    garbled                retried, at most ``max_attempts`` times, then dead as ``unconfirmed``;
+                           dead at once if the destination must send nothing twice
+                           (``ambiguous = "dead_letter"``)
+    refused, too_large     halved until the record at fault stands alone; that one dies
+    denied                 waits, no attempt counted; the destination is parked
+    throttled              retried after the vendor's Retry-After or a back-off, no attempt counted
     unavailable,
-    unreachable            untouched; again with back-off until the horizon, then dead: ``expired``;
-                           halved if it alone makes the vendor fail (5xx) for long
-    ambiguous              the same, and counted; or dead as ``ambiguous``, as for ``garbled``
+    unreachable            retried with back-off, no attempt counted, until ``retry_horizon``, then
+                           dead as ``expired``; halved if only this batch gets a 5xx for long
+    ambiguous              the same, and counted as ambiguous; or dead as ``ambiguous``, at once, if
+                           the destination must send nothing twice
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ def decide_unsent(deaths: int, size: int, destination: Destination) -> Decision 
 def decide(
     answer: UploadResult, attempt: Attempt, destination: Destination, random: float
 ) -> Decision:
-    """Return the decision for one result; total over every response class, and pure."""
+    """Return the decision for one result. Pure, and covers every response class."""
     match answer.response_class:
         case ResponseClass.ANSWERED:
             return Decision(_by_verdicts(answer.verdicts, attempt, destination, random), "success")
@@ -111,9 +113,9 @@ def backoff_ms(attempt: int, destination: Destination, random: float) -> int:
 def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) -> int:
     """Return how long a batch waits that failed through no fault of a record: longer with its age.
 
-    The destination holds back as a whole while nothing succeeds; this is for the batch that alone
-    makes the vendor fail, which otherwise would be sent every second, before all others. A quarter
-    of its age is little after a short outage, and makes its attempts rare.
+    While nothing succeeds, the whole destination holds back. This is for a batch that fails while
+    others succeed: without it, that batch would be sent every second, before all others. A quarter
+    of its age is short after a short outage, and soon makes its attempts rare.
     """
     base_s = max(destination.backoff_base_s, attempt.age_ms / 4000)
     return int(1000 * backoff(0, base_s, destination.backoff_cap_s, random))
@@ -141,7 +143,7 @@ def _die(reason: DeadLetterReason, code: int | None, error: str) -> Settle:
 def _by_verdicts(
     verdicts: Sequence[Verdict], attempt: Attempt, destination: Destination, random: float
 ) -> Settle:
-    """Apply verdicts; a record that was sent too often dies of the reason it was sent again for."""
+    """Apply the verdicts; on the last attempt, a record to retry dies, for the same reason."""
     last = attempt.attempt + 1 >= destination.max_attempts
     once = destination.sends_once
     delay_ms = backoff_ms(attempt.attempt, destination, random)
@@ -175,8 +177,11 @@ def _isolate(answer: UploadResult, attempt: Attempt) -> Settle | Split:
 
 
 def _is_poison_suspect(answer: UploadResult, attempt: Attempt, destination: Destination) -> bool:
-    """Return whether a record of the batch seems to make the vendor fail: it takes others, and has
-    failed on this batch for a while (an hour, of the day for which it may be retried)."""
+    """Return whether a record of the batch seems to make the vendor fail.
+
+    The vendor takes other batches, and has failed on this one for 1/24 of the horizon (an hour of a
+    day).
+    """
     suspect_after_ms = destination.retry_horizon_s * 1000 / 24
     failed = answer.response_class is ResponseClass.UNAVAILABLE
     return failed and attempt.isolated and attempt.size > 1 and attempt.age_ms >= suspect_after_ms

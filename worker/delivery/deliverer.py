@@ -1,7 +1,7 @@
-"""The way of one batch to the vendor and back: begin, send, decide, finish.
+"""One batch, to the vendor and back: begin, send, decide, finish.
 
-If the process dies on any line here, the batch's lease runs out and the next drain lets it wait
-again; what was sent and not finished is counted as ambiguous then.
+If the process dies on any line here, the batch's lease expires and the next drain makes the batch
+wait again; if it was begun, its records count as ambiguous.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ class Delivery:
 class Deliverer:
     """Delivers the batches of one destination; shared by the threads of a worker.
 
-    ``stopping`` is asked before each batch: while it returns True, nothing is sent. ``wait`` sleeps
+    ``stopping`` is called before each batch: if it returns True, nothing is sent. ``wait`` sleeps
     for that many seconds, until a batch may be sent, and may return early when the worker stops.
-    ``on_more_capacity`` is called when the destination bears more requests than before, so that
-    other threads join in. ``identity`` returns the identity of a stored record; it is called for
+    ``on_more_capacity`` is called when more requests may be in flight than before, so that other
+    threads join in. ``identity`` returns the identity of a stored record; it is called for
     ordered kinds, and seldom. ``on_request`` is called after every request; it must not raise.
     ``clock`` is the buffer's own: a monotonic one.
     """
@@ -117,7 +117,7 @@ class Deliverer:
         return self._run(self.buffer.begin(batch, token), is_over)
 
     def run_ready(self, *, is_over: Callable[[], bool]) -> Delivery:
-        """Deliver what is ready without having been asked to, until ``is_over()``."""
+        """Claim and deliver what is ready, without a message for it, until ``is_over()``."""
         return self._run(self.buffer.claim(begun=True), is_over)
 
     def _run(self, claim: Claim | None, is_over: Callable[[], bool]) -> Delivery:
@@ -150,9 +150,9 @@ class Deliverer:
         return self._finish(claim, decision, timing, claim_next=claim_next())
 
     def _is_too_late(self, claim: Claim) -> bool:
-        """Return whether the lease may end before the request: another would send the batch too.
+        """Return whether the lease may end before the request: another worker would send it too.
 
-        The process was frozen, or asked for other threads at a silent broker (measured: 76 s).
+        The process was frozen, or waited for a silent broker (measured: 76 s).
         """
         late = self.clock() > claim.send_by_s
         if late:
@@ -198,7 +198,7 @@ class Deliverer:
         *,
         claim_next: bool = False,
     ) -> BatchResult:
-        """Carry out a decision: the one way in which a batch ends; ``timing`` if it was sent."""
+        """Carry out a decision: every delivery ends here; ``timing`` if the batch was sent."""
         label, took_s = (timing.label, timing.took_s) if timing else ("", None)
         if decision.park and self.buffer.park(decision.park):
             log.error(
@@ -247,7 +247,7 @@ class Deliverer:
         )
 
     def _use_more_capacity(self) -> None:
-        """Let other threads join in; if that fails, this one delivers what is ready alone."""
+        """Let other threads join in; if that fails, this thread delivers what is ready alone."""
         try:
             self.on_more_capacity()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next tick asks again

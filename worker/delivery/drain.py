@@ -1,4 +1,4 @@
-"""The tick: what ran out waits again; what is due or ready is claimed, and its delivery asked for.
+"""The tick, every second: recover expired leases, claim what is due or ready, ask for its delivery.
 
 Any number of drains may run at once, on any number of machines: each claim is one atomic step.
 """
