@@ -1,7 +1,7 @@
 """Delivers without the broker while Redis, which may also be the broker, has no room for a message.
 
 A worker cannot even connect to a full Redis as its broker: Celery writes first. So it first
-delivers what fills the memory, by threads that need no message.
+delivers what fills the memory, on threads that need no message.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHECK_EVERY_S = 0.5
 class Consumer(CeleryConsumer):
     """Makes room in a full Redis before it connects, at the start and after every loss.
 
-    Measured on Celery 5.7: connecting writes, and an error of a full Redis ended the worker.
+    Measured on Celery 5.7: to connect is to write, and the error of a full Redis ended the worker.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -61,7 +61,7 @@ def redis_is_full(settings: Settings) -> bool:
                 for each in settings.enabled()
             )
     except RedisError:
-        return False  # whatever needs it waits for it, and logs that
+        return False  # what needs Redis waits for it, and logs that
 
 
 class BrokerlessDrain:

@@ -15,10 +15,10 @@ AFTER_S = 15.0
 
 
 class FallbackDrain:
-    """Delivers what is ready here and now, without a message, one batch after another.
+    """Delivers what is ready in this process, without a message, one batch after another.
 
-    It starts ``after_s`` after the last tick, whichever process that was in, and at the earliest
-    after three tick intervals; then it delivers for as long again.
+    It starts ``after_s`` after the last tick of any process, and at the earliest after three tick
+    intervals; then it delivers for ``after_s``.
     """
 
     def __init__(self, runtime: Callable[[], Runtime], *, after_s: float = AFTER_S) -> None:

@@ -1,4 +1,4 @@
-"""A worker process: its runtime and watchdog, and what it does as Celery starts and stops it."""
+"""A worker process: its runtime and watchdog, and what runs at its start and on SIGTERM."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class ProcessRuntime:
     def stop(self) -> None:
         """Stop the runtime, also one that is still being made; safe in a signal handler.
 
-        It takes no lock. Measured: a worker that was stopped while it made its runtime waited for
-        itself until it was killed.
+        It takes no lock: a worker that was stopped while it made its runtime would wait for itself
+        until it was killed (measured).
         """
         self._stop_asked.set()
         if self.made:
             self.made.stop()
 
     def abandon(self) -> None:
-        """Close its connections without a word to Redis, which may be silent."""
+        """Close its connections without a call to Redis, which may not respond."""
         if self.made:
             self.made.abandon()
 
@@ -81,7 +81,7 @@ def _on_init(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _on_ready(**_: Any) -> None:
-    # First the watchdog: when Redis is away just now, the rest is made once it is back.
+    # First the watchdog: if Redis is away now, the runtime is made once it is back.
     watchdog.start()
     runtime()
 

@@ -65,7 +65,7 @@ def traced_by(spans: Spans, destination: str) -> Callable[[Claim, RequestTiming]
 
 @dataclass(frozen=True, slots=True)
 class DestinationRuntime:
-    """One destination's parts."""
+    """What a worker needs for one destination."""
 
     destination: Destination
     buffer: Buffer
@@ -143,7 +143,7 @@ class Runtime:
         self.abandon()
 
     def abandon(self) -> None:
-        """Close every connection, without a word to Redis."""
+        """Close every connection, without a call to Redis."""
         for parts in self.destinations.values():
             parts.transport.close()
         if self._spans:

@@ -18,9 +18,9 @@ MAX_QUEUED_TICKS = 10
 class Scheduler(PersistentScheduler):
     """Sends each tick over a connection of its own, and skips it while enough of them wait.
 
-    A connection per tick costs a millisecond. The one that Celery keeps was of no use after Redis
-    had been killed once: measured on Celery 5.7, every later tick failed. Without the limit a
-    worker that is away for a night would find 86,400 ticks.
+    A connection per tick costs a millisecond. The one that Celery keeps is of no use once Redis was
+    killed: every later tick failed (measured on Celery 5.7). Without the limit, workers that are
+    away for a day would find 86,400 ticks.
     """
 
     producer = None  # Celery's own would be made once, and kept

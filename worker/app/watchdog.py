@@ -1,8 +1,8 @@
 """Ends a worker that is alive and does nothing, so that its supervisor starts another.
 
-A connection to the broker that was cut without a word looks idle for ever to the worker that waits
-on it. The watchdog asks the broker on a connection of its own: when messages have waited while this
-worker was idle, for longer than anything explains, it ends the process with EX_SOFTWARE.
+If a connection to the broker is lost without being closed, the worker waits on it for ever. The
+watchdog asks the broker on a connection of its own: if messages wait although this worker has been
+idle for ``STUCK_AFTER_S``, it ends the process with EX_SOFTWARE.
 
 It also runs the fallback drain, so that a dead beat and a broker that accepts no messages cost
 latency, and nothing else.
@@ -40,7 +40,7 @@ UNAVAILABLE = (*TRANSIENT, *UNSETTLED, OperationalError)
 class Watchdog:
     """Checks this worker every few seconds, from `start` to `stop`, on a thread of its own.
 
-    ``fallback_drain`` is called now and then on another one.
+    ``fallback_drain`` is called every few seconds on another one.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Watchdog:
         self.progress()
 
     def task_ended(self, **_: Any) -> None:
-        """Count it out again."""
+        """Count one task less."""
         with self._lock:
             self._running -= 1
         self.progress()
@@ -110,7 +110,7 @@ class Watchdog:
             self.check()
 
     def _touch_heartbeat(self) -> None:
-        """Touch the heartbeat file: once it is old, not even this thread runs."""
+        """Touch the heartbeat file: if it is old, not even this thread runs."""
         if self._heartbeat:
             try:
                 Path(self._heartbeat).touch()
