@@ -92,7 +92,7 @@ def test_sentinel_failover_loses_no_replicated_record(
 
     met = list(refusals(producer))
     assert met
-    assert all("Redis did not take the record" in str(error) for error in met)
+    assert all("Redis did not accept the record" in str(error) for error in met)
     assert not met[-1].sent, "whoever cannot find a master has sent nothing"
     assert producer.send_many(records(AFTER, "after")).accepted == AFTER
     expected = {f"before{n}" for n in range(BEFORE)} | {f"after{n}" for n in range(AFTER)}

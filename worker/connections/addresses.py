@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
+
+from redis.connection import parse_url
 
 from ..errors import SettingsError
 
@@ -52,6 +54,13 @@ class SharedAddress:
         query = f"?{urlencode(plain)}" if plain else ""
         return f"{scheme}://{user}{host}:{port}/{self.db}{query}"
 
+    def connection_options(self) -> dict[str, Any]:
+        """Return redis-py's options for a connection to any of the servers."""
+        options: dict[str, Any] = parse_url(self.url_of(*self.hosts[0]))
+        for name in ("host", "port", "connection_class"):
+            options.pop(name, None)
+        return {**options, "ssl": self.tls}
+
     @property
     def sentinel_options(self) -> dict[str, str]:
         """Name and password for the Sentinels themselves, if any."""
@@ -74,14 +83,19 @@ def shared_address(url: str) -> SharedAddress | None:
     rest = _REST.fullmatch(url, scheme.end())
     if rest is None:
         raise _malformed(form)
-    service, db = _path(form, rest["path"] or "")
+    path = rest["path"] or ""
+    service, _, db = path.partition("/") if form == "sentinel" else ("", "", path)
+    if (form == "sentinel" and not service) or not re.fullmatch(r"\d*", db):
+        raise _malformed(form)
+    if form == "cluster" and int(db or 0):
+        raise SettingsError("the address of a Redis Cluster must name no database: it has only 0")
     return SharedAddress(
         form=form,
         tls=scheme[1] == "rediss",
         hosts=tuple(_host(form, each) for each in rest["hosts"].split(",")),
         user=rest["user"] or "",
         service=service,
-        db=db,
+        db=int(db or 0),
         options=dict(parse_qsl(rest["query"] or "")),
     )
 
@@ -91,15 +105,6 @@ def _host(form: Form, text: str) -> tuple[str, int]:
     if found is None:
         raise _malformed(form)
     return found[1].strip("[]"), int(found[2] or DEFAULT_PORTS[form])
-
-
-def _path(form: Form, path: str) -> tuple[str, int]:
-    service, _, db = path.partition("/") if form == "sentinel" else ("", "", path)
-    if (form == "sentinel" and not service) or not re.fullmatch(r"\d*", db):
-        raise _malformed(form)
-    if form == "cluster" and int(db or 0):
-        raise SettingsError("the address of a Redis Cluster must name no database: it has only 0")
-    return service, int(db or 0)
 
 
 def _malformed(form: Form) -> SettingsError:

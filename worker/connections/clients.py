@@ -96,28 +96,29 @@ def check_address(url: str) -> None:
         raise SettingsError("the ? is followed by an option that redis-py does not know") from None
 
 
-def producer_client(url: str) -> redis.Redis:
+def producer_client(url: str, timeout_s: float | None = None) -> redis.Redis:
     """Return a client that waits a quarter of a second for each round trip; a call has one.
 
     A new connection adds its own: TCP, and TLS, AUTH and SELECT if the address asks for them. The
     lookup of a host name is not bounded.
     """
-    return _client(url, Retry(NoBackoff(), 0), _low_latency(PRODUCER_TIMEOUT_S), LowLatencyClient)
+    return _client(url, Retry(NoBackoff(), 0), _low_latency(timeout_s), LowLatencyClient)
 
 
 def bulk_client(url: str) -> redis.Redis:
     """Return a producer's client for large chunks: it waits longer, and repeats no call either."""
-    return _client(url, Retry(NoBackoff(), 0), _low_latency(WORKER_TIMEOUT_S), LowLatencyClient)
+    return producer_client(url, WORKER_TIMEOUT_S)
 
 
-def async_producer_client(url: str) -> redis.asyncio.Redis:
-    """Return a producer's client for asyncio."""
-    return _async_client(url, PRODUCER_TIMEOUT_S)
-
-
-def gateway_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
-    """Return the gateway's client for asyncio; it repeats no call either."""
-    return _async_client(url, timeout_s)
+def async_producer_client(url: str, timeout_s: float | None = None) -> redis.asyncio.Redis:
+    """Return a producer's client for asyncio, or with ``timeout_s`` the gateway's."""
+    address = shared_address(url)
+    retry, options = AsyncRetry(NoBackoff(), 0), _low_latency(timeout_s)
+    if address is None:
+        return redis.asyncio.Redis.from_url(url, retry=retry, **_for_one(url, options))
+    if address.form == "cluster":
+        return cast("redis.asyncio.Redis", AsyncCluster(address, options))
+    return async_master_client(address, retry, options)
 
 
 def worker_client(
@@ -153,14 +154,14 @@ def _common(timeout_s: float) -> Mapping[str, Any]:
     }
 
 
-def _low_latency(timeout_s: float) -> Mapping[str, Any]:
+def _low_latency(timeout_s: float | None) -> Mapping[str, Any]:
     """Leave out round trips that a call can do without: each may take all of the timeout.
 
     They are HELLO and two CLIENT SETINFO on a new connection, and PING on one that was idle: a call
     that is never repeated is as lost after an unanswered PING as after its own timeout.
     """
     spared = {"protocol": 2, "driver_info": None, "health_check_interval": 0}
-    return {**_common(timeout_s), **spared}
+    return {**_common(PRODUCER_TIMEOUT_S if timeout_s is None else timeout_s), **spared}
 
 
 def _for_one(url: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -181,13 +182,3 @@ def _client(
         # It has every method of redis.Redis that we use.
         return cast("redis.Redis", Cluster(address, retry, options))
     return master_client(address, retry, options)
-
-
-def _async_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
-    address = shared_address(url)
-    retry, options = AsyncRetry(NoBackoff(), 0), _low_latency(timeout_s)
-    if address is None:
-        return redis.asyncio.Redis.from_url(url, retry=retry, **_for_one(url, options))
-    if address.form == "cluster":
-        return cast("redis.asyncio.Redis", AsyncCluster(address, options))
-    return async_master_client(address, retry, options)

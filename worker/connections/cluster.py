@@ -16,7 +16,6 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.connection import parse_url
 from redis.exceptions import ClusterError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
@@ -29,10 +28,9 @@ UNSETTLED = (ClusterError,)
 
 
 def _options(address: SharedAddress, given: Mapping[str, Any]) -> dict[str, Any]:
-    parsed = parse_url(address.url_of(*address.hosts[0]))
-    for name in ("host", "port", "db", "connection_class"):
-        parsed.pop(name, None)
-    return {**given, **parsed, "ssl": address.tls}
+    options = {**given, **address.connection_options()}
+    options.pop("db", None)
+    return options
 
 
 def _node_moved(error: RedisClusterException) -> RedisError:
@@ -50,19 +48,16 @@ class Cluster(RedisCluster):
     """A client that connects when first used, and repeats calls as ``retry`` says."""
 
     def __init__(self, address: SharedAddress, retry: Retry, options: Mapping[str, Any]) -> None:
-        self._nodes = [ClusterNode(*each) for each in address.hosts]
         self._options = _options(address, options)
+        self._options["startup_nodes"] = [ClusterNode(*each) for each in address.hosts]
         self._retry = retry
         self._making = threading.RLock()
         self._begun = self._made = False
 
     def get_retry(self) -> Retry:
-        """Return how calls are repeated, as redis.Redis does."""
         return self._retry
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """Run one command, repeated as ``retry`` says."""
-
         def once() -> Any:
             try:
                 self._connect()
@@ -73,12 +68,10 @@ class Cluster(RedisCluster):
         return self._retry.call_with_retry(once, lambda _: None)
 
     def pipeline(self, transaction: Any = True, shard_hint: Any = None) -> Any:  # noqa: ARG002
-        """Return a pipeline of commands in one slot."""
         self._connect()
         return super().pipeline(transaction=transaction)
 
     def scan_iter(self, *args: Any, **kwargs: Any) -> Any:
-        """Iterate over the keys of every node."""
         self._connect()
         return super().scan_iter(*args, **kwargs)
 
@@ -92,7 +85,6 @@ class Cluster(RedisCluster):
         return found
 
     def close(self) -> None:
-        """Close the connections, if there are any."""
         if self._made:
             super().close()
 
@@ -104,9 +96,7 @@ class Cluster(RedisCluster):
                 return
             self._begun = True
             try:
-                super().__init__(
-                    startup_nodes=list(self._nodes), retry=Retry(NoBackoff(), 0), **self._options
-                )
+                super().__init__(retry=Retry(NoBackoff(), 0), **self._options)
                 self._made = True
             finally:
                 self._begun = self._made
@@ -123,7 +113,6 @@ class AsyncCluster(AsyncRedisCluster):
         )
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """Run one command."""
         try:
             return await super().execute_command(*args, **kwargs)
         except RedisClusterException as error:

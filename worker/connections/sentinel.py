@@ -10,7 +10,6 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -37,35 +36,33 @@ class _AsyncMasterClient(redis.asyncio.Redis):
 
 def master_client(address: SharedAddress, retry: Retry, options: Mapping[str, Any]) -> redis.Redis:
     """Return a client that asks the Sentinels for the master whenever it connects."""
-    kwargs = _to_sentinels(address, options) | {"retry": Retry(NoBackoff(), 0)}
-    sentinels = Sentinel(address.hosts, sentinel_kwargs=kwargs)
-    found = sentinels.master_for(
-        address.service, _MasterClient, **{**options, **_to_master(address), "retry": retry}
-    )
-    return cast("redis.Redis", found)
+    client = _master_for(Sentinel, address, _MasterClient, retry, options)
+    return cast("redis.Redis", client)
 
 
 def async_master_client(
     address: SharedAddress, retry: AsyncRetry, options: Mapping[str, Any]
 ) -> redis.asyncio.Redis:
     """Return such a client for asyncio."""
-    kwargs = _to_sentinels(address, options) | {"retry": AsyncRetry(NoBackoff(), 0)}
-    sentinels = AsyncSentinel(list(address.hosts), sentinel_kwargs=kwargs)
-    found = sentinels.master_for(
-        address.service, _AsyncMasterClient, **{**options, **_to_master(address), "retry": retry}
-    )
-    return cast("redis.asyncio.Redis", found)
+    client = _master_for(AsyncSentinel, address, _AsyncMasterClient, retry, options)
+    return cast("redis.asyncio.Redis", client)
 
 
-def _to_sentinels(address: SharedAddress, options: Mapping[str, Any]) -> dict[str, Any]:
+def _master_for(
+    sentinel: type[Any],
+    address: SharedAddress,
+    client: type[Any],
+    retry: Retry | AsyncRetry,
+    options: Mapping[str, Any],
+) -> Any:
+    to_master = address.connection_options()
     timeout_s = min(options["socket_timeout"], SENTINEL_TIMEOUT_S)
-    soon = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-    tls = {name: value for name, value in _to_master(address).items() if name.startswith("ssl")}
-    return {**options, **soon, **address.sentinel_options, **tls}
-
-
-def _to_master(address: SharedAddress) -> dict[str, Any]:
-    parsed = cast("dict[str, Any]", parse_url(address.url_of(*address.hosts[0])))
-    for name in ("host", "port", "connection_class"):
-        parsed.pop(name, None)
-    return {**parsed, "ssl": address.tls}
+    to_sentinels = {
+        **options,
+        **dict.fromkeys(("socket_timeout", "socket_connect_timeout"), timeout_s),
+        **address.sentinel_options,
+        **{name: value for name, value in to_master.items() if name.startswith("ssl")},
+        "retry": type(retry)(NoBackoff(), 0),
+    }
+    sentinels = sentinel(list(address.hosts), sentinel_kwargs=to_sentinels)
+    return sentinels.master_for(address.service, client, **{**options, **to_master, "retry": retry})

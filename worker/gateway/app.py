@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from worker.connections.clients import gateway_client, redis_url
+from worker.connections.clients import async_producer_client, redis_url
 from worker.dashboard.routes import routes as dashboard_routes
 from worker.dashboard.settings import DashboardSettings
 from worker.producer.encoder import RecordEncoder
@@ -62,7 +62,7 @@ def build_components(environ: Mapping[str, str] | None = None) -> Components:
     """Build the components for an environment; SettingsError when it is wrong."""
     settings, gateway = Settings.from_env(environ), GatewaySettings.from_env(environ)
     dashboard = DashboardSettings.from_env(environ)
-    client = gateway_client(redis_url(settings), gateway.redis_timeout_s)
+    client = async_producer_client(redis_url(settings), gateway.redis_timeout_s)
     enqueuers = {
         name: Enqueuer(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
         for name, each in settings.destinations.items()

@@ -17,7 +17,12 @@ import redis
 from support.polling import poll_until
 from worker import AsyncProducer, BufferUnavailable, Producer
 from worker.buffer import keys
-from worker.connections.clients import bulk_client, gateway_client, producer_client, worker_client
+from worker.connections.clients import (
+    async_producer_client,
+    bulk_client,
+    producer_client,
+    worker_client,
+)
 from worker.settings.settings import Settings
 
 ECHO = "return ARGV[1]"
@@ -147,7 +152,7 @@ def test_more_tasks_than_connections_take_turns(redis_url: str, redis_client: re
     """A burst of calls in one event loop is enqueued completely."""
 
     async def burst() -> set[str]:
-        client = gateway_client(redis_url, timeout_s=10)
+        client = async_producer_client(redis_url, timeout_s=10)
         producer = AsyncProducer(Settings.from_env({}), client, patience_s=30)
         calls = (producer.event("Viewed", {"n": at}, identity="42") for at in range(250))
         try:
@@ -165,7 +170,7 @@ def test_task_without_a_turn_raises_unavailable_and_not_sent(
     """It waits no longer than its patience, sends nothing, and the next gets its turn."""
 
     async def calls() -> bool:
-        client = gateway_client(f"{redis_url}?max_connections=1", timeout_s=10)
+        client = async_producer_client(f"{redis_url}?max_connections=1", timeout_s=10)
         producer = AsyncProducer(Settings.from_env({}), client, patience_s=0.01)
         first = asyncio.create_task(producer.event("Viewed", {"n": 1}, identity="42"))
         await asyncio.sleep(0)  # it has the turn

@@ -32,8 +32,7 @@ def redis_binaries() -> tuple[RedisBinary, ...]:
     """Return the servers that run here, each version once, the preferred one first."""
     found: dict[tuple[str, tuple[int, int, int]], RedisBinary] = {}
     for path in _candidates():
-        version = _version(path)
-        if version is not None:
+        if version := _version(path):
             found.setdefault((path.name, version), RedisBinary(path, version))
     return tuple(found.values())
 

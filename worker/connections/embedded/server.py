@@ -86,7 +86,6 @@ class EmbeddedRedis:
                 self._launch()
         except BaseException:
             self.kill()
-            self._release()
             raise
         _log.warning(
             "embedded Redis for trying and developing: %s; "
@@ -100,10 +99,7 @@ class EmbeddedRedis:
 
         EmbeddedRedisError when it has not ended in time; it then still runs, untouched.
         """
-        if self.pid is None:
-            return
-        self._signal(signal.SIGTERM)
-        if not self._wait_until_gone(timeout_s):
+        if not self._end(signal.SIGTERM, timeout_s):
             raise EmbeddedRedisError(
                 f"the embedded Redis (pid {self.pid}) is still writing after {timeout_s:g} s; "
                 f"see {self.folder / 'redis.log'}"
@@ -112,10 +108,7 @@ class EmbeddedRedis:
 
     def kill(self) -> None:
         """Kill Redis, as a crash does, for tests of what survives one."""
-        if self.pid is None:
-            return
-        self._signal(signal.SIGKILL)
-        self._wait_until_gone(STOP_TIMEOUT_S)
+        self._end(signal.SIGKILL, STOP_TIMEOUT_S)
         self._release()
 
     def __enter__(self) -> Self:
@@ -215,16 +208,15 @@ class EmbeddedRedis:
         lines = (self.folder / "redis.log").read_text(errors="replace").splitlines()
         return " | ".join(line for line in lines[-4:] if line.strip()) or "its log is empty"
 
-    def _signal(self, number: signal.Signals) -> None:
-        assert self.pid is not None  # noqa: S101 - checked by the callers
+    def _end(self, number: signal.Signals, timeout_s: float) -> bool:
+        """Signal Redis, if it runs, and wait; return whether it has ended."""
+        if self.pid is None:
+            return True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
-
-    def _wait_until_gone(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            gone = self._process.poll() is not None if self._process else not alive(self.pid or 0)
-            if gone:
+            if self._process.poll() is not None if self._process else not alive(self.pid):
                 return True
             time.sleep(POLL_S)
         return False
