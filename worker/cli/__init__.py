@@ -1,8 +1,7 @@
 """The command `ingest`: a table of commands, each loaded when it is called.
 
-`ingest --help` loads none of them, and none of them loads a library before it needs it, so help and
-shell completion answer at once. A command is a module of `commands`; one that is not installed
-does not appear.
+`ingest --help` loads none of them, and none of them loads a large library before it needs it, so
+help and shell completion answer at once.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from worker.errors import IngestError, InvalidQuery, UnknownDestination
 
@@ -24,103 +23,92 @@ from .exit_codes import Failure, Misuse
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-
-@dataclass(frozen=True, slots=True)
-class CommandEntry:
-    """Where a command is, and its line in the menu; `attribute` is the click command there."""
-
-    module: str
-    attribute: str
-    summary: str
-
-    @property
-    def path(self) -> str:
-        """The module's full name."""
-        return f"{__name__}.commands.{self.module}"
-
-
-COMMANDS: Mapping[str, CommandEntry] = {
-    name: CommandEntry(module, name.replace("-", "_"), summary)
-    for name, module, summary in (
-        ("up", "up", "Run the whole system in the foreground."),
-        ("send", "send", "Put JSON Lines into the buffer."),
-        ("check", "send", "Validate JSON Lines without sending them."),
-        ("status", "status", "Show where the records are."),
-        ("wait", "wait", "Wait until everything is delivered or dead."),
-        ("dlq", "dlq", "List, replay, purge and export dead letters."),
-        ("trace", "trace", "Show where one record is."),
-        ("metrics", "metrics", "Print or serve Prometheus metrics."),
-        ("pause", "pause_resume", "Pause a destination's deliveries."),
-        ("resume", "pause_resume", "Resume a destination's deliveries."),
-        ("export", "export", "Download events from the vendor as JSON Lines."),
-        ("count", "count", "Ask the vendor how often an event occurred."),
-        ("reconcile", "reconcile", "Compare delivered events with the vendor's counts."),
-        ("gateway-key", "gateway_keys", "Create, list and revoke keys of the HTTP gateway."),
-        ("settings", "settings", "Show every setting and where it comes from."),
-        ("sandbox", "sandbox", "Run a local stand-in for both vendors."),
-    )
+#: Each command's module in `commands`, and its line in the menu.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "up": ("up", "Run the whole system in the foreground."),
+    "send": ("send", "Put JSON Lines into the buffer."),
+    "check": ("send", "Validate JSON Lines without sending them."),
+    "status": ("status", "Show where the records are."),
+    "wait": ("wait", "Wait until everything is delivered or dead."),
+    "dlq": ("dlq", "List, replay, purge and export dead letters."),
+    "trace": ("trace", "Show where one record is."),
+    "metrics": ("metrics", "Print or serve Prometheus metrics."),
+    "pause": ("pause_resume", "Pause a destination's deliveries."),
+    "resume": ("pause_resume", "Resume a destination's deliveries."),
+    "export": ("export", "Download events from the vendor as JSON Lines."),
+    "count": ("count", "Ask the vendor how often an event occurred."),
+    "reconcile": ("reconcile", "Compare delivered events with the vendor's counts."),
+    "gateway-key": ("gateway_keys", "Create, list and revoke keys of the HTTP gateway."),
+    "settings": ("settings", "Show every setting and where it comes from."),
+    "sandbox": ("sandbox", "Run a local stand-in for both vendors."),
 }
 
 
 class Menu(click.Group):
-    """The commands of `COMMANDS`; their expected errors become a line and an exit code."""
+    """The commands of `COMMANDS`, in its order; expected errors become a line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the installed commands, in the table's order."""
         del ctx
-        return [name for name, entry in COMMANDS.items() if find_spec(entry.path) is not None]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load a command; return None for an unknown name."""
-        if cmd_name not in self.list_commands(ctx):
+        del ctx
+        if cmd_name not in COMMANDS:
             return None
-        entry = COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(entry.path), entry.attribute)
+        module = import_module(f"{__name__}.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the menu from the table, so that no command is loaded for it."""
+        del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete from the table as well: this runs at each press of the key."""
+        found = [name for name in COMMANDS if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=COMMANDS[name][1]) for name in found]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         """Read the command line; --help and --version print, and end, here."""
-        try:
+        with _expected_errors():
             return super().make_context(*args, **more)
-        except OSError as error:
-            _raise_expected(error)
-            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; its expected errors become one line on standard error."""
-        try:
+        with _expected_errors():
             return super().invoke(ctx)
-        except (InvalidQuery, UnknownDestination) as error:
-            raise Misuse(str(error)) from error
-        except IngestError as error:
-            raise Failure(str(error)) from error
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:
-            _raise_expected(error)
-            raise
 
 
-def _raise_expected(error: Exception) -> None:
-    """Raise a Failure for an error of a file or of Redis; others are bugs, and keep tracebacks."""
-    if isinstance(error, OSError):
+@contextmanager
+def _expected_errors() -> Iterator[None]:
+    """Raise a Failure or Misuse for expected errors; others are bugs, and keep their tracebacks."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except (InvalidQuery, UnknownDestination) as error:
+        raise Misuse(str(error)) from error
+    except IngestError as error:
+        raise Failure(str(error)) from error
+    except OSError as error:
         if error.errno in _NO_ROOM:
             _give_up_stdout()
             raise Failure(f"cannot write: {error.strerror}") from error
         if isinstance(error.filename, str | os.PathLike):
             raise Failure(f"{os.fspath(error.filename)}: {error.strerror}") from error
-        return
-    from redis.exceptions import RedisError  # not above: by the time it can fail, it is loaded
+        raise
+    except Exception as error:
+        from redis.exceptions import RedisError  # not above: by the time it can fail, it is loaded
 
-    if isinstance(error, RedisError):
         from .clients import describe_redis_error
 
-        raise Failure(f"Redis: {describe_redis_error(error)}") from error
+        if isinstance(error, RedisError):
+            raise Failure(f"Redis: {describe_redis_error(error)}") from error
+        raise
 
 
 def _give_up_stdout() -> None:

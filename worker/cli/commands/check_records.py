@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 
 from worker.dead_letters.replay_check import CheckBatch, vendor_verdicts
@@ -11,7 +11,7 @@ from worker.producer.encoder import RecordEncoder
 from worker.settings.destination import Destination
 from worker.vendors.protocol import Outcome, Verdict
 
-from ..console.json_lines import Chunk, InputLine, RejectedLine, Tally
+from ..console.json_lines import Chunk, Errors, InputLine, Tally
 
 
 class RecordChecker:
@@ -21,10 +21,7 @@ class RecordChecker:
     """
 
     def __init__(
-        self,
-        encoder: RecordEncoder,
-        destination: Destination,
-        check_batch: CheckBatch | None = None,
+        self, encoder: RecordEncoder, destination: Destination, check_batch: CheckBatch | None
     ) -> None:
         self.tally = Tally()
         self._encoder = encoder
@@ -33,39 +30,33 @@ class RecordChecker:
 
     def take(self, chunk: Chunk) -> None:
         """Check a chunk; VendorError if the vendor is asked and does not answer."""
-        self.tally.reject(chunk.rejected)
-        try:
-            valid = list(self._valid(chunk.lines))
+        with self.tally.reporting(chunk):
+            valid = list(valid_lines(chunk.lines, self._encoder, self._destination, self.tally))
             if self._check_batch is None:
                 self.tally.accepted += len(valid)
-            else:
-                self._ask_vendor(valid, self._check_batch)
-        finally:
-            self.tally.report()
-
-    def _valid(self, lines: Sequence[InputLine]) -> Iterator[tuple[InputLine, str, bytes]]:
-        """Yield the lines that pass the schema, with kind and body as they would be sent."""
-        for line in lines:
-            try:
-                prepared = self._encoder.prepare(self._destination, line.record)
-            except InvalidRecord as invalid:
-                self.tally.reject([RejectedLine(line.number, invalid.errors, line.record)])
-            else:
-                yield line, prepared.kind, prepared.body
-
-    def _ask_vendor(
-        self, valid: list[tuple[InputLine, str, bytes]], check_batch: CheckBatch
-    ) -> None:
-        valid.sort(key=itemgetter(1))  # a batch has one kind
-        for line, verdict in vendor_verdicts(valid, self._destination, check_batch):
-            if verdict.outcome is Outcome.DELIVERED:
-                self.tally.accepted += 1
-            else:
-                rejected = RejectedLine(line.number, vendor_errors(verdict), line.record)
-                self.tally.reject([rejected])
+                return
+            valid.sort(key=itemgetter(1))  # a batch has one kind
+            for line, verdict in vendor_verdicts(valid, self._destination, self._check_batch):
+                if verdict.outcome is Outcome.DELIVERED:
+                    self.tally.accepted += 1
+                else:
+                    self.tally.reject(line, vendor_errors(verdict))
 
 
-def vendor_errors(verdict: Verdict) -> Mapping[str, Sequence[str]]:
+def valid_lines(
+    lines: Iterable[InputLine], encoder: RecordEncoder, destination: Destination, tally: Tally
+) -> Iterator[tuple[InputLine, str, bytes]]:
+    """Yield the lines that pass the schema, with kind and body to send; reject the others."""
+    for line in lines:
+        try:
+            prepared = encoder.prepare(destination, line.record)
+        except InvalidRecord as invalid:
+            tally.reject(line, invalid.errors)
+        else:
+            yield line, prepared.kind, prepared.body
+
+
+def vendor_errors(verdict: Verdict) -> Errors:
     """Return what the vendor has against a record, in the form of broken rules."""
     code = f"code {verdict.code}: " if verdict.code is not None else ""
     return {"vendor": [f"{code}{verdict.error}"]}

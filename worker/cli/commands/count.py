@@ -8,6 +8,8 @@ from functools import partial
 
 import click
 
+from worker.settings.settings import Settings
+
 from .. import options
 from ..console.stdout import emit, refuse_closed_output
 
@@ -43,7 +45,6 @@ def count(
     from worker.readback.client import reading
     from worker.readback.counts import count_one
     from worker.readback.queries import CountCondition, CountQuery, day_number
-    from worker.settings.settings import Settings
 
     refuse_closed_output()
     filters = tuple(map(CountCondition.parse, conditions))

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
+from uuid import UUID
 
 import click
+import orjson
+from rich.table import Column, Table
+from rich.text import Text
 
 from .. import options
+from ..clients import select_letters
 from ..console.stdout import output
+from ..console.terminal import plain_table, printable, progress, terminal
 from ..exit_codes import Failure
-from .dlq_options import RecordId, letter_filter, select_letters
 from .dlq_replay_purge import purge, replay
 
 if TYPE_CHECKING:
-    from worker.dead_letters.letters import LetterFilter, Selection
+    from worker.dead_letters.groups import LetterGroup
+    from worker.dead_letters.letters import DeadLetter, LetterFilter
 
 _DEFAULT_LIMIT = 50  # lines of a table that a person reads; --limit shows more
 
@@ -32,110 +39,97 @@ dlq.add_command(purge)
 
 
 @dlq.command("list", short_help="List dead letters, the oldest first.")
-@letter_filter
+@options.letter_filter
 @options.as_json("Print JSON Lines, with the records.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show at most N.")
 def list_(destination: str | None, where: LetterFilter, as_json: bool, limit: int | None) -> None:
     """List dead letters, the oldest first. The table leaves out the records themselves."""
-    from worker.dead_letters.letters import chain_letters
-
-    selections = select_letters(destination, where)
     if as_json:
         with output() as stream:
-            for letter in chain_letters(selections, limit):
-                stream.write(_json_line(letter.to_json()))
+            _write(_letters(destination, where, limit), stream)
         return
-    from ..console.terminal import terminal
-    from .dlq_tables import letters_table
-
     limit = limit or _DEFAULT_LIMIT
-    letters = list(chain_letters(selections, limit + 1))
+    letters = list(_letters(destination, where, limit + 1))
     if not letters:
         click.echo("No dead letters.")
         return
-    terminal().print(letters_table(letters[:limit]))
+    terminal().print(_letters_table(letters[:limit]))
     if len(letters) > limit:
         click.echo(f"Showing the first {limit}; --limit shows more, `summary` counts all.")
 
 
 @dlq.command(short_help="Count dead letters by reason.")
-@letter_filter
+@options.letter_filter
 @options.as_json("Print JSON Lines, one group a line.")
 def summary(destination: str | None, where: LetterFilter, as_json: bool) -> None:
     """Count dead letters by destination, kind, code, text and event name."""
     from worker.dead_letters.groups import group_letters
-    from worker.dead_letters.letters import chain_letters
 
-    groups = group_letters(chain_letters(select_letters(destination, where)))
+    groups = group_letters(_letters(destination, where))
     if as_json:
         with output() as stream:
-            stream.writelines(_json_line(group.to_json()) for group in groups)
-        return
-    if not groups:
+            _write(groups, stream)
+    elif groups:
+        terminal().print(_groups_table(groups))
+    else:
         click.echo("No dead letters.")
-        return
-    from ..console.terminal import terminal
-    from .dlq_tables import groups_table
-
-    terminal().print(groups_table(groups))
 
 
 @dlq.command(short_help="Show dead letters with their records.")
-@letter_filter
-@click.argument("wanted", required=False, metavar="[ID]", type=RecordId())
+@options.letter_filter
+@click.argument("wanted", required=False, metavar="[ID]", type=options.record_id)
 @options.as_json("Print JSON Lines instead of indented JSON.")
 def show(destination: str | None, where: LetterFilter, wanted: str | None, as_json: bool) -> None:
     """Show the dead letter with this ID, or all that match the options, with their records."""
-    from dataclasses import replace
-
-    import orjson
-
-    from worker.dead_letters.letters import chain_letters
-
-    if wanted is not None:
-        where = replace(where, id=wanted)
-    found = False
-    option = orjson.OPT_APPEND_NEWLINE | (0 if as_json else orjson.OPT_INDENT_2)
+    where = replace(where, id=wanted or where.id)
     with output() as stream:
-        for letter in chain_letters(select_letters(destination, where)):
-            found = True
-            stream.write(orjson.dumps(letter.to_json(), option=option))
+        found = _write(_letters(destination, where), stream, 0 if as_json else orjson.OPT_INDENT_2)
     if not found and where.id is not None:
         raise Failure("no dead letter has this id; `ingest trace` shows where the record is")
 
 
 @dlq.command(short_help="Write dead letters as JSON Lines.")
-@letter_filter
-@options.as_json("Has no effect: the output is JSON Lines anyway.")
+@options.letter_filter
+@options.needless_json("JSON Lines")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write to FILE.  [default: standard output]",
 )
-def export(destination: str | None, where: LetterFilter, as_json: bool, out: Path | None) -> None:
+def export(destination: str | None, where: LetterFilter, out: Path | None) -> None:
     """Write dead letters as JSON Lines, to be edited and given to `dlq replay --from`."""
-    del as_json
-    from ..console.terminal import progress
-
-    selections = select_letters(destination, where)
     if out is None:
         with output() as stream:
-            _write(selections, stream, lambda _: None)
+            _write(_letters(destination, where), stream)
         return
+    selections = select_letters(destination, where)
     sizes = [each.size for each in selections if each.size is not None]
     total = sum(sizes) if len(sizes) == len(selections) else None
+    letters = (letter for selection in selections for letter in selection)
     with _private_file(out) as file, progress("exporting", total) as advance:
-        written = _write(selections, file, advance)
+        written = _write(letters, file, advance=advance)
     click.echo(f"{written} dead letters written to {out}", err=True)
 
 
-def _write(selections: list[Selection], file: IO[bytes], advance: Callable[[int], object]) -> int:
+def _letters(
+    destination: str | None, where: LetterFilter, limit: int | None = None
+) -> Iterator[DeadLetter]:
     from worker.dead_letters.letters import chain_letters
 
+    return chain_letters(select_letters(destination, where), limit)
+
+
+def _write(
+    found: Iterable[DeadLetter | LetterGroup],
+    stream: IO[bytes],
+    option: int = 0,
+    advance: Callable[[int], object] = lambda _: None,
+) -> int:
+    """Write each as JSON; return how many there were."""
     written = 0
-    for letter in chain_letters(selections):
-        file.write(_json_line(letter.to_json()))
+    for each in found:
+        stream.write(orjson.dumps(each.to_json(), option=option | orjson.OPT_APPEND_NEWLINE))
         advance(1)
         written += 1
     return written
@@ -151,7 +145,56 @@ def _private_file(path: Path) -> Iterator[IO[bytes]]:
     partial.replace(path)
 
 
-def _json_line(value: Any) -> bytes:
-    import orjson
+def _letters_table(letters: Iterable[DeadLetter]) -> Table:
+    """Return a table with a line for each; ids are never cut: other commands take them."""
+    from worker.dead_letters.letters import iso
 
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    table = plain_table(
+        Column("Id", no_wrap=True, min_width=36),
+        *("Destination", "Kind", "Event", "Code"),
+        Column("Error", overflow="fold"),
+        Column("Attempts", justify="right"),
+        Column("Failed at", no_wrap=True),
+    )
+    for letter in letters:
+        table.add_row(
+            str(UUID(letter.id)),
+            letter.destination,
+            letter.kind,
+            printable(letter.name),
+            _code(letter.code, letter.reason),
+            printable(letter.error),
+            str(letter.attempts),
+            iso(letter.failed_at_ms),
+        )
+    return table
+
+
+def _groups_table(groups: Sequence[LetterGroup]) -> Table:
+    """Return a table with a line for each group, the largest first."""
+    from worker.dead_letters.letters import iso
+
+    table = plain_table(
+        Column("Count", justify="right", style="red", no_wrap=True),
+        *("Destination", "Kind", "Code", "Event"),
+        Column("Error", overflow="fold"),
+        Column("First", no_wrap=True),
+        Column("Last", no_wrap=True),
+    )
+    for group in groups:
+        table.add_row(
+            f"{group.count:,}",
+            group.destination,
+            group.kind,
+            _code(group.code, group.reason),
+            printable(group.event),
+            printable(group.text),
+            iso(group.first_ms),
+            iso(group.last_ms),
+        )
+    return table
+
+
+def _code(code: int | None, reason: str) -> Text:
+    """Return the vendor's code, or our reason if it gave none: what --code takes."""
+    return Text(reason if code is None else str(code), style="yellow")

@@ -3,109 +3,77 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from operator import itemgetter
-from typing import Any
-
-import click
+from uuid import UUID
 
 from worker.dead_letters.replay import NotReplayed, Replacement, Replayer, parse_replacement
 from worker.dead_letters.replay_check import vendor_verdicts
+from worker.delivery.dry_run import dry_run
 from worker.errors import InvalidRecord, UnknownDestination
 from worker.monitoring.overview import Overview
 from worker.settings.settings import Settings
 from worker.vendors.protocol import Outcome
 
 from ..clients import operator_client
-from ..console.json_lines import Chunk
+from ..console.json_lines import Chunk, Tally
 from .check_records import vendor_errors
 
 
 class FileReplayer:
-    """Replays or checks chunks of a file's lines; ``refused`` counts those that cannot be used.
-
-    Each of them is reported on standard error when its chunk is done, in the order of its lines.
+    """Replays or checks chunks of a file's lines; ``tally`` reports those that cannot be used.
 
     A line names its destination; one without a name belongs to ``destination`` or the default
     destination. With ``destination``, lines of other destinations are refused.
     """
 
     def __init__(self, destination: str | None) -> None:
-        self.refused = 0
+        self.tally = Tally(lambda line, errors: json.dumps({"line": line.number, "errors": errors}))
         self._settings = Settings.from_env()
         self._client = operator_client(self._settings)
         self._only = destination
         self._default = self._settings.destination(destination).name
-        self._unreported: list[tuple[int, str]] = []
         self._replayers: dict[str, Replayer] = {}
 
-    def replay(self, chunk: Chunk) -> int:
-        """Replay a chunk; returns how many records were put back."""
-        with self._reporting():
-            return sum(
-                self._replayer(name).replay_edited(replacements, self._refuse)
-                for name, replacements in self._read(chunk).items()
-            )
+    def take(self, chunk: Chunk, *, check: bool) -> None:
+        """Put a chunk back, or only ask the vendor; the tally counts what succeeds as accepted.
 
-    def check(self, chunk: Chunk) -> int:
-        """Ask the vendor about a chunk without replaying it; returns how many would pass.
-
-        VendorError if it does not answer.
+        VendorError if the vendor is asked and does not answer.
         """
-        with self._reporting():
-            return sum(
-                self._check(name, replacements) for name, replacements in self._read(chunk).items()
-            )
+        with self.tally.reporting(chunk):
+            for replayer, replacements in self._read(chunk):
+                if check:
+                    self._check(replayer, replacements)
+                else:
+                    self.tally.accepted += replayer.replay_edited(replacements, self._refuse)
 
-    def _check(self, name: str, replacements: list[Replacement]) -> int:
-        from worker.delivery.dry_run import dry_run
-
-        destination, passed = self._settings.destination(name), 0
-        candidates = self._replayer(name).candidates(replacements, self._refuse)
+    def _check(self, replayer: Replayer, replacements: list[Replacement]) -> None:
+        destination = replayer.destination
+        candidates = replayer.candidates(replacements, self._refuse)
         candidates.sort(key=itemgetter(1))  # a batch has one kind
         if not candidates:
-            return 0
+            return
         with dry_run(destination) as asked:
             for each, verdict in vendor_verdicts(candidates, destination, asked.verdicts):
                 if verdict.outcome is Outcome.DELIVERED:
-                    passed += 1
+                    self.tally.accepted += 1
                 else:
                     self._refuse(NotReplayed(each.id, vendor_errors(verdict), each.position))
-        return passed
 
-    def _read(self, chunk: Chunk) -> Mapping[str, list[Replacement]]:
-        """Return the chunk's usable lines by the destination that they name."""
-        for rejected in chunk.rejected:
-            self._note(rejected.number, refusal_line(rejected.errors, rejected.number))
+    def _read(self, chunk: Chunk) -> list[tuple[Replayer, list[Replacement]]]:
+        """Return the chunk's usable lines with the replayers of the destinations they name."""
         by_destination: dict[str, list[Replacement]] = {}
         for line in chunk.lines:
             try:
                 named, replacement = parse_replacement(line.number, line.record)
                 name = self._destination(named)
             except InvalidRecord as error:
-                self._note(line.number, refusal_line(error.errors, line.number))
+                self.tally.reject(line, error.errors)
             else:
                 by_destination.setdefault(name, []).append(replacement)
-        return by_destination
+        return [(self._replayer(name), found) for name, found in by_destination.items()]
 
     def _refuse(self, record: NotReplayed) -> None:
-        line = refusal_line(record.errors, record.position, record.id)
-        self._note(record.position, line)
-
-    def _note(self, number: int, line: str) -> None:
-        self.refused += 1
-        self._unreported.append((number, line))
-
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        """Report at the end of the block what it noted, even if Redis or the vendor fails."""
-        try:
-            yield
-        finally:
-            for _, line in sorted(self._unreported, key=lambda noted: noted[0]):
-                click.echo(line, err=True)
-            self._unreported.clear()
+        self.tally.note(record.position, refusal_line(record))
 
     def _destination(self, named: str | None) -> str:
         name = named or self._default
@@ -123,11 +91,7 @@ class FileReplayer:
         return self._replayers[name]
 
 
-def refusal_line(errors: Mapping[str, Any], line: int = 0, record_id: str | None = None) -> str:
-    """Return a JSON object: the line or record, and the rules it breaks; never its values."""
-    from uuid import UUID
-
-    where: dict[str, Any] = {"line": line} if line else {}
-    if record_id is not None:
-        where["id"] = str(UUID(record_id))
-    return json.dumps({**where, "errors": errors})
+def refusal_line(record: NotReplayed) -> str:
+    """Return a JSON object: the line, if any, the id, and the rules it breaks; never its values."""
+    line = {"line": record.position} if record.position else {}
+    return json.dumps({**line, "id": str(UUID(record.id)), "errors": record.errors})

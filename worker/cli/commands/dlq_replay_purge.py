@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from .. import options
+from ..clients import select_letters
+from ..console.terminal import progress
 from ..exit_codes import REJECTED, Misuse
-from .dlq_options import letter_filter, select_letters
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from worker.dead_letters.letters import LetterFilter, Selection
-    from worker.dead_letters.replay import NotReplayed
     from worker.dead_letters.replay_check import ReplayCheck
 
 _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
-# Everything these commands print is JSON; programs may give --json to every command alike.
-_JSON = options.as_json("Has no effect: the output is JSON anyway.")
 
 
 @click.command(short_help="Put dead letters back into the buffer.")
-@letter_filter
+@options.letter_filter
 @_YES
-@_JSON
+@options.needless_json("JSON")
 @click.option(
     "--check", is_flag=True, help="Ask the vendor first (dry run), and replay only what would pass."
 )
@@ -46,7 +44,6 @@ def replay(
     destination: str | None,
     where: LetterFilter,
     yes: bool,
-    as_json: bool,
     check: bool,
     file: BinaryIO | None,
 ) -> None:
@@ -58,7 +55,6 @@ def replay(
     With --check, but without --yes or a terminal, it only prints what the vendor says. --from with
     --check replays nothing either; standard error has a line for each that would be refused.
     """
-    del as_json
     if file is not None:
         refused = _replay_file(destination, where, file, yes=yes, check=check)
     else:
@@ -68,14 +64,11 @@ def replay(
 
 
 @click.command(short_help="Delete dead letters; the totals count them.")
-@letter_filter
+@options.letter_filter
 @_YES
-@_JSON
-def purge(*, destination: str | None, where: LetterFilter, yes: bool, as_json: bool) -> None:
+@options.needless_json("JSON")
+def purge(destination: str | None, where: LetterFilter, yes: bool) -> None:
     """Delete dead letters for good; prints {"purged": n}, which the totals count too."""
-    del as_json
-    from ..console.terminal import progress
-
     _require_answer(yes)
     selections = select_letters(destination, where)
     _confirm_letters("Delete {} for good?", lambda: _count(selections), yes=yes)
@@ -85,7 +78,7 @@ def purge(*, destination: str | None, where: LetterFilter, yes: bool, as_json: b
 
 
 def _replay_letters(destination: str | None, where: LetterFilter, *, yes: bool, check: bool) -> int:
-    """Replay dead letters as they are; returns how many could not be replayed."""
+    """Replay dead letters as they are; return how many could not be replayed."""
     if not check:
         _require_answer(yes)
     selections = _configured(select_letters(destination, where))
@@ -99,26 +92,28 @@ def _replay_letters(destination: str | None, where: LetterFilter, *, yes: bool, 
         _confirm_letters("Replay {} that would pass?", lambda: result.passed, yes=yes)
     else:
         _confirm_letters("Replay {}?", lambda: _count(selections), yes=yes)
-    refused: list[str] = []
-    replayed = sum(_replay_selection(each, without, refused) for each in selections)
-    click.echo(json.dumps({"replayed": replayed}))
-    return len(refused)
+    return _replay_selections(selections, without)
 
 
-def _replay_selection(selection: Selection, without: AbstractSet[str], refused: list[str]) -> int:
-    from worker.dead_letters.replay import Replayer
+def _replay_selections(selections: Iterable[Selection], without: AbstractSet[str]) -> int:
+    from worker.dead_letters.replay import NotReplayed, Replayer
 
-    from ..console.terminal import progress
     from .dlq_replay_file import refusal_line
 
-    def report(record: NotReplayed) -> None:
-        refused.append(record.id)
-        click.echo(refusal_line(record.errors, record_id=record.id), err=True)
+    replayed = refused = 0
 
-    letters = selection.letters
-    with progress(f"replaying {letters.destination.name}") as advance:
-        replayer = Replayer(letters.client, letters.destination)
-        return replayer.replay(selection, report, without=without, advance=advance)
+    def report(record: NotReplayed) -> None:
+        nonlocal refused
+        refused += 1
+        click.echo(refusal_line(record), err=True)
+
+    for each in selections:
+        letters = each.letters
+        with progress(f"replaying {letters.destination.name}") as advance:
+            replayer = Replayer(letters.client, letters.destination)
+            replayed += replayer.replay(each, report, without=without, advance=advance)
+    click.echo(json.dumps({"replayed": replayed}))
+    return refused
 
 
 def _configured(selections: Iterable[Selection]) -> list[Selection]:
@@ -152,7 +147,7 @@ def _ask_vendors(selections: Iterable[Selection]) -> ReplayCheck:
 def _replay_file(
     destination: str | None, where: LetterFilter, file: BinaryIO, *, yes: bool, check: bool
 ) -> int:
-    """Replay or check a file's lines, and print the counts; returns how many were refused."""
+    """Replay or check a file's lines, and print the counts; return how many were refused."""
     from ..console.json_lines import chunks
     from .dlq_replay_file import FileReplayer
 
@@ -165,13 +160,12 @@ def _replay_file(
         if not yes:
             click.confirm(f"Replay the records of {file.name}?", err=True, abort=True)
     replayer = FileReplayer(destination)
-    if check:
-        passed = sum(map(replayer.check, chunks(file)))
-        counts = {"would_pass": passed, "would_be_refused": replayer.refused, "replayed": 0}
-    else:
-        counts = {"replayed": sum(map(replayer.replay, chunks(file)))}
-    click.echo(json.dumps(counts))
-    return replayer.refused
+    tally = replayer.tally
+    for chunk in chunks(file):
+        replayer.take(chunk, check=check)
+    counts = {"would_pass": tally.accepted, "would_be_refused": tally.rejected, "replayed": 0}
+    click.echo(json.dumps(counts if check else {"replayed": tally.accepted}))
+    return tally.rejected
 
 
 def _require_answer(yes: bool) -> None:

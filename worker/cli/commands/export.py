@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich import progress as bars
 
 from worker.errors import VendorError
+from worker.settings.settings import Settings
 
 from .. import options
 from ..console.stdout import output
+from ..console.terminal import terminal
 from ..exit_codes import Failure
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from worker.readback.client import Reader
     from worker.readback.counts import PendingCount
     from worker.readback.export_file import ExportProgress, ExportTarget
@@ -72,7 +74,6 @@ def export(
     from worker.readback.export_file import ExportTarget
     from worker.readback.formats import format_of
     from worker.readback.queries import ExportQuery, day_number
-    from worker.settings.settings import Settings
 
     path = None if out in (None, "-") else Path(str(out))
     query = ExportQuery(event, day_number(first), day_number(last), **flags)
@@ -118,13 +119,7 @@ def _to_file(reader: Reader, query: ExportQuery, target: ExportTarget, *, restar
 @contextmanager
 def _progress(reader: Reader, query: ExportQuery) -> Iterator[PlainProgress]:
     """Show a bar on standard error in the block, if that is a terminal."""
-    from dataclasses import replace
-
-    from rich import progress
-
     from worker.readback.client import reading
-
-    from ..console.terminal import terminal
 
     console = terminal(stderr=True)
     if not console.is_terminal:
@@ -133,14 +128,14 @@ def _progress(reader: Reader, query: ExportQuery) -> Iterator[PlainProgress]:
     limit_s = min(_COUNT_WITHIN_S, reader.destination.request_timeout_s)
     impatient = replace(reader.destination, request_timeout_s=limit_s)
     columns = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("events"),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("events"),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
     )
-    with reading(impatient) as counter, progress.Progress(*columns, console=console) as bar:
+    with reading(impatient) as counter, bars.Progress(*columns, console=console) as bar:
         yield ProgressBar(bar, counter, query)
 
 
@@ -148,7 +143,6 @@ class PlainProgress:
     """Progress for pipes and logs: only messages."""
 
     def say(self, text: str) -> None:
-        """Write a message to standard error."""
         click.echo(text, err=True)
 
     def on_page(self, exported: ExportProgress) -> None:
@@ -162,7 +156,7 @@ class ProgressBar(PlainProgress):
     there is no total, for the export must not wait for its bar.
     """
 
-    def __init__(self, progress: Progress, reader: Reader, query: ExportQuery) -> None:
+    def __init__(self, progress: bars.Progress, reader: Reader, query: ExportQuery) -> None:
         from worker.readback.counts import PendingCount
         from worker.readback.queries import CountQuery
 

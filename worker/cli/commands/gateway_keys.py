@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from worker.settings.settings import Settings
+
 from .. import options
+from ..clients import operator_client
 
 if TYPE_CHECKING:
     from worker.gateway.auth.api_keys import KeyTable
@@ -41,8 +45,6 @@ def create(name: str, destinations: tuple[str, ...]) -> None:
 @options.as_json("Print one JSON object a line.")
 def list_keys(as_json: bool) -> None:
     """List each key's name, creation time and destinations; never the key itself."""
-    from datetime import UTC, datetime
-
     for key in _key_table().all():
         created_at = datetime.fromtimestamp(key.created_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         allowed = sorted(key.destinations)
@@ -63,9 +65,6 @@ def revoke(name: str) -> None:
 
 def _key_table(*destinations: str) -> KeyTable:
     from worker.gateway.auth.api_keys import KeyTable
-    from worker.settings.settings import Settings
-
-    from ..clients import operator_client
 
     settings = Settings.from_env()
     for each in destinations:

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.settings.environment import secret_of
+from worker.settings.settings import Settings
+
 from .. import options
+from ..console.signals import StopSignals
 from ..exit_codes import listening, needs_extra
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ _POLL_S = 0.1
     type=options.ANY_PORT,
     help="Serve them at /metrics until Ctrl-C; 0 takes a free port, and prints it.",
 )
-@options.host()
+@options.host
 def metrics(port: int | None, host: str) -> None:
     """Print the metrics of all processes once, or serve them with --port.
 
@@ -33,9 +37,6 @@ def metrics(port: int | None, host: str) -> None:
     """
     with needs_extra("metrics"):
         from worker.monitoring.metrics.page import MetricsPage
-    from worker.settings.environment import secret_of
-    from worker.settings.settings import Settings
-
     settings = Settings.from_env()
     page = MetricsPage(settings, secret_of("INGEST_METRICS_TOKEN"))
     if port is None:
@@ -46,7 +47,6 @@ def metrics(port: int | None, host: str) -> None:
 
 def _serve(metrics_page: MetricsPage, host: str, port: int) -> None:
     """Serve the page until a signal to stop."""
-    from ..console.signals import StopSignals
 
     class Handler(_Handler):
         page = metrics_page
@@ -75,10 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404)
             return
-        refusal = self.page.refusal(
-            self.client_address[0], lambda name: self.headers.get(name) or ""
-        )
-        if refusal:
+        client = self.client_address[0]
+        if refusal := self.page.refusal(client, lambda name: self.headers.get(name) or ""):
             self.send_error(refusal)
             return
         text = self.page.text()

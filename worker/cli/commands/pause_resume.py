@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-if TYPE_CHECKING:
-    from worker.buffer.buffer import Buffer
+from ..clients import overview
 
 
 @click.command
@@ -20,7 +17,7 @@ def pause(destination: str, reason: str) -> None:
 
     Requests in flight finish normally. `ingest resume` starts deliveries again.
     """
-    changed = _buffer(destination).pause(reason)
+    changed = overview(destination).buffers[destination].pause(reason)
     click.echo(f"{destination}: {'paused' if changed else 'was already paused'}")
 
 
@@ -28,11 +25,5 @@ def pause(destination: str, reason: str) -> None:
 @click.argument("destination")
 def resume(destination: str) -> None:
     """Resume the deliveries of DESTINATION, whether it was paused or parked."""
-    changed = _buffer(destination).resume()
+    changed = overview(destination).buffers[destination].resume()
     click.echo(f"{destination}: {'running again' if changed else 'was already running'}")
-
-
-def _buffer(destination: str) -> Buffer:
-    from ..clients import overview
-
-    return overview(destination).buffers[destination]

@@ -7,19 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.table import Column, Table
 
 from worker.errors import InvalidQuery
+from worker.settings.destination import Destination
+from worker.settings.settings import Settings
 
 from .. import options
+from ..clients import operator_client
 from ..console.stdout import emit, refuse_closed_output
+from ..console.terminal import plain_table, terminal
 from ..exit_codes import DIFFERENT, OK
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from worker.readback.reconcile import EventComparison, Reconciliation
-    from worker.settings.destination import Destination
-    from worker.settings.settings import Settings
+
+_NUMBERS = ("delivered", "counted", "difference")
+_FIELDS = ("day", "event", "spellings", *_NUMBERS, "agrees", "note")
 
 
 @click.command
@@ -44,24 +48,26 @@ def reconcile(
 
     Exit code 0 if all agree, 3 if not; each difference names the event and the day.
     """
+    from worker.readback.client import reading
     from worker.readback.queries import day_number
-    from worker.settings.settings import Settings
+    from worker.readback.reconcile import Reconciler
 
     refuse_closed_output()
     wanted = None if day is None else str(day_number(day))
     settings = Settings.from_env()
-    accounts = _readable(settings, destination)
-    found = [_reconcile(settings, each, wanted, days) for each in accounts]
+    found = []
+    for each in _readable(settings, destination):
+        with reading(each) as reader:
+            found.append(Reconciler(reader, operator_client(settings)).run(wanted, days))
     emit(json.dumps(_as_json(found)) if as_json else _as_text(found))
     ctx.exit(OK if all(each.agrees for each in found) else DIFFERENT)
 
 
 def _readable(settings: Settings, only: str | None) -> list[Destination]:
-    """Return the accounts to compare; name those that cannot be read, refuse them if asked for."""
+    """Return the accounts to compare; name those that cannot be read."""
     from worker.readback.client import refuse_unreadable
 
     if only is not None:
-        refuse_unreadable(settings.destination(only))
         return [settings.destination(only)]
     accounts = []
     for each in settings.enabled():
@@ -76,18 +82,6 @@ def _readable(settings: Settings, only: str | None) -> list[Destination]:
     return accounts
 
 
-def _reconcile(
-    settings: Settings, destination: Destination, day: str | None, days: int
-) -> Reconciliation:
-    from worker.readback.client import reading
-    from worker.readback.reconcile import Reconciler
-
-    from ..clients import operator_client
-
-    with reading(destination) as reader:
-        return Reconciler(reader, operator_client(settings)).run(day, days)
-
-
 def _as_json(found: Sequence[Reconciliation]) -> Mapping[str, Any]:
     return {
         "agrees": all(each.agrees for each in found),
@@ -95,23 +89,21 @@ def _as_json(found: Sequence[Reconciliation]) -> Mapping[str, Any]:
             each.destination: {
                 "agrees": each.agrees,
                 "checked_at": each.checked_at,
-                "events": [_line_as_json(line) for line in each.lines],
+                "events": [
+                    {
+                        **{name: getattr(line, name) for name in _FIELDS},
+                        "difference": None if line.counted is None else line.difference,
+                    }
+                    for line in each.lines
+                ],
             }
             for each in found
         },
     }
 
 
-def _line_as_json(line: EventComparison) -> Mapping[str, Any]:
-    fields = ("day", "event", "spellings", "delivered", "counted", "difference", "agrees", "note")
-    shown = {name: getattr(line, name) for name in fields}
-    return shown if line.counted is not None else {**shown, "difference": None}
-
-
 def _as_text(found: Sequence[Reconciliation]) -> str:
-    from ..console.terminal import terminal
-
-    lines = [_summary(each) for each in found]
+    lines = list(map(_summary, found))
     table = _table(found)
     if table.row_count:
         console = terminal()
@@ -122,20 +114,17 @@ def _as_text(found: Sequence[Reconciliation]) -> str:
 
 
 def _table(found: Sequence[Reconciliation]) -> Table:
-    from ..console.terminal import plain_table
-
-    table = plain_table()
-    for heading in ("destination", "day", "event"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("delivered", "counted", "difference"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("note", overflow="fold")
+    table = plain_table(
+        *(Column(name, overflow="fold") for name in ("destination", "day", "event")),
+        *(Column(name, justify="right", no_wrap=True) for name in _NUMBERS),
+        Column("note", overflow="fold"),
+    )
     for each in found:
         for line in each.lines:
             counted = "unknown" if line.counted is None else str(line.counted)
             difference = f"{line.difference:+d}" if line.difference else ""
-            numbers = (str(line.delivered), counted, difference)
-            table.add_row(each.destination, line.day, line.event, *numbers, line.note)
+            row = (str(line.delivered), counted, difference)
+            table.add_row(each.destination, line.day, line.event, *row, line.note)
     return table
 
 

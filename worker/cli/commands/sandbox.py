@@ -16,7 +16,7 @@ from ..exit_codes import Failure, listening, needs_extra
     show_default=True,
     help="0 takes a free port, and prints it.",
 )
-@options.host()
+@options.host
 def sandbox(port: int, host: str) -> None:
     """Run a local stand-in for both vendors until Ctrl-C.
 

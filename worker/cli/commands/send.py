@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from worker.settings.settings import Settings
+
 from .. import options
-from ..console.line_numbers import LineNumbers, LineNumbersType
+from ..clients import bulk_client
+from ..console.line_numbers import LineNumbers
+from ..console.terminal import progress
 from ..exit_codes import REJECTED, Failure
 
 if TYPE_CHECKING:
-    from worker.delivery.dry_run import DryRun
-
     from .check_records import RecordChecker
     from .send_records import RecordSender
 
@@ -21,7 +23,7 @@ _FILE = click.argument("file", type=click.File("rb"), default="-")
 _DESTINATION = options.destination("The records' destination.  [default: the default destination]")
 _LINES = click.option(
     "--lines",
-    type=LineNumbersType(),
+    type=LineNumbers.parse,
     default="1-",
     metavar="N",
     help="Take only these lines, for example 7,12-15,1001-.",
@@ -44,9 +46,7 @@ def send(file: BinaryIO, destination: str | None, lines: LineNumbers, wait: bool
     """
     from worker.producer.encoder import RecordEncoder
     from worker.producer.producer import Producer
-    from worker.settings.settings import Settings
 
-    from ..clients import bulk_client
     from .send_records import RecordSender
 
     settings = Settings.from_env()
@@ -66,19 +66,14 @@ def check(file: BinaryIO, destination: str | None, lines: LineNumbers, vendor: b
     Reports what `send` would, and needs no Redis. --vendor also asks the vendor what it would
     reject; that needs the account's secrets, and the vendor stores nothing.
     """
+    from worker.delivery.dry_run import dry_run
     from worker.producer.encoder import RecordEncoder
-    from worker.settings.settings import Settings
 
     from .check_records import RecordChecker
 
     settings = Settings.from_env()
     target = settings.destination(destination)
-    opened: AbstractContextManager[DryRun | None] = nullcontext()
-    if vendor:
-        from worker.delivery.dry_run import dry_run
-
-        opened = dry_run(target)
-    with opened as asked:
+    with dry_run(target) if vendor else nullcontext() as asked:
         check_batch = asked.verdicts if asked else None
         _run(RecordChecker(RecordEncoder(settings), target, check_batch), file, lines)
 
@@ -98,7 +93,6 @@ def _take_all(
     work: RecordSender | RecordChecker, file: BinaryIO, lines: LineNumbers, command: str
 ) -> None:
     from ..console.json_lines import chunks
-    from ..console.terminal import progress
 
     last, found = 0, False
     try:

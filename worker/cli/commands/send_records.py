@@ -9,15 +9,16 @@ import click
 from redis.exceptions import RedisError
 
 from worker.connections.backoff import backoff
-from worker.errors import BufferError, BufferFull, BufferUnavailable, InvalidRecord
+from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.producer.encoder import RecordEncoder
 from worker.producer.producer import Producer
 from worker.settings.destination import Destination
 
 from ..clients import describe_redis_error
-from ..console.json_lines import Chunk, InputLine, RejectedLine, Tally
+from ..console.json_lines import Chunk, InputLine, Tally
 from ..console.line_numbers import LineNumbers
 from ..exit_codes import Failure
+from .check_records import valid_lines
 
 # A buffer is freed a batch at a time; a Redis that restarts takes seconds.
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.1, 2.0
@@ -45,13 +46,11 @@ class RecordSender:
 
     def take(self, chunk: Chunk) -> None:
         """Send a chunk; Failure, with the lines that are left, if it cannot be sent whole."""
-        self.tally.reject(chunk.rejected)
-        try:
-            self._send_all(chunk)
-        except KeyboardInterrupt:
-            raise Failure(_how_to_resume("interrupted", chunk.lines, [], chunk.last)) from None
-        finally:
-            self.tally.report()
+        with self.tally.reporting(chunk):
+            try:
+                self._send_all(chunk)
+            except KeyboardInterrupt:
+                raise Failure(_how_to_resume("interrupted", chunk.lines, [], chunk.last)) from None
 
     def _send_all(self, chunk: Chunk) -> None:
         """Send a chunk, in smaller and smaller parts if the buffer has no room for all of it."""
@@ -69,24 +68,20 @@ class RecordSender:
                 if uncertain or not self._patient:
                     why = _describe(error)
                     raise Failure(_how_to_resume(why, lines, uncertain, chunk.last)) from error
-                self._wait(error, waits)
+                if not self._announced_waiting:
+                    click.echo(f"{_describe(error)}; waiting", err=True)
+                    self._announced_waiting = True
+                self._sleep(backoff(waits, _FIRST_WAIT_S, _MOST_WAIT_S))
                 waits += 1
             else:
                 lines, size, waits = rest, size * 2, 0
-
-    def _wait(self, error: BufferError, waits: int) -> None:
-        if not self._announced_waiting:
-            click.echo(f"{_describe(error)}; waiting", err=True)
-            self._announced_waiting = True
-        self._sleep(backoff(waits, _FIRST_WAIT_S, _MOST_WAIT_S))
 
     def _send(self, lines: Sequence[InputLine]) -> None:
         records = [line.record for line in lines]
         result = self._producer.send_many(records, destination=self._destination.name)
         self.tally.accepted += result.accepted
         for each in result.refusals:
-            line = lines[each.position]
-            self.tally.reject([RejectedLine(line.number, each.error.errors, line.record)])
+            self.tally.reject(lines[each.position], each.error.errors)
 
     def _sort_out(
         self, lines: Sequence[InputLine], error: BufferError
@@ -96,33 +91,27 @@ class RecordSender:
         A call takes the records of one kind, all or none, and kinds go in the order in which they
         first appear: so the number accepted identifies them.
         """
-        by_kind: dict[str, list[InputLine]] = {}
-        for line in lines:
-            try:
-                prepared = self._encoder.prepare(self._destination, line.record)
-                by_kind.setdefault(prepared.kind, []).append(line)
-            except InvalidRecord as invalid:
-                self.tally.reject([RejectedLine(line.number, invalid.errors, line.record)])
-        in_order = [(kind, line) for kind, found in by_kind.items() for line in found]
+        by_kind: dict[str, list[tuple[str, InputLine]]] = {}
+        for line, kind, _ in valid_lines(lines, self._encoder, self._destination, self.tally):
+            by_kind.setdefault(kind, []).append((kind, line))
+        in_order = [each for found in by_kind.values() for each in found]
         left = in_order[len(error.accepted) :]
         self.tally.accepted += len(error.accepted)
         lost = isinstance(error, BufferUnavailable) and error.sent
         uncertain = {kind for kind, _ in left[:1] if lost}  # of the call without an answer
+        left.sort(key=lambda each: each[1].number)
         return (
-            sorted((line for kind, line in left if kind not in uncertain), key=_number),
-            sorted((line for kind, line in left if kind in uncertain), key=_number),
+            [line for kind, line in left if kind not in uncertain],
+            [line for kind, line in left if kind in uncertain],
         )
-
-
-def _number(line: InputLine) -> int:
-    return line.number
 
 
 def _describe(error: BufferError) -> str:
     """Return the error, and what Redis answered if it was Redis."""
     cause = error.__cause__
-    what = f": {describe_redis_error(cause)}" if isinstance(cause, RedisError) else ""
-    return f"{error}{what}"
+    return (
+        f"{error}: {describe_redis_error(cause)}" if isinstance(cause, RedisError) else f"{error}"
+    )
 
 
 def _how_to_resume(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
 import click
+from rich.table import Column
 
 from worker.dashboard.settings import DashboardSettings
 from worker.gateway.settings import GatewaySettings
@@ -17,6 +19,7 @@ from worker.settings.settings import Settings
 from worker.settings.third_party import ThirdPartySettings, check_third_party
 
 from .. import options
+from ..console.terminal import plain_table, terminal
 
 _DECLARED = (GatewaySettings, DashboardSettings, ProcessSettings, ThirdPartySettings)
 
@@ -28,8 +31,6 @@ def settings(as_json: bool) -> None:
     found = Settings.from_env()
     sources = (*found.sources, *of_processes(os.environ))
     if as_json:
-        import json
-
         shown = {each.name: {"value": each.value, "origin": each.origin} for each in sources}
         click.echo(json.dumps(shown, indent=2))
     else:
@@ -68,11 +69,7 @@ def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
 
 
 def _print_table(sources: tuple[Source, ...]) -> None:
-    from ..console.terminal import plain_table, terminal
-
-    table = plain_table()
-    for heading in ("Setting", "Value", "From"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table(*(Column(name, overflow="fold") for name in ("Setting", "Value", "From")))
     for each in sources:
         given = each.origin.startswith(("environment", "file"))
         table.add_row(each.name, each.value, each.origin, style="bold" if given else None)

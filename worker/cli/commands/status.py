@@ -9,11 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import click
+from rich.live import Live
+
+from worker.buffer.status import DestinationStatus
 
 from .. import options
+from ..clients import describe_redis_error, overview
+from ..console.terminal import terminal
+from .status_table import status_table
 
 if TYPE_CHECKING:
-    from worker.buffer.status import DestinationStatus
     from worker.monitoring.overview import Overview
 
 _EVERY_S = 1.0
@@ -29,8 +34,6 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
     Always: accepted = buffered + in flight + retrying + delivered + dead + purged. Lists the
     enabled destinations, and those that still hold records.
     """
-    from ..clients import overview
-
     shown = overview(destination)
     if not watch:
         _print(shown.statuses(), as_json)
@@ -44,59 +47,44 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
 def _print(statuses: Mapping[str, DestinationStatus], as_json: bool) -> None:
     from worker.monitoring.overview import as_json as shape
 
-    from ..console.terminal import terminal
-    from .status_table import status_table
-
     if as_json:
         click.echo(json.dumps(shape(statuses)))
     else:
         console = terminal()
-        console.print(status_table(statuses, now_ms=_now_ms(), width=console.width))
+        console.print(status_table(statuses, console.width))
 
 
-def _watch(overview: Overview, as_json: bool) -> None:
+def _watch(shown: Overview, as_json: bool) -> None:
     """Show it every second: in place on a terminal, else one below the other."""
-    from ..console.terminal import terminal
-    from .status_table import status_table
-
     console = terminal()
-    statuses: Mapping[str, DestinationStatus] = overview.statuses()
+    statuses: Mapping[str, DestinationStatus] = shown.statuses()
     if as_json or not console.is_terminal:
         while True:
             _print(statuses, as_json)
-            statuses = _next(overview, partial(click.echo, err=True))
-    from rich.live import Live
-
+            statuses = _next(shown, partial(click.echo, err=True))
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            table = status_table(statuses, now_ms=_now_ms(), width=console.width)
-            live.update(table, refresh=True)
-            statuses = _next(overview, live.console.print)
+            live.update(status_table(statuses, console.width), refresh=True)
+            statuses = _next(shown, live.console.print)
 
 
-def _next(overview: Overview, say: Callable[[str], object]) -> Mapping[str, DestinationStatus]:
+def _next(shown: Overview, say: Callable[[str], object]) -> Mapping[str, DestinationStatus]:
     """Return the statuses a second later.
 
     If Redis is away, which is when people watch, say so once, wait for it, and say when it is back.
     """
     from redis.exceptions import RedisError
 
-    from ..clients import describe_redis_error
-
     away = False
     while True:
         time.sleep(_EVERY_S)
         try:
-            statuses = overview.statuses()
+            statuses = shown.statuses()
         except RedisError as error:
             if not away:
                 say(f"Redis: {describe_redis_error(error)}; waiting for it")
             away = True
-            continue
-        if away:
-            say("Redis answers again")
-        return statuses
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
+        else:
+            if away:
+                say("Redis answers again")
+            return statuses

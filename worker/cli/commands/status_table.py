@@ -1,8 +1,10 @@
-"""The counts as people read them: a table with remarks, one line, and the final balance."""
+"""The counts as people read them: a table with remarks, a line, a balance, and what is left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,13 +15,28 @@ from worker.buffer.status import DestinationStatus, KindCounts
 from ..console.terminal import plain_table
 
 _NARROW = 100
-_LEFT_OUT = ("Requests", "Oldest\nwait")
 
-_Column = tuple[str, Callable[[KindCounts], Text]]
+_Count = Callable[[KindCounts], int]
+
+
+def _total(name: str) -> _Count:
+    return lambda counts: counts.totals[name]
+
+
+# Where records are, or what happened to them: the number, and its style in the table.
+_PLACES: Mapping[str, tuple[_Count, str]] = {
+    "accepted": (_total("accepted"), ""),
+    "buffered": (attrgetter("buffered"), "yellow"),
+    "in flight": (attrgetter("in_flight"), "yellow"),
+    "retrying": (attrgetter("retrying"), "yellow"),
+    "delivered": (_total("delivered"), "green"),
+    "dead": (attrgetter("dead"), "red"),
+}
+_RARE = {name: (_total(name), "") for name in ("purged", "ambiguous", "replayed")}
 
 
 def status_table(
-    statuses: Mapping[str, DestinationStatus], *, now_ms: int, width: int = 200
+    statuses: Mapping[str, DestinationStatus], width: int, now_ms: int | None = None
 ) -> RenderableType:
     """Return the table, with remarks below it; ``now_ms`` is the time in epoch milliseconds.
 
@@ -27,63 +44,35 @@ def status_table(
     """
     if not statuses:
         return Text("No destination is enabled, and nothing is in the buffer.")
+    now_ms = int(time.time() * 1000) if now_ms is None else now_ms
     remarks = [Text(line, style="yellow") for line in _remarks(statuses, now_ms)]
     return Group(_table(statuses, narrow=width < _NARROW), *remarks)
 
 
 def _table(statuses: Mapping[str, DestinationStatus], *, narrow: bool) -> Table:
-    columns = _columns([each for status in statuses.values() for each in status.kinds.values()])
-    if narrow:
-        columns = [each for each in columns if each[0] not in _LEFT_OUT]
+    every = [counts for status in statuses.values() for counts in status.kinds.values()]
+    columns = {**_PLACES}
+    columns |= {name: each for name, each in _RARE.items() if any(map(each[0], every))}
+    columns |= {} if narrow else {"requests": (_total("attempts"), "")}
     table = plain_table("Destination", "State", "Kind", collapse_padding=True)
-    for heading, _ in columns:
+    for name in (*columns, *(() if narrow else ("oldest wait",))):
         # A number that is cut off is wrong: without room it continues on the next line.
+        heading = name.capitalize().replace(" ", "\n")
         table.add_column(heading, justify="right", overflow="fold")
     for name, status in statuses.items():
-        first = (Text(name), _state(status))
-        for kind, counts in _used_kinds(status.kinds).items():
-            table.add_row(*first, kind, *(cell(counts) for _, cell in columns))
-            first = (Text(), Text())
+        first = (name, Text(status.state, "green" if status.state == "running" else "bold red"))
+        # The kinds that were ever used, or all if none was.
+        used = {kind: each for kind, each in status.kinds.items() if each.totals["accepted"]}
+        for kind, counts in (used or status.kinds).items():
+            cells = [_number(count(counts), style) for count, style in columns.values()]
+            wait = f"{counts.oldest_wait_s:,.1f} s" if counts.buffered else "-"
+            table.add_row(*first, kind, *cells, *(() if narrow else (wait,)))
+            first = ("", Text())
     return table
 
 
-def _columns(shown: Sequence[KindCounts]) -> list[_Column]:
-    """Return the columns of a kind; rare events have one only if they occurred."""
-    rare = ("purged", "ambiguous", "replayed")
-    occurred = [name for name in rare if any(counts.totals[name] for counts in shown)]
-    return [
-        ("Accepted", lambda counts: _number(counts.totals["accepted"])),
-        ("Buffered", lambda counts: _number(counts.buffered, "yellow")),
-        ("In\nflight", lambda counts: _number(counts.in_flight, "yellow")),
-        ("Retrying", lambda counts: _number(counts.retrying, "yellow")),
-        ("Delivered", lambda counts: _number(counts.totals["delivered"], "green")),
-        ("Dead", lambda counts: _number(counts.dead, "red")),
-        *((name.capitalize(), _total(name)) for name in occurred),
-        ("Requests", _total("attempts")),
-        ("Oldest\nwait", lambda counts: Text(_wait(counts))),
-    ]
-
-
-def _total(name: str) -> Callable[[KindCounts], Text]:
-    return lambda counts: _number(counts.totals[name])
-
-
-def _wait(counts: KindCounts) -> str:
-    return f"{counts.oldest_wait_s:,.1f} s" if counts.buffered else "-"
-
-
-def _used_kinds(kinds: Mapping[str, KindCounts]) -> Mapping[str, KindCounts]:
-    """Return the kinds that were ever used, or all if none was."""
-    return {kind: each for kind, each in kinds.items() if each.totals["accepted"]} or kinds
-
-
-def _state(status: DestinationStatus) -> Text:
-    style = "green" if status.state == "running" else "bold red"
-    return Text(status.state, style=style)
-
-
-def _number(number: int, style: str = "") -> Text:
-    return Text(f"{number:,}", style=style if number else "dim")
+def _number(number: int, style: str) -> Text:
+    return Text(f"{number:,}", style if number else "dim")
 
 
 def _remarks(statuses: Mapping[str, DestinationStatus], now_ms: int) -> Iterator[str]:
@@ -92,22 +81,13 @@ def _remarks(statuses: Mapping[str, DestinationStatus], now_ms: int) -> Iterator
             since = _ago(status.since_ms, now_ms)
             verb = "was" if since else "is"
             yield f"{name} {verb} {status.state}{since}: {status.reason or 'no reason given'}"
-        if silent := _silence(status, now_ms):
-            yield f"{name}: {silent}"
+        # Records wait, and no worker looks after them.
+        if status.silent_s(now_ms) and any(counts.open for counts in status.kinds.values()):
+            ago = _ago(status.last_tick_ms, now_ms)
+            looked = f"a worker last looked{ago}" if ago else "no worker has looked yet"
+            yield f"{name}: records wait, and {looked}: are a worker and beat running?"
         if wrong := [kind for kind, counts in status.kinds.items() if not counts.adds_up]:
             yield f"{name}: the {', '.join(wrong)} counts do not add up to what was accepted"
-
-
-def _silence(status: DestinationStatus, now_ms: int) -> str:
-    """Return a remark if records wait and no worker looks after them."""
-    if not any(counts.open for counts in status.kinds.values()):
-        return ""
-    if status.last_tick_ms is None:
-        return "records wait, and no worker has looked yet: are a worker and beat running?"
-    if status.silent_s(now_ms):
-        ago = _ago(status.last_tick_ms, now_ms)
-        return f"records wait, and a worker last looked{ago}: are a worker and beat running?"
-    return ""
 
 
 def _ago(then_ms: int | None, now_ms: int) -> str:
@@ -122,15 +102,23 @@ def _ago(then_ms: int | None, now_ms: int) -> str:
 def counts_line(statuses: Mapping[str, DestinationStatus]) -> str:
     """Return the counts of all destinations together."""
     every = [counts for status in statuses.values() for counts in status.kinds.values()]
-    numbers = {
-        "accepted": sum(counts.totals["accepted"] for counts in every),
-        "buffered": sum(counts.buffered for counts in every),
-        "in flight": sum(counts.in_flight for counts in every),
-        "retrying": sum(counts.retrying for counts in every),
-        "delivered": sum(counts.totals["delivered"] for counts in every),
-        "dead": sum(counts.dead for counts in every),
-    }
-    return "  ".join(f"{name} {number:,}" for name, number in numbers.items())
+    return "  ".join(f"{name} {sum(map(count, every)):,}" for name, (count, _) in _PLACES.items())
+
+
+def open_records(statuses: Mapping[str, DestinationStatus]) -> str:
+    """Return what is still on its way, in words; empty if nothing is."""
+    parts = []
+    for name, status in statuses.items():
+        found = [
+            f"{number} {kind} {place}"
+            for kind, counts in status.kinds.items()
+            for place in ("buffered", "in flight", "retrying")
+            if (number := _PLACES[place][0](counts))
+        ]
+        if found:
+            stopped = "" if status.state == "running" else f" ({status.state}: {status.reason})"
+            parts.append(f"{name}{stopped}: {', '.join(found)}")
+    return "; ".join(parts)
 
 
 def balance(statuses: Mapping[str, DestinationStatus]) -> Iterator[str]:
@@ -148,10 +136,9 @@ def balance(statuses: Mapping[str, DestinationStatus]) -> Iterator[str]:
 
 
 def _equation(counts: KindCounts) -> str:
-    purged, still_open = counts.totals["purged"], counts.open
+    rare = {"purged": counts.totals["purged"], "still open": counts.open}
     parts = {"delivered": counts.totals["delivered"], "dead": counts.dead}
-    parts |= {"purged": purged} if purged else {}
-    parts |= {"still open": still_open} if still_open else {}
+    parts |= {name: number for name, number in rare.items() if number}
     right = " + ".join(f"{name} {number:,}" for name, number in parts.items())
     sign = "=" if counts.adds_up else "is NOT"
     return f"accepted {counts.totals['accepted']:,} {sign} {right}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
 from .. import options
+from ..clients import overview
+from ..console.terminal import printable
 from ..exit_codes import FAILED
-from .dlq_options import RecordId
 
 if TYPE_CHECKING:
     from worker.monitoring.locate import Location
@@ -22,7 +23,7 @@ _UNKNOWN = (
 
 
 @click.command
-@click.argument("record_id", metavar="ID", type=RecordId())
+@click.argument("record_id", metavar="ID", type=options.record_id)
 @options.destination("Search only this destination.")
 @options.as_json("Print one JSON object.")
 @click.pass_context
@@ -31,41 +32,32 @@ def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: 
 
     Exit code 0 if it was found, 1 if not.
     """
-    found = _locate(record_id, destination)
-    shown = _location_as_json(record_id, found)
+    from worker.monitoring.locate import RecordLocator
+
+    for each in overview(destination).buffers.values():
+        if found := RecordLocator(each.client, each.destination).find(record_id):
+            break
+    else:
+        found = None
+    place, details = _place(found) if found else ("unknown", {"why": _UNKNOWN})
+    shown = {
+        "id": str(UUID(record_id)),
+        "accepted_at": _accepted_at(record_id),
+        "destination": found and found.destination,
+        "kind": found and found.kind,
+        "place": place,
+        **details,
+    }
     if as_json:
         click.echo(json.dumps(shown))
     else:
-        for line in _location_lines(shown):
-            click.echo(line)
+        _print(**shown)
     if found is None:
         ctx.exit(FAILED)
 
 
-def _locate(record_id: str, destination: str | None) -> Location | None:
-    from worker.monitoring.locate import RecordLocator
-
-    from ..clients import overview
-
-    for each in overview(destination).buffers.values():
-        if found := RecordLocator(each.client, each.destination).find(record_id):
-            return found
-    return None
-
-
-def _location_as_json(record_id: str, found: Location | None) -> dict[str, Any]:
-    """Return the record's id, its place, and what that place knows; times are ISO 8601, UTC."""
-    from uuid import UUID
-
-    shown = {"id": str(UUID(record_id)), "accepted_at": _accepted_at(record_id)}
-    if found is None:
-        return {**shown, "destination": None, "kind": None, "place": "unknown", "why": _UNKNOWN}
-    place, details = _place(found)
-    where = {"destination": found.destination, "kind": found.kind, "place": place}
-    return {**shown, **where, **details}
-
-
 def _place(found: Location) -> tuple[str, dict[str, Any]]:
+    """Return the place, and what it knows of the record; times are ISO 8601, UTC."""
     from worker.dead_letters.letters import DeadLetter, iso
     from worker.monitoring.locate import Buffered, InFlight
 
@@ -92,14 +84,13 @@ def _place(found: Location) -> tuple[str, dict[str, Any]]:
     return "delivered", details
 
 
-def _location_lines(shown: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the same for people: the place first, then a line for each known detail."""
-    where = f" ({shown['destination']}, {shown['kind']})" if shown["destination"] else ""
-    yield f"{shown['place'].replace('_', ' ')}{where}"
-    for key, value in shown.items():
-        if key not in ("place", "destination", "kind") and value not in (None, ""):
-            text = "".join(each if each.isprintable() else " " for each in str(value))
-            yield f"  {key.replace('_', ' ')}: {text}"
+def _print(place: str, destination: str | None, kind: str | None, **details: Any) -> None:
+    """Print the same for people: the place first, then a line for each known detail."""
+    where = f" ({destination}, {kind})" if destination else ""
+    click.echo(f"{place.replace('_', ' ')}{where}")
+    for key, value in details.items():
+        if value not in (None, ""):
+            click.echo(f"  {key.replace('_', ' ')}: {printable(str(value))}")
 
 
 def _accepted_at(record_id: str) -> str | None:
@@ -107,9 +98,7 @@ def _accepted_at(record_id: str) -> str | None:
     from worker.buffer.records import accepted_at_ms
     from worker.dead_letters.letters import iso
 
-    if record_id[12] != "7":
-        return None
     try:
-        return iso(accepted_at_ms(record_id))
+        return iso(accepted_at_ms(record_id)) if record_id[12] == "7" else None
     except OverflowError:
         return None

@@ -33,13 +33,9 @@ def _port(server: str, default: int, serves: str, **more: Any) -> Callable[..., 
     is_flag=True,
     help="Exit with code 0 once every record is delivered or dead.",
 )
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=options.Seconds(),
-    metavar="S",
-    help="With --exit-when-drained: give up after S seconds, with exit code 1.  "
-    f"[default: {_SAMPLE_DEADLINE_S:g} in sandbox mode, else never]",
+@options.timeout(
+    "With --exit-when-drained: give up after S seconds, with exit code 1.  "
+    f"[default: {_SAMPLE_DEADLINE_S:g} in sandbox mode, else never]"
 )
 @click.option(
     "--sample/--no-sample",
@@ -60,8 +56,8 @@ def up(ctx: click.Context, /, **chosen: Any) -> None:
     """
     from worker.local.system import LocalSystem
 
-    from .up_session import UpOptions, UpSession
+    from .up_session import UpSession
 
-    up_options = UpOptions(**chosen, sample_timeout_s=_SAMPLE_DEADLINE_S)
-    if not UpSession(LocalSystem(os.environ), up_options).run():
+    system = LocalSystem(os.environ)
+    if not UpSession(system, sample_timeout_s=_SAMPLE_DEADLINE_S, **chosen).run():
         ctx.exit(FAILED)

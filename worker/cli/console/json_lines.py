@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import click
 import orjson
@@ -17,59 +18,22 @@ CHUNK_LINES = 1000
 CHUNK_BYTES = 4 * 1024 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it; JSON parsers refuse it
 
+Errors = Mapping[str, Sequence[str]]
 
-@dataclass(frozen=True, slots=True)
-class InputLine:
-    """One record and its line number, from 1."""
+
+class InputLine(NamedTuple):
+    """A line's number, from 1, and its record; its text if it is not valid JSON."""
 
     number: int
     record: Any
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedLine:
-    """A line that was not accepted, and why; ``record`` is its text if it was not valid JSON."""
-
-    number: int
-    errors: Mapping[str, Sequence[str]]
-    record: Any
-
-    def __str__(self) -> str:
-        reported = {"line": self.number, "errors": self.errors}
-        try:
-            return json.dumps({**reported, "record": self.record}, ensure_ascii=False)
-        except RecursionError:  # nested too deeply, which may be why it was rejected
-            return json.dumps({**reported, "record": None}, ensure_ascii=False)
-
-
-class Tally:
-    """Counts accepted and rejected lines; reports the rejected ones on standard error."""
-
-    def __init__(self) -> None:
-        self.accepted = self.rejected = 0
-        self._unreported: list[RejectedLine] = []
-
-    def reject(self, lines: Iterable[RejectedLine]) -> None:
-        """Note rejected lines; `report` counts and writes them."""
-        self._unreported += lines
-
-    def report(self) -> None:
-        """Write the rejected lines noted since the last report, in order."""
-        lines, self._unreported = self._unreported, []
-        self.rejected += len(lines)  # first: they count even if standard error cannot be written
-        for each in sorted(lines, key=lambda line: line.number):
-            click.echo(str(each), err=True)
-
-    def __str__(self) -> str:
-        return json.dumps({"accepted": self.accepted, "rejected": self.rejected})
 
 
 @dataclass(slots=True)
 class Chunk:
-    """Some lines; ``last`` is the number of the last line read so far."""
+    """Some lines, and those that are not JSON; ``last`` is the number of the last one read."""
 
     lines: list[InputLine] = field(default_factory=list)
-    rejected: list[RejectedLine] = field(default_factory=list)
+    rejected: list[tuple[InputLine, Errors]] = field(default_factory=list)
     last: int = 0
 
     def add(self, number: int, text: bytes) -> None:
@@ -79,7 +43,48 @@ class Chunk:
         except orjson.JSONDecodeError as error:
             why = _not_utf8(text) or f"is not valid JSON: {error.msg}, column {error.colno}"
             shown = text.decode("utf-8", "replace").rstrip("\r\n")
-            self.rejected.append(RejectedLine(number, {"line": [why]}, shown))
+            self.rejected.append((InputLine(number, shown), {"line": [why]}))
+
+
+def _with_record(line: InputLine, errors: Errors) -> str:
+    reported = {"line": line.number, "errors": errors}
+    try:
+        return json.dumps({**reported, "record": line.record}, ensure_ascii=False)
+    except RecursionError:  # nested too deeply, which may be why it was rejected
+        return json.dumps({**reported, "record": None}, ensure_ascii=False)
+
+
+class Tally:
+    """Counts accepted and rejected lines; reports the rejected ones on standard error."""
+
+    def __init__(self, describe: Callable[[InputLine, Errors], str] = _with_record) -> None:
+        self.accepted = self.rejected = 0
+        self._describe = describe
+        self._unreported: list[tuple[int, str]] = []
+
+    def reject(self, line: InputLine, errors: Errors) -> None:
+        """Count a line that was not accepted, and note it for the report."""
+        self.note(line.number, self._describe(line, errors))
+
+    def note(self, number: int, text: str) -> None:
+        """Count a line that was not accepted; ``text`` is what is reported."""
+        self.rejected += 1
+        self._unreported.append((number, text))
+
+    @contextmanager
+    def reporting(self, chunk: Chunk) -> Iterator[None]:
+        """Report a chunk's rejected lines at the end of the block, in order, even if it fails."""
+        for line, errors in chunk.rejected:
+            self.reject(line, errors)
+        try:
+            yield
+        finally:
+            found, self._unreported = self._unreported, []
+            for _, text in sorted(found, key=lambda noted: noted[0]):
+                click.echo(text, err=True)
+
+    def __str__(self) -> str:
+        return json.dumps({"accepted": self.accepted, "rejected": self.rejected})
 
 
 def chunks(

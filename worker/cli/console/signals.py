@@ -5,41 +5,28 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 # SIGHUP: the terminal was closed.
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """Counts the requests to stop: the first stops in order, the second without waiting.
+    """The requests to stop: the first (`stop`) stops in order, the second (`hurry`) at once.
 
-    The handler only counts: whatever it interrupts continues.
+    The handler only notes them: whatever it interrupts continues.
     """
 
-    def __init__(self) -> None:
-        self._received = 0
-
-    @property
-    def stop(self) -> bool:
-        """True after the first request."""
-        return self._received > 0
-
-    @property
-    def hurry(self) -> bool:
-        """True after the second request."""
-        return self._received > 1
+    stop = hurry = False
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Count them in the block, instead of ending the process."""
-        before = {number: signal.signal(number, self._count) for number in _STOP}
+        """Note them in the block, instead of ending the process."""
+        before = {number: signal.signal(number, self._note) for number in _STOP}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _count(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._received += 1
+    def _note(self, *_: object) -> None:
+        self.stop, self.hurry = True, self.stop

@@ -8,17 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
+from rich.table import Column, Table
 
 # A table in a file or a pipe is for a person or for grep: neither wants it cut at 80 columns.
 _PIPE_WIDTH = 200
@@ -32,9 +24,14 @@ def terminal(*, stderr: bool = False) -> Console:
     return console
 
 
-def plain_table(*headings: str, **options: Any) -> Table:
+def plain_table(*headings: Column | str, **options: Any) -> Table:
     """Return a table without lines, as all of ours are."""
     return Table(*headings, box=None, pad_edge=False, header_style="bold", **options)
+
+
+def printable(text: str) -> str:
+    """Return a vendor's or a caller's text without what a terminal would obey."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 @contextmanager
@@ -50,10 +47,16 @@ def progress(
     if not console.is_terminal:
         yield lambda _: None
         return
-    total = total if stream is None else _size(stream)
-    numbers = [DownloadColumn(), TransferSpeedColumn()] if stream else [MofNCompleteColumn()]
-    columns = (TextColumn("{task.description}"), BarColumn(), *numbers, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    columns: list[bars.ProgressColumn] = [
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+    ]
+    if stream:
+        columns[-1:] = [bars.DownloadColumn(), bars.TransferSpeedColumn()]
+        total = _size(stream)
+    columns.append(bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda number: bar.advance(task, number)
 

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from worker.buffer.status import TOTALS, DestinationStatus, KindCounts
-from worker.cli.commands.status_table import balance, counts_line, status_table
+from worker.cli.commands.status_table import balance, counts_line, open_records, status_table
 
 NOW_MS = 1_800_000_000_000
 
 
-def counts(*, buffered: int = 0, dead: int = 0, **totals: int) -> KindCounts:
+def counts(
+    *, buffered: int = 0, in_flight: int = 0, retrying: int = 0, dead: int = 0, **totals: int
+) -> KindCounts:
     """Where records are; totals not named are 0."""
-    return KindCounts(buffered, 0, 0, dead, 1.5, {**dict.fromkeys(TOTALS, 0), **totals})
+    return KindCounts(
+        buffered, in_flight, retrying, dead, 1.5, {**dict.fromkeys(TOTALS, 0), **totals}
+    )
 
 
 def status(
@@ -102,4 +106,21 @@ def test_counts_line_sums_all_destinations() -> None:
     second = status({"profile": counts(accepted=2_000, delivered=2_000)})
     assert counts_line({"a": first, "b": second}) == (
         "accepted 2,010  buffered 1  in flight 0  retrying 0  delivered 2,007  dead 2"
+    )
+
+
+def test_open_records_with_dead_letters_alone_is_empty() -> None:
+    """Dead letters are not on their way."""
+    assert open_records({"a": status({"event": counts(dead=3)})}) == ""
+
+
+def test_open_records_names_places_and_what_stops_them() -> None:
+    """Each place with records is named, with the reason if the destination does not run."""
+    statuses = {
+        "a": status({"event": counts(buffered=20, retrying=1)}, "parked"),
+        "b": status({"event": counts()}),
+        "c": status({"event": counts(in_flight=2)}),
+    }
+    assert open_records(statuses) == (
+        "a (parked: credentials refused): 20 event buffered, 1 event retrying; c: 2 event in flight"
     )

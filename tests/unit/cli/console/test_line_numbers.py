@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ def test_parse_of_ranges_contains_their_lines(
 @pytest.mark.parametrize("text", ["", "x", "0", "-3", "1 2", "1,,2", "3--4", "5-2", "1,9-8"])
 def test_parse_of_anything_else_is_refused(text: str) -> None:
     """Anything else is an error, and is quoted."""
-    with pytest.raises(ValueError, match="is not a"):
+    with pytest.raises(click.BadParameter, match="is not a"):
         LineNumbers.parse(text)
 
 
