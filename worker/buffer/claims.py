@@ -10,11 +10,11 @@ from typing import Any, Literal, Self
 
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, Verdict
-from ..vendors.reasons import DeadLetterReason
+from ..vendors.reasons import BLAMELESS
 from . import histograms
 from .records import count_names, joined_ids, new_id, split_heads, without
 
-_BLAMELESS = ",".join(reason for reason in DeadLetterReason if reason.is_blameless)
+_BLAMELESS = ",".join(BLAMELESS)
 Signal = Literal["success", "throttled", "failure"]
 
 

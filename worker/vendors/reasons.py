@@ -28,22 +28,13 @@ class DeadLetterReason(StrEnum):
     TOO_LARGE = "too_large"
     POISON = "poison"
 
-    @property
-    def text(self) -> ReasonText:
-        """Return what the reason means and what to do about it."""
-        return _TEXTS[self]
 
-    @property
-    def is_blameless(self) -> bool:
-        """Return whether the record is not at fault: the flood breaker leaves such deaths out.
-
-        The vendor or the network caused them, and pausing the destination would not help.
-        """
-        return self in _BLAMELESS
-
-
-_BLAMELESS: Final = frozenset(
-    {DeadLetterReason.EXPIRED, DeadLetterReason.AMBIGUOUS, DeadLetterReason.OVERTAKEN}
+#: The record is not at fault: the vendor or the network caused these deaths, and the flood breaker
+#: leaves them out, since pausing the destination would not help.
+BLAMELESS: Final = (
+    DeadLetterReason.AMBIGUOUS,
+    DeadLetterReason.EXPIRED,
+    DeadLetterReason.OVERTAKEN,
 )
 
 _LOOK_FIRST = "Look at the vendor whether it is there. Replay it only if it is not."

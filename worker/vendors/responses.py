@@ -16,6 +16,8 @@ import orjson
 
 from worker.vendors.protocol import Response, ResponseClass, UploadResult
 
+Parse = Callable[[bytes], Any]
+
 MAX_ERROR_CHARS: Final = 300
 MAX_RETRY_AFTER_S: Final = 86_400.0  # no vendor means more than a day
 
@@ -23,9 +25,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 
 
-def json_object(
-    content: bytes, parse: Callable[[bytes], Any] = orjson.loads
-) -> dict[str, Any] | None:
+def json_object(content: bytes, parse: Parse = orjson.loads) -> dict[str, Any] | None:
     """Return the JSON object in ``content``, or None; with `exact` integers keep their digits.
 
     What ``parse`` refuses is parsed once more, leniently: vendors may echo lone surrogates, NaN and
@@ -36,15 +36,14 @@ def json_object(
     except ValueError:
         text = content.decode("utf-8-sig", "replace")
         try:
-            value = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
+            value = json.loads(
+                text,
+                parse_float=lambda number: found if isfinite(found := float(number)) else None,
+                parse_constant=lambda _: None,
+            )
         except (ValueError, RecursionError):
             return None
     return value if isinstance(value, dict) else None
-
-
-def _finite(text: str) -> float | None:
-    value = float(text)
-    return value if isfinite(value) else None
 
 
 def open_upload(

@@ -12,7 +12,6 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -51,9 +50,9 @@ class Bloomreach:
     def __init__(
         self, base_url: str, project_token: str, api_key_id: str, api_secret: str = ""
     ) -> None:
-        """Private access with a secret; without one the key is a token of public access.
+        """Without a secret the key is a token of public access; ``base_url`` is scheme and host.
 
-        ``base_url`` is scheme and host. SettingsError for what cannot stand in a header or path.
+        Raises SettingsError for what cannot stand in a header or path.
         """
         self.base_url = base_url.rstrip("/")
         token = credential("Bloomreach's project token", project_token)
@@ -63,9 +62,6 @@ class Bloomreach:
             {"Authorization": authorization, "Content-Type": "application/json"},
             secrets=(api_key_id, api_secret, authorization.partition(" ")[2]),
         )
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.base_url!r})"
 
     def upload(self, kind: str, bodies: Sequence[bytes], *, dry_run: bool = False) -> Request:
         """Return one request: a call of its own for one record, a batch for several.
@@ -105,28 +101,43 @@ class Bloomreach:
 
 
 def _read(size: int, response: Response) -> UploadResult:
-    result, body = open_upload(response, lambda body: refusal(body)[0])
-    if result is not None:
-        is_denied = result.response_class is ResponseClass.REFUSED or _is_refused(body)
-        if is_denied and _DENIALS.search(result.error):
-            return replace(result, response_class=ResponseClass.DENIED)
-        return result
-    if _is_refused(body) and _DENIALS.search(error := refusal(body)[0]):
+    result, body = open_upload(response, lambda body: _refusal(body)[0])
+    is_refused = body.get("success") is False and "results" not in body
+    error = result.error if result else _refusal(body)[0] if is_refused else ""
+    is_refusal = is_refused or (result and result.response_class is ResponseClass.REFUSED)
+    if is_refusal and _DENIALS.search(error):
         return failure(response, ResponseClass.DENIED, error)
+    if result is not None:
+        return result
+    if is_refused and size > 1:
+        return UploadResult(ResponseClass.REFUSED, (), response.status, error or _NO_REASON)
+    verdicts: Sequence[Verdict]
     if size == 1 and "results" not in body:
-        return _read_one(response, body)
-    return _read_batch(size, response, body)
+        verdicts, flaw = (_verdict(body),), "not in the documented form"
+    elif isinstance(results := body.get("results"), list):
+        verdicts, flaw = _placed(size, results), "no result for any command"
+    else:
+        return garbled(response, "success, but `results` is not a list")
+    if body.get("success") is False:
+        # The whole and its parts contradict each other: only what was refused is sure.
+        verdicts = [UNCONFIRMED if each is DELIVERED else each for each in verdicts]
+    if all(verdict is UNCONFIRMED for verdict in verdicts):
+        return garbled(response, f"success, but {flaw}")
+    return UploadResult(ResponseClass.ANSWERED, verdicts, response.status)
 
 
-def refusal(failed: Mapping[str, Any]) -> tuple[str, int | None]:
+def _refusal(failed: Mapping[str, Any]) -> tuple[str, int | None]:
     """Return the text and the code of a failure, in any of the shapes that the vendor uses.
 
     ``errors`` as text, list, object of lists by field, or code and description; ``error``;
     ``message``. Both are empty when there is none of these.
     """
     for key in _ERROR_KEYS[:3]:
-        if texts := _texts(failed.get(key), _DEPTH):
-            return one_line("; ".join(texts)[: 4 * MAX_ERROR_CHARS]), _code(failed[key])
+        value = failed.get(key)
+        if texts := _texts(value, _DEPTH):
+            code = value.get("code") if isinstance(value, dict) else None
+            is_code = type(code) is int and 0 <= code < 10**9
+            return one_line("; ".join(texts)[: 4 * MAX_ERROR_CHARS]), code if is_code else None
     return "", None
 
 
@@ -166,47 +177,13 @@ def _texts_in(text: str, depth: int) -> list[str]:
     return [line] if (line := one_line(text)) else []
 
 
-def _code(value: Any) -> int | None:
-    code = value.get("code") if isinstance(value, dict) else None
-    return code if type(code) is int and 0 <= code < 10**9 else None
-
-
-def _is_refused(body: Mapping[str, Any]) -> bool:
-    """Return whether a body is a failure of the request as a whole."""
-    return body.get("success") is False and "results" not in body
-
-
 def _verdict(result: Any) -> Verdict:
     """Return one result's verdict. The vendor: "Retrying will not help, look for a mistake"."""
     success = result.get("success") if isinstance(result, dict) else None
     if success is not False:
         return DELIVERED if success is True else UNCONFIRMED
-    error, code = refusal(result)
+    error, code = _refusal(result)
     return Verdict(Outcome.DEAD, DeadLetterReason.REFUSED, code, error or _NO_REASON)
-
-
-def _read_one(response: Response, body: Mapping[str, Any]) -> UploadResult:
-    verdict = _verdict(body)
-    if verdict is UNCONFIRMED:
-        return garbled(response, "success, but not in the documented form")
-    return UploadResult(ResponseClass.ANSWERED, (verdict,), response.status)
-
-
-def _read_batch(size: int, response: Response, body: Mapping[str, Any]) -> UploadResult:
-    """Return verdicts by command_id; a command without a result of its own is unconfirmed."""
-    if _is_refused(body):
-        error = refusal(body)[0] or _NO_REASON
-        return UploadResult(ResponseClass.REFUSED, (), response.status, error)
-    results = body.get("results")
-    if not isinstance(results, list):
-        return garbled(response, "success, but `results` is not a list")
-    verdicts = _placed(size, results)
-    if body.get("success") is False:
-        # The whole and its parts contradict each other: only what was refused is sure.
-        verdicts = [UNCONFIRMED if each is DELIVERED else each for each in verdicts]
-    if all(verdict is UNCONFIRMED for verdict in verdicts):
-        return garbled(response, "success, but no result for any command")
-    return UploadResult(ResponseClass.ANSWERED, verdicts, response.status)
 
 
 def _placed(size: int, results: Sequence[Any]) -> list[Verdict]:

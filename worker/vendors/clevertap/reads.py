@@ -51,6 +51,14 @@ class ReplyKind(StrEnum):
     TOO_LARGE = "too_large"  # and it would be again
 
 
+#: By the class of the status; any other is a refusal.
+_KINDS: Final = {
+    ResponseClass.ANSWERED: ReplyKind.DATA,
+    ResponseClass.THROTTLED: ReplyKind.THROTTLED,
+    ResponseClass.UNAVAILABLE: ReplyKind.FAILED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ReadReply:
     """A parsed response. ``error`` is for people; ``wait_s`` comes from Retry-After."""
@@ -70,7 +78,8 @@ class ClevertapReads:
 
     def start_export(self, body: Mapping[str, Any], parameters: Mapping[str, str]) -> Request:
         """Build step 1 of an export; the response's ``cursor`` names the first page."""
-        return self._post(f"{_EVENTS}?{urlencode(parameters)}", body)
+        path = f"{_EVENTS}?{urlencode(parameters)}"
+        return Request("POST", path, self._headers, orjson.dumps(body))
 
     def page(self, cursor: str) -> Request:
         """Build step 2, the request for a page. The cursor comes percent-encoded and is sent back
@@ -79,14 +88,11 @@ class ClevertapReads:
 
     def start_count(self, body: Mapping[str, Any]) -> Request:
         """Build the request for a count; the response is the count, or a ``req_id`` to poll."""
-        return self._post(_COUNTS, body)
+        return Request("POST", _COUNTS, self._headers, orjson.dumps(body))
 
     def poll_count(self, request_id: int) -> Request:
         """Build a poll of a pending count."""
         return Request("GET", f"{_COUNTS}?req_id={request_id}", self._headers)
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> Request:
-        return Request("POST", path, self._headers, orjson.dumps(body))
 
 
 def parse_reply(response: Response | UploadResult, now_s: float | None = None) -> ReadReply:
@@ -99,10 +105,9 @@ def parse_reply(response: Response | UploadResult, now_s: float | None = None) -
     wait_s = retry_after_s(response.headers, now_s) or 0.0
     if body is None:
         kind = _kind_of_status(response.status)
+        kind = ReplyKind.FAILED if kind is ReplyKind.DATA else kind
         error = f"HTTP {response.status} without a JSON object"
-        return ReadReply(
-            ReplyKind.FAILED if kind is ReplyKind.DATA else kind, error=error, wait_s=wait_s
-        )
+        return ReadReply(kind, error=error, wait_s=wait_s)
     kind = _kind(response.status, body)
     error = "" if kind is ReplyKind.DATA else _error(response.status, body)
     return ReadReply(kind, body, error, wait_s)
@@ -150,17 +155,9 @@ def _kind(status: int, body: Mapping[str, Any]) -> ReplyKind:
 
 
 def _kind_of_status(status: int) -> ReplyKind:
-    match response_class_of(status):
-        case ResponseClass.ANSWERED:
-            return ReplyKind.DATA
-        case ResponseClass.THROTTLED:
-            return ReplyKind.THROTTLED
-        case ResponseClass.UNAVAILABLE:
-            return ReplyKind.FAILED
-        case ResponseClass.DENIED if status in (401, 402, 403):
-            return ReplyKind.DENIED
-        case _:
-            return ReplyKind.REFUSED
+    if status in (401, 402, 403):
+        return ReplyKind.DENIED
+    return _KINDS.get(response_class_of(status), ReplyKind.REFUSED)
 
 
 def _error(status: int, body: Mapping[str, Any]) -> str:

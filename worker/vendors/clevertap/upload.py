@@ -57,9 +57,6 @@ class CleverTap:
             secrets=(passcode,),
         )
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.base_url!r})"
-
     def upload(self, kind: str, bodies: Sequence[bytes], *, dry_run: bool = False) -> Request:
         """Return one request for these records, in order; all kinds share the address."""
         del kind
@@ -82,30 +79,21 @@ class CleverTap:
 
 
 def _read(size: int, response: Response) -> UploadResult:
-    result, body = open_upload(response, _error_in)
+    result, body = open_upload(response, lambda body: error_text(body.get("error")))
     if result is not None:
         return result
-    if (code := _whole_request_code(body)) is not None:
-        return failure(response, response_class_of(code), _error_in(body))
-    return _read_success(size, response, body)
-
-
-def _error_in(body: Mapping[str, Any]) -> str:
-    return error_text(body.get("error"))
-
-
-def _whole_request_code(body: Mapping[str, Any]) -> int | None:
-    """Return the HTTP-like code of a failure that names no records, or None."""
+    # A failure that names no records has an HTTP-like code.
     code = _number(body.get("code"))
-    if "processed" in body or "unprocessed" in body or body.get("status") != "fail":
-        return None
-    return code if code in _WHOLE_REQUEST_CODES else None
+    names_records = "processed" in body or "unprocessed" in body
+    if code and code in _WHOLE_REQUEST_CODES and body.get("status") == "fail" and not names_records:
+        return failure(response, response_class_of(code), error_text(body.get("error")))
+    return _read_success(size, response, body)
 
 
 def _read_success(size: int, response: Response, body: Mapping[str, Any]) -> UploadResult:
     """Return verdicts by position; a record without a certain one is unconfirmed."""
-    entries = body.get("unprocessed")
-    entries = [] if entries is None else entries
+    if (entries := body.get("unprocessed")) is None:
+        entries = []
     if not isinstance(entries, list):
         return garbled(response, "success, but `unprocessed` is not a list")
     named, unplaced = _placed(size, entries)
@@ -177,9 +165,9 @@ def _read_entry(entry: Any) -> tuple[int, Verdict]:
 def _verdict(code: int | None, error: str) -> Verdict:
     if code in PERMANENT_CODES:
         return Verdict(Outcome.DEAD, DeadLetterReason.REFUSED, code, error)
-    if code == SERVER_ERROR_CODE:
-        return Verdict(Outcome.RETRY, DeadLetterReason.SERVER_ERROR, code, error)
-    return Verdict(Outcome.RETRY, DeadLetterReason.UNKNOWN_CODE, code, error)
+    is_theirs = code == SERVER_ERROR_CODE
+    reason = DeadLetterReason.SERVER_ERROR if is_theirs else DeadLetterReason.UNKNOWN_CODE
+    return Verdict(Outcome.RETRY, reason, code, error)
 
 
 def _number(value: Any) -> int | None:
