@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from worker.app import app, broker, process, runtime
-from worker.app.fallback_drain import FallbackDrain
+from worker.app.fallback_drain import drain_overdue
 from worker.app.shutdown import ShutdownDeadline
 from worker.app.watchdog import Watchdog
 from worker.connections.clients import worker_client
@@ -20,6 +20,6 @@ broker.REDIS_OPTIONS.update(socket_timeout=4, health_check_interval=4)
 runtime.worker_client = partial(worker_client, timeout_s=4.0)  # type: ignore[attr-defined] # imported there
 # Before the tasks are imported, which use these.
 process.watchdog = Watchdog(
-    app, fallback_drain=FallbackDrain(process.runtime, after_s=3.0).run, fallback_every_s=1.0
+    app, fallback_drain=lambda: drain_overdue(process.runtime(), 3.0), fallback_every_s=1.0
 )
 process.deadline = ShutdownDeadline(process.runtime.abandon, within_s=10.0)

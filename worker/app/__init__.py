@@ -26,23 +26,18 @@ QUEUE = "ingest"
 app = Celery("worker", include=["worker.app.tasks"], set_as_current=True)
 
 
-def _threads(settings: Settings) -> int:
-    """Return one thread per request that may be in flight, and two for ticks and probes.
-
-    So a destination that is slow to answer never keeps the others waiting for a thread.
-    """
-    return sum(each.concurrency_limit for each in settings.enabled()) + 2
-
-
 def _configuration() -> dict[str, Any]:
     settings, process = Settings.from_env(), ProcessSettings.from_env()
+    # One per request that may be in flight, so that a slow destination keeps none waiting for a
+    # thread, and two for ticks and probes.
+    threads = sum(each.concurrency_limit for each in settings.enabled()) + 2
     return {
         **broker_settings(settings),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "worker_pool": "threads",
         "worker_consumer": "worker.app.brokerless_drain:Consumer",
-        "worker_concurrency": process.threads or _threads(settings),
+        "worker_concurrency": process.threads or threads,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,

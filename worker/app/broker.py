@@ -43,10 +43,9 @@ def broker_settings(settings: Settings) -> dict[str, Any]:
     address = shared_address(url)
     if address is None:
         _check_transport(url)
-    if url.startswith(AMQP_SCHEMES):
-        return {"broker_url": url, **AMQP_SETTINGS}
-    if address is None:
-        return {"broker_url": url, "broker_transport_options": REDIS_OPTIONS}
+        is_amqp = url.startswith(AMQP_SCHEMES)
+        options = AMQP_SETTINGS if is_amqp else {"broker_transport_options": REDIS_OPTIONS}
+        return {"broker_url": url, **options}
     if address.form == "cluster":
         raise SettingsError(
             "CELERY_BROKER_URL: Celery cannot use a Redis Cluster as its broker; set it to a "
@@ -76,9 +75,8 @@ def _kombu_url(url: str) -> str:
     elif "db" in given:
         place = f"{place.partition('/')[0]}/{given['db']}"
     login = f"{user}:{password}@" if user or password else ""
-    return f"{KOMBU_SCHEMES[scheme]}://{login}{place}" + (
-        f"?{urlencode(options)}" if options else ""
-    )
+    query = f"?{urlencode(options)}" if options else ""
+    return f"{KOMBU_SCHEMES[scheme]}://{login}{place}{query}"
 
 
 def _check_transport(url: str) -> None:

@@ -70,7 +70,7 @@ class BrokerlessDrain:
     ``progress`` is called repeatedly while it runs.
     """
 
-    def __init__(self, runtime: Runtime, progress: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, runtime: Runtime, progress: Callable[[], object]) -> None:
         self._runtime = runtime
         self._progress = progress
         self._over = threading.Event()
@@ -115,9 +115,7 @@ class BrokerlessDrain:
 
     def _deliver(self, parts: DestinationRuntime) -> None:
         deliverer = copy(parts.deliverer)
-        deliverer.on_more_capacity = lambda: (
-            None
-        )  # it would send messages, which no worker takes yet
+        deliverer.on_more_capacity = lambda: None  # it would send messages; no worker takes them
         deliverer.run_ready(is_over=self._ended)
 
 

@@ -13,7 +13,7 @@ from ..delivery.drain import Dispatch
 from ..settings.destination import Destination
 from ..settings.settings import Settings
 from . import app
-from .fallback_drain import FallbackDrain
+from .fallback_drain import drain_overdue
 from .runtime import Runtime
 from .shutdown import ShutdownDeadline
 from .watchdog import Watchdog
@@ -70,7 +70,7 @@ def _send_probe(destination: Destination) -> None:
 
 
 runtime = ProcessRuntime(lambda: Runtime(Settings.from_env(), Dispatch(_send_deliver, _send_probe)))
-watchdog = Watchdog(app, fallback_drain=FallbackDrain(runtime).run)
+watchdog = Watchdog(app, fallback_drain=lambda: drain_overdue(runtime()))
 deadline = ShutdownDeadline(runtime.abandon)
 
 

@@ -50,14 +50,14 @@ def traced_by(spans: Spans, destination: str) -> Callable[[Claim, RequestTiming]
 
     def traced(claim: Claim, request: RequestTiming) -> None:
         spans.request(
-            destination,
-            claim.kind,
-            batch=claim.batch,
+            request.label,
+            request.began_ns,
+            request.took_s,
+            destination=destination,
+            kind=claim.kind,
             records=claim.size,
             attempt=claim.attempt + 1,
-            answer=request.label,
-            began_ns=request.began_ns,
-            took_s=request.took_s,
+            batch=claim.batch,
         )
 
     return traced

@@ -35,35 +35,20 @@ class Spans:
         self._tracer = provider.get_tracer("worker")
 
     def request(
-        self,
-        destination: str,
-        kind: str,
-        *,
-        batch: str,
-        records: int,
-        attempt: int,
-        answer: str,
-        began_ns: int,
-        took_s: float,
+        self, answer: str, began_ns: int, took_s: float, *, kind: str, **fields: str | int
     ) -> None:
         """Record one upload request; ``answer`` is its HTTP status or why there is none."""
         from opentelemetry.trace import SpanKind, StatusCode
 
-        status = int(answer) if answer.isdigit() else None
-        attributes: dict[str, str | int] = {
-            "ingest.destination": destination,
-            "ingest.kind": kind,
-            "ingest.records": records,
-            "ingest.attempt": attempt,
-            "ingest.batch": batch,
-            "ingest.answer": answer,
-        }
-        if status is not None:
+        fields = {"kind": kind, **fields, "answer": answer}
+        attributes = {f"ingest.{name}": value for name, value in fields.items()}
+        status = int(answer) if answer.isdigit() else 0
+        if status:
             attributes["http.response.status_code"] = status
         span = self._tracer.start_span(
             f"deliver {kind}", kind=SpanKind.CLIENT, start_time=began_ns, attributes=attributes
         )
-        if status is None or not 200 <= status < 300:
+        if not 200 <= status < 300:
             span.set_status(StatusCode.ERROR, answer)
         span.end(end_time=began_ns + int(took_s * 1e9))
 
@@ -97,11 +82,9 @@ class QuietExporter:
         return result
 
     def shutdown(self) -> None:
-        """Stop the exporter."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the exporter."""
         return self._exporter.force_flush(timeout_millis)
 
 
@@ -111,7 +94,8 @@ def spans(environ: Mapping[str, str] | None = None) -> Spans | None:
     A malformed address, or an unreadable file of headers, is logged.
     """
     environ = os.environ if environ is None else environ
-    if not any(environ.get(name) for name in TRACE_ENDPOINTS) or _disabled(environ):
+    disabled = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if disabled or not any(environ.get(name) for name in TRACE_ENDPOINTS):
         return None
     try:
         check_traces(environ)
@@ -123,10 +107,6 @@ def spans(environ: Mapping[str, str] | None = None) -> Spans | None:
         log.warning("no traces: install the extra `otel`", missing=error.name)
         return None
     return Spans(provider)
-
-
-def _disabled(environ: Mapping[str, str]) -> bool:
-    return environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
 
 
 def _provider(environ: Mapping[str, str]) -> TracerProvider:

@@ -10,7 +10,7 @@ import redis
 
 from support.vendor import LoopbackVendor
 from worker import Producer
-from worker.app.fallback_drain import FallbackDrain
+from worker.app.fallback_drain import drain_overdue
 from worker.app.runtime import Runtime
 from worker.delivery.drain import Dispatch
 from worker.settings.settings import Settings
@@ -41,7 +41,7 @@ def test_fallback_drain_with_a_silent_broker_delivers_every_batch(
     runtime: Runtime, vendor: LoopbackVendor
 ) -> None:
     """However long the broker was waited for, all batches are delivered then, not just one."""
-    FallbackDrain(lambda: runtime, after_s=AFTER_S).run()
+    drain_overdue(runtime, AFTER_S)
     assert vendor.taken == {"ann": 1, "bob": 1}
 
 
@@ -50,5 +50,5 @@ def test_fallback_drain_after_a_recent_tick_does_nothing(
 ) -> None:
     """Whichever process ticked, the next tick does it."""
     runtime.destinations["clevertap"].drain.check()
-    FallbackDrain(lambda: runtime, after_s=600).run()
+    drain_overdue(runtime, after_s=600)
     assert vendor.taken == {}
