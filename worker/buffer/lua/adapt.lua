@@ -1,4 +1,5 @@
--- Learn from an answer how many requests the account bears, and whether to hold back.
+-- Adapt to a response: how many requests may be in flight (halved on a 429), and how long to hold
+-- back.
 -- KEYS[1]  the destination's base key
 -- ARGV[1]  'success', 'throttled' or 'failure'
 -- ARGV[2]  when the request was begun (epoch ms)
@@ -8,16 +9,16 @@
 -- ARGV[6]  back-off cap ms
 -- ARGV[7]  a random number in [0, 1)
 -- ARGV[8]  ms the vendor asked us to wait, or 0
--- ARGV[9]  successes that must lie between a refusal and the next try above what it taught
--- ARGV[10]  ms that must lie between them
+-- ARGV[9]  successes required between a refusal (429) and the next try above the ceiling it set
+-- ARGV[10]  ms required between them
 -- Returns  1 when more may be claimed than before, else 0
 -- needs: now_ms, bypass_maxmemory_check, backoff_ms
 --
--- Upwards by one after a run of successes as long as the concurrency is wide, if that width was in
--- use; halved on a refusal, which also teaches a ceiling: up to it the way back is quick, above it
--- we try again only after many successes, so that less than one request in a hundred is refused in
--- the steady state. Of requests under way together, the first to fail speaks for all.
--- To be called while the answered request still holds its lease.
+-- The concurrency grows by one after as many successes in a row as it allows requests, if that many
+-- were in use. A refusal halves it, and sets a ceiling: up to the ceiling it grows back quickly,
+-- above it only after many successes, so that less than one request in a hundred is refused in the
+-- steady state. Of requests in flight together, only the first failure counts.
+-- To be called while the request that was answered still holds its lease.
 local base = KEYS[1]
 local signal, begun = ARGV[1], tonumber(ARGV[2])
 local limit, start = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -79,7 +80,7 @@ bypass_maxmemory_check()
 redis.call('HSET', key, 'concurrency', concurrency, 'ceiling', ceiling, 'run', run,
            'since_refusal', since, 'refused_at', refused_at, 'failures', failures,
            'failed_at', failed_at, 'open_at', open_at)
--- A limit of bytes that a 413 taught may be temporary: a run of successes doubles it. At worst one
+-- The limit of bytes that a 413 set may be temporary: a run of successes doubles it. At worst one
 -- request in thirty is refused and halved.
 if signal == 'success' and known[9] then
   local BYTES_RUN = 30

@@ -33,7 +33,7 @@ local state = redis.call('HMGET', base .. ':state', 'status', 'concurrency', 'op
                          'failures', 'max_bytes', 'cursor')
 if state[1] and state[1] ~= 'running' then return nil end
 if now < (tonumber(state[3]) or 0) then return nil end
--- After a failure that no success has followed, one request at a time finds out.
+-- After a failure, and until a success, one request at a time tries the vendor.
 local allowed = (tonumber(state[4]) or 0) > 0 and 1 or math.min(tonumber(state[2]) or start, limit)
 if redis.call('ZCARD', base .. ':leases') >= allowed then return nil end
 max_bytes = math.min(max_bytes, tonumber(state[5]) or max_bytes)
@@ -46,7 +46,7 @@ local function begin_to_write()
   if slot then reserve_slot(slot, rate) end
 end
 
--- 3. What waited and is due goes first.
+-- 3. Waiting batches that are due go first.
 local function claim_due(group)
   begin_to_write()
   local due_id, batch = merge_batches(group, max_bytes)
@@ -85,5 +85,5 @@ for turn = 0, kinds - 1 do
   end
 end
 
--- 5. Remainders that wait for more of their kind fill the time.
+-- 5. Nothing else is ready: remainders need not wait for more of their kind.
 return later and claim_due(later) or nil

@@ -4,7 +4,7 @@
 -- Returns  {batches no worker had begun, batches a worker had begun, records of the latter}
 -- needs: now_ms, load_batch, count, schedule, bypass_maxmemory_check
 -- A batch that no worker had begun lost nothing but time. One that was begun has lost its worker:
--- that is counted as a death, and its records as ambiguous, for they may have been sent.
+-- that is counted as a death, and its records as ambiguous, because they may have been sent.
 local leases, now = KEYS[1] .. ':leases', now_ms()
 local unbegun, died, records = 0, 0, 0
 

@@ -3,7 +3,7 @@
 -- KEYS[1]  the destination's base key
 -- ARGV[1]  new status
 -- ARGV[2]  reason, '' for none
--- ARGV[3]  the statuses that it may be changed from, by commas
+-- ARGV[3]  the statuses that it may be changed from, separated by commas
 -- Returns  1 when it was changed, 0 when it is in another status
 -- needs: now_ms, bypass_maxmemory_check
 local base, state = KEYS[1], KEYS[1] .. ':state'

@@ -18,7 +18,7 @@
 -- ARGV[16]  ms the request took
 -- ARGV[17]  the bucket of that, '' when not known
 -- ARGV[18]  the bucket of the batch's size
--- ARGV[19]  the reasons that do not count as a flood, by commas
+-- ARGV[19]  the reasons that do not count as a flood, separated by commas
 -- ARGV[20]  the number of records named
 -- ARGV[21...]  for each of them: position (from 1), outcome, reason, code, error; then, for the
 --          delivered: tally key ("<day> <name>"), count
@@ -40,7 +40,7 @@ if label ~= '' then count_request(kind, label, batch.size, ARGV[16], ARGV[17], A
 batch.attempt = batch.attempt + tonumber(ARGV[7])
 
 -- 1. Count by verdict; move the dead; note which records, and which of each partition, stay open.
-local delivered, dead, doomed = 0, 0, 0 -- doomed: those that may be dead by our mistake
+local delivered, dead, doomed = 0, 0, 0 -- doomed: dead, maybe by our mistake
 local open, open_parts, last_error = {}, {}, usual[4]
 if named == 0 and usual[1] == 'delivered' then
   delivered = batch.size
@@ -80,10 +80,10 @@ if retrying < batch.size then shrink_batch(id, batch, open, open_parts) end
 if retrying == 0 then
   redis.call('HDEL', base .. ':batches', id)
 else
-  -- The answer distinguished these records from the others: they may go with such of other batches.
+  -- The response settled the other records, so these may be merged with other remainders.
   batch.remainder = retrying < batch.size or nil
-  -- Sent, and its worker lived: the cause of earlier deaths was not in it. A small batch that is
-  -- retried for hours must not die of three deployments.
+  -- Sent, and its worker survived: it did not cause the earlier deaths. A small batch that is
+  -- retried for hours must not become dead letters because of three deployments.
   if label ~= '' then
     batch.deaths = 0
     batch.failed = retrying == batch.size and now or nil

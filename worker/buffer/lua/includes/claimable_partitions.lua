@@ -1,7 +1,7 @@
 -- The partitions of an ordered kind to claim from, as {partition, records}, and how many records
 -- are held by batches that began less than `max_wait_ms` ago. Only the oldest range that is not yet
--- empty counts, so that a changed number of partitions lets no record overtake; ranges that became
--- empty go.
+-- empty counts, so that no record overtakes after the number of partitions changed; empty ranges
+-- are removed.
 -- needs: bypass_maxmemory_check, pending_key, partition_queue_key, ranges_with_default
 local function claimable_partitions(kind, now, lease_ms, max_wait_ms)
   local known = ranges_with_default(kind)

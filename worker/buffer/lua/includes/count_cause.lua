@@ -1,4 +1,4 @@
--- Count a record that died of a cause: the vendor's code, or our reason. A vendor that numbers its
+-- Count a dead letter by its cause: the vendor's code, or our reason. A vendor that numbers its
 -- failures would fill the hash, every status and every scrape: once it has 500 fields (some 150 are
 -- ours), new causes are counted as one.
 -- needs: count

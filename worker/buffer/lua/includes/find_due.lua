@@ -1,9 +1,9 @@
 -- Find the batches that are due: a list of {id, batch} to send as one now, or nil; and a list
 -- that may be sent when nothing else is ready, or nil. `sizes` are the records a batch of each kind
--- may have. Remainders are small: of a thousand records an answer may leave three to send again.
--- They let full batches go first, for at most `max_wait_ms`, and gather: those of one unordered
--- kind and the same attempt make one request. A batch that failed as a whole, was halved, or lost
--- its worker is sent as it is, so that no other record is drawn into its trouble.
+-- may have. Remainders are small: of a thousand records a response may leave three to retry. Full
+-- batches go before them, for at most `max_wait_ms`; meanwhile remainders of one unordered kind and
+-- the same attempt are collected for one request. A batch that failed as a whole, was halved, or
+-- lost its worker is sent as it is, so that it cannot harm other records.
 -- needs: load_batch
 local function find_due(sizes, now, max_wait_ms)
   local most = 50 -- enough to keep small requests rare, and few enough to look at each time

@@ -1,4 +1,4 @@
--- Return what is known of a claimed batch, or nil; docs/redis.md lists its fields.
+-- Return a claimed batch, or nil; docs/redis.md lists its fields.
 local function load_batch(id)
   local raw = redis.call('HGET', KEYS[1] .. ':batches', id)
   return raw and cjson.decode(raw)

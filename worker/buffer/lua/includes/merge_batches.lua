@@ -1,5 +1,5 @@
--- Make one batch, ready to be leased, of those that `find_due` put together, up to `max_bytes`;
--- returns its id and what is known of it. What does not fit goes on waiting.
+-- Merge the batches that `find_due` put together, up to `max_bytes`, into the first of them, ready
+-- to be leased; returns its id and fields. The others go on waiting.
 -- needs: push
 local function merge_batches(group, max_bytes)
   local id, batch = group[1][1], group[1][2]

@@ -1,4 +1,4 @@
--- Move up to `most` records from the head of a list into a new batch's, without a look at them:
+-- Move up to `most` records from the head of a list into a new batch's, without reading them:
 -- Redis copies a thousand in 0.2 ms, where loading them into Lua and pushing them takes 0.8, and
 -- writes them to the append-only file once more. Returns their number and at least their bytes, or
 -- nil when that is too much.

@@ -1,5 +1,6 @@
--- The same with partition 0 in front where no range has it: records wait there that were accepted
--- while the kind was unordered, by its settings then or by those of a producer of another version.
+-- The partition_ranges, with partition 0 in front if no range has it: it holds the records that were
+-- accepted while the kind was unordered, by its settings then or by those of a producer of another
+-- version.
 -- needs: partition_ranges
 local function ranges_with_default(kind)
   local found = partition_ranges(kind)

@@ -1,7 +1,7 @@
--- What is ready of one kind: a list of {partition, records}, oldest first, or nil. A full batch of
--- `size` is ready at once. Less is ready when its oldest record has waited for `max_wait_ms`,
--- unless requests that have only just begun will free enough records of the same kind to fill the
--- batch.
+-- The partitions of one kind from which a batch may be claimed now: a list of {partition, records},
+-- oldest first, or nil. `size` records are a full batch, ready at once. Less is ready when its
+-- oldest record has waited for `max_wait_ms`, unless requests that have only just begun will free
+-- enough records of the same kind to fill the batch.
 -- needs: pending_key, claimable_partitions, filled_partitions
 local function ready_partitions(kind, size, ordered, now, lease_ms, max_wait_ms)
   local open, held
@@ -18,7 +18,7 @@ local function ready_partitions(kind, size, ordered, now, lease_ms, max_wait_ms)
   end
   if total == 0 then return nil end
   -- The age is by the producer's clock, and may be wrong either way: no record waits for a wrong
-  -- clock. What seems to come from beyond `max_wait_ms` in the future is taken at once, too.
+  -- clock. A record from more than `max_wait_ms` in the future is ready at once, too.
   local young = math.abs(now - oldest) < max_wait_ms
   if total < size and (young or total + held >= size) then return nil end
   table.sort(open, function(a, b) return a[3] < b[3] end)

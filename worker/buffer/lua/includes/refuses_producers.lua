@@ -1,8 +1,8 @@
 -- Return whether to refuse a producer with that many records, by the state's `memory_full` and
--- `memory_seen_until`. Ticks look at the memory; when none came for long, no worker runs and
--- producers look: those with a few records at most ten times a second, those with many each time,
--- for they could fill what is left in a tenth of a second. Only that there is room is saved: saving
--- needs some.
+-- `memory_seen_until`. Ticks check the memory. If none has come for long, no worker runs and
+-- producers check it: a call with few records at most ten times a second, one with many each time,
+-- because many could fill what is left in a tenth of a second. The result is saved only if there is
+-- room: saving needs some.
 -- needs: now_ms, is_memory_full, save_memory_state
 local function refuses_producers(memory_full, seen_until, records)
   local now, HOLDS_MS, FEW = now_ms(), 100, 10

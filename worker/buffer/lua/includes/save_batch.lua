@@ -1,4 +1,4 @@
--- Save what is known of a claimed batch.
+-- Save the fields of a claimed batch.
 local function save_batch(id, batch)
   redis.call('HSET', KEYS[1] .. ':batches', id, cjson.encode(batch))
 end

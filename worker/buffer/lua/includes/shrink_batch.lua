@@ -1,5 +1,5 @@
--- Keep of a batch the records that are `open`, of which `open_parts` counts each partition's as
--- {partition, records}; it lets go of every partition that has none.
+-- Keep only the `open` records of a batch; `open_parts` counts them as {partition, records}. The
+-- batch releases every partition without open records.
 -- needs: push, release_partition
 local function shrink_batch(id, batch, open, open_parts)
   local list, kept = KEYS[1] .. ':batch:' .. id, {}
