@@ -23,7 +23,7 @@ class Prepared(NamedTuple):
 
     ``identity`` is what order is kept by (``b"identity:42"``), ``ts`` the record's own time in
     epoch seconds, ``name`` the event's name (empty for other kinds), ``body`` the JSON to send.
-    One is made for each record, and a frozen dataclass takes three times as long to make.
+    A named tuple, because a frozen dataclass takes three times as long to make.
     """
 
     kind: str
@@ -68,8 +68,8 @@ class Outcome(StrEnum):
 class Verdict:
     """One record's outcome, with the vendor's code and text where it gave them.
 
-    ``reason`` is a DeadLetterReason when the record dies of this verdict, or may die of it after
-    its last attempt.
+    ``reason`` is a DeadLetterReason if the record becomes a dead letter, now or after its last
+    attempt.
     """
 
     outcome: Outcome
@@ -79,14 +79,14 @@ class Verdict:
 
 
 DELIVERED = Verdict(Outcome.DELIVERED)
-#: Neither delivered nor refused for sure.
+#: It is not certain whether the record was delivered.
 UNCONFIRMED = Verdict(
     Outcome.RETRY, DeadLetterReason.UNCONFIRMED, None, "the response does not confirm it"
 )
 
 
 class ResponseClass(StrEnum):
-    """What a response, or the lack of one, says of the request as a whole."""
+    """What a response, or the lack of one, says about the request as a whole."""
 
     ANSWERED = "answered"  # a verdict for each record
     GARBLED = "garbled"  # success, but the body cannot be read or does not add up
@@ -105,7 +105,7 @@ class UploadResult:
 
     ``verdicts`` holds one verdict per record, in the order sent, when the class is ANSWERED, and
     nothing otherwise. ``error`` is for people; it holds no record and no secret.
-    ``retry_after_s`` is the vendor's own wish, in seconds.
+    ``retry_after_s`` is what the vendor asks for (Retry-After), in seconds.
     """
 
     response_class: ResponseClass
@@ -116,7 +116,7 @@ class UploadResult:
 
 
 class Schema(Protocol):
-    """A vendor's published rules, and the way from neutral calls to the vendor's shape."""
+    """A vendor's published rules; builds records in the vendor's shape from calls common to all."""
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
         """Check a record in the vendor's shape, stamp its time if it has none, serialise it once.
@@ -166,7 +166,7 @@ class UploadAdapter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VendorAccount:
-    """An account at a vendor; the class itself stands for one that is not configured any more.
+    """An account at a vendor; this base class stands for one that is no longer configured.
 
     A vendor's package derives a frozen dataclass; its fields, with defaults, are the keys in
     `destinations.toml`. Producers import it too: slow imports belong in the methods that need them.

@@ -37,7 +37,7 @@ BLAMELESS: Final = (
     DeadLetterReason.OVERTAKEN,
 )
 
-_LOOK_FIRST = "Look at the vendor whether it is there. Replay it only if it is not."
+_LOOK_FIRST = "Check with the vendor whether it arrived. Replay it only if it did not."
 UNKNOWN_REASON: Final = ReasonText(
     "Dead",
     "It was given up for the reason shown.",
@@ -88,12 +88,12 @@ _TEXTS: Final[Mapping[str, ReasonText]] = {
     ),
     DeadLetterReason.POISON: ReasonText(
         "Workers died of it",
-        "Workers died each time they had this record, so no worker gets it any more.",
+        "Workers died each time they handled this record, so it is no longer handed out.",
         "Find the cause in the workers' logs before you replay it.",
     ),
 }
 
 
 def reason_text(reason: str) -> ReasonText:
-    """Return a stored reason in words, also one that a later version wrote."""
+    """Return a stored reason in words; a general text for a reason that a later version wrote."""
     return _TEXTS.get(reason, UNKNOWN_REASON)

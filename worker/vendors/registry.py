@@ -1,4 +1,4 @@
-"""The vendors there are: the only place that knows them all."""
+"""The list of all vendors, and the only one: a new vendor needs a line here."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from .clevertap.account import CleverTapAccount
 from .protocol import VendorAccount
 
 _ACCOUNTS: tuple[type[VendorAccount], ...] = (CleverTapAccount, BloomreachAccount)
-#: What an account at each vendor is made of, by the vendor's name.
+#: The class of an account at each vendor, by the vendor's name.
 VENDORS = {each.vendor: each for each in _ACCOUNTS}

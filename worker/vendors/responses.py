@@ -1,4 +1,4 @@
-"""Reading vendors' responses: any bytes at all, and never an exception."""
+"""Read vendors' responses and classify their status; any bytes will do, and nothing raises."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]
 
 
 def json_object(content: bytes, parse: Parse = orjson.loads) -> dict[str, Any] | None:
-    """Return the JSON object in ``content``, or None; with `exact` integers keep their digits.
+    """Return the JSON object in ``content``, or None; ``exact`` as ``parse`` keeps every digit.
 
-    What ``parse`` refuses is parsed once more, leniently: vendors may echo lone surrogates, NaN and
-    broken UTF-8, and a response that is not understood means that its records are sent again.
+    What ``parse`` rejects is parsed once more, leniently: vendors may echo lone surrogates, NaN and
+    broken UTF-8, and if a response is not understood, its records are sent again.
     """
     try:
         value = parse(content)
@@ -73,8 +73,8 @@ def garbled(response: Response, error: str) -> UploadResult:
 def response_class_of(status: int) -> ResponseClass:
     """Return the class of an HTTP status.
 
-    A status that the vendor does not list blames no record: a redirect or an unknown 4xx parks the
-    destination, 408, 409 and 425 are retried, 422 is treated as 400.
+    A status that the vendor does not document counts against no record: a redirect or an unknown
+    4xx parks the destination; 408, 409 and 425 are retried. 422 is treated as 400.
     """
     if 200 <= status <= 299:
         return ResponseClass.ANSWERED
@@ -126,8 +126,8 @@ def _error_text(error: Any) -> str:
 def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:
     """Return the seconds that a Retry-After header asks for, or None.
 
-    A date in it is counted from the response's own Date if there is one, so that our clock need
-    not agree with the vendor's, and else from ``now_s`` (epoch seconds).
+    A date in it is measured from the response's own Date header, so that our clock need not agree
+    with the vendor's; without that header, from ``now_s`` (epoch seconds).
     """
     wish = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(wish):

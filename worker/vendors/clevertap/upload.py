@@ -27,7 +27,7 @@ from ..responses import error_text, failure, garbled, one_line, open_upload, res
 from ..secret_headers import SecretHeaders, credential
 
 #: Codes of the page "Errors" that another attempt cannot change; 528 until someone allows the
-#: event again. The vendor calls none of them permanent or passing: that is our reading.
+#: event again. The vendor does not say which are permanent: that is our interpretation.
 PERMANENT_CODES: Final = frozenset((509, *range(512, 521), *range(522, 527), 528, *range(530, 536)))
 SERVER_ERROR_CODE: Final = 555
 
@@ -91,7 +91,7 @@ def _read(size: int, response: Response) -> UploadResult:
 
 
 def _read_success(size: int, response: Response, body: Mapping[str, Any]) -> UploadResult:
-    """Return verdicts by position; a record without a certain one is unconfirmed."""
+    """Return verdicts by position; a record without a certain verdict is unconfirmed."""
     if (entries := body.get("unprocessed")) is None:
         entries = []
     if not isinstance(entries, list):
@@ -109,7 +109,7 @@ def _read_success(size: int, response: Response, body: Mapping[str, Any]) -> Upl
 def _placed(size: int, entries: Sequence[Any]) -> tuple[dict[int, Verdict], list[Verdict]]:
     """Return the verdict of each position that is named, and those that name none of ours.
 
-    A position that is named twice is wrong once, so it proves nothing.
+    A position that is named twice is wrong at least once, so it proves nothing.
     """
     named: dict[int, Verdict] = {}
     unplaced: list[Verdict] = []
@@ -131,8 +131,8 @@ def _verdict_of_unnamed(
     """Return the verdict of every record that is not named.
 
     Delivered when each entry names a record, the counts agree and the status does not contradict
-    them. When nothing was taken and all unplaced entries say the same, each of the others was
-    refused with just that. Unconfirmed in every other case.
+    them. When nothing was taken and all unplaced entries agree, each unnamed record was refused
+    for that reason. Unconfirmed in every other case.
     """
     processed, status = body.get("processed"), body.get("status")
     if type(processed) is not int or processed < 0 or processed + len(entries) != size:
@@ -148,7 +148,7 @@ def _verdict_of_unnamed(
 def _read_entry(entry: Any) -> tuple[int, Verdict]:
     """Return the position (0 if there is none) and the verdict of one entry of ``unprocessed``.
 
-    The position is cut off the text, because dead letters are grouped by it.
+    The position is removed from the text, because dead letters are grouped by their text.
     """
     if not isinstance(entry, dict):
         return 0, UNCONFIRMED
