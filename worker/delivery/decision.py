@@ -125,7 +125,7 @@ def _reason_to_park(answer: UploadResult, destination: Destination) -> str:
     """Return why the destination is parked, and what to do: operators read it in the status."""
     return (
         f"{answer.status}: {answer.error}; check its credentials and address: "
-        f"a probe every {destination.probe_interval_s:g} s takes it up again"
+        f"a probe every {destination.probe_interval_s:g} s will resume it"
     )
 
 

@@ -209,7 +209,7 @@ def test_decide_parking_reason_says_what_to_do() -> None:
     """The reason has the vendor's text, what to check, and that a probe will end it."""
     decision = decide(failed(ResponseClass.DENIED, 401), FRESH, SETTINGS, 0.5)
     assert decision.park == (
-        "401: denied; check its credentials and address: a probe every 60 s takes it up again"
+        "401: denied; check its credentials and address: a probe every 60 s will resume it"
     )
 
 
