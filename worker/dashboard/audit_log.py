@@ -19,7 +19,7 @@ from worker.telemetry.logs import get_logger
 log = get_logger(__name__)
 KEY = f"{DASHBOARD}:audit"
 KEPT = 1000
-_TEXTS = (b"user", b"action", b"destination", b"what")
+_TEXTS = ("user", "action", "destination", "what")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,6 @@ class AuditLog:
         """Yield up to ``number`` entries, the newest first."""
         entries: Any = self._client.xrevrange(KEY, count=number)
         for entry_id, fields in entries:
-            user, action, destination, what = (
-                fields[name].decode("utf-8", "replace") for name in _TEXTS
-            )
-            count, at_ms = int(fields[b"count"]), int(entry_id.partition(b"-")[0])
-            yield AuditEntry(user, action, destination, what, count, at_ms)
+            texts = {name: fields[name.encode()].decode("utf-8", "replace") for name in _TEXTS}
+            at_ms = int(entry_id.partition(b"-")[0])
+            yield AuditEntry(**texts, count=int(fields[b"count"]), at_ms=at_ms)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import redis
 
 from worker.buffer.buffer import Buffer
-from worker.dead_letters.letters import DeadLetters
-from worker.dead_letters.replay import Replayer
 from worker.dead_letters.replay_check import CheckBatch
-from worker.monitoring.discovery import SCAN_BUDGET, DestinationDiscovery
+from worker.monitoring.discovery import DestinationDiscovery
 from worker.monitoring.overview import Overview
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
@@ -30,28 +27,17 @@ class Context:
 
     settings: Settings
     client: redis.Redis
+    discovery: DestinationDiscovery
     audit: AuditLog
-    now: Callable[[], float] = time.time
-    _discovery: DestinationDiscovery = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_discovery", DestinationDiscovery(self.client, SCAN_BUDGET))
+    now: Callable[[], float]
 
     def buffers(self) -> Mapping[str, Buffer]:
         """Return the buffers of the destinations to show, by name."""
-        return Overview.of(self.settings, self.client, discovery=self._discovery).buffers
+        return Overview.of(self.settings, self.client, discovery=self.discovery).buffers
 
     def buffer(self, name: str) -> Buffer:
         """Return a buffer; UnknownDestination if neither settings nor Redis know the name."""
         return Overview.of(self.settings, self.client, only=name).buffers[name]
-
-    def letters(self, destination: Destination) -> DeadLetters:
-        """Return a destination's dead letters."""
-        return DeadLetters(self.client, destination)
-
-    def replayer(self, destination: Destination) -> Replayer:
-        """Return what re-enqueues a destination's dead letters."""
-        return Replayer(self.client, destination, now=self.now)
 
 
 @contextmanager

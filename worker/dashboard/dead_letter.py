@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from starlette.responses import Response
 
-from worker.dead_letters.groups import masked_name, masked_text
-from worker.dead_letters.replay import NotReplayed, Replacement
+from worker.dead_letters.groups import masked_text
+from worker.dead_letters.letters import DeadLetters
+from worker.dead_letters.replay import NotReplayed, Replacement, Replayer
 from worker.errors import IngestError
 from worker.vendors.protocol import Outcome
 
@@ -36,55 +38,47 @@ class DeadLetterPage:
         self._request = request
         self._buffer = context.buffer(request.params["name"])
         self.destination = self._buffer.destination
-        self._letters = context.letters(self.destination)
+        letters = DeadLetters(context.client, self.destination)
         try:
-            letter = self._letters.find(UUID(request.params["id"]).hex)
+            letter = letters.find(UUID(request.params["id"]).hex)
         except ValueError:
             raise NotFound from None
         if letter is None:
             raise NotFound
         self.letter = letter
+        self._alone = single_letter(letters, letter)
         self.field = self.destination.account.field_of(letter.code)
         self.edited: EditedRecord | None = None
         self.revealed = False
         self.success = self.failure = ""
 
-    def show(self) -> Response:
-        """Show the record, with its values hidden unless an action has shown them."""
-        letter = self.letter
-        lines, homeless = self._lines()
-        text = masked_text(letter.error)
-        return user_page(
-            self._request,
-            "dead_letter.html",
-            "letters",
-            view=self,
-            letter=letter,
-            edited=self.edited,
-            state=self._buffer.status().state,
-            text=text,
-            vendor_text=letter.error if self.revealed else text,
-            event=letter.name if self.revealed else masked_name(letter.name),
-            open=self._is_open(),
-            lines=lines,
-            homeless=homeless,
-            errors=sum(len(line.errors) for line in lines) + len(homeless),
-        )
-
-    def _is_open(self) -> bool:
-        """Return whether values may be seen: the stored ones were revealed, or some were typed."""
+    @property
+    def is_open(self) -> bool:
+        """Whether values may be seen: the stored ones were revealed, or some were typed."""
         return self.edited is not None and (self.revealed or "record" in self._request.form)
 
-    def _lines(self) -> tuple[list[RecordLine], list[str]]:
-        """Return the lines to show with their errors, and the errors that belong to no line."""
+    def show(self) -> Response:
+        """Show the record, with its values hidden unless an action has shown them."""
+        edited, lines = self.edited, self._lines()
+        unreadable = edited.errors[""] if edited and not edited.is_json else []
+        values = {
+            "view": self,
+            "state": self._buffer.status().state,
+            "lines": lines,
+            "unreadable": unreadable,
+            "errors": sum(len(line.errors) for line in lines) + len(unreadable),
+        }
+        return user_page(self._request, "dead_letter.html", "letters", values)
+
+    def _lines(self) -> list[RecordLine]:
+        """Return the lines to show with their errors."""
         edited = self.edited
         if edited is None:
             errors = {self.field: [masked_text(self.letter.error)]} if self.field else {}
             return record_lines(masked(self.letter.record), errors)
         if not edited.is_json:
-            return [], [*edited.errors[""]]
-        record = edited.record if self._is_open() else masked(edited.record)
-        return record_lines(record, edited.errors)
+            return []
+        return record_lines(edited.record if self.is_open else masked(edited.record), edited.errors)
 
     def act(self) -> Response:
         """Do what the button says to the dead letter that the page showed, and to no other."""
@@ -141,23 +135,19 @@ class DeadLetterPage:
         if not self.destination.vendor:
             self.failure = "This destination is not configured, so it would not be delivered."
             return self.show()
-        replayer = self._context.replayer(self.destination)
-        not_replayed: list[NotReplayed] = []
-        if "record" not in self._request.form:
-            selection = single_letter(self._letters, self.letter)
-            replayed = self._context.audit.run(
-                self._audit_entry("replay"),
-                lambda: ("replayed", replayer.replay(selection, not_replayed.append)),
-            )
-        else:
+        replayer = Replayer(self._context.client, self.destination, now=self._context.now)
+        run, action, outcome = partial(replayer.replay, self._alone), "replay", "replayed"
+        if "record" in self._request.form:
             edited = self._edit()
             if edited.prepared is None:
                 return self.show()
             edits = [Replacement(0, self.letter.id, edited.record, self.letter.failed_at_ms)]
-            replayed = self._context.audit.run(
-                self._audit_entry("replay, edited"),
-                lambda: ("replayed, edited", replayer.replay_edited(edits, not_replayed.append)),
-            )
+            run = partial(replayer.replay_edited, edits)
+            action, outcome = "replay, edited", "replayed, edited"
+        not_replayed: list[NotReplayed] = []
+        replayed = self._context.audit.run(
+            self._audit_entry(action), lambda: (outcome, run(not_replayed.append))
+        )
         if replayed:
             return redirect(f"/dead-letters?done=replayed&n={replayed}")
         errors = [error for each in not_replayed for error in each.errors.items()]
@@ -166,9 +156,8 @@ class DeadLetterPage:
         return self.show()
 
     def _purge(self) -> Response:
-        selection = single_letter(self._letters, self.letter)
         entry = self._audit_entry("purge")
-        purged = self._context.audit.run(entry, lambda: ("purged", selection.purge()))
+        purged = self._context.audit.run(entry, lambda: ("purged", self._alone.purge()))
         return redirect(f"/dead-letters?done=purged&n={purged}")
 
     def _edit(self) -> EditedRecord:

@@ -73,7 +73,7 @@ class NotFound(Exception):
 
 
 Handler = Callable[[FormRequest], Response]
-Predicate = Callable[[FormRequest], bool]
+Predicate = Callable[[FormRequest], object]
 
 
 def endpoint(
@@ -97,11 +97,8 @@ def endpoint(
             return page(503, "error.html", title=title, text=text)
 
     async def respond(request: Request) -> Response:
-        def may_send_more() -> Awaitable[bool]:
-            return run_in_threadpool(is_signed_in, _form_request(request, b""))
-
         try:
-            body = await _body(request, may_send_more) if request.method == "POST" else b""
+            body = await _body(request, is_signed_in) if request.method == "POST" else b""
         except ClientDisconnect:
             return Response(status_code=400)
         except TimeoutError:
@@ -114,14 +111,14 @@ def endpoint(
     return serve
 
 
-async def _body(request: Request, may_send_more: Callable[[], Awaitable[bool]]) -> bytes | None:
+async def _body(request: Request, is_signed_in: Predicate) -> bytes | None:
     """Return the submitted form, or None if it is too large; TimeoutError if it is too slow."""
     parts, size, limit = [], 0, MAX_ANONYMOUS_BYTES
     async with asyncio.timeout(MAX_FORM_S):
         async for part in request.stream():
             size += len(part)
             if size > limit == MAX_ANONYMOUS_BYTES:
-                if not await may_send_more():
+                if not await run_in_threadpool(is_signed_in, _form_request(request, b"")):
                     return b""
                 limit = MAX_FORM_BYTES
             if size > limit:
@@ -156,15 +153,21 @@ def page(status: int, template: str, **values: Any) -> Response:
 
 
 def user_page(
-    request: FormRequest, template: str, menu: str = "", *, status: int = 200, **values: Any
+    request: FormRequest, template: str, menu: str, values: Mapping[str, Any], status: int = 200
 ) -> Response:
     """Render a page for a signed-in user; ``menu`` is the current menu item."""
-    return page(status, template, user=request.user, token=request.token, menu=menu, **values)
+    session = {"user": request.user, "token": request.token}
+    return page(status, template, menu=menu, **session, **values)
+
+
+def error_page(request: FormRequest, status: int, title: str, text: str) -> Response:
+    """Show an error to a signed-in user."""
+    return user_page(request, "error.html", "", {"title": title, "text": text}, status)
 
 
 def not_found(request: FormRequest) -> Response:
     """Show that there is no such page, destination or record."""
-    return user_page(request, "error.html", status=404, title="Not found", text=_GONE)
+    return error_page(request, 404, "Not found", _GONE)
 
 
 def redirect(path: str) -> Response:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 
 from starlette.responses import Response
 
 from worker.dead_letters.groups import OTHER_TEXTS, group_letters, masked_text
-from worker.dead_letters.replay import NotReplayed
+from worker.dead_letters.letters import DeadLetters
+from worker.dead_letters.replay import NotReplayed, Replayer
 from worker.dead_letters.replay_check import ReplayCheck, check_replay
 from worker.errors import IngestError
 
@@ -40,22 +41,11 @@ def show_groups(context: Context, request: FormRequest) -> Response:
     """Show the groups of one destination or of all, the largest first."""
     only = request.query.get("destination") or None
     buffers = context.buffers().values() if only is None else [context.buffer(only)]
-    groups, unread = [], 0
-    for buffer in buffers:
-        found, more = find_groups(context.letters(buffer.destination))
-        groups += found
-        unread += more
-    groups.sort(key=lambda group: -group.count)
-    return user_page(
-        request,
-        "groups.html",
-        "letters",
-        groups=groups,
-        only=only,
-        unread=unread,
-        max_read=MAX_READ,
-        done=done(request),
-    )
+    found = [find_groups(DeadLetters(context.client, each.destination)) for each in buffers]
+    groups = sorted(chain(*(each for each, _ in found)), key=lambda group: -group.count)
+    unread = sum(each for _, each in found)
+    values = {"groups": groups, "only": only, "max_read": MAX_READ, "done": done(request)}
+    return user_page(request, "groups.html", "letters", {**values, "unread": unread})
 
 
 def done(request: FormRequest) -> str:
@@ -88,10 +78,10 @@ class GroupPage:
         if kind not in self.destination.kinds:
             raise NotFound
         # By Redis' clock, as all failures are; without it, all that are there.
-        until_ms: float | None = _whole(request.form.get("until", ""), 15)
-        until_ms = float("inf") if until_ms is None else until_ms
+        until_ms = _whole(request.form.get("until", ""), 15, 10**15)
         where = GroupFilter(kind=kind, group=request.params["group"], until_ms=until_ms)
-        selection, unread = select_group(self._context.letters(self.destination), where)
+        letters = DeadLetters(self._context.client, self.destination)
+        selection, unread = select_group(letters, where)
         parts = group_letters(selection)
         if not parts:
             raise NotFound
@@ -99,23 +89,16 @@ class GroupPage:
         many = self.group.text == MANY_TEXTS
         self.parts = [part for part in parts if many and part.text != OTHER_TEXTS][:_MAX_PARTS]
         self.pages = -(-self.group.count // PER_PAGE)
-        self.page = min(max(1, _whole(request.query.get("page", ""), 6) or 1), self.pages)
+        self.page = min(max(1, _whole(request.query.get("page", ""), 6, 1)), self.pages)
         start = (self.page - 1) * PER_PAGE
-        self.letters = list(islice(iter(selection), start, start + PER_PAGE))
+        self.letters = list(islice(selection, start, start + PER_PAGE))
 
     def show(self) -> Response:
         """Show the group and its records."""
-        return user_page(
-            self._request,
-            "group.html",
-            "letters",
-            view=self,
-            group=self.group,
-            state=self._buffer.status().state,
-            max_read=MAX_READ,
-            max_checked=MAX_CHECKED,
-            refused=sorted(self.check.ids)[:_MAX_LISTED] if self.check else [],
-        )
+        refused = sorted(self.check.ids)[:_MAX_LISTED] if self.check else []
+        values = {"view": self, "state": self._buffer.status().state, "refused": refused}
+        limits = {"max_read": MAX_READ, "max_checked": MAX_CHECKED}
+        return user_page(self._request, "group.html", "letters", {**values, **limits})
 
     def act(self) -> Response:
         """Do what the button says to all records that the page counted."""
@@ -156,7 +139,7 @@ class GroupPage:
         selection, count, check = self._selection, self.group.count, self.check or ReplayCheck()
         if self.check:
             selection, count = first_letters(selection, MAX_CHECKED), check.passed
-        replayer = self._context.replayer(self.destination)
+        replayer = Replayer(self._context.client, self.destination, now=self._context.now)
         replayed = self._context.audit.run(
             self._audit_entry("replay", count),
             lambda: ("replayed", replayer.replay(selection, self._report, without=check.ids)),
@@ -186,5 +169,5 @@ class GroupPage:
         return AuditEntry(self._request.user, action, group.destination, what, count)
 
 
-def _whole(text: str, most_digits: int) -> int | None:
-    return int(text) if text.isdecimal() and len(text) <= most_digits else None
+def _whole(text: str, most_digits: int, otherwise: int) -> int:
+    return int(text) if text.isdecimal() and len(text) <= most_digits else otherwise

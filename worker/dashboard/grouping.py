@@ -92,13 +92,9 @@ def select_group(letters: DeadLetters, where: GroupFilter) -> tuple[Selection, i
 
 def find_groups(letters: DeadLetters) -> tuple[list[LetterGroup], int]:
     """Return the groups among the oldest dead letters of each kind, and how many were not read."""
-    groups: list[LetterGroup] = []
-    total_unread = 0
-    for kind in letters.destination.kinds:
-        oldest, unread = _oldest(letters, kind)
-        groups += collapse_many(group_letters(oldest))
-        total_unread += unread
-    return groups, total_unread
+    found = [_oldest(letters, kind) for kind in letters.destination.kinds]
+    groups = [group for oldest, _ in found for group in collapse_many(group_letters(oldest))]
+    return groups, sum(unread for _, unread in found)
 
 
 def _oldest(letters: DeadLetters, kind: str | None) -> tuple[Selection, int]:

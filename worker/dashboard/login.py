@@ -1,19 +1,24 @@
-"""Signing in and out, and the guard before every other page."""
+"""Signing in and out, the limit on attempts, and the guard before every other page."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address, ip_network
 from secrets import token_urlsafe
 
+import redis
 from starlette.responses import Response
 
+from worker.buffer.keys import DASHBOARD
+from worker.buffer.scripts import script
 from worker.errors import UnknownDestination
 from worker.telemetry.logs import get_logger
 
 from .audit_log import AuditEntry, AuditLog
 from .endpoint import FormRequest, Handler, NotFound, local_path, not_found, page, redirect
-from .login_throttle import LoginThrottle
 from .sessions import Session, Sessions
 
 log = get_logger(__name__)
@@ -22,6 +27,37 @@ _SESSION, _LOGIN = "ingest_session", "ingest_login"
 _LOGIN_ID = re.compile(r"[A-Za-z0-9_-]{24}")
 _SIGNED_OUT = "You were signed out, so your action was not carried out."
 _FOREIGN_FORM = "This form does not belong to your session. Go back, reload the page and try again."
+# A person mistypes a few times; at about 1,400 guesses a day only the worst passwords are found.
+MAX_ATTEMPTS = 5
+WINDOW_S = 300
+
+
+class LoginThrottle:
+    """A limit on attempts from one address, in Redis and so across all gateways.
+
+    Attempts count before they are checked, so that concurrent ones are counted too.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def wait_s(self, address: str) -> int:
+        """Count an attempt; return 0 if it is allowed, else the seconds until the next one is."""
+        reply = script("login_attempt").run(self._client, DASHBOARD, _network_id(address), WINDOW_S)
+        attempts, left_s = map(int, reply)
+        return 0 if attempts <= MAX_ATTEMPTS else max(1, left_s)
+
+    def forget(self, address: str) -> None:
+        """Reset the count after a successful sign-in."""
+        self._client.delete(f"{DASHBOARD}:tries:{_network_id(address)}")
+
+
+def _network_id(address: str) -> str:
+    """Return the id of a client: of IPv6, a /64 is one, since a household has 2^64 addresses."""
+    with suppress(ValueError):
+        if isinstance(found := ip_address(address), IPv6Address):
+            address = str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+    return sha256(address.encode()).hexdigest()[:24]
 
 
 class Login:
@@ -36,7 +72,7 @@ class Login:
         """Require a session, and for a form that one of our pages made it for that session."""
 
         def guard(request: FormRequest) -> Response:
-            session = self._session(request)
+            session = self.session(request)
             if session is None:
                 return redirect(_login_path(request))
             token = self._sessions.form_token(session.id)
@@ -50,13 +86,14 @@ class Login:
 
         return guard
 
-    def is_signed_in(self, request: FormRequest) -> bool:
-        """Check for a valid session."""
-        return self._session(request) is not None
+    def session(self, request: FormRequest) -> Session | None:
+        """Return the session of a request's cookie, if it has a valid one."""
+        cookie = request.cookies.get(_cookie_name(_SESSION, request))
+        return self._sessions.read(cookie) if cookie else None
 
     def show(self, request: FormRequest) -> Response:
         """Show the sign-in page."""
-        if self._session(request):
+        if self.session(request):
             return redirect("/")
         return self._form(request, 200, _SIGNED_OUT if "ended" in request.query else "")
 
@@ -67,17 +104,15 @@ class Login:
             return self._form(request, 403, "This page was open for too long. Please try again.")
         if wait_s := self._throttle.wait_s(request.address):
             text = f"Too many attempts. Try again in {max(1, round(wait_s / 60))} min."
-            refused = self._form(request, 429, text)
+            refused = self._refuse(request, 429, text)
             refused.headers["retry-after"] = str(wait_s)
-            return self._refuse(request, refused)
+            return refused
         user, password = request.form.get("user", ""), request.form.get("password", "")
         if not self._sessions.is_password(user, password):
-            text = "Wrong user name or password."
-            return self._refuse(request, self._form(request, 401, text))
+            return self._refuse(request, 401, "Wrong user name or password.")
         self._throttle.forget(request.address)
         cookie = self._sessions.start()
-        if session := self._sessions.read(cookie):
-            self._audit.append(AuditEntry(session.user, "signed in"))
+        self._audit.append(AuditEntry(user, "signed in"))
         response = redirect(local_path(request.form.get("next", "")))
         _set_cookie(response, request, _SESSION, cookie)
         _set_cookie(response, request, _LOGIN, "")
@@ -92,15 +127,10 @@ class Login:
         _set_cookie(response, request, _SESSION, "")
         return response
 
-    def _refuse(self, request: FormRequest, response: Response) -> Response:
+    def _refuse(self, request: FormRequest, status: int, error: str) -> Response:
         """Log a refused attempt, without the input: it may be a password in the wrong field."""
-        status = response.status_code
         log.warning("a sign-in was refused", address=request.address, status=status)
-        return response
-
-    def _session(self, request: FormRequest) -> Session | None:
-        cookie = request.cookies.get(_cookie_name(_SESSION, request))
-        return self._sessions.read(cookie) if cookie else None
+        return self._form(request, status, error)
 
     def _is_own_form(self, request: FormRequest, owner: str) -> bool:
         token = request.form.get("token", "")

@@ -15,9 +15,10 @@ from worker.buffer.status import TOTALS, KindCounts
 from . import charts
 from .audit_log import AuditEntry
 from .context import Context
-from .endpoint import FormRequest, redirect, user_page
+from .endpoint import FormRequest, error_page, redirect, user_page
 
 _REQUESTS_LISTED = 12
+_COLUMNS = ("kind", "answer", "delivered", "dead", "retry")
 _MAX_REASON = 200
 _PAUSED_AGAIN = (
     "It was paused again after your page was loaded, perhaps for another reason. Check the reason, "
@@ -59,8 +60,7 @@ class OverviewPages:
         elif request.form.get("action") == "resume":
             since = str(buffer.status().since_ms)
             if request.form.get("since", since) != since:
-                error = {"title": "Nothing was done", "text": _PAUSED_AGAIN}
-                return user_page(request, "error.html", status=409, **error)
+                return error_page(request, 409, "Nothing was done", _PAUSED_AGAIN)
             self._run(AuditEntry(request.user, "resume", name), buffer.resume)
         return redirect("/" if request.form.get("from") == "overview" else f"/destinations/{name}")
 
@@ -96,30 +96,23 @@ class OverviewPages:
     def _latest_requests(self, name: str) -> list[Mapping[str, Any]]:
         entries: Any = self._context.client.xrevrange(keys.journal(name), count=_REQUESTS_LISTED)
         return [
-            {
-                "at_ms": int(entry_id.partition(b"-")[0]),
-                **{
-                    field: fields.get(field.encode(), b"").decode("utf-8", "replace")
-                    for field in ("kind", "answer", "delivered", "dead", "retry")
-                },
-            }
+            {name: fields.get(name.encode(), b"").decode("utf-8", "replace") for name in _COLUMNS}
+            | {"at_ms": int(entry_id.partition(b"-")[0])}
             for entry_id, fields in entries
         ]
 
     def _page(self, request: FormRequest, template: str, **values: Any) -> Response:
         paused = request.query.get("refresh") == "0"
         values |= {"refresh_s": 0 if paused else self._refresh_s, "refresh_paused": paused}
-        return user_page(request, template, "overview", **values)
+        return user_page(request, template, "overview", values)
 
 
 def total_counts(kinds: Iterable[KindCounts]) -> KindCounts:
     """Return the counts of all kinds together."""
     kinds = list(kinds)
+    places = ("buffered", "in_flight", "retrying", "dead")
     return KindCounts(
-        buffered=sum(each.buffered for each in kinds),
-        in_flight=sum(each.in_flight for each in kinds),
-        retrying=sum(each.retrying for each in kinds),
-        dead=sum(each.dead for each in kinds),
+        **{name: sum(getattr(each, name) for each in kinds) for name in places},
         oldest_wait_s=max((each.oldest_wait_s for each in kinds), default=0.0),
         totals={name: sum(each.totals[name] for each in kinds) for name in TOTALS},
     )

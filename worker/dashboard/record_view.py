@@ -24,11 +24,9 @@ _INVISIBLE = re.compile(
 
 @dataclass(slots=True)
 class RecordLine:
-    """A line of indented JSON, the path of what begins on it, and the errors there."""
+    """A line of indented JSON, and the errors of what begins on it."""
 
-    number: int
     text: str
-    path: str
     errors: list[str] = field(default_factory=list)
 
 
@@ -45,56 +43,41 @@ def masked(record: Any) -> Any:
     """Return a record with its names, and in place of each value its type or length."""
     if not isinstance(record, dict):
         return _mask(record)
-    return {
-        name: _mask_plain(value) if name in _PLAIN else _mask(value)
-        for name, value in record.items()
-    }
+    return {name: _mask(value, plain=name in _PLAIN) for name, value in record.items()}
 
 
-def _mask_plain(value: Any) -> Any:
-    """Mask only what is personal in a value, such as an event named after a person."""
-    if isinstance(value, str):
-        return masked_name(value)
-    return _mask(value) if isinstance(value, dict | list) else value
-
-
-def _mask(value: Any) -> Any:
+def _mask(value: Any, *, plain: bool = False) -> Any:
+    """Mask a value; of a plain one only what is personal, such as an event named after a person."""
     if isinstance(value, dict):
         return {key: _mask(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_mask(inner) for inner in value]
-    if value is None:
-        return value
     if isinstance(value, str):
-        return f"••• {plural(len(value), 'character')}"
+        return masked_name(value) if plain else f"••• {plural(len(value), 'character')}"
+    if plain or value is None:
+        return value
     return f"••• {'true or false' if isinstance(value, bool) else 'a number'}"
 
 
 def record_lines(
     record: Any, errors: Mapping[str, Sequence[str]] | None = None
-) -> tuple[list[RecordLine], list[str]]:
-    """Return the record's lines with their errors, and the errors that belong to no line.
+) -> list[RecordLine]:
+    """Return the record's lines with their errors.
 
     The error of a missing field is shown at the nearest enclosing value.
     """
-    found = [
-        RecordLine(number, _escape(text), path)
-        for number, (path, text) in enumerate(_lines(record, "", "", "", ""), 1)
-    ]
-    by_path = {line.path: line for line in reversed(found)}
-    homeless: list[str] = []
+    lines: list[RecordLine] = []
+    by_path: dict[str, RecordLine] = {}
+    for path, text in _lines(record, "", "", "", ""):
+        lines.append(RecordLine(_escape(text)))
+        by_path.setdefault(path, lines[-1])
     for path, rules in (errors or {}).items():
-        line, text = _nearest(by_path, path), " ".join(rules)
-        if line is None or line.path != path:
-            text = f"{path}: {text}"
-        (line.errors if line else homeless).append(text)
-    return found, homeless
-
-
-def _nearest(by_path: Mapping[str, RecordLine], path: str) -> RecordLine | None:
-    while path and path not in by_path:
-        path = path.rpartition(".")[0]
-    return by_path.get(path)
+        nearest = path
+        while nearest not in by_path:  # the whole record is at the empty path
+            nearest = nearest.rpartition(".")[0]
+        prefix = "" if nearest == path else f"{path}: "
+        by_path[nearest].errors.append(prefix + " ".join(rules))
+    return lines
 
 
 def _lines(

@@ -12,6 +12,7 @@ from uuid import UUID
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker.buffer.records import accepted_at_ms
+from worker.dead_letters.groups import masked_name, masked_text
 from worker.vendors.reasons import reason_text
 
 from .grouping import group_href
@@ -33,6 +34,7 @@ def _environment() -> Environment:
     environment.filters |= {each.__name__: each for each in own}
     environment.filters |= {"accepted": accepted_at_ms, "uuid": UUID}
     environment.filters |= {"href": group_href, "reason": reason_text}
+    environment.filters |= {"masked_name": masked_name, "masked_text": masked_text}
     return environment
 
 

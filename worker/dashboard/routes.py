@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from worker.connections.clients import operator_client, redis_url
+from worker.monitoring.discovery import SCAN_BUDGET, DestinationDiscovery
 from worker.settings.settings import Settings
 
 from .audit_log import AuditLog
@@ -19,8 +20,7 @@ from .context import Context
 from .dead_letter import DeadLetterPage
 from .endpoint import HEADERS, FormRequest, Handler, Predicate, endpoint, not_found, page, user_page
 from .group import GroupPage, show_groups
-from .login import LOGOUT, Login
-from .login_throttle import LoginThrottle
+from .login import LOGOUT, Login, LoginThrottle
 from .overview import OverviewPages
 from .sessions import Sessions
 from .settings import DashboardSettings
@@ -45,17 +45,18 @@ def routes(
     if not dashboard.on:
         return [*_route("/", get=lambda _: page(200, "off.html")), *assets]
     client = operator_client(redis_url(settings), _REDIS_TIMEOUT_S)
-    context = Context(settings, client, AuditLog(client), now)
+    discovery = DestinationDiscovery(client, SCAN_BUDGET)
+    context = Context(settings, client, discovery, AuditLog(client), now)
     sessions = Sessions(client, dashboard, now=now)
     login = Login(sessions, LoginThrottle(client), context.audit)
     overview = OverviewPages(context, dashboard.refresh_s)
 
     def audit(request: FormRequest) -> Response:
-        return user_page(request, "audit.html", "audit", entries=list(context.audit.latest()))
+        return user_page(request, "audit.html", "audit", {"entries": [*context.audit.latest()]})
 
     def guarded(path: str, get: Handler, post: Handler | None = None) -> list[BaseRoute]:
-        act = None if post is None else login.guarded(post)
-        return _route(path, get=login.guarded(get), post=act, is_signed_in=login.is_signed_in)
+        act = post and login.guarded(post)
+        return _route(path, get=login.guarded(get), post=act, is_signed_in=login.session)
 
     def shown_by(kind: type[GroupPage | DeadLetterPage]) -> tuple[Handler, Handler]:
         return (lambda request: kind(context, request).show()), (

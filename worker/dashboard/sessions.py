@@ -53,9 +53,9 @@ class Sessions:
 
     def is_password(self, user: str, password: str) -> bool:
         """Check user and password in constant time."""
-        right_user = hmac.compare_digest(_digest(user), _digest(self._settings.user))
-        right = hmac.compare_digest(_digest(password), _digest(self._settings.password.reveal()))
-        return right_user & right & self._settings.on
+        given = _digest(user) + _digest(password)
+        right = _digest(self._settings.user) + _digest(self._settings.password.reveal())
+        return hmac.compare_digest(given, right) and self._settings.on
 
     def start(self) -> str:
         """Return the cookie of a new session."""
@@ -94,11 +94,7 @@ class Sessions:
         return Signer(self._key(), salt="form", key_derivation="hmac", digest_method=sha256)
 
     def _key(self) -> bytes:
-        password = self._settings.password.reveal().encode()
-        return hmac.digest(self._shared_secret(), password, "sha256")
-
-    def _shared_secret(self) -> bytes:
-        """Return the secret in Redis; the first process to need it creates it."""
+        """Return the signing key; the first process to need the secret in Redis creates it."""
         if self._now() - self._read_at > _SECRET_FRESH_S:
             found = self._client.get(_SECRET)
             if found is None:
@@ -106,7 +102,7 @@ class Sessions:
                 found = self._client.get(_SECRET)
             self._secret = bytes(found)  # type: ignore[arg-type] # a blocking client, and it is set
             self._read_at = self._now()
-        return self._secret
+        return hmac.digest(self._secret, self._settings.password.reveal().encode(), "sha256")
 
 
 def _digest(text: str) -> bytes:

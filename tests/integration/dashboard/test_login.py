@@ -11,7 +11,7 @@ import redis
 
 from support.pages import PASSWORD, Visitor, VisitorFactory
 from worker.buffer import keys
-from worker.dashboard.login_throttle import MAX_ATTEMPTS
+from worker.dashboard.login import MAX_ATTEMPTS
 from worker.dashboard.sessions import Sessions
 from worker.dashboard.settings import DashboardSettings
 from worker.gateway.app import build_components
