@@ -15,8 +15,7 @@ from celery import Celery, signals
 from celery.schedules import crontab
 
 from ..errors import SettingsError
-from ..settings.celery_processes import ProcessSettings
-from ..settings.settings import Settings
+from ..settings.settings import ProcessSettings, Settings
 from ..settings.third_party import check_flower_port
 from ..telemetry.error_reports import report_errors
 from ..telemetry.logs import configure

@@ -23,7 +23,7 @@ from kombu.exceptions import OperationalError
 
 from ..connections.clients import TRANSIENT
 from ..connections.cluster import UNSETTLED
-from ..settings.celery_processes import ProcessSettings
+from ..settings.settings import ProcessSettings
 from ..telemetry.logs import get_logger
 from .scheduler import queued_messages
 

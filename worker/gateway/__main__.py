@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 import uvicorn
 
 from worker.errors import IngestError
-from worker.settings.celery_processes import ProcessSettings
+from worker.settings.settings import ProcessSettings
 from worker.telemetry.error_reports import report_errors
 from worker.telemetry.logs import configure
 

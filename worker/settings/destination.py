@@ -40,7 +40,6 @@ class KindSettings:
 
     @property
     def ordered(self) -> bool:
-        """Whether order per identity is kept."""
         return self.partitions > 0
 
 
@@ -82,7 +81,6 @@ class Destination:
 
     @property
     def vendor(self) -> str:
-        """Return the vendor's name."""
         return self.account.vendor
 
     @property
@@ -100,9 +98,8 @@ def lacking(destination: Destination) -> list[str]:
 def check(destination: Destination, named: Callable[[str], str]) -> None:
     """Raise SettingsError for values that do not fit; ``named`` returns a setting's name."""
     account = destination.account
-    missing = [named(key) for key in account.missing()]
-    if destination.enabled and missing:
-        raise SettingsError(f"{named('')}: enabled, but not set: {', '.join(missing)}")
+    if destination.enabled and (missing := ", ".join(map(named, account.missing()))):
+        raise SettingsError(f"{named('')}: enabled, but not set: {missing}")
     for key, rule in (*_problems(destination, named), *account.problems(destination.base_url)):
         raise SettingsError(f"{named(key)}: {rule}")
 
@@ -122,7 +119,4 @@ def _problems(destination: Destination, named: Callable[[str], str]) -> Iterator
     most = destination.account.max_records
     for name, kind in destination.kinds.items():
         if not 1 <= kind.batch_records <= most or not 0 <= kind.partitions <= MAX_PARTITIONS:
-            yield (
-                f"kinds.{name}",
-                f"batch_records is 1-{most}, partitions 0-{MAX_PARTITIONS}",
-            )
+            yield f"kinds.{name}", f"batch_records is 1-{most}, partitions 0-{MAX_PARTITIONS}"

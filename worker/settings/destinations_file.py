@@ -16,9 +16,8 @@ from ..errors import SettingsError
 from ..vendors.protocol import VendorAccount
 from ..vendors.registry import VENDORS
 from ..vendors.secret import Secret
-from .converters import convert
 from .destination import NAME, Destination, KindSettings, check
-from .environment import DEFAULT, Environment, lookup
+from .environment import DEFAULT, Environment, convert, lookup
 
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
@@ -36,10 +35,9 @@ def read_destinations(path: Path, environment: Environment) -> dict[str, Destina
     """Return the destinations by name, in order; SettingsError names what is wrong, and where."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise SettingsError(f"destinations file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"destinations file {path}: {error}") from error
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"destinations file {path}: {what}") from error
     tables = document.pop("destinations", None)
     if document or not isinstance(tables, dict) or not tables:
         raise SettingsError(
@@ -86,28 +84,26 @@ class _Table:
         for each in (*VENDORS.values(), vendor, Destination):
             hints |= get_type_hints(each)
         known = {*_OWN, *(key for each in VENDORS.values() for key in _names(each))}
-        for key in table:
-            if key not in known:
-                listed = ", ".join(sorted({"kinds", "vendor", *known}))
-                raise SettingsError(f"{self._where}.{key}: not a setting; there are: {listed}")
+        if unknown := [key for key in table if key not in known]:
+            listed = ", ".join(sorted({"kinds", "vendor", *known}))
+            raise SettingsError(f"{self._where}.{unknown[0]}: not a setting; there are: {listed}")
         return {key: self._value(key, hints[key], raw) for key, raw in table.items()}
 
     def _kinds(self, vendor: type[VendorAccount], tables: Any) -> dict[str, KindSettings]:
         allowed = ", ".join(vendor.kinds)
         if not isinstance(tables, dict) or not tables:
             raise SettingsError(f"{self._where}.kinds: needs at least one of {allowed}")
-        for kind in tables:
+        kinds = {}
+        for kind, table in tables.items():
+            where = f"{self._where}.kinds.{kind}"
             if kind not in vendor.kinds:
-                raise SettingsError(f"{self._where}.kinds.{kind}: {vendor.vendor} has {allowed}")
-        return {kind: self._kind(f"kinds.{kind}", table) for kind, table in tables.items()}
-
-    def _kind(self, place: str, table: Any) -> KindSettings:
-        known = isinstance(table, dict) and not set(table) - {"batch_records", "partitions"}
-        if not known or "batch_records" not in table:
-            raise SettingsError(
-                f"{self._named(place)}: needs batch_records, and may have partitions"
-            )
-        return KindSettings(**{k: self._value(f"{place}.{k}", int, v) for k, v in table.items()})
+                raise SettingsError(f"{where}: {vendor.vendor} has {allowed}")
+            keys = set(table) if isinstance(table, dict) else set()
+            if "batch_records" not in keys or keys - {"batch_records", "partitions"}:
+                raise SettingsError(f"{where}: needs batch_records, and may have partitions")
+            values = {key: self._value(f"kinds.{kind}.{key}", int, table[key]) for key in table}
+            kinds[kind] = KindSettings(**values)
+        return kinds
 
     def _value(self, key: str, hint: Any, raw: Any) -> Any:
         origin = "destinations file"

@@ -1,16 +1,17 @@
-"""The one reader of settings: fields of dataclasses, from variables, files and defaults."""
+"""The one reader of settings: what a variable, its file or a default holds, converted."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_type_hints
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo
 
 from ..errors import SettingsError
 from ..vendors.secret import Secret
-from .converters import convert, mask_url
 
 DEFAULT = "default"
 
@@ -69,19 +70,73 @@ class Environment:
 
         A variable that is not a secret is read from NAME_FILE only if ``from_file``.
         """
-        if from_file:
-            raw, origin = lookup(self.environ, name)
-        else:
-            raw = self.environ.get(name) or None
-            origin = DEFAULT if raw is None else f"environment {name}"
+        environ = self.environ if from_file else {name: self.environ.get(name, "")}
+        raw, origin = lookup(environ, name)
         value = default if raw is None else convert(origin.split()[-1], hint, raw)
-        shown = mask_url(_text_of(default) if raw is None else raw)
+        if raw is None:
+            raw = "" if default == () else str(default)
+        shown = mask_url(raw)
         self.note(name, str(Secret(shown)) if hint is Secret else shown, origin)
         return value
 
 
-def _text_of(value: Any) -> str:
-    return value.reveal() if isinstance(value, Secret) else "" if value == () else str(value)
+def _whole_number(raw: Any) -> int:
+    if isinstance(raw, bool | float):
+        raise ValueError
+    return int(raw)
+
+
+def _number(raw: Any) -> float:
+    value = float(raw)
+    if isinstance(raw, bool) or not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _boolean(raw: Any) -> bool:
+    if raw is True or raw in ("true", "1"):
+        return True
+    if raw is False or raw in ("false", "0", ""):
+        return False
+    raise ValueError
+
+
+def _text(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise TypeError
+    return raw
+
+
+# What a setting of each type must be, in words, and the function that reads it.
+_READERS: Mapping[Any, tuple[str, Callable[[Any], Any]]] = {
+    int: ("a whole number", _whole_number),
+    float: ("a number, 0 or more", _number),
+    bool: ("true or false", _boolean),
+    str: ("text", _text),
+    Secret: ("text", lambda raw: Secret(_text(raw))),
+    ZoneInfo: ("a time zone, as in Europe/Prague", lambda raw: ZoneInfo(_text(raw))),
+    tuple[str, ...]: ("a list", lambda raw: tuple(filter(None, map(str.strip, raw.split(","))))),
+}
+
+
+def convert(where: str, hint: Any, raw: Any) -> Any:
+    """Return a value of the type ``hint``; SettingsError names the setting and the rule."""
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        rule = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        read: Callable[[Any], Any] = lambda raw: choices[choices.index(raw)]  # noqa: E731
+    else:
+        rule, read = _READERS[hint]
+    try:
+        return read(raw)
+    except (KeyError, TypeError, ValueError, OSError):  # ZoneInfo raises each of them
+        raise SettingsError(f"{where}: must be {rule}, not {raw!r}") from None
+
+
+def mask_url(url: str) -> str:
+    """Return an address without its password, wherever that is; rather too much is masked."""
+    url = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)(password=)[^&#]*", r"\1***", url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +149,6 @@ class EnvironmentSettings:
 
     @classmethod
     def variable(cls, field: str) -> str:
-        """Return the environment variable of a field."""
         return cls.variables.get(field, f"{cls.prefix}{field.upper()}")
 
     @classmethod
@@ -123,5 +177,4 @@ class EnvironmentSettings:
         """Raise SettingsError for a value that is out of range."""
 
     def error(self, field: str, rule: str) -> SettingsError:
-        """Return the error for a field that breaks a rule."""
         return SettingsError(f"{self.variable(field)}: {rule}")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import UnknownDestination
 from ..vendors.protocol import VendorAccount
 from ..vendors.secret import Secret
 from .destination import Destination
 from .destinations_file import destinations_path, read_destinations
-from .environment import Environment, Source
+from .environment import Environment, EnvironmentSettings, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,20 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the environment and the destinations file; SettingsError names what is wrong."""
-        return _read(Environment(environ))
+        environment = Environment(environ)
+        redis_url = environment.value("REDIS_URL", str, "")
+        broker_url = environment.value("CELERY_BROKER_URL", str, redis_url)
+        interval_s = environment.value("INGEST_DRAIN_INTERVAL_S", float, 1.0)
+        path = destinations_path(environment.environ)
+        destinations = read_destinations(path, environment)
+        return cls(
+            redis_url=Secret(redis_url),
+            broker_url=Secret(broker_url),
+            destinations=destinations,
+            default_destination=_default(environment, destinations),
+            drain_interval_s=interval_s,
+            sources=tuple(environment.sources),
+        )
 
     def destination(self, name: str | None = None) -> Destination:
         """Return a destination, or the default; UnknownDestination names the known ones."""
@@ -50,20 +64,25 @@ class Settings:
         return (each for each in self.destinations.values() if each.enabled)
 
 
-def _read(environment: Environment) -> Settings:
-    redis_url = environment.value("REDIS_URL", str, "")
-    broker_url = environment.value("CELERY_BROKER_URL", str, redis_url)
-    interval_s = environment.value("INGEST_DRAIN_INTERVAL_S", float, 1.0)
-    path = destinations_path(environment.environ)
-    destinations = read_destinations(path, environment)
-    return Settings(
-        redis_url=Secret(redis_url),
-        broker_url=Secret(broker_url),
-        destinations=destinations,
-        default_destination=_default(environment, destinations),
-        drain_interval_s=interval_s,
-        sources=tuple(environment.sources),
-    )
+@dataclass(frozen=True, slots=True)
+class ProcessSettings(EnvironmentSettings):
+    """How a worker and a beat run.
+
+    ``threads`` of a worker; 0 means one for each request that may be in flight, and two more.
+    ``heartbeat_path``: a file that a living worker touches every few seconds, if any.
+    ``log_format``: "text", or "json" for one object a line.
+    ``beat_schedule``: the file in which a beat keeps its schedule.
+    """
+
+    threads: int = 0
+    heartbeat_path: str = ""
+    log_format: Literal["text", "json"] = "text"
+    beat_schedule: str = "celerybeat-schedule"
+
+    def check(self) -> None:
+        """Raise SettingsError for a negative number of threads."""
+        if self.threads < 0:
+            raise self.error("threads", f"must be 0 or more, not {self.threads}")
 
 
 def _default(environment: Environment, destinations: Mapping[str, Destination]) -> str:
@@ -71,8 +90,6 @@ def _default(environment: Environment, destinations: Mapping[str, Destination]) 
     first = (enabled or list(destinations))[0]
     chosen: str = environment.value("INGEST_DEFAULT_DESTINATION", str, first)
     if chosen not in destinations:
-        raise UnknownDestination(
-            f"INGEST_DEFAULT_DESTINATION: no destination {chosen!r}; there are: "
-            f"{', '.join(destinations)}"
-        )
+        text = f"no destination {chosen!r}; there are: {', '.join(destinations)}"
+        raise UnknownDestination(f"INGEST_DEFAULT_DESTINATION: {text}")
     return chosen

@@ -7,7 +7,7 @@ import pytest
 from worker.connections.addresses import shared_address
 from worker.connections.clients import check_address
 from worker.errors import SettingsError
-from worker.settings.converters import mask_url
+from worker.settings.environment import mask_url
 
 
 @pytest.mark.parametrize(

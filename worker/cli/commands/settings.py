@@ -11,11 +11,10 @@ from rich.table import Column
 
 from worker.dashboard.settings import DashboardSettings
 from worker.gateway.settings import GatewaySettings
-from worker.settings.celery_processes import ProcessSettings
 from worker.settings.destination import lacking
 from worker.settings.destinations_file import destinations_path
 from worker.settings.environment import DEFAULT, Environment, Source
-from worker.settings.settings import Settings
+from worker.settings.settings import ProcessSettings, Settings
 from worker.settings.third_party import ThirdPartySettings, check_third_party
 
 from .. import options
