@@ -115,10 +115,7 @@ def _error_text(error: Any) -> str:
         named = (error.get(key) for key in ("message", "error", "description", "reason"))
         return next((text for each in named if (text := one_line(each))), "")
     if isinstance(error, list):
-        texts = (
-            one_line(each) or (_error_text(each) if isinstance(each, dict) else "")
-            for each in error
-        )
+        texts = (_error_text(each) for each in error if isinstance(each, str | dict))
         return one_line("; ".join(text for text in islice(texts, 10) if text))
     return one_line(error)
 

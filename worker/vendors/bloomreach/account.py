@@ -33,7 +33,6 @@ class BloomreachAccount(VendorAccount):
 
     @property
     def public_id(self) -> str:
-        """Return the project token."""
         return self.project_token
 
     def gateway_credentials(self) -> tuple[str | None, str]:
@@ -43,13 +42,11 @@ class BloomreachAccount(VendorAccount):
         return None, self.api_key_id
 
     def schema(self) -> Schema:
-        """Return the published rules, with the project's names for ids."""
         from .schema import BloomreachSchema
 
         return BloomreachSchema(hard_id=self.hard_id, soft_id=self.soft_id)
 
     def adapter(self, base_url: str) -> UploadAdapter:
-        """Return the tracking API of the project."""
         from .upload import Bloomreach
 
         return Bloomreach(

@@ -132,7 +132,6 @@ class BloomreachEventSchema(BloomreachRecordSchema):
     timestamp = RuleField(rules.BAD_TS, "time_rule", allow_none=True)
 
     def type_rule(self, value: Any, _record: Any) -> Rule | None:
-        """Check that there is a type."""
         return None if isinstance(value, str) and value.strip() else rules.NO_EVENT_TYPE
 
 

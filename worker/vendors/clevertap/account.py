@@ -57,11 +57,9 @@ class CleverTapAccount(VendorAccount):
 
     @property
     def public_id(self) -> str:
-        """Return the account id."""
         return self.account_id
 
     def gateway_credentials(self) -> tuple[str | None, str]:
-        """Return account id and passcode, as the vendor's clients send them."""
         return self.account_id, self.passcode.reveal()
 
     def problems(self, base_url: str) -> Iterator[tuple[str, str]]:
@@ -72,7 +70,6 @@ class CleverTapAccount(VendorAccount):
             yield "region", str(error)
 
     def schema(self) -> Schema:
-        """Return the published rules, with the account's own limits."""
         from .rules import CleverTapLimits
         from .schema import CleverTapSchema
 
@@ -81,7 +78,6 @@ class CleverTapAccount(VendorAccount):
         )
 
     def adapter(self, base_url: str) -> UploadAdapter:
-        """Return the upload API of the account, in its region unless an address is given."""
         from .upload import CleverTap
 
         address = base_url or base_url_of(self.region)

@@ -15,7 +15,6 @@ from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, collect, jo
 from . import rules
 
 _CONTAINERS: Final = (dict, list, tuple)
-_ARRAYS: Final = (list, tuple)
 _BYTES_PER_CHAR: Final = 4  # at most, in UTF-8: what is shorter by that needs no counting
 
 # Recorded: +35922333232 passes; 223, 123 and +44+441234 fail. E.164 allows 15 digits.
@@ -58,7 +57,7 @@ class PropertyRules:
     def profile_errors(self, data: dict[Any, Any]) -> Broken:
         """Check a profile's properties, by path inside profileData."""
         most = self._limits.profile_properties
-        if len(data) > most and sum(map(_is_custom, data)) > most:
+        if len(data) > most and sum(key not in _NOT_CUSTOM for key in data) > most:
             return self._too_many_custom
         errors: FieldErrors = {}
         for key, value in data.items():
@@ -135,21 +134,19 @@ class PropertyRules:
         return json_errors(value, "", rules.NESTED_DEPTH) or None
 
     def _profile_value_errors(self, key: str, value: Any) -> Broken:
-        if isinstance(value, dict):
-            return self._object_errors(key, value)
+        if isinstance(value, dict) and key not in _CATEGORIES:
+            return self._object_errors(value)
         flat = rules.NOT_FLAT_PROFILE
-        is_list = isinstance(value, _ARRAYS)
-        found = None if is_list else self._value_errors(value, flat)
+        is_single = not isinstance(value, _CONTAINERS)
+        found = self._value_errors(value, flat) if is_single else None
         if found or value is None:
             return found
         if standard := _STANDARD.get(key):
             is_right, rule = standard
             return None if is_right(value) else rule
-        return self._list_errors(value, flat) if is_list else None
+        return None if is_single else self._list_errors(value, flat)
 
-    def _object_errors(self, key: str, value: dict[Any, Any]) -> Broken:
-        if key in _CATEGORIES:
-            return None if _is_categories(value) else rules.BAD_CATEGORIES
+    def _object_errors(self, value: dict[Any, Any]) -> Broken:
         if not any(isinstance(name, str) and name[:1] == "$" for name in value):
             # An empty object is dropped by the vendor; any other is for its beta.
             return self._value_errors(value, rules.NOT_FLAT_PROFILE) if value else None
@@ -185,20 +182,12 @@ def _is_longer(text: str, most_bytes: int) -> bool:
     return len(text) > most_bytes or len(str.encode(text, "utf-8", "surrogatepass")) > most_bytes
 
 
-def _is_custom(key: Any) -> bool:
-    return key not in rules.STANDARD_PROFILE_KEYS and key not in _STANDARD
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and bool(pattern.fullmatch(value))
-
-
-def _one_of(*words: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and value in words
 
 
 def _is_age(value: Any) -> bool:
@@ -220,11 +209,12 @@ def _is_categories(value: Any) -> bool:
 _STANDARD: Final[dict[str, tuple[Callable[[Any], bool], Rule]]] = {
     "Phone": (_matches(_PHONE), rules.BAD_PHONE),
     "Email": (_matches(_EMAIL), rules.BAD_EMAIL),
-    "Gender": (_one_of("M", "F"), rules.BAD_GENDER),
-    "Employed": (_one_of("Y", "N"), rules.BAD_EMPLOYED),
-    "Education": (_one_of("School", "College", "Graduate"), rules.BAD_EDUCATION),
-    "Married": (_one_of("Y", "N"), rules.BAD_MARRIED),
+    "Gender": (("M", "F").__contains__, rules.BAD_GENDER),
+    "Employed": (("Y", "N").__contains__, rules.BAD_EMPLOYED),
+    "Education": (("School", "College", "Graduate").__contains__, rules.BAD_EDUCATION),
+    "Married": (("Y", "N").__contains__, rules.BAD_MARRIED),
     "Age": (_is_age, rules.BAD_AGE),
     **{f"MSG-{flag}": (lambda value: isinstance(value, bool), rules.BAD_FLAG) for flag in _FLAGS},
     **dict.fromkeys(_CATEGORIES, (_is_categories, rules.BAD_CATEGORIES)),
 }
+_NOT_CUSTOM: Final = rules.STANDARD_PROFILE_KEYS | _STANDARD.keys()

@@ -112,7 +112,6 @@ class CleverTapEventSchema(CleverTapRecordSchema):
         return rules.RESERVED_NAME if plain in _RESERVED else None
 
     def data_errors(self, value: Any, record: Any) -> Broken:
-        """Check the event's properties."""
         if not isinstance(value, dict):
             return rules.NO_DATA
         return self._properties.event_errors(value, record.get("evtName"))
@@ -125,7 +124,6 @@ class CleverTapProfileSchema(CleverTapRecordSchema):
     profileData = RuleField(rules.NO_PROFILE_DATA, "data_errors", required=True)  # noqa: N815
 
     def data_errors(self, value: Any, _record: Any) -> Broken:
-        """Check the profile's properties and operators."""
         if not isinstance(value, dict):
             return rules.NO_PROFILE_DATA
         return self._properties.profile_errors(value)
@@ -141,7 +139,6 @@ class CleverTapTokenSchema(CleverTapRecordSchema):
     object_id_rules = (rules.NO_TOKEN_OBJECT_ID, rules.NO_TOKEN_OBJECT_ID)
 
     def data_errors(self, value: Any, _record: Any) -> Broken:
-        """Check a token's id, the service it belongs to, and the keys of a browser."""
         if not isinstance(value, dict):
             return rules.NO_TOKEN_DATA
         errors = json_errors(value, "")

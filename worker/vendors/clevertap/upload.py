@@ -87,11 +87,7 @@ def _read(size: int, response: Response) -> UploadResult:
     names_records = "processed" in body or "unprocessed" in body
     if code and code in _WHOLE_REQUEST_CODES and body.get("status") == "fail" and not names_records:
         return failure(response, response_class_of(code), error_text(body.get("error")))
-    return _read_success(size, response, body)
-
-
-def _read_success(size: int, response: Response, body: Mapping[str, Any]) -> UploadResult:
-    """Return verdicts by position; a record without a certain verdict is unconfirmed."""
+    # Else there are verdicts by position; a record without a certain verdict is unconfirmed.
     if (entries := body.get("unprocessed")) is None:
         entries = []
     if not isinstance(entries, list):
