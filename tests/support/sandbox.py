@@ -6,19 +6,15 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox.account_time import AccountTime
 from worker.sandbox.clevertap_rules import Validator
-from worker.sandbox.ledger import Ledger, LedgerRecord
+from worker.sandbox.ledger import AccountTime, Ledger, LedgerRecord
+from worker.sandbox.settings import SandboxSettings
 
 NOON = 1_700_049_600  # 2023-11-15 12:00:00 UTC
 
 ALL = {"event_name": "Seen", "from": 20200101, "to": 20300101}
 
-VALIDATOR = Validator(
-    restricted=["Web Page Viewed"],
-    discarded=["Legacy Page View"],
-    refused_domains=["undeliverable.example.com"],
-)
+VALIDATOR = Validator(SandboxSettings())
 
 # The profile of the recordings, its address moved to a domain reserved for examples.
 PERSON = {
@@ -63,4 +59,4 @@ def rows(*numbers: int, name: str = "Seen", ts: int = NOON) -> list[LedgerRecord
 
 def ledger(keep: int = 1000) -> Ledger:
     """Return an empty ledger with days in UTC."""
-    return Ledger(keep, AccountTime("UTC").day_of)
+    return Ledger(keep, AccountTime("UTC"))

@@ -22,9 +22,14 @@ from typing import Any, Self
 import pytest
 
 from support.ports import find_free_port
-from worker.sandbox.clevertap_json import spaced
 from worker.sandbox.clevertap_rules import credentials_error
-from worker.sandbox.clevertap_upload import Malformed, records_of, response_body, validate_records
+from worker.sandbox.clevertap_upload import (
+    Malformed,
+    records_of,
+    response_body,
+    spaced,
+    validate_records,
+)
 from worker.sandbox.clevertap_upload import failure as failure_body
 from worker.sandbox.error_codes import of
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from worker.sandbox.clevertap_rules import folded
-from worker.sandbox.fault_rules import BadRule
+from worker.sandbox.faults import BadRule
 from worker.sandbox.ledger import Ledger, LedgerRecord
 from worker.sandbox.settings import SandboxSettings
 from worker.sandbox.state import SandboxState
@@ -28,7 +28,7 @@ class AdminApi:
     """The routes under ``/sandbox``, and ``/healthz``."""
 
     def __init__(self, state: SandboxState) -> None:
-        self._state = state
+        self._state, self._ledger, self._faults = state, state.ledger, state.faults
 
     def routes(self) -> list[Route]:
         """Return the routes; ``HEAD`` goes with every ``GET``."""
@@ -43,14 +43,13 @@ class AdminApi:
             _route("DELETE", "/sandbox/cursors", self._forget_cursors),
             _route("GET", "/sandbox/records", self._records),
             _route("DELETE", "/sandbox/records", self._remove_records),
-            _route("GET", "/sandbox/faults", lambda *_: state.faults.listed()),
+            _route("GET", "/sandbox/faults", lambda *_: self._faults.listed()),
             _route("POST", "/sandbox/faults", self._add_faults),
             _route("DELETE", "/sandbox/faults", self._clear_faults),
         ]
 
     def _requests(self, *_: Any) -> Response:
-        log = self._state.request_log
-        return _json_lines(orjson.dumps(dataclasses.asdict(each)) for each in log)
+        return _json_lines(map(orjson.dumps, self._state.request_log))
 
     def _reset(self, request: Request, _: bytes) -> Any:
         self._state.reset()
@@ -61,44 +60,37 @@ class AdminApi:
         return {"forgotten": True}
 
     def _records(self, request: Request, _: bytes) -> Response:
-        matches = _record_filter(self._state.ledger, request.query_params)
+        matches = _record_filter(self._ledger, request.query_params)
         offset = _whole_number(request.query_params, "offset", 0)
         limit = _whole_number(request.query_params, "limit", 100)
-        rows = (row for row in self._state.ledger.rows() if matches(row))
+        rows = filter(matches, self._ledger.rows())
         return _json_lines(row.body for row in islice(rows, offset, offset + limit))
 
     def _remove_records(self, request: Request, _: bytes) -> Any:
         if not request.query_params.get("evtName"):
             raise HTTPException(400, "evtName: required, the name of the events to remove")
-        matches = _record_filter(self._state.ledger, request.query_params)
+        matches = _record_filter(self._ledger, request.query_params)
         count = _whole_number(request.query_params, "count", 1)
-        return {"removed": self._state.ledger.remove(matches, count)}
+        return {"removed": self._ledger.remove(matches, count)}
 
     def _add_faults(self, request: Request, body: bytes) -> Response:
         """Add a rule or a list of rules (JSON), or apply the page's form."""
         # curl labels every body a form unless it gets a content type.
-        if _is_form(request) and not body.lstrip().startswith((b"{", b"[")):
-            form = dict(parse_qsl(body.decode("utf-8", "replace")))
-            if "clear" in form:
-                self._state.faults.clear(
-                    None if form["clear"] == "all" else _whole_number(form, "clear", 0)
-                )
-            else:
-                self._add(_parsed(form.get("rule", "").encode()))
-            return RedirectResponse("/", 303)
-        given = _parsed(body)
-        rules = given if isinstance(given, list) else [given]
-        return JSONResponse([self._add(rule) for rule in rules], 201)
+        if not _is_form(request) or body.lstrip().startswith((b"{", b"[")):
+            given = _parsed(body)
+            rules = given if isinstance(given, list) else [given]
+            return JSONResponse([self._faults.add(rule).public() for rule in rules], 201)
+        form = dict(parse_qsl(body.decode("utf-8", "replace")))
+        if "clear" in form:
+            every = form["clear"] == "all"
+            self._faults.clear(None if every else _whole_number(form, "clear", 0))
+        else:
+            self._faults.add(_parsed(form.get("rule", "").encode()))
+        return RedirectResponse("/", 303)
 
     def _clear_faults(self, request: Request, _: bytes) -> Any:
         rule_id = _whole_number(request.query_params, "id", 0)
-        return {"cleared": self._state.faults.clear(rule_id or None)}
-
-    def _add(self, given: Any) -> dict[str, Any]:
-        try:
-            return self._state.faults.add(given).public()
-        except BadRule as error:
-            raise HTTPException(400, str(error)) from None
+        return {"cleared": self._faults.clear(rule_id or None)}
 
 
 def _route(method: str, path: str, respond: Callable[[Request, bytes], Any]) -> Route:
@@ -110,7 +102,10 @@ def _route(method: str, path: str, respond: Callable[[Request, bytes], Any]) -> 
         foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
         if method != "GET" and foreign:
             raise HTTPException(403, "requests from other sites are refused")
-        found = respond(request, await request.body())
+        try:
+            found = respond(request, await request.body())
+        except BadRule as error:
+            raise HTTPException(400, str(error)) from None
         return found if isinstance(found, Response) else JSONResponse(found)
 
     return Route(path, endpoint, methods=[method])
@@ -119,28 +114,16 @@ def _route(method: str, path: str, respond: Callable[[Request, bytes], Any]) -> 
 def summary(state: SandboxState) -> dict[str, Any]:
     """Summarise what was received, by vendor; duplicates are found among kept records only."""
     ledger = state.ledger
-    vendors = {}
-    for vendor in ("clevertap", "bloomreach"):
-        totals = ledger.of(vendor)
-        events, records = _tallied(ledger, vendor)
-        vendors[vendor] = {
-            "requests": {str(status): count for status, count in sorted(totals.requests.items())},
-            "records": records,
-            "events": events,
-            "refused": dict(sorted(totals.refused.items())),
-            "duplicates": totals.duplicates,
-            "dry_run": totals.dry_run_records,
-            "removed": totals.removed,
-        }
     return {
-        "vendors": vendors,
+        "vendors": {vendor: _totals(ledger, vendor) for vendor in ("clevertap", "bloomreach")},
         "kept": ledger.kept,
         "highest_upload_concurrency": state.uploads.highest,
     }
 
 
-def _tallied(ledger: Ledger, vendor: str) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    """Count events by name and day, and records by kind."""
+def _totals(ledger: Ledger, vendor: str) -> dict[str, Any]:
+    """Return a vendor's totals: its records by kind, its events by name and day."""
+    totals = ledger.of(vendor)
     events: dict[str, dict[str, int]] = {}
     records: dict[str, int] = {}
     for entry, count in sorted(ledger.tally.items()):
@@ -149,7 +132,15 @@ def _tallied(ledger: Ledger, vendor: str) -> tuple[dict[str, dict[str, int]], di
         records[entry.kind] = records.get(entry.kind, 0) + count
         if entry.kind == "event":
             events.setdefault(entry.name, {})[str(entry.day)] = count
-    return events, records
+    return {
+        "requests": {str(status): count for status, count in sorted(totals.requests.items())},
+        "records": records,
+        "events": events,
+        "refused": dict(sorted(totals.refused.items())),
+        "duplicates": totals.duplicates,
+        "dry_run": totals.dry_run_records,
+        "removed": totals.removed,
+    }
 
 
 def masked(settings: SandboxSettings) -> dict[str, Any]:
@@ -161,16 +152,12 @@ def _record_filter(ledger: Ledger, query: Mapping[str, str]) -> Callable[[Ledger
     """Return a filter by ``vendor``, ``kind``, ``evtName`` and ``day``, each optional."""
     vendor, kind, day = query.get("vendor"), query.get("kind"), query.get("day")
     name = folded(query.get("evtName", ""))
-
-    def matches(row: LedgerRecord) -> bool:
-        return (
-            vendor in {None, row.vendor}
-            and kind in {None, row.kind}
-            and (not name or folded(row.name) == name)
-            and (day is None or str(ledger.day_of(row.ts)) == day)
-        )
-
-    return matches
+    return lambda row: (
+        vendor in {None, row.vendor}
+        and kind in {None, row.kind}
+        and (not name or folded(row.name) == name)
+        and (day is None or str(ledger.time.day_of(row.ts)) == day)
+    )
 
 
 def _whole_number(query: Mapping[str, str], name: str, default: int) -> int:

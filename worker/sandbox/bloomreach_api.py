@@ -8,15 +8,9 @@ from typing import Any
 
 import orjson
 
-from worker.sandbox.bloomreach_rules import (
-    CUSTOMERS,
-    EVENTS,
-    MOST_COMMANDS,
-    TIME,
-    CommandErrors,
-    QueuedCommand,
-)
+from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, MOST_COMMANDS, TIME, CommandErrors
 from worker.sandbox.endpoint import VendorRequest, VendorResponse
+from worker.sandbox.faults import applied
 from worker.sandbox.ledger import LedgerRecord
 from worker.sandbox.state import SandboxState
 
@@ -25,7 +19,6 @@ _ERRORS = {
     500: "Internal server error",
     503: "Service temporarily unavailable",
 }
-CommandOutcome = QueuedCommand | CommandErrors | float
 
 
 class BloomreachApi:
@@ -54,89 +47,73 @@ class BloomreachApi:
         """Handle ``POST .../batch``: a result per command, in order, or a refusal of all."""
         if refused := self._refusal(request, "POST"):
             return refused
-        commands = _parsed(request.body)
-        if not isinstance(commands, dict) or not _are_objects(commands.get("commands", [])):
+        given = _parsed(request.body)
+        commands = given.get("commands", []) if isinstance(given, dict) else None
+        if not isinstance(commands, list) or not all(isinstance(each, dict) for each in commands):
             return _message(400, "Invalid JSON")
-        commands = commands.get("commands")
         if not commands:
             return _message(400, "No commands")
         if len(commands) > MOST_COMMANDS:
             # The vendor does not publish what it does here; a client must survive a refusal.
             return _message(400, f"Too many commands, the limit is {MOST_COMMANDS}")
-        return self._batch(request.path, commands)
+        started = self._state.clock()
+        outcomes = [self._outcome(request.path, command) for command in commands]
+        self._state.ledger.add(self.vendor, [record for _, record in outcomes if record])
+        results = [result for result, _ in outcomes]
+        refusals = sum(not result["success"] for result in results)
+        return self._batch(results, started, records=len(commands), refused=refusals)
 
     def unknown(self, _call: VendorRequest) -> VendorResponse:
         """Handle any other path, with the router's own error shape."""
         text = "The requested URL was not found on the server"
         return _json(404, {"errors": {"code": 404, "description": text}})
 
-    def too_many(self) -> VendorResponse:
-        """Refuse a request above the rate limit; nothing of it is kept."""
-        return self.failing(429, None)
-
-    def failing(self, status: int, error: str | None) -> VendorResponse:
+    def failing(self, status: int, error: str | None = None) -> VendorResponse:
         """Refuse the whole request."""
         return _json(status, {"success": False, "error": error or _ERRORS.get(status, "Failed")})
 
     def empty(self) -> VendorResponse:
         """Answer a batch without a single result."""
-        now = self._state.clock()
-        return _json(200, {"results": [], "start_time": now, "end_time": now, "success": True})
+        return self._batch([], self._state.clock())
 
-    def _batch(self, path: str, commands: list[dict[str, Any]]) -> VendorResponse:
-        started = self._state.clock()
-        outcomes = [self._outcome(path, command) for command in commands]
-        self._enter([each for each in outcomes if isinstance(each, QueuedCommand)])
-        results = [
-            _result(command, outcome) for command, outcome in zip(commands, outcomes, strict=True)
-        ]
-        body = {
-            "results": results,
-            "start_time": started,
-            "end_time": self._state.clock(),
-            # True whatever the results of the commands.
-            "success": True,
-        }
-        refused = sum(not result["success"] for result in results)
-        return _json(200, body, records=len(commands), refused=refused)
+    def _batch(
+        self, results: list[dict[str, Any]], started: float, **counts: int
+    ) -> VendorResponse:
+        times = {"start_time": started, "end_time": self._state.clock()}
+        # Success whatever the results of the commands.
+        return _json(200, {"results": results, **times, "success": True}, **counts)
 
     def _single(self, name: str, request: VendorRequest) -> VendorResponse:
         data = _parsed(request.body)
         if not isinstance(data, dict):
             return _message(400, "Invalid JSON")
-        outcome = self._outcome(request.path, {"name": name, "data": data})
-        if not isinstance(outcome, QueuedCommand):
-            return _json(200, {"success": False, "errors": outcome}, records=1, refused=1)
-        self._enter([outcome])
+        result, record = self._outcome(request.path, {"name": name, "data": data})
+        if record is None:
+            return _json(200, result, records=1, refused=1)
+        self._state.ledger.add(self.vendor, [record])
         return _json(200, {"errors": [], "success": True}, records=1)
 
-    def _outcome(self, path: str, command: Mapping[str, Any]) -> CommandOutcome:
-        """Return the queued command, its errors or (for ``system/time``) the time."""
-        name, data = command.get("name"), command.get("data")
+    def _outcome(
+        self, path: str, command: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], LedgerRecord | None]:
+        """Return a command's result, and its record if it is accepted."""
+        ids = {"command_id": command["command_id"]} if "command_id" in command else {}
+        name, now = command.get("name"), self._state.clock()
         if name == TIME:
-            return self._state.clock()
-        if name not in (EVENTS, CUSTOMERS):
-            return ["Unknown command name"]
-        outcome = self._faulty(path, data) or self._state.commands.validate(name, data)
-        if not isinstance(outcome, QueuedCommand):
-            self._state.ledger.of(self.vendor).refused[_summary(outcome)] += 1
-        return outcome
+            return {"success": True, "time": now, **ids}, None
+        errors: CommandErrors = ["Unknown command name"]
+        if name in (EVENTS, CUSTOMERS):
+            found = self._validated(path, name, command.get("data"), int(now))
+            if isinstance(found, LedgerRecord):
+                return {"success": True, **ids}, found
+            errors = found
+            self._state.ledger.of(self.vendor).refused[_first_text(errors)] += 1
+        return {"success": False, "errors": errors, **ids}, None
 
-    def _faulty(self, path: str, data: Any) -> CommandErrors | None:
-        for rule in self._state.faults.record_rules(self.vendor, path):
-            if rule.describes(data) and rule.applies():
-                return [rule.error or "Requested from the sandbox."]
-        return None
-
-    def _enter(self, queued: list[QueuedCommand]) -> None:
-        now = int(self._state.clock())
-        rows = [
-            LedgerRecord(
-                self.vendor, each.kind, each.name, now if each.ts is None else each.ts, each.body
-            )
-            for each in queued
-        ]
-        self._state.ledger.add(self.vendor, rows)
+    def _validated(self, path: str, name: str, data: Any, now: int) -> LedgerRecord | CommandErrors:
+        if rule := applied(self._state.faults.record_rules(self.vendor, path), data):
+            return [rule.error or "Requested from the sandbox."]
+        return self._state.commands.validate(name, data, now)
 
     def _refusal(self, request: VendorRequest, method: str) -> VendorResponse | None:
         if request.method != method:
@@ -170,32 +147,11 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _are_objects(commands: Any) -> bool:
-    return isinstance(commands, list) and all(isinstance(each, dict) for each in commands)
-
-
-def _result(command: Mapping[str, Any], outcome: CommandOutcome) -> dict[str, Any]:
-    if isinstance(outcome, QueuedCommand):
-        result: dict[str, Any] = {"success": True}
-    elif isinstance(outcome, float):
-        result = {"success": True, "time": outcome}
-    else:
-        result = {"success": False, "errors": outcome}
-    if "command_id" in command:
-        result["command_id"] = command["command_id"]
-    return result
-
-
-def _summary(errors: CommandErrors | float) -> str:
+def _first_text(errors: CommandErrors) -> str:
     """Return the first text among the errors: refusals are counted by it."""
-    while not isinstance(errors, str):
-        if isinstance(errors, dict):
-            errors = next(iter(errors.values()))
-        elif isinstance(errors, list):
-            errors = errors[0]
-        else:
-            return str(errors)
-    return errors
+    if isinstance(errors, dict):
+        errors = next(iter(errors.values()))
+    return errors if isinstance(errors, str) else errors[0]
 
 
 def _decoded(value: str) -> str:

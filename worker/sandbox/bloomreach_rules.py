@@ -7,16 +7,20 @@ an object of lists by field; each of the three occurs here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import orjson
 
+from worker.sandbox.ledger import LedgerRecord
+from worker.sandbox.settings import SandboxSettings
+
 CommandErrors = list[str] | str | dict[str, list[str]]
 
 EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
+_TIME_FIELDS = {EVENTS: "timestamp", CUSTOMERS: "update_timestamp"}
 MOST_COMMANDS = 50  # vendor page "Batch commands"
 # Bytes, vendor page "Add event": less than 800 KBytes a message, 16 KBytes a property's value.
 _LARGEST_MESSAGE, _LARGEST_VALUE = 800_000, 16_000
@@ -26,27 +30,15 @@ EVENT_TYPE: CommandErrors = {"_global": ["Not authorized to add event of specifi
 PROPERTIES: CommandErrors = {"_global": ["not authorized to update specified customer properties"]}
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedCommand:
-    """A queued command, for the ledger. ``ts`` is None if the command has none."""
-
-    kind: str
-    name: str
-    ts: int | None
-    body: bytes
-
-
 class CommandValidator:
     """The rules of one project."""
 
-    def __init__(
-        self, unauthorised_types: Iterable[str] = (), unauthorised_properties: Iterable[str] = ()
-    ) -> None:
-        self._types = frozenset(unauthorised_types)
-        self._properties = frozenset(unauthorised_properties)
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._types = frozenset(settings.unauthorised_event_types)
+        self._properties = frozenset(settings.unauthorised_properties)
 
-    def validate(self, name: str, data: Any) -> QueuedCommand | CommandErrors:
-        """Queue the command ``name`` with ``data``, or return its errors."""
+    def validate(self, name: str, data: Any, now: int) -> LedgerRecord | CommandErrors:
+        """Return the record of the command ``name``, or its errors; ``now`` is the default time."""
         if not isinstance(data, dict):
             return "Field data is required"
         try:
@@ -58,30 +50,30 @@ class CommandValidator:
             return errors
         if len(body) >= _LARGEST_MESSAGE:
             return ["Message is too large"]
-        if name == EVENTS:
-            return QueuedCommand("event", data["event_type"], _seconds(data.get("timestamp")), body)
-        return QueuedCommand("profile", "", _seconds(data.get("update_timestamp")), body)
+        kind, event = ("event", data["event_type"]) if name == EVENTS else ("profile", "")
+        ts = _seconds(data.get(_TIME_FIELDS[name]))
+        return LedgerRecord("bloomreach", kind, event, now if ts is None else ts, body)
 
     def _errors(self, name: str, data: Mapping[str, Any]) -> CommandErrors | None:
-        errors = _ids(data.get("customer_ids"))
-        if errors is not None:
+        if errors := _ids(data.get("customer_ids")):
             return errors
-        return self._event(data) if name == EVENTS else self._customer(data)
-
-    def _event(self, data: Mapping[str, Any]) -> CommandErrors | None:
-        event_type = data.get("event_type")
-        if not isinstance(event_type, str) or not event_type:
-            return "Field event_type is required"
-        if event_type in self._types:
-            return EVENT_TYPE
-        # Required by the older page, optional on the newer: it may be absent.
-        return _properties(data.get("properties", {})) or _timestamp(data, "timestamp")
-
-    def _customer(self, data: Mapping[str, Any]) -> CommandErrors | None:
-        properties = data.get("properties")
-        if isinstance(properties, dict) and not self._properties.isdisjoint(properties):
-            return PROPERTIES
-        return _properties(properties) or _timestamp(data, "update_timestamp")
+        if name == EVENTS:
+            event_type = data.get("event_type")
+            if not isinstance(event_type, str) or not event_type:
+                return "Field event_type is required"
+            if event_type in self._types:
+                return EVENT_TYPE
+            # Required by the older page, optional on the newer: it may be absent.
+            properties = data.get("properties", {})
+        else:
+            properties = data.get("properties")
+            if isinstance(properties, dict) and not self._properties.isdisjoint(properties):
+                return PROPERTIES
+        if errors := _property_errors(properties):
+            return errors
+        given = data.get(field := _TIME_FIELDS[name])
+        is_time = given is None or _seconds(given) is not None
+        return None if is_time else {field: ["Not a valid timestamp"]}
 
 
 def _ids(ids: Any) -> CommandErrors | None:
@@ -99,13 +91,11 @@ def _is_id(value: Any) -> bool:
     return text not in {"null", "undefined"} and any(map(str.isalnum, text))
 
 
-def _properties(properties: Any) -> CommandErrors | None:
+def _property_errors(properties: Any) -> CommandErrors | None:
     if not isinstance(properties, dict):
         return {"properties": ["must be an object"]}
-    for name, value in properties.items():
-        if _is_too_large(value):
-            return {name: ["value is too large"]}
-    return None
+    too_large = (name for name, value in properties.items() if _is_too_large(value))
+    return next(({name: ["value is too large"]} for name in too_large), None)
 
 
 def _is_too_large(value: Any) -> bool:
@@ -116,26 +106,13 @@ def _is_too_large(value: Any) -> bool:
     return isinstance(value, str | list | dict) and len(orjson.dumps(value)) >= _LARGEST_VALUE
 
 
-def _timestamp(data: Mapping[str, Any], field: str) -> CommandErrors | None:
-    given = data.get(field)
-    if given is None or _seconds(given) is not None:
-        return None
-    return {field: ["Not a valid timestamp"]}
-
-
 def _seconds(value: Any) -> int | None:
     """Return epoch seconds of a number, digits, or ISO 8601; milliseconds are not recognised."""
     if value is None or isinstance(value, bool):
         return None
-    try:
+    with suppress(TypeError, ValueError):
         number = float(value)
-    except (TypeError, ValueError):
-        return _iso_seconds(value)
-    return int(number) if math.isfinite(number) and abs(number) < 2**62 else None
-
-
-def _iso_seconds(value: Any) -> int | None:
-    try:
+        return int(number) if math.isfinite(number) and abs(number) < 2**62 else None
+    with suppress(TypeError, ValueError, OverflowError, OSError):
         return int(datetime.fromisoformat(value).timestamp())
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
+    return None

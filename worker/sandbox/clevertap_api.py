@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from worker.sandbox import error_codes
-from worker.sandbox.clevertap_json import spaced
 from worker.sandbox.clevertap_rules import credentials_error
 from worker.sandbox.clevertap_upload import (
     MALFORMED,
     Malformed,
-    UploadOutcome,
     failure,
     records_of,
     response_body,
+    spaced,
     validate_records,
 )
 from worker.sandbox.endpoint import VendorRequest, VendorResponse
 from worker.sandbox.error_codes import ErrorCode
-from worker.sandbox.exports import PageShape, page_size
+from worker.sandbox.faults import applied
 from worker.sandbox.ledger import LedgerRecord
 from worker.sandbox.queries import NOT_EXPORTABLE, QueryRefused, read_query
+from worker.sandbox.reads import PageShape, page_size
 from worker.sandbox.state import SandboxState
 
 
@@ -35,11 +35,11 @@ class CleverTapApi:
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
-        self._headers = [("connection", "Close")] if state.settings.close_connections else []
+        self._headers = {"connection": "Close"} if state.settings.close_connections else {}
 
     def upload(self, request: VendorRequest) -> VendorResponse:
         """Handle ``POST /1/upload``: HTTP 200 with a result per record, or a refusal of all."""
-        settings = self._state.settings
+        settings, totals = self._state.settings, self._state.ledger.of(self.vendor)
         if refused := self._refusal(request, "POST"):
             return refused
         if 0 < settings.max_body_bytes < len(request.body):
@@ -48,37 +48,38 @@ class CleverTapApi:
             records = records_of(request.body, settings.max_records)
             outcome = validate_records(records, self._validate(request.path))
             body = response_body(outcome)
-            rows = self._rows(outcome.accepted)
+            rows = [self._row(record) for record in outcome.accepted]
         except (Malformed, RecursionError, orjson.JSONEncodeError):
             # JSON nested some hundred levels deep can be parsed, but not serialised.
             return self.failing(400, MALFORMED)
-        self._enter(outcome, rows, dry_run=request.parameter("dryRun") == "1")
+        if request.parameter("dryRun") == "1":
+            totals.dry_run_records += len(records)
+        else:
+            totals.refused.update(str(each["code"]) for each in outcome.skipped)
+            self._state.ledger.add(self.vendor, rows)
         return self._response(200, body, records=len(records), refused=len(outcome.skipped))
 
     def events(self, request: VendorRequest) -> VendorResponse:
         """Handle ``/1/events.json``: POST (or ``query=``) starts, ``cursor=`` reads a page."""
-        return self._refusal(request, "GET", "POST") or self._outcome(request, self._export)
+        return self._read(request, self._export)
 
     def counts(self, request: VendorRequest) -> VendorResponse:
         """Handle ``/1/counts/events.json``: POST (or ``query=``) starts, ``req_id=`` polls."""
-        return self._refusal(request, "GET", "POST") or self._outcome(request, self._count)
+        return self._read(request, self._count)
 
     def unknown(self, request: VendorRequest) -> VendorResponse:
         """Handle any other path of the API."""
         return self._refusal(request, request.method) or self.failing(404, "Resource not found")
 
-    def too_many(self) -> VendorResponse:
-        """Refuse a request above the concurrency limit."""
-        return self.failing(429, "Too many concurrent requests")
-
-    def failing(self, status: int, error: str | None) -> VendorResponse:
+    def failing(self, status: int, error: str | None = None) -> VendorResponse:
         """Refuse the whole request."""
         text = error or {429: "Too many concurrent requests"}.get(status, "Please try again later")
         return self._response(status, failure(text, status))
 
     def empty(self) -> VendorResponse:
         """Answer ``fail`` without naming a record: an edge case that clients have met."""
-        return self._response(200, spaced({"status": "fail", "processed": 0, "unprocessed": []}))
+        body = spaced({"status": "fail", "processed": 0, "unprocessed": []})
+        return self._response(200, body.encode())
 
     def _refusal(self, request: VendorRequest, *methods: str) -> VendorResponse | None:
         settings = self._state.settings
@@ -90,48 +91,28 @@ class CleverTapApi:
         """Return the account's checks, preceded by the faults set for single records."""
         validate = self._state.validator.validate
         rules = self._state.faults.record_rules(self.vendor, path)
-        if not rules:
-            return validate
 
         def faulty(record: Any) -> ErrorCode | None:
-            for rule in rules:
-                if rule.describes(record) and rule.applies():
-                    return error_codes.of(rule.code, rule.error)
-            return validate(record)
+            rule = applied(rules, record)
+            return error_codes.of(rule.code, rule.error) if rule else validate(record)
 
-        return faulty
+        return faulty if rules else validate
 
-    def _enter(
-        self, outcome: UploadOutcome, rows: Sequence[LedgerRecord], *, dry_run: bool
-    ) -> None:
-        totals = self._state.ledger.of(self.vendor)
-        if dry_run:
-            totals.dry_run_records += len(rows) + len(outcome.skipped)
-            return
-        totals.refused.update(str(each.error.code) for each in outcome.skipped)
-        self._state.ledger.add(self.vendor, rows)
+    def _row(self, record: dict[str, Any]) -> LedgerRecord:
+        kind, ts = record["type"], record.get("ts") or int(self._state.clock())
+        name = record["evtName"] if kind == "event" else ""
+        return LedgerRecord(self.vendor, kind, name, ts, orjson.dumps(record))
 
-    def _rows(self, records: Sequence[dict[str, Any]]) -> list[LedgerRecord]:
-        now = int(self._state.clock())
-        return [
-            LedgerRecord(
-                self.vendor,
-                record["type"],
-                record["evtName"] if record["type"] == "event" else "",
-                record.get("ts") or now,
-                orjson.dumps(record),
-            )
-            for record in records
-        ]
-
-    def _outcome(
-        self, request: VendorRequest, read: Callable[[VendorRequest], dict[str, Any]]
+    def _read(
+        self, request: VendorRequest, found: Callable[[VendorRequest], dict[str, Any]]
     ) -> VendorResponse:
+        if refused := self._refusal(request, "GET", "POST"):
+            return refused
         try:
-            found = read(request)
-        except QueryRefused as refused:
-            return self._response(refused.status, failure(refused.text, refused.code))
-        return self._response(200, spaced(found), records=len(found.get("records", ())))
+            answer = found(request)
+        except QueryRefused as error:
+            return self._response(error.status, failure(error.text, error.code))
+        return self._response(200, spaced(answer).encode(), records=len(answer.get("records", ())))
 
     def _export(self, request: VendorRequest) -> dict[str, Any]:
         cursor = request.parameter("cursor")
@@ -155,10 +136,9 @@ class CleverTapApi:
         return self._state.counts.start(read_query(_query(request)))
 
     def _response(
-        self, status: int, body: bytes | str, *, records: int = 0, refused: int = 0
+        self, status: int, body: bytes, *, records: int = 0, refused: int = 0
     ) -> VendorResponse:
-        raw = body.encode() if isinstance(body, str) else body
-        return VendorResponse(status, raw, self._headers, self.content_type, records, refused)
+        return VendorResponse(status, body, self._headers, self.content_type, records, refused)
 
 
 def _query(request: VendorRequest) -> bytes:

@@ -17,26 +17,13 @@ from typing import Any
 from worker.sandbox import error_codes
 from worker.sandbox.calling_codes import is_phone
 from worker.sandbox.error_codes import ErrorCode
+from worker.sandbox.settings import SandboxSettings
 
 # The vendor's published system events ("Platform considerations"); a setting adds others.
-SYSTEM_EVENTS = (
-    "Notification Sent",
-    "Notification Viewed",
-    "Notification Clicked",
-    "Notification Delivered",
-    "Notification Replied",
-    "UTM Visited",
-    "App Launched",
-    "App Uninstalled",
-    "App Version Changed",
-    "Stayed",
-    "Reply Sent",
-    "Experiment Rendered",
-    "Reachable By",
-    "Identity Reset",
-    "Identity Set",
-    "Identity Error",
-)
+_SYSTEM_EVENTS = """Notification Sent, Notification Viewed, Notification Clicked,
+    Notification Delivered, Notification Replied, UTM Visited, App Launched, App Uninstalled,
+    App Version Changed, Stayed, Reply Sent, Experiment Rendered, Reachable By, Identity Reset,
+    Identity Set, Identity Error"""
 _TOKEN_TYPES = frozenset({"fcm", "gcm", "apns", "wns", "mpns", "chrome"})
 _OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _EMAIL = re.compile(r"[^@\s]+@([^@\s.]+(?:\.[^@\s.]+)+)\Z")
@@ -48,6 +35,11 @@ _SCALARS = (str, int, float, bool, type(None))
 def folded(name: str) -> str:
     """Fold an event name as the vendor compares it: without case and without spaces."""
     return "".join(name.split()).casefold()
+
+
+def folded_names(names: Iterable[str]) -> frozenset[str]:
+    """Fold each of the names."""
+    return frozenset(map(folded, names))
 
 
 def credentials_error(headers: Mapping[str, str], account_id: str, passcode: str) -> str | None:
@@ -64,19 +56,11 @@ def credentials_error(headers: Mapping[str, str], account_id: str, passcode: str
 class Validator:
     """The rules of one account; ``validate`` is pure."""
 
-    def __init__(
-        self,
-        restricted: Iterable[str] = (),
-        discarded: Iterable[str] = (),
-        refused_domains: Iterable[str] = (),
-        nested_objects: bool = False,
-        event_properties: int = 256,
-    ) -> None:
-        self._restricted = {folded(name) for name in (*SYSTEM_EVENTS, *restricted)}
-        self._discarded = {folded(name) for name in discarded}
-        self._refused_domains = {domain.casefold() for domain in refused_domains}
-        self._nested = nested_objects
-        self._event_properties = event_properties
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._settings = settings
+        self._restricted = folded_names((*_SYSTEM_EVENTS.split(","), *settings.restricted_events))
+        self._discarded = folded_names(settings.discarded_events)
+        self._refused_domains = {domain.casefold() for domain in settings.refused_email_domains}
         self._profile_rules: tuple[tuple[str, ErrorCode, Callable[[Any], bool]], ...] = (
             ("Gender", error_codes.GENDER, ("M", "F").__contains__),
             ("Email", error_codes.EMAIL, self._accepts_email),
@@ -110,7 +94,7 @@ class Validator:
         properties = record.get("evtData")
         if not isinstance(properties, dict):
             return error_codes.STRUCTURE
-        if len(properties) > self._event_properties:
+        if len(properties) > self._settings.event_properties:
             return error_codes.TOO_MANY
         return self._properties(properties, charged=key == "charged")
 
@@ -131,7 +115,7 @@ class Validator:
     def _may_nest(self, key: str, value: Any, charged: bool) -> bool:
         if charged and key == "Items":
             return isinstance(value, list) and len(value) <= 256 and all(map(_is_flat, value))
-        return self._nested
+        return self._settings.nested_objects
 
     def _profile(self, data: Mapping[str, Any]) -> ErrorCode | None:
         for field, error, passes in self._profile_rules:
@@ -148,7 +132,7 @@ class Validator:
 
 def _envelope(record: Mapping[str, Any]) -> ErrorCode | None:
     """Check what events and profiles share: the identity and the time."""
-    if not (_identifies(record.get("identity")) or any(map(_identifies, _others(record)))):
+    if not any(_identifies(record.get(key)) for key in ("identity", "FBID", "GPID", "objectId")):
         return error_codes.NO_IDENTITY
     ts = record.get("ts")
     if ts is not None and not (type(ts) is int and 0 < ts <= _LATEST_TS):
@@ -171,22 +155,13 @@ def _token(record: Mapping[str, Any]) -> ErrorCode | None:
         return error_codes.TOKEN_TYPE
     if not (isinstance(data["type"], str) and data["type"] in _TOKEN_TYPES):
         return error_codes.TOKEN_MISMATCH
-    keys = data.get("keys", {})
-    if data["type"] == "chrome" and not (
-        isinstance(keys, dict) and {"p256dh", "auth"} <= set(keys)
-    ):
-        return error_codes.TOKEN_KEYS
-    return None
-
-
-def _others(record: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    return record.get("FBID"), record.get("GPID"), record.get("objectId")
+    keys = data.get("keys")
+    sound = isinstance(keys, dict) and {"p256dh", "auth"} <= set(keys)
+    return error_codes.TOKEN_KEYS if data["type"] == "chrome" and not sound else None
 
 
 def _identifies(value: Any) -> bool:
-    if isinstance(value, str):
-        return 0 < len(value) < 1024
-    return type(value) is int
+    return 0 < len(value) < 1024 if isinstance(value, str) else type(value) is int
 
 
 def _is_object_id(value: Any) -> bool:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 
-from worker.sandbox.fault_rules import FaultRule
-from worker.sandbox.faults import FaultPlan
-from worker.sandbox.state import LoggedRequest, SandboxState
+from worker.sandbox.faults import FaultPlan, FaultRule
+from worker.sandbox.state import ConcurrencyLimiter, LoggedRequest, RateLimiter, SandboxState
 
 TRANSPORT = "sandbox.transport"
 _BODILESS = (204, 304)  # a body after one of these would be read as the next response
@@ -26,18 +24,17 @@ _BODILESS = (204, 304)  # a body after one of these would be read as the next re
 
 @dataclass(frozen=True, slots=True)
 class VendorRequest:
-    """A whole request. ``path`` is decoded, ``query`` is not."""
+    """A whole request; ``path`` is decoded."""
 
     method: str
     path: str
-    query: bytes
+    query: QueryParams
     headers: Headers
     body: bytes
 
     def parameter(self, name: str) -> str | None:
         """Return the first value of a query parameter, decoded once; None if absent."""
-        pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
-        return next((value for key, value in pairs if key == name), None)
+        return next(iter(self.query.getlist(name)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +43,10 @@ class VendorResponse:
 
     status: int
     body: bytes
-    headers: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     records: int = 0
     refused: int = 0
-
-
-class Limiter(Protocol):
-    """See `worker.sandbox.limiters`."""
-
-    def entered(self) -> AbstractContextManager[bool]:
-        """Enter, and yield whether the request is allowed; it counts until the block ends."""
 
 
 class VendorApi(Protocol):
@@ -65,11 +55,8 @@ class VendorApi(Protocol):
     vendor: str
     content_type: str
 
-    def too_many(self) -> VendorResponse:
-        """Refuse a request above the limit."""
-
-    def failing(self, status: int, error: str | None) -> VendorResponse:
-        """Refuse the whole request."""
+    def failing(self, status: int, error: str | None = None) -> VendorResponse:
+        """Refuse the whole request, by default with the vendor's text for ``status``."""
 
     def empty(self) -> VendorResponse:
         """Refuse every record without naming one."""
@@ -83,7 +70,7 @@ class VendorEndpoint:
         state: SandboxState,
         api: VendorApi,
         respond: Callable[[VendorRequest], VendorResponse],
-        limiter: Limiter,
+        limiter: ConcurrencyLimiter | RateLimiter,
         latency_ms: float = 0.0,
     ) -> None:
         self._state, self._api, self._respond = state, api, respond
@@ -92,11 +79,13 @@ class VendorEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         with self._limiter.entered() as allowed:
-            body = await _read(receive)
-            if body is None:
+            given = Request(scope, receive)
+            try:
+                body = await given.body()
+            except ClientDisconnect:
                 return
             request = VendorRequest(
-                scope["method"], scope["path"], scope["query_string"], Headers(scope=scope), body
+                given.method, scope["path"], given.query_params, given.headers, body
             )
             plan = FaultPlan()
             if allowed:
@@ -105,7 +94,7 @@ class VendorEndpoint:
                     await asyncio.sleep(delay_ms / 1000)
                 response = self._apply(request, plan.rule)
             else:
-                response = self._api.too_many()
+                response = self._api.failing(429)
             self._log(request, plan, response, started)
             await _deliver(scope, receive, send, response, plan.kind)
 
@@ -113,20 +102,17 @@ class VendorEndpoint:
         """Return the true response, or what a fault makes of it."""
         if rule is None:
             return self._respond(request)
-        response = self._respond(request) if rule.apply else self._api.failing(500, None)
+        response = self._respond(request) if rule.apply else self._api.failing(500)
         if rule.kind == "http":
-            return self._requested(rule)
+            headers = {} if rule.retry_after is None else {"retry-after": rule.retry_after}
+            body = self._api.failing(rule.status, rule.error).body
+            body = body if rule.body is None else rule.body.encode()
+            body = b"" if rule.status in _BODILESS else body
+            return VendorResponse(rule.status, body, headers, self._api.content_type)
         if rule.kind == "nonsense":
             html = b"<html><body>It works!</body></html>"
             return VendorResponse(200, html, content_type="text/html")
         return self._api.empty() if rule.kind == "empty" else response
-
-    def _requested(self, rule: FaultRule) -> VendorResponse:
-        headers = [] if rule.retry_after is None else [("retry-after", rule.retry_after)]
-        body = self._api.failing(rule.status, rule.error).body
-        body = body if rule.body is None else rule.body.encode()
-        body = b"" if rule.status in _BODILESS else body
-        return VendorResponse(rule.status, body, headers, self._api.content_type)
 
     def _log(
         self, request: VendorRequest, plan: FaultPlan, response: VendorResponse, started: float
@@ -165,25 +151,9 @@ async def _deliver(
 
 
 def _head(response: VendorResponse) -> Message:
-    headers = [
-        ("content-type", response.content_type),
-        ("content-length", str(len(response.body))),
-        *response.headers,
-    ]
-    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return {"type": "http.response.start", "status": response.status, "headers": encoded}
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """Read the whole body; None if the client disconnected before its end."""
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
+    own = {"content-type": response.content_type, "content-length": str(len(response.body))}
+    headers = Headers({**own, **response.headers}).raw
+    return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
 async def _hang_up(scope: Scope, receive: Receive, *, at_once: bool) -> None:

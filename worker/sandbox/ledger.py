@@ -1,4 +1,4 @@
-"""The records the vendors accepted, in order of arrival.
+"""The records the vendors accepted, in order of arrival, and the days of an account.
 
 Counts stay exact; only the newest requests keep the bodies of their records. Duplicates are equal
 bodies among those still kept.
@@ -11,7 +11,38 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+# Every zone in use is offset by a multiple of 15 minutes, so a quarter of an hour has one day.
+_QUARTER_S = 900
+_CACHED_QUARTERS = 100_000  # 2.8 years of them
+_LATEST_TS = 253_402_214_400  # 9999-12-31
+
+
+class AccountTime:
+    """Days and times in an account's time zone; ZoneInfoNotFoundError for an unknown zone."""
+
+    def __init__(self, zone: str) -> None:
+        self._zone = ZoneInfo(zone)
+        self._days: dict[int, int] = {}
+
+    def day_of(self, ts: int) -> int:
+        """Return the day of ``ts`` (epoch seconds) as yyyymmdd."""
+        quarter = ts // _QUARTER_S
+        day = self._days.get(quarter)
+        if day is None:
+            if len(self._days) >= _CACHED_QUARTERS:
+                self._days.clear()
+            day = self._days[quarter] = self.second_of(ts) // 1_000_000
+        return day
+
+    def second_of(self, ts: int) -> int:
+        """Return the second of ``ts`` (epoch seconds) as yyyymmddhhmmss."""
+        # A vendor accepts any number; milliseconds taken for seconds lie past the year 9999.
+        at = datetime.fromtimestamp(min(max(ts, 0), _LATEST_TS), self._zone)
+        return int(at.strftime("%Y%m%d%H%M%S"))
 
 
 class LedgerRecord(NamedTuple):
@@ -44,10 +75,8 @@ class _Chunk:
     bodies: list[bytes]
 
     def rows(self) -> Iterator[LedgerRecord]:
-        for kind, name, ts, body in zip(
-            self.kinds, self.names, self.stamps, self.bodies, strict=True
-        ):
-            yield LedgerRecord(self.vendor, kind, name, ts, body)
+        columns = zip(self.kinds, self.names, self.stamps, self.bodies, strict=True)
+        return (LedgerRecord(self.vendor, *row) for row in columns)
 
 
 @dataclass(slots=True)
@@ -64,9 +93,8 @@ class VendorTotals:
 class Ledger:
     """Not thread-safe: the server is one event loop, and nothing here waits."""
 
-    def __init__(self, keep_records: int, day_of: Callable[[int], int]) -> None:
-        self._keep = keep_records
-        self.day_of = day_of
+    def __init__(self, keep_records: int, time: AccountTime) -> None:
+        self._keep, self.time = keep_records, time
         self.reset()
 
     def reset(self) -> None:
@@ -82,38 +110,24 @@ class Ledger:
         """Return the running totals of ``vendor``."""
         return self.totals.setdefault(vendor, VendorTotals())
 
-    def add(self, vendor: str, rows: Sequence[LedgerRecord]) -> int:
-        """Add the records of one request; return the number of duplicates."""
+    def add(self, vendor: str, rows: Sequence[LedgerRecord]) -> None:
+        """Add the records of one request, and forget the oldest above the bound."""
         if not rows:
-            return 0
+            return
         _, kinds, names, stamps, bodies = map(list, zip(*rows, strict=True))
         bodies = _fitted(bodies)
         # One string for all records of a name: each parsed request brings its own copy.
         names = [self._spellings.setdefault(name, name) for name in names]
-        counts = Counter(zip(kinds, names, map(self.day_of, stamps), strict=True))
+        counts = Counter(zip(kinds, names, map(self.time.day_of, stamps), strict=True))
         for (kind, name, day), count in counts.items():
             self.tally[TallyKey(vendor, kind, name, day)] += count
         before = len(self._contents)
         self._contents.update(bodies)
-        duplicates = len(bodies) - (len(self._contents) - before)
-        self.of(vendor).duplicates += duplicates
+        self.of(vendor).duplicates += len(bodies) - (len(self._contents) - before)
         self._chunks.append(_Chunk(vendor, kinds, names, array("q", stamps), bodies))
         self.kept += len(bodies)
-        self._forget_oldest()
-        return duplicates
-
-    def _forget_oldest(self) -> None:
         while len(self._chunks) > 1 and self.kept - len(self._chunks[0].bodies) >= self._keep:
-            chunk = self._chunks.popleft()
-            self.kept -= len(chunk.bodies)
-            for body in chunk.bodies:
-                self._forget_content(body)
-
-    def _forget_content(self, body: bytes) -> None:
-        if self._contents[body] > 1:
-            self._contents[body] -= 1
-        else:
-            del self._contents[body]
+            self._forget(self._chunks.popleft().bodies)
 
     def rows(self) -> Iterator[LedgerRecord]:
         """Yield the kept records, oldest first; records may arrive meanwhile."""
@@ -121,10 +135,8 @@ class Ledger:
 
     def newest(self, count: int) -> list[LedgerRecord]:
         """Return the last ``count`` records kept, newest first."""
-        newest_first = (
-            row for chunk in reversed(self._chunks) for row in reversed([*chunk.rows()])
-        )
-        return list(itertools.islice(newest_first, count))
+        chunks = (reversed([*chunk.rows()]) for chunk in reversed(self._chunks))
+        return list(itertools.islice(itertools.chain.from_iterable(chunks), count))
 
     def remove(self, wanted: Callable[[LedgerRecord], bool], count: int) -> int:
         """Remove the ``count`` oldest ``wanted`` records with a kept body, from the counts too;
@@ -141,15 +153,22 @@ class Ledger:
     def _drop(
         self, chunk: _Chunk, rows: Sequence[LedgerRecord], doomed: Sequence[LedgerRecord]
     ) -> None:
-        for row in doomed:
-            self.tally[TallyKey(row.vendor, row.kind, row.name, self.day_of(row.ts))] -= 1
-            self._forget_content(row.body)
+        for vendor, kind, name, ts, _ in doomed:
+            self.tally[TallyKey(vendor, kind, name, self.time.day_of(ts))] -= 1
         identities = set(map(id, doomed))  # equal records are several
         left = [row for row in rows if id(row) not in identities]
         chunk.kinds, chunk.names = [row.kind for row in left], [row.name for row in left]
         chunk.stamps, chunk.bodies = array("q", [r.ts for r in left]), [row.body for row in left]
-        self.kept -= len(doomed)
+        self._forget([row.body for row in doomed])
         self.of(chunk.vendor).removed += len(doomed)
+
+    def _forget(self, bodies: Sequence[bytes]) -> None:
+        self.kept -= len(bodies)
+        for body in bodies:
+            if self._contents[body] > 1:
+                self._contents[body] -= 1
+            else:
+                del self._contents[body]
 
 
 def _fitted(bodies: list[bytes]) -> list[bytes]:

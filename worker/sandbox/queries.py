@@ -1,31 +1,29 @@
-"""Queries of CleverTap's read-back APIs: an event name and a range of days. Pure."""
+"""Queries of CleverTap's read-back APIs: an event, a range of days, and property filters. Pure.
+
+A filter of the count API is ``{"name": .., "operator": .., "value": ..}``. The vendor's page shows
+one operator, ``contains``; the others are named as in its dashboard, in the same spelling. Text is
+compared without case; two numbers are compared as numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import orjson
 
-from worker.sandbox.clevertap_rules import folded
+from worker.sandbox.clevertap_rules import folded, folded_names
 from worker.sandbox.ledger import Ledger, LedgerRecord
-from worker.sandbox.property_filters import BadFilter, PropertyFilter, read_filters
 
 VENDOR = "clevertap"
 # Listed on the vendor's page: the export API answers "not allowed" for each.
-NOT_EXPORTABLE = frozenset(
-    folded(name)
-    for name in (
-        "Notification Sent",
-        "Notification Bounce",
-        "Notification Viewed",
-        "Notification Control Group",
-        "Notification Rendered",
-        "Notification System Control Group",
-    )
-)
+_NOT_EXPORTABLE = """Notification Sent, Notification Bounce, Notification Viewed,
+    Notification Control Group, Notification Rendered, Notification System Control Group"""
+NOT_EXPORTABLE = folded_names(_NOT_EXPORTABLE.split(","))
+PropertyFilter = Callable[[Mapping[str, Any]], bool]
 
 
 class QueryRefused(Exception):
@@ -45,13 +43,14 @@ class Query:
     last: int
     filters: Sequence[PropertyFilter] = ()
 
-    def matches(self, row: LedgerRecord, day: int) -> bool:
-        """Return whether ``row``, an event of ``day``, matches; filters parse its body."""
-        if row.vendor != VENDOR or row.kind != "event" or not self.first <= day <= self.last:
+    def matches(self, vendor: str, kind: str, name: str, day: int) -> bool:
+        """Return whether such a record matches, apart from the filters."""
+        if vendor != VENDOR or kind != "event" or not self.first <= day <= self.last:
             return False
-        return folded(row.name) == self.name and self._passes(row.body)
+        return folded(name) == self.name
 
-    def _passes(self, body: bytes) -> bool:
+    def passes(self, body: bytes) -> bool:
+        """Return whether a record with this body passes every filter."""
         if not self.filters:
             return True
         properties = orjson.loads(body).get("evtData", {})
@@ -71,11 +70,10 @@ def read_query(body: bytes) -> Query:
     if first > last:
         # Clients report this code for bad dates; the text is ours.
         raise QueryRefused("Invalid date range", 4002)
-    try:
-        filters = read_filters(given.get("event_properties"))
-    except BadFilter as error:
-        raise QueryRefused(f"Invalid event properties: {error}", 400, 400) from None
-    return Query(folded(name), first, last, filters)
+    filters = given.get("event_properties")
+    if not isinstance(filters, list | None):
+        raise _bad_filter("event_properties must be an array")
+    return Query(folded(name), first, last, list(map(_filter, filters or ())))
 
 
 def _day(value: Any) -> int:
@@ -90,18 +88,84 @@ def _day(value: Any) -> int:
 
 def find(ledger: Ledger, query: Query) -> Iterator[LedgerRecord]:
     """Yield the matching records still kept, in order of arrival."""
-    return (row for row in ledger.rows() if query.matches(row, ledger.day_of(row.ts)))
+    for row in ledger.rows():
+        day = ledger.time.day_of(row.ts)
+        if query.matches(row.vendor, row.kind, row.name, day) and query.passes(row.body):
+            yield row
 
 
 def count(ledger: Ledger, query: Query) -> int:
     """Count the matching records: from the exact counts or, with filters, by search."""
     if query.filters:
         return sum(1 for _ in find(ledger, query))
-    return sum(
-        number
-        for key, number in ledger.tally.items()
-        if key.vendor == VENDOR
-        and key.kind == "event"
-        and query.first <= key.day <= query.last
-        and folded(key.name) == query.name
-    )
+    return sum(number for key, number in ledger.tally.items() if query.matches(*key))
+
+
+def _filter(given: Any) -> PropertyFilter:
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        raise _bad_filter("an event property needs a name")
+    if "value" not in given:
+        raise _bad_filter("an event property needs a value")
+    test = OPERATORS.get(str(given.get("operator", "equals")))
+    if test is None:
+        raise _bad_filter("unknown operator")
+    name, wanted = given["name"], given["value"]
+    return lambda properties: name in properties and test(properties[name], wanted)
+
+
+def _bad_filter(why: str) -> QueryRefused:
+    return QueryRefused(f"Invalid event properties: {why}", 400, 400)
+
+
+def _numbers(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bool]:
+    def test(value: Any, wanted: Any) -> bool:
+        left, right = _number(value), _number(wanted)
+        return left is not None and right is not None and compare(left, right)
+
+    return test
+
+
+def _equals(value: Any, wanted: Any) -> bool:
+    left, right = _number(value), _number(wanted)
+    if left is not None and right is not None:
+        return left == right
+    return _folded_text(value) == _folded_text(wanted)
+
+
+def _between(value: Any, wanted: Any) -> bool:
+    if not (isinstance(wanted, list) and len(wanted) == 2):
+        return False
+    return _numbers(operator.ge)(value, wanted[0]) and _numbers(operator.le)(value, wanted[1])
+
+
+def _one_of(value: Any, wanted: Any) -> bool:
+    return any(_equals(value, one) for one in (wanted if isinstance(wanted, list) else [wanted]))
+
+
+OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "equals": _equals,
+    "not_equals": lambda value, wanted: not _equals(value, wanted),
+    "contains": lambda value, wanted: _folded_text(wanted) in _folded_text(value),
+    "not_contains": lambda value, wanted: _folded_text(wanted) not in _folded_text(value),
+    "starts_with": lambda value, wanted: _folded_text(value).startswith(_folded_text(wanted)),
+    "ends_with": lambda value, wanted: _folded_text(value).endswith(_folded_text(wanted)),
+    "in": _one_of,
+    "greater_than": _numbers(operator.gt),
+    "greater_than_equals": _numbers(operator.ge),
+    "less_than": _numbers(operator.lt),
+    "less_than_equals": _numbers(operator.le),
+    "between": _between,
+}
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _folded_text(value: Any) -> str:
+    return str(value).casefold()

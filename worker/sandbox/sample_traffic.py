@@ -7,8 +7,9 @@ are refused, or which country codes exist. A sandbox with default settings refus
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 FAULTY_ONE_IN = 100
@@ -77,28 +78,18 @@ class _Shop:
     """Visitors who look around and sometimes buy, one visit after another."""
 
     def __init__(self, rng: random.Random, customers: int) -> None:
-        self._rng = rng
-        self._customers = customers
-        self._visits = 0
-        self._steps = self._visit()
+        self._rng, self._customers = rng, customers
+        self._steps = itertools.chain.from_iterable(map(self._visit, itertools.count(1)))
 
     def event(self, *, faulty: bool) -> Record:
-        """Return the next step of a visitor; when ``faulty``, under a name the vendor refuses."""
-        step = next(self._steps, None)
-        if step is None:
-            self._steps = self._visit()
-            step = next(self._steps)
-        return self._page_view(step["evtData"], step["identity"]) if faulty else step
-
-    def _page_view(self, step: Record, identity: str) -> Record:
-        """Return a page view in place of ``step``; both names are refused."""
-        page = f"/{self._rng.choice(_GOODS)[1].lower()}"
-        return {
-            "identity": identity,
-            "type": "event",
-            "evtName": self._rng.choice(("Web Page Viewed", "Legacy Page View")),
-            "evtData": {"Page": page, "Visit": step["Visit"], "Step": step["Step"]},
-        }
+        """Return the next step of a visitor; when ``faulty``, a page view the vendor refuses."""
+        step = next(self._steps)
+        if not faulty:
+            return step
+        page, done = f"/{self._rng.choice(_GOODS)[1].lower()}", step["evtData"]
+        name = self._rng.choice(("Web Page Viewed", "Legacy Page View"))
+        data = {"Page": page, "Visit": done["Visit"], "Step": done["Step"]}
+        return step | {"evtName": name, "evtData": data}
 
     def profile(self, customer: int, *, faulty: bool) -> Record:
         """Return a customer's profile; when ``faulty``, with an address or number refused."""
@@ -120,48 +111,29 @@ class _Shop:
             data["Phone"] = f"+99920255{customer:05d}"
         return {"identity": _identity(customer), "type": "profile", "profileData": data}
 
-    def _visit(self) -> Iterator[Record]:
+    def _visit(self, visit: int) -> Iterator[Record]:
+        """Yield the events of a visit; its steps are numbered, so that no two are equal."""
+        identity = _identity(self._rng.randrange(self._customers))
+        for step, (name, properties) in enumerate(self._actions(visit), 1):
+            data = {**properties, "Visit": f"v{visit:07d}", "Step": step}
+            yield {"identity": identity, "type": "event", "evtName": name, "evtData": data}
+
+    def _actions(self, visit: int) -> Iterator[tuple[str, Record]]:
         rng = self._rng
-        self._visits += 1
-        visitor = _Visitor(_identity(rng.randrange(self._customers)), f"v{self._visits:07d}")
         if rng.random() < 0.05:
-            yield visitor.does("Signed up", {"Source": rng.choice(_SOURCES)})
+            yield "Signed up", {"Source": rng.choice(_SOURCES)}
         if rng.random() < 0.5:
-            found = {"Query": rng.choice(_SEARCHES), "Results": rng.randrange(40)}
-            yield visitor.does("Searched", found)
+            yield "Searched", {"Query": rng.choice(_SEARCHES), "Results": rng.randrange(40)}
         seen = rng.sample(_GOODS, rng.randint(1, 6))
-        for name, category, price in seen:
-            goods = {"Product": name, "Category": category, "Price": price, "Currency": "EUR"}
-            yield visitor.does("Product viewed", goods)
+        goods = [dict(zip(("Product", "Category", "Price"), each, strict=True)) for each in seen]
+        for each in goods:
+            yield "Product viewed", {**each, "Currency": "EUR"}
             if rng.random() < 0.25:
-                yield visitor.does("Added to cart", {**goods, "Quantity": rng.randint(1, 3)})
+                yield "Added to cart", {**each, "Currency": "EUR", "Quantity": rng.randint(1, 3)}
         if rng.random() < 0.2:
-            yield visitor.does("Charged", self._order(seen))
-
-    def _order(self, seen: list[tuple[str, str, float]]) -> Record:
-        items = [
-            {"Product": name, "Category": category, "Price": price, "Quantity": 1}
-            for name, category, price in seen[:3]
-        ]
-        return {
-            "Amount": round(sum(price for _, _, price in seen[:3]), 2),
-            "Currency": "EUR",
-            "Payment mode": self._rng.choice(_PAYMENTS),
-            "Charged ID": f"order-{self._visits:07d}",
-            "Items": items,
-        }
-
-
-class _Visitor:
-    """One visit; its steps are numbered, so that no two events are equal."""
-
-    def __init__(self, identity: str, visit: str) -> None:
-        self._identity, self._visit, self._step = identity, visit, 0
-
-    def does(self, name: str, properties: Mapping[str, Any]) -> Record:
-        self._step += 1
-        data = {**properties, "Visit": self._visit, "Step": self._step}
-        return {"identity": self._identity, "type": "event", "evtName": name, "evtData": data}
+            order = {"Amount": round(sum(price for _, _, price in seen[:3]), 2), "Currency": "EUR"}
+            order |= {"Payment mode": rng.choice(_PAYMENTS), "Charged ID": f"order-{visit:07d}"}
+            yield "Charged", {**order, "Items": [{**each, "Quantity": 1} for each in goods[:3]]}
 
 
 def _identity(customer: int) -> str:

@@ -21,7 +21,7 @@ from worker.sandbox.clevertap_api import CleverTapApi
 from worker.sandbox.endpoint import TRANSPORT, VendorEndpoint
 from worker.sandbox.settings import SandboxSettings
 from worker.sandbox.state import SandboxState
-from worker.sandbox.web_page import WebPage
+from worker.sandbox.web_page import page_route
 
 HOST, PORT = "127.0.0.1", 8090
 _LOOPBACK = ("127.", "localhost", "::1")
@@ -60,13 +60,14 @@ def serve(host: str = HOST, port: int = PORT) -> None:
     """
     settings = SandboxSettings.from_env(os.environ)
     with _listening(host, port) as listener:
-        address = url(listener)
-        _say(
-            f"sandbox of CleverTap and Bloomreach on {address} (account {settings.account_id}): "
-            "a development tool, not the vendors; it forgets everything when it stops"
+        sys.stderr.write(
+            f"sandbox of CleverTap and Bloomreach on {url(listener)} "
+            f"(account {settings.account_id}): "
+            "a development tool, not the vendors; it forgets everything when it stops\n"
         )
         if not host.startswith(_LOOPBACK):
-            _say(f"sandbox: {host} is not loopback: other machines can reach it")
+            sys.stderr.write(f"sandbox: {host} is not loopback: other machines can reach it\n")
+        sys.stderr.flush()
         # uvicorn stops cleanly on Ctrl-C, then raises the signal again.
         with suppress(KeyboardInterrupt):
             _server(create_app(settings)).run(sockets=[listener])
@@ -96,11 +97,6 @@ def running(settings: SandboxSettings | None = None) -> Iterator[Running]:
             thread.join(_JOIN_S)
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
 def url(listener: socket.socket) -> str:
     """Return the address of a listening socket, without a path."""
     host, port = listener.getsockname()[:2]
@@ -117,16 +113,11 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _server(app: SandboxApp) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            access_log=False,
-            lifespan="off",
-            log_level="warning",
-            # Requests held up by a delay fault must not hold up the shutdown.
-            timeout_graceful_shutdown=2,
-        )
+    # Requests held up by a delay fault must not hold up the shutdown.
+    config = uvicorn.Config(
+        app, access_log=False, lifespan="off", log_level="warning", timeout_graceful_shutdown=2
     )
+    return uvicorn.Server(config)
 
 
 def _routes(state: SandboxState) -> list[BaseRoute]:
@@ -157,5 +148,5 @@ def _routes(state: SandboxState) -> list[BaseRoute]:
             for path, respond in tracking.items()
         ),
         *AdminApi(state).routes(),
-        *WebPage(state).routes(),
+        page_route(state),
     ]

@@ -9,9 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 ENVIRONMENT_PREFIX = "INGEST_SANDBOX_"
-_TRUTHS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
-    ("0", "false", "no", "off"), False
-)
+_TRUTHS = dict.fromkeys(["1", "true", "yes", "on"], True)
+_TRUTHS |= dict.fromkeys(["0", "false", "no", "off"], False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +74,16 @@ class SandboxSettings:
         Lists are comma-separated. ValueError names the variable and the rule it breaks.
         """
         found: dict[str, Any] = {}
-        for name, default in _defaults(cls).items():
-            variable = ENVIRONMENT_PREFIX + name.upper()
+        for field in dataclasses.fields(cls):
+            variable = ENVIRONMENT_PREFIX + field.name.upper()
             if text := environ.get(variable):
-                kind = ZoneInfo if name == "time_zone" else type(default)
-                found[name] = _like(variable, kind, text)
+                kind = ZoneInfo if field.name == "time_zone" else type(field.default)
+                what, read = _READERS[kind]
+                try:
+                    found[field.name] = read(text)
+                except (KeyError, ValueError, OSError):  # ZoneInfo raises each of them
+                    raise ValueError(f"{variable}: must be {what}, not {text!r}") from None
         return cls(**found)
-
-
-def _defaults(cls: type[SandboxSettings]) -> dict[str, Any]:
-    return {field.name: field.default for field in dataclasses.fields(cls)}
-
-
-def _like(variable: str, kind: Any, text: str) -> Any:
-    """Convert ``text`` to a setting of that kind."""
-    what, read = _READERS[kind]
-    try:
-        return read(text)
-    except (KeyError, ValueError, OSError):  # ZoneInfo raises each of them
-        raise ValueError(f"{variable}: must be {what}, not {text!r}") from None
 
 
 def _not_negative(value: float) -> float:

@@ -1,20 +1,18 @@
-"""The state of one sandbox: received records, faults and the request log."""
+"""The state of one sandbox: received records, faults, limits and the request log."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from worker.sandbox.account_time import AccountTime
 from worker.sandbox.bloomreach_rules import CommandValidator
 from worker.sandbox.clevertap_rules import Validator
-from worker.sandbox.counts import Counts
-from worker.sandbox.exports import Exports
 from worker.sandbox.faults import Faults
-from worker.sandbox.ledger import Ledger
-from worker.sandbox.limiters import ConcurrencyLimiter, RateLimiter
+from worker.sandbox.ledger import AccountTime, Ledger
+from worker.sandbox.reads import Counts, Exports
 from worker.sandbox.settings import SandboxSettings
 
 
@@ -34,28 +32,57 @@ class LoggedRequest:
     fault: str
 
 
+class ConcurrencyLimiter:
+    """Allows ``limit`` requests at once; ``highest`` is the peak."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside = self.highest = 0
+
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        """Enter, and yield whether the request is allowed; it counts until the block ends."""
+        if self._inside >= self._limit:
+            yield False
+            return
+        self._inside += 1
+        self.highest = max(self.highest, self._inside)
+        try:
+            yield True
+        finally:
+            self._inside -= 1
+
+
+class RateLimiter:
+    """Allows ``per_s`` requests a second, and one second's worth at once; 0 for no limit."""
+
+    def __init__(self, per_s: float, clock: Callable[[], float]) -> None:
+        self._per_s, self._clock = per_s, clock
+        self._left, self._at = per_s, clock()
+
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        """Yield whether the request is allowed."""
+        now = self._clock()
+        self._left = min(self._per_s, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        enough = self._per_s <= 0 or self._left >= 1
+        self._left -= 1 if enough else 0
+        yield enough
+
+
 class SandboxState:
     """``clock`` gives epoch seconds: it stamps records without a time."""
 
     def __init__(self, settings: SandboxSettings, clock: Callable[[], float] = time.time) -> None:
-        self.settings = settings
-        self.clock = clock
+        self.settings, self.clock = settings, clock
         self.started_at_s = clock()
-        self.time = AccountTime(settings.time_zone)
-        self.ledger = Ledger(settings.keep_records, self.time.day_of)
+        self.ledger = Ledger(settings.keep_records, AccountTime(settings.time_zone))
         self.faults = Faults()
         self.request_log: deque[LoggedRequest] = deque(maxlen=settings.keep_requests)
-        self.validator = Validator(
-            settings.restricted_events,
-            settings.discarded_events,
-            settings.refused_email_domains,
-            settings.nested_objects,
-            settings.event_properties,
-        )
-        self.commands = CommandValidator(
-            settings.unauthorised_event_types, settings.unauthorised_properties
-        )
-        self.exports = Exports(self.ledger, self.time, settings, clock)
+        self.validator = Validator(settings)
+        self.commands = CommandValidator(settings)
+        self.exports = Exports(self.ledger, settings, clock)
         self.counts = Counts(self.ledger, settings, clock)
         self.uploads = ConcurrencyLimiter(settings.upload_concurrency)
         self.reads = ConcurrencyLimiter(settings.read_concurrency)

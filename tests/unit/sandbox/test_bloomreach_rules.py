@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, CommandValidator, QueuedCommand
+from support.sandbox import NOON
+from worker.sandbox.bloomreach_rules import CUSTOMERS, EVENTS, CommandValidator
+from worker.sandbox.ledger import LedgerRecord
+from worker.sandbox.settings import SandboxSettings
 
-COMMANDS = CommandValidator(["internal_audit"], ["internal_score"])
+COMMANDS = CommandValidator(SandboxSettings())
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def test_validate_invalid_event_returns_errors_in_three_shapes(
     changes: dict[str, Any], errors: Any
 ) -> None:
     """Errors are a list, a text, or an object by field: a client must read all of them."""
-    assert COMMANDS.validate(EVENTS, event(**changes)) == errors
+    assert COMMANDS.validate(EVENTS, event(**changes), NOON) == errors
 
 
 @pytest.mark.parametrize(
@@ -68,25 +71,25 @@ def test_validate_invalid_event_returns_errors_in_three_shapes(
         ("1709566376", 1709566376),
         ("2024-03-04T15:32:56Z", 1709566376),
         (1709566376000, 1709566376000),
-        (None, None),
+        (None, NOON),
     ],
 )
-def test_validate_timestamp_is_seconds_or_iso_8601(timestamp: Any, ts: int | None) -> None:
-    """Milliseconds are taken for seconds, as the vendor warns."""
-    taken = COMMANDS.validate(EVENTS, event(timestamp=timestamp))
-    assert isinstance(taken, QueuedCommand)
+def test_validate_timestamp_is_seconds_or_iso_8601(timestamp: Any, ts: int) -> None:
+    """Milliseconds are taken for seconds, as the vendor warns; a command without one is of now."""
+    taken = COMMANDS.validate(EVENTS, event(timestamp=timestamp), NOON)
+    assert isinstance(taken, LedgerRecord)
     assert (taken.kind, taken.name, taken.ts) == ("event", "purchase", ts)
 
 
 def test_validate_customer_properties_must_be_an_object() -> None:
     """A list is refused, as one of the vendor's own clients warns."""
     customer = {"customer_ids": {"registered": "jane"}, "update_timestamp": 1681484247}
-    taken = COMMANDS.validate(CUSTOMERS, {**customer, "properties": {"first_name": "Jane"}})
-    assert isinstance(taken, QueuedCommand)
+    taken = COMMANDS.validate(CUSTOMERS, {**customer, "properties": {"first_name": "Jane"}}, NOON)
+    assert isinstance(taken, LedgerRecord)
     assert (taken.kind, taken.ts) == ("profile", 1681484247)
-    assert COMMANDS.validate(CUSTOMERS, {**customer, "properties": []}) == {
-        "properties": ["must be an object"]
-    }
-    assert COMMANDS.validate(CUSTOMERS, {**customer, "properties": {"internal_score": 1}}) == {
-        "_global": ["not authorized to update specified customer properties"]
-    }
+    refused = COMMANDS.validate(CUSTOMERS, {**customer, "properties": []}, NOON)
+    assert refused == {"properties": ["must be an object"]}
+    unauthorised = COMMANDS.validate(
+        CUSTOMERS, {**customer, "properties": {"internal_score": 1}}, NOON
+    )
+    assert unauthorised == {"_global": ["not authorized to update specified customer properties"]}

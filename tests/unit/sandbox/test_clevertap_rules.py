@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from support.sandbox import PERSON, VALIDATOR, event, profile
+from worker.sandbox.clevertap_rules import Validator
 from worker.sandbox.error_codes import TOO_MANY
 from worker.sandbox.settings import SandboxSettings
-from worker.sandbox.state import SandboxState
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_validate_returns_the_published_code(record: Any, code: int | None) -> N
 
 def test_validate_event_properties_limit_can_be_set() -> None:
     """The newer page allows 100 properties an event, configurable per account."""
-    validate = SandboxState(SandboxSettings(event_properties=100)).validator
-    assert validate.validate(event(evtData={f"p{i}": i for i in range(100)})) is None
-    assert validate.validate(event(evtData={f"p{i}": i for i in range(101)})) == TOO_MANY
+    validator = Validator(SandboxSettings(event_properties=100))
+    assert validator.validate(event(evtData={f"p{i}": i for i in range(100)})) is None
+    assert validator.validate(event(evtData={f"p{i}": i for i in range(101)})) == TOO_MANY
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import pytest
 
 from support.sandbox import PERSON, VALIDATOR, profile
 from worker.sandbox import clevertap_upload as uploads
-from worker.sandbox.clevertap_json import spaced
-from worker.sandbox.clevertap_upload import Malformed
+from worker.sandbox.clevertap_upload import Malformed, spaced
 
 
 def answered(*records: Any) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 from support.environment import ROOT
-from worker.sandbox.fault_rules import KINDS
+from worker.sandbox.faults import KINDS
 from worker.sandbox.server import create_app
 from worker.sandbox.settings import SandboxSettings
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from worker.sandbox.faults import Faults
+from typing import Any
+
+import pytest
+
+from worker.sandbox.faults import BadRule, Faults, read_rule
 
 
 def struck(faults: Faults, count: int, path: str = "/1/upload") -> list[bool]:
@@ -57,3 +61,36 @@ def test_clear_removes_one_rule_or_all() -> None:
     assert faults.clear(first.id) == 1
     assert faults.clear() == 1
     assert faults.listed() == []
+
+
+def test_record_rule_describes_by_path() -> None:
+    """Every given path must lead to its value."""
+    rule = read_rule({"match": {"evtName": "X", "evtData.n": 7}, "code": 555})
+    assert rule.kind == "record"
+    assert rule.describes({"evtName": "X", "evtData": {"n": 7}})
+    assert not rule.describes({"evtName": "X", "evtData": {"n": 8}})
+    assert not rule.describes("no object")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        {},
+        {"kind": "earthquake"},
+        {"status": 42},
+        {"status": "503"},
+        {"status": 503, "times": -1},
+        {"status": 503, "probability": 2},
+        {"status": 503, "vendor": "else"},
+        {"status": 429, "retry_after": "2\r\nx: y"},
+        {"kind": "drop", "apply": "no"},
+        {"delay_ms": 1e9},
+        {"match": "X", "code": 555},
+        {"kind": "drop", "id": 4},
+    ],
+)
+def test_read_rule_invalid_raises(given: Any) -> None:
+    """A misspelt fault that never applies would make a test pass for nothing."""
+    with pytest.raises(BadRule):
+        read_rule(given)

@@ -1,4 +1,4 @@
-"""The state behind CleverTap's Get Events API: exports, paged by cursor.
+"""The state behind CleverTap's read-back APIs: exports by cursor, and counts by ``req_id``.
 
 Cursors behave as recorded and reported: they come percent-encoded and must be sent back unchanged
 (encoded again they are "Incorrect Usage", code 3); the first page is "in progress" with code 2;
@@ -17,16 +17,12 @@ from urllib.parse import quote
 
 import orjson
 
-from worker.sandbox.account_time import AccountTime
 from worker.sandbox.ledger import Ledger, LedgerRecord
-from worker.sandbox.queries import Query, QueryRefused, find
+from worker.sandbox.queries import Query, QueryRefused, count, find
 from worker.sandbox.settings import SandboxSettings
 
 LARGEST_PAGE = 5000  # vendor page
 _MOST_EXPORTS = 100  # the oldest is forgotten first: each holds on to the records it found
-IN_PROGRESS = ("Request still in progress, please retry later", 2)
-INCORRECT_USAGE = ("Incorrect Usage", 3)
-INVALIDATED = ("Invalid cursor", "CURSOR_INVALIDATED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +37,29 @@ class PageShape:
 
 @dataclass(slots=True)
 class _Export:
-    """``pages`` maps an offset to its (decoded) cursor."""
+    """``cursors`` maps an offset to its (decoded) cursor."""
 
     rows: Sequence[LedgerRecord]
     shape: PageShape
     busy: int
     made_at: float
     used_at: float
-    pages: dict[int, str] = field(default_factory=dict)
+    cursors: dict[int, str] = field(default_factory=dict)
 
 
 class Exports:
     """Exports under way; ``clock`` gives seconds and only its differences matter."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        time: AccountTime,
-        settings: SandboxSettings,
-        clock: Callable[[], float],
+        self, ledger: Ledger, settings: SandboxSettings, clock: Callable[[], float]
     ) -> None:
-        self._ledger, self._time, self._settings, self._clock = ledger, time, settings, clock
-        self._cursors: dict[str, tuple[_Export, int]] = {}
-        self._exports: list[_Export] = []
+        self._ledger, self._settings, self._clock = ledger, settings, clock
+        self.forget()
 
     def forget(self) -> None:
         """Expire every cursor."""
-        self._cursors.clear()
-        self._exports.clear()
+        self._cursors: dict[str, tuple[_Export, int]] = {}
+        self._exports: list[_Export] = []
 
     def start(self, query: Query, shape: PageShape) -> str:
         """Return the first cursor, percent-encoded, of the records there now."""
@@ -77,35 +68,30 @@ class Exports:
         export = _Export(rows, shape, self._settings.busy_polls, now, now)
         self._exports.append(export)
         if len(self._exports) > _MOST_EXPORTS:
-            for cursor in self._exports.pop(0).pages.values():
+            for cursor in self._exports.pop(0).cursors.values():
                 del self._cursors[cursor]
         return self._cursor(export, 0)
 
     def page(self, cursor: str) -> dict[str, Any]:
         """Return the page of ``cursor``, decoded once as any server does; raise `QueryRefused`."""
         if "%" in cursor:
-            raise QueryRefused(*INCORRECT_USAGE)
+            raise QueryRefused("Incorrect Usage", 3)
         export, offset = self._cursors.get(cursor, (None, 0))
         if export is None or self._is_expired(export):
-            raise QueryRefused(*INVALIDATED)
+            raise QueryRefused("Invalid cursor", "CURSOR_INVALIDATED")
         export.used_at = self._clock()
         if export.busy > 0:
             export.busy -= 1
-            raise QueryRefused(*IN_PROGRESS)
-        return self._page(export, offset)
-
-    def _page(self, export: _Export, offset: int) -> dict[str, Any]:
-        end = offset + export.shape.page_size
+            raise QueryRefused("Request still in progress, please retry later", 2)
+        size, end = export.shape.page_size, offset + export.shape.page_size
         answer: dict[str, Any] = {"status": "success"}
         if offset:
-            answer["previous_cursor"] = self._cursor(
-                export, max(0, offset - export.shape.page_size)
-            )
+            answer["previous_cursor"] = self._cursor(export, max(0, offset - size))
         if end < len(export.rows):
             answer["next_cursor"] = self._cursor(export, end)
         if export.rows:
             rows = export.rows[offset:end]
-            answer["records"] = [_record(row, export.shape, self._time) for row in rows]
+            answer["records"] = [self._record(row, export.shape) for row in rows]
         return answer
 
     def _is_expired(self, export: _Export) -> bool:
@@ -114,13 +100,21 @@ class Exports:
         return too_old or now - export.used_at > self._settings.cursor_idle_s
 
     def _cursor(self, export: _Export, offset: int) -> str:
-        cursor = export.pages.get(offset)
+        cursor = export.cursors.get(offset)
         if cursor is None:
             # 50 bytes end in one "=": every cursor contains something to encode.
             cursor = base64.b64encode(secrets.token_bytes(50), altchars=b"-/").decode()
-            export.pages[offset] = cursor
+            export.cursors[offset] = cursor
             self._cursors[cursor] = (export, offset)
         return quote(cursor, safe="")
+
+    def _record(self, row: LedgerRecord, shape: PageShape) -> dict[str, Any]:
+        sent, ts = orjson.loads(row.body), self._ledger.time.second_of(row.ts)
+        record: dict[str, Any] = {"profile": _profile(sent, shape), "ts": ts}
+        if shape.events:
+            record["event_props"] = sent.get("evtData", {})
+            record["session_props"] = {"session_source": "Others"}
+        return record
 
 
 def page_size(asked: str | None) -> int:
@@ -132,15 +126,6 @@ def page_size(asked: str | None) -> int:
     return min(int(asked), LARGEST_PAGE)
 
 
-def _record(row: LedgerRecord, shape: PageShape, time: AccountTime) -> dict[str, Any]:
-    sent = orjson.loads(row.body)
-    record: dict[str, Any] = {"profile": _profile(sent, shape), "ts": time.second_of(row.ts)}
-    if shape.events:
-        record["event_props"] = sent.get("evtData", {})
-        record["session_props"] = {"session_source": "Others"}
-    return record
-
-
 def _profile(sent: Mapping[str, Any], shape: PageShape) -> dict[str, Any]:
     profile: dict[str, Any] = {"platform": "Others"}
     if "objectId" in sent:
@@ -149,6 +134,49 @@ def _profile(sent: Mapping[str, Any], shape: PageShape) -> dict[str, Any]:
         profile["identity"] = str(sent["identity"])
     if shape.app:
         profile |= {"os_version": "", "app_version": "", "make": "", "model": ""}
-    if shape.profile:
-        profile["profileData"] = {}
-    return profile
+    return profile | {"profileData": {}} if shape.profile else profile
+
+
+@dataclass(slots=True)
+class _Count:
+    query: Query
+    partials: int
+    made_at: float
+
+
+class Counts:
+    """Pending counts: each is ``partial`` a set number of times before its result."""
+
+    def __init__(
+        self, ledger: Ledger, settings: SandboxSettings, clock: Callable[[], float]
+    ) -> None:
+        self._ledger, self._settings, self._clock = ledger, settings, clock
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget every req_id."""
+        self._counts: dict[int, _Count] = {}
+
+    def start(self, query: Query) -> dict[str, Any]:
+        """Start a count and return the first response."""
+        self._counts = {key: each for key, each in self._counts.items() if not self._is_old(each)}
+        pending = _Count(query, self._settings.count_partials, self._clock())
+        return self._response(secrets.randbelow(10**15) + 10**14, pending)
+
+    def poll(self, request_id: str) -> dict[str, Any]:
+        """Return the response to a poll; raise `QueryRefused` for an unknown or expired id."""
+        key = int(request_id) if re.fullmatch("[0-9]{1,18}", request_id) else 0
+        pending = self._counts.get(key)
+        if pending is None or self._is_old(pending):
+            raise QueryRefused("invalid request id", 400, 400)
+        return self._response(key, pending)
+
+    def _response(self, key: int, pending: _Count) -> dict[str, Any]:
+        if pending.partials <= 0:
+            return {"status": "success", "count": count(self._ledger, pending.query)}
+        pending.partials -= 1
+        self._counts[key] = pending
+        return {"req_id": key, "status": "partial"}
+
+    def _is_old(self, pending: _Count) -> bool:
+        return self._clock() - pending.made_at > self._settings.request_id_life_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.sandbox.limiters import ConcurrencyLimiter, RateLimiter
+from worker.sandbox.state import ConcurrencyLimiter, RateLimiter
 
 
 def test_concurrency_limiter_counts_requests_in_flight() -> None:

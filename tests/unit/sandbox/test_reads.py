@@ -1,4 +1,4 @@
-"""The sandbox's exports by cursor."""
+"""The sandbox's exports by cursor, and its pending counts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import pytest
 
 from support.clocks import Clock
 from support.sandbox import ALL, ledger, rows
-from worker.sandbox.account_time import AccountTime
-from worker.sandbox.exports import Exports, PageShape, page_size
 from worker.sandbox.queries import QueryRefused, read_query
+from worker.sandbox.reads import Counts, Exports, PageShape, page_size
 from worker.sandbox.settings import SandboxSettings
 
 
@@ -17,7 +16,7 @@ def test_exports_page_through_everything_once() -> None:
     """An export is busy first; then each record comes once until no next cursor is named."""
     book = ledger()
     book.add("clevertap", rows(*range(7)))
-    exports = Exports(book, AccountTime("UTC"), SandboxSettings(busy_polls=2), Clock())
+    exports = Exports(book, SandboxSettings(busy_polls=2), Clock())
     cursor = exports.start(read_query(orjson.dumps(ALL)), PageShape(3))
     assert cursor.endswith("%3D")
     for _ in range(2):
@@ -34,7 +33,7 @@ def test_exports_page_through_everything_once() -> None:
 def test_exports_cursor_expires() -> None:
     """A cursor unused for an hour, or kept for four, is invalid."""
     clock = Clock()
-    exports = Exports(ledger(), AccountTime("UTC"), SandboxSettings(busy_polls=0), clock)
+    exports = Exports(ledger(), SandboxSettings(busy_polls=0), clock)
     cursor = exports.start(read_query(orjson.dumps(ALL)), PageShape(3)).replace("%2F", "/")
     cursor = cursor.replace("%3D", "=")
     for hour in range(1, 5):
@@ -49,3 +48,18 @@ def test_exports_cursor_expires() -> None:
 def test_page_size_is_bounded(asked: str | None, size: int) -> None:
     """A page holds as many records as requested, and at most 5000."""
     assert page_size(asked) == size
+
+
+def test_counts_are_partial_first() -> None:
+    """A count has a req_id first; an unknown or old id is refused."""
+    book, clock = ledger(), Clock()
+    book.add("clevertap", rows(1, 2, 3))
+    counts = Counts(book, SandboxSettings(count_partials=2), clock)
+    first = counts.start(read_query(orjson.dumps(ALL)))
+    assert first["status"] == "partial"
+    assert counts.poll(str(first["req_id"])) == first
+    assert counts.poll(str(first["req_id"])) == {"status": "success", "count": 3}
+    clock.now = 601.0
+    for unknown in (str(first["req_id"]), "1", "x"):
+        with pytest.raises(QueryRefused, match="invalid request id"):
+            counts.poll(unknown)
