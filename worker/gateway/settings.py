@@ -28,18 +28,18 @@ class GatewaySettings(EnvironmentSettings):
     """How the gateway serves; sizes in bytes, times in seconds.
 
     ``host`` is loopback by default: a proxy in front adds TLS.
-    ``max_body_bytes`` bounds a body as it comes, ``max_unfolded_bytes`` what gzip makes of it;
+    ``max_body_bytes`` bounds a body as it is received, ``max_unfolded_bytes`` as decompressed;
     the vendor's largest call, 1000 events, has about 200 KB.
-    ``rate_records_per_s`` and ``rate_burst_records`` are for each producer's key and each gateway
-    process; 0 stands for no limit. The default is above what one process takes in single
-    records, so it only meets bulk loads.
-    ``body_timeout_s`` is how long a body may take to come, as long its headers before it, and as
-    long, or twice, a client may read nothing of its answer.
-    ``max_connections`` is for each process; an idle connection takes about 10 KB, and one
-    in the middle of a head 60 KB more. A lower limit of open files takes precedence.
-    ``redis_timeout_s`` is how long a call to Redis may take; a lost answer is asked for once more.
+    ``rate_records_per_s`` and ``rate_burst_records`` apply per producer's key and gateway
+    process; 0 means no limit. The default is above what one process accepts in single
+    records, so it only limits bulk loads.
+    ``body_timeout_s`` bounds the time for a request's headers, then for its body. A client that
+    reads nothing of its response for that long, or at most twice that, is disconnected.
+    ``max_connections`` applies per process; an idle connection takes about 10 KB, and one
+    in the middle of its headers 60 KB more. A lower limit on open files takes precedence.
+    ``redis_timeout_s`` bounds a call to Redis; if its reply is lost, it is repeated once.
     ``max_waiting_bytes`` bounds the records that wait in memory for their call to Redis.
-    ``ready_tick_s`` is how old the last drain may be for /readyz; 0 does not look at it.
+    ``ready_tick_s`` is how old the last drain may be for /readyz to pass; 0 ignores its age.
     ``access_log``: a line for every request costs a tenth of the rate, so "errors" is the default.
     """
 

@@ -78,7 +78,7 @@ class BodyReader:
         return value
 
     def _check_content_length(self, headers: Mapping[bytes, bytes]) -> None:
-        """Reject a body that announces itself as too large without waiting for it."""
+        """Reject a body without waiting for it if its Content-Length is too large."""
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._limits.max_body_bytes:
             raise self._too_large()
@@ -109,9 +109,9 @@ class BodyReader:
         return b"".join(parts)
 
     def _too_large(self) -> HttpError:
-        """Make the error, without `close`: the server discards the rest of the body, within the
-        time of a head. Many clients send all of it before they read, and would otherwise see a
-        broken connection instead of the error."""
+        """Make the error, without `close`: the server then reads and discards the rest of the body,
+        for as long as headers may take. Many clients send the whole body before they read, and
+        would otherwise see a broken connection instead of the error."""
         return HttpError(413, f"The body is larger than {self._limits.max_body_bytes} bytes")
 
     def _decompress(self, body: bytes) -> bytes:
