@@ -59,7 +59,7 @@ def done(request: FormRequest) -> str:
 class GroupPage:
     """A group, one page of its records, and the outcome of an action on all of them.
 
-    NotFound if it has no records, or none any more.
+    NotFound if it has no records, or no longer has any.
     """
 
     def __init__(self, context: Context, request: FormRequest) -> None:

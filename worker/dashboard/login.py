@@ -69,7 +69,7 @@ class Login:
         self._audit = audit
 
     def guarded(self, handler: Handler) -> Handler:
-        """Require a session, and for a form that one of our pages made it for that session."""
+        """Require a session, and that one of our pages made a submitted form for that session."""
 
         def guard(request: FormRequest) -> Response:
             session = self.session(request)
