@@ -1,7 +1,7 @@
 """Runs a few programs as one: starts them, restarts those that end, stops them all in order.
 
 Each program runs in a session of its own, so that Ctrl-C in the terminal reaches only us and we
-decide which ends when. Where the system can, it ends them if we die without stopping them.
+decide in which order they end. Where the system allows it, they also end if we are killed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 
 from ..connections.backoff import backoff
 
-# A program that ends at once is not restarted in a tight loop; one that ran a minute had begun.
+# A program that ends immediately is not restarted in a tight loop; one that ran for a minute counts
+# as started.
 FIRST_RESTART_S = 1.0
 MOST_RESTART_S = 30.0
 STEADY_AFTER_S = 60.0
@@ -70,7 +71,7 @@ class Child:
         self._started_at = self._clock()
 
     def poll(self) -> str | None:
-        """Restart it when that is due; return what happened, if anything did."""
+        """Restart it when due; return what happened, if anything did."""
         if self._process is None:
             if self._clock() < self._restart_at:
                 return None
@@ -88,7 +89,7 @@ class Child:
         return f"{self.program.name} {how}; restarting in {wait_s:g} s; see {self.log}"
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> bool:
-        """End it, and wait; False if it was killed, for it was too slow or ``hurry`` said so."""
+        """End it, and wait; False if it was killed: it was too slow, or ``hurry`` returned True."""
         process, self._process = self._process, None
         if process is None:
             return True

@@ -29,7 +29,7 @@ FOLDER = Path("var")
 SANDBOX_PORT = 8090
 FLOWER_PORT = 5555
 WEB_PORT = 8000
-# A request in flight may take 20 s more after a worker was asked to stop; then it settles.
+# After SIGTERM, a worker's requests in flight may take 20 s more; then it settles them.
 WORKER_STOPS_WITHIN_S = 25.0
 STOP_ORDER = ("web", "beat", "worker", "flower", "sandbox")
 
