@@ -1,4 +1,4 @@
-"""A destination: a named account at a vendor, how it is delivered to, and the rules of both."""
+"""A destination: a named account at a vendor, its settings for delivery, and their checks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ABOVE_0 = (
 class KindSettings:
     """How records of one kind are batched; ``partitions`` above 0 keep the order per identity.
 
-    With 0 ``batch_records`` it was taken out of the configuration, and is not delivered any more.
+    ``batch_records`` is 0 for a kind that was removed from the configuration: it is not delivered.
     """
 
     batch_records: int
