@@ -1,4 +1,4 @@
-"""Finds where one record is now, and what is known of its way there.
+"""Finds where one record is now, with its attempts and last response.
 
 A record's id carries the time of its acceptance, so lists and streams sorted by time are searched
 first where it belongs. Replayed records and producers' clocks break that order, so a record not
