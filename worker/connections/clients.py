@@ -1,10 +1,10 @@
 """Redis clients, each with the timeouts that its users need.
 
-A producer is in the path of a web request: it waits a quarter of a second for each reply, and
-raises. It never repeats a call, because the first may have been carried out. A worker has time: it
-repeats calls until Redis is back, and all of its operations may be repeated.
+A producer is in the path of a web request: it waits at most a quarter of a second for each reply,
+and then raises. It never repeats a call, because the first may have been carried out. A worker has
+time: it repeats calls until Redis is back, and all of its operations may be repeated.
 
-The address decides what a client talks to: one server, the master of Sentinels, or a Cluster.
+The address decides what a client connects to: one server, the master of Sentinels, or a Cluster.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from .sentinel import async_master_client, master_client
 PRODUCER_TIMEOUT_S = 0.25
 WORKER_TIMEOUT_S = 10.0
 WORKER_RETRIES = 12  # with the back-off below about 30 s: a restart with a large append-only file
-# One per thread, as before redis-py 8, which lends 100 and refuses the next: while Redis writes to
-# a slow disk, say, every thread waits for it with its own.
+# Enough for one per thread. redis-py 8 lends only 100 by default, and refuses the next: too few
+# while, for example, Redis writes to a slow disk and every thread waits.
 MAX_CONNECTIONS = 2**31
 _DATABASE = re.compile(r"/?\d*/?")
 # A Redis that accepts no writes is handled where scripts are run.
@@ -139,7 +139,7 @@ def answer_was_lost(error: RedisError) -> bool:
     """Return whether a failed call may have taken effect: Redis was reached, and did not refuse."""
     if isinstance(error, _NOTHING_SENT) or " connecting to " in str(error):
         return False
-    # A master that became a replica refused it; with Sentinels redis-py drops the connection then.
+    # A master that became a replica refused the call; with Sentinels, redis-py then disconnects.
     if isinstance(error.__context__, ReadOnlyError):
         return False
     return isinstance(error, RedisConnectionError | RedisTimeoutError)
@@ -157,8 +157,8 @@ def _common(timeout_s: float) -> Mapping[str, Any]:
 def _low_latency(timeout_s: float | None) -> Mapping[str, Any]:
     """Leave out round trips that a call can do without: each may take all of the timeout.
 
-    They are HELLO and two CLIENT SETINFO on a new connection, and PING on one that was idle: a call
-    that is never repeated is as lost after an unanswered PING as after its own timeout.
+    They are HELLO and two CLIENT SETINFO on a new connection, and PING on one that was idle: for a
+    call that is never repeated, an unanswered PING is no better than a timeout of its own.
     """
     spared = {"protocol": 2, "driver_info": None, "health_check_interval": 0}
     return {**_common(PRODUCER_TIMEOUT_S if timeout_s is None else timeout_s), **spared}

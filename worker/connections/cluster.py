@@ -1,8 +1,8 @@
 """Clients of a Redis Cluster that behave like those of a single server.
 
 A destination lives in one slot, so each call goes to one node; redis-py follows MOVED and ASK.
-What would surprise callers is corrected here: redis-py connects in the constructor, repeats calls
-at once and without a pause, and some of its errors are not its RedisError.
+Three of redis-py's surprises are corrected here: it connects in the constructor, repeats calls
+without a pause, and raises some errors that are not its RedisError.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from redis.retry import Retry
 
 from .addresses import SharedAddress
 
-# A slot that is being moved replies TRYAGAIN until it has moved, for which redis-py raises
-# ClusterError, as for CLUSTERDOWN, which ends with the fail-over.
+# redis-py raises ClusterError for TRYAGAIN, until a slot has been moved, and for CLUSTERDOWN, until
+# the fail-over.
 UNSETTLED = (ClusterError,)
 
 

@@ -14,8 +14,8 @@ _TEXT = (bytes, str)
 class LowLatencyClient(redis.Redis):
     """A client that runs a script once, without redis-py's overhead.
 
-    redis-py prepares each call to be repeated and measured, and each loan of a connection: a
-    quarter of the cost of the round trip (docs/decisions/0051). Here connections lent by the pool
+    redis-py prepares for the repetition and measurement of each call and each use of a connection:
+    a quarter of the cost of the round trip (docs/decisions/0051). Here, connections from the pool
     are kept in a list, which threads use without a lock.
     """
 
@@ -29,14 +29,14 @@ class LowLatencyClient(redis.Redis):
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
         """Run a script that Redis does not know yet, on a connection of our list: the pool may have
-        lent all it has to that."""
+        no other left."""
         return self._once("EVAL", script, numkeys, *keys_and_args)
 
     def _once(self, *command: Any) -> Any:
-        """Make one round trip. A connection that failed is kept too: it is closed then.
+        """Make one round trip. A connection that failed is closed, and kept in the list too.
 
-        A call that is interrupted (by a signal handler, say) leaves a reply on its way, which must
-        not reach the next caller.
+        If a call is interrupted (by a signal handler, for example), its reply is still to come, and
+        must not reach the next caller.
         """
         connection = self._connection()
         try:
