@@ -1,6 +1,6 @@
-"""A destination's records in Redis: where each of them is, and every move between the places.
+"""A destination's records in Redis, and every move of a record from one place to another.
 
-Each operation is one script in `lua/`, so one atomic step. Every call may be repeated after a lost
+Each operation is one script in `lua/`, and so is atomic. Every call may be repeated after a lost
 reply: ids and tokens are made here and not in Redis, so a repeated claim returns the same batch,
 and a repeated settlement finds its token gone and changes nothing.
 """
@@ -33,9 +33,9 @@ from .records import new_id
 from .scripts import run_together, script
 from .status import DestinationStatus
 
-# Between a refusal (429) and the next try above what it taught: with 120 successes between,
-# refusals stay under one in a hundred; five seconds bound how long new capacity goes unnoticed
-# where there are as many (measured: 8 to 15 requests in 4 s; 2 to 4, at 20 a second, in 7 s).
+# Both are required between a refusal (429) and the next try above the ceiling it set. After 120
+# successes, refusals stay below one in a hundred. At high rates, the five seconds decide how soon
+# new capacity is noticed (measured: 8 to 15 requests in 4 s; 2 to 4, at 20 a second, in 7 s).
 CEILING_SUCCESSES = 120
 CEILING_MS = 5000
 
@@ -55,7 +55,7 @@ class Buffer:
         self._clock = clock
         self._base = keys.base(destination.name)
         self._lease_ms = int(destination.lease_s * 1000)
-        # What a request leaves of a lease; half of one that is hardly longer than a request.
+        # What a request leaves of its lease; half of the lease, if that is little.
         lease_s = destination.lease_s
         self._sendable_s = max(lease_s - destination.request_timeout_s, lease_s / 2)
         self._claim_settings = self._settings_of_claim()
@@ -184,13 +184,13 @@ class Buffer:
         return bool(self._run("set_status", "running", "", "parked"))
 
     def repartition(self) -> None:
-        """Bring the partitions of ordered kinds to the configured number."""
+        """Set the number of partitions of ordered kinds as configured."""
         for name, kind in self.destination.kinds.items():
             if kind.ordered:
                 self._run("repartition", name, kind.partitions)
 
     def tick(self) -> Tick:
-        """Note that a drain ran; return whether memory is full and whether a probe is due."""
+        """Record that a drain ran; return whether memory is full and whether a probe is due."""
         full, probe = self._run("tick", int(self.destination.probe_interval_s * 1000))
         return Tick(memory_full=full == b"1", probe_due=probe == b"1")
 

@@ -49,7 +49,7 @@ class Claim:
 
     @classmethod
     def of(cls, reply: Any, stored: Sequence[bytes], send_by_s: float = inf) -> Self | None:
-        """Return the claim that a script replied, with its records; None when there was none."""
+        """Return the claim in a script's reply, with its records; None if nothing was claimed."""
         if reply is None:
             return None
         batch_id, raw = reply
@@ -91,7 +91,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Each record goes where its verdict says: ``usual``, or what ``named`` has for its position.
+    """Each record goes where its verdict says: the one in ``named`` for its position, or ``usual``.
 
     ``delay_ms`` is how long the records to be retried wait; ``ambiguous`` is how many of them the
     vendor may already have taken.
@@ -153,7 +153,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What a drain finds: producers are refused while memory is full; a probe may be due."""
+    """What a drain finds: is memory full, so that producers are refused; is a probe due."""
 
     memory_full: bool
     probe_due: bool
@@ -184,7 +184,7 @@ def _split_arguments(
     label: str,
     measures: tuple[int, str, str],
 ) -> Sequence[Any]:
-    # An answer clears the records of the deaths before it; else one more death isolates a half.
+    # A response clears the records of earlier deaths; without one, one more death splits a half.
     suspected = claim.deaths and not label
     deaths = max(0, destination.max_deaths - 1) if suspected else 0
     most_bytes = sum(map(len, claim.bodies)) // 2 if split.lower_bytes else 0

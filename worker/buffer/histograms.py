@@ -1,7 +1,7 @@
 """The bounds of the distributions that are counted in Redis, and where a number falls. Pure.
 
-A distribution is one counter for each bucket and one for the sum, so that a request costs four
-increments in the script that counts it anyhow, and every process counts into the same.
+A distribution is one counter for each bucket and one for the sum, so a request costs four more
+increments in the script that counts it, and all processes share the counters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A destination's last day, minute by minute: what charts are drawn from.
+"""A destination's last day, minute by minute, for the dashboard's charts.
 
 A sample is some 60 bytes in Redis, so a day of them is less than a hundred kilobytes.
 """

@@ -95,7 +95,7 @@ def _day(quarter_hour: int, timezone: ZoneInfo) -> str:
 
 
 def unpack(stored: bytes) -> StoredRecord:
-    """Take a stored record apart; ValueError when it is none of ours."""
+    """Take a stored record apart; ValueError if its header is missing."""
     header, separator, body = stored.partition(b"\n")
     if not separator or len(header) < ID_LENGTH + 2:
         raise ValueError("not a stored record: its header is missing")
@@ -108,9 +108,9 @@ def stored_body(stored: bytes) -> bytes:
     return stored[stored.index(b"\n") + 1 :]
 
 
-# What follows sees every record of a batch, and nothing else of a worker does: each is one
-# comprehension over a method of bytes, without a call of a function of ours (measured: a quarter of
-# the time). A record is cut once, when it comes from Redis; its head is short.
+# The functions below handle every record of a batch, and nothing else in a worker does. So each is
+# one comprehension over methods of bytes, and calls no function of ours (measured: a quarter of the
+# time). A record is cut once, when it comes from Redis; its head is short.
 
 
 def split_heads(stored: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -120,7 +120,7 @@ def split_heads(stored: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 def count_names(heads: Iterable[bytes]) -> Counter[bytes]:
-    """How many records there are of each day and event name; those without a name are left out."""
+    """Count the records of each day and event name; those without a name are left out."""
     counted = Counter([head[ID_LENGTH + 1 :] for head in heads])
     return Counter({key: n for key, n in counted.items() if key.partition(b" ")[2]})
 
