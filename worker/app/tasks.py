@@ -21,8 +21,8 @@ from .process import runtime, watchdog
 
 log = get_logger(__name__)
 
-# A delivery goes on with the next batch for this long; then another task takes over, so that Flower
-# and the other kinds see something happen.
+# A task delivers one batch after another for this long; then another task takes over, so that
+# Flower shows progress and the other kinds get their turn.
 RUN_S = 2.0
 STOP_CHECK_EVERY_S = 0.5  # of a task that waits
 
@@ -88,10 +88,10 @@ def export(
     profile: bool | None = None,
     events: bool | None = None,
 ) -> dict[str, Any]:
-    """Export to a file on this worker's machine, or go on with it, as `ingest export` does.
+    """Export to a file on this worker's machine, or resume that, as `ingest export` does.
 
-    It may run for hours. A worker that stops or dies leaves the file as it is: started again with
-    the same arguments, the task goes on. Return the events and bytes of the file.
+    It may run for hours. A worker that stops or dies leaves the file as it is; started again with
+    the same arguments, the task resumes. Return the events and bytes of the file.
     """
     days = day_number(first), day_number(last)
     query = ExportQuery(event, *days, batch_size, app=app, profile=profile, events=events)
@@ -112,7 +112,7 @@ def export(
 def reconcile(*, destination: str | None = None, day: str | None = None) -> dict[str, int]:
     """Compare our deliveries with the vendors' counts; return the differences by destination.
 
-    Without a destination: every one that can be read back. -1: the vendor gave no counts.
+    Without a destination, all that can be read back. -1 means that the vendor gave no counts.
     """
     found = {}
     for each in runtime().settings.enabled():
