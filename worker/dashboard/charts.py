@@ -88,11 +88,8 @@ def with_now(samples: Sequence[Sample], total: KindCounts, now_s: float) -> Sequ
 def flow(samples: Sequence[Sample], window: Window, now_minute: int) -> Chart:
     """Return the chart of records accepted, delivered and failed a minute."""
     buckets = _buckets(samples, window, now_minute)
-    series = {
-        "accepted": list(_rates(buckets, attrgetter("accepted"))),
-        "delivered": list(_rates(buckets, attrgetter("delivered"))),
-        "failed": list(_rates(buckets, attrgetter("dead_lettered"))),
-    }
+    totals = {"accepted": "accepted", "delivered": "delivered", "failed": "dead_lettered"}
+    series = {name: [*_rates(buckets, attrgetter(total))] for name, total in totals.items()}
     return _chart("Flow", "a minute", series, window, now_minute)
 
 

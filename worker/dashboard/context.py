@@ -1,8 +1,8 @@
-"""What the pages work with: Redis, its destinations, the vendors, the audit log and the clock."""
+"""What the pages work with: Redis, its destinations, the vendors and the audit log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,13 +23,12 @@ DRY_RUN_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Shared by all pages of a process; ``now`` returns epoch seconds."""
+    """Shared by all pages of a process."""
 
     settings: Settings
     client: redis.Redis
     discovery: DestinationDiscovery
     audit: AuditLog
-    now: Callable[[], float]
 
     def buffers(self) -> Mapping[str, Buffer]:
         """Return the buffers of the destinations to show, by name."""

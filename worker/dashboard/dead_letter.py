@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, NoReturn
 from uuid import UUID
 
 from starlette.responses import Response
 
 from worker.dead_letters.groups import masked_text
-from worker.dead_letters.letters import DeadLetters
+from worker.dead_letters.letters import DeadLetter, DeadLetters
 from worker.dead_letters.replay import NotReplayed, Replacement, Replayer
-from worker.errors import IngestError
-from worker.vendors.protocol import Outcome
+from worker.errors import IngestError, InvalidRecord
+from worker.settings.destination import Destination
+from worker.vendors.protocol import Outcome, Prepared
 
 from .audit_log import AuditEntry
 from .context import Context, vendor_check
-from .edited_record import EditedRecord, parse_edited
 from .endpoint import FormRequest, NotFound, redirect, user_page
 from .grouping import single_letter
 from .record_view import RecordLine, masked, pretty, record_lines
@@ -24,6 +28,20 @@ from .record_view import RecordLine, masked, pretty, record_lines
 _FAILED_AGAIN = (
     "Nothing was done: the record was replayed meanwhile and failed again. This is its state now."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class EditedRecord:
+    """The text, the record in it, and the errors in that.
+
+    ``prepared`` is None if it breaks a rule, ``is_json`` False if the text cannot be read.
+    """
+
+    text: str
+    record: Any
+    errors: Mapping[str, Sequence[str]]
+    prepared: Prepared | None = None
+    is_json: bool = True
 
 
 class DeadLetterPage:
@@ -39,10 +57,7 @@ class DeadLetterPage:
         self._buffer = context.buffer(request.params["name"])
         self.destination = self._buffer.destination
         letters = DeadLetters(context.client, self.destination)
-        try:
-            letter = letters.find(UUID(request.params["id"]).hex)
-        except ValueError:
-            raise NotFound from None
+        letter = letters.find(_record_id(request.params["id"]))
         if letter is None:
             raise NotFound
         self.letter = letter
@@ -59,8 +74,14 @@ class DeadLetterPage:
 
     def show(self) -> Response:
         """Show the record, with its values hidden unless an action has shown them."""
-        edited, lines = self.edited, self._lines()
-        unreadable = edited.errors[""] if edited and not edited.is_json else []
+        edited, lines = self.edited, list[RecordLine]()
+        if edited is None:
+            errors = {self.field: [masked_text(self.letter.error)]} if self.field else {}
+            lines = record_lines(masked(self.letter.record), errors)
+        elif edited.is_json:
+            record = edited.record if self.is_open else masked(edited.record)
+            lines = record_lines(record, edited.errors)
+        unreadable = edited.errors[""] if edited and not lines else []
         values = {
             "view": self,
             "state": self._buffer.status().state,
@@ -69,16 +90,6 @@ class DeadLetterPage:
             "errors": sum(len(line.errors) for line in lines) + len(unreadable),
         }
         return user_page(self._request, "dead_letter.html", "letters", values)
-
-    def _lines(self) -> list[RecordLine]:
-        """Return the lines to show with their errors."""
-        edited = self.edited
-        if edited is None:
-            errors = {self.field: [masked_text(self.letter.error)]} if self.field else {}
-            return record_lines(masked(self.letter.record), errors)
-        if not edited.is_json:
-            return []
-        return record_lines(edited.record if self.is_open else masked(edited.record), edited.errors)
 
     def act(self) -> Response:
         """Do what the button says to the dead letter that the page showed, and to no other."""
@@ -135,7 +146,7 @@ class DeadLetterPage:
         if not self.destination.vendor:
             self.failure = "This destination is not configured, so it would not be delivered."
             return self.show()
-        replayer = Replayer(self._context.client, self.destination, now=self._context.now)
+        replayer = Replayer(self._context.client, self.destination)
         run, action, outcome = partial(replayer.replay, self._alone), "replay", "replayed"
         if "record" in self._request.form:
             edited = self._edit()
@@ -164,9 +175,53 @@ class DeadLetterPage:
         """Parse what was typed; a form without text means the stored record."""
         text = self._request.form.get("record")
         text = pretty(self.letter.record) if text is None else text
-        self.edited = parse_edited(text, self.destination, self.letter, self._context.now())
+        self.edited = parse_edited(text, self.destination, self.letter, time.time())
         return self.edited
 
     def _audit_entry(self, action: str) -> AuditEntry:
         what = f"{self.letter.kind}, record {UUID(self.letter.id)}"
         return AuditEntry(self._request.user, action, self.destination.name, what, 1)
+
+
+def _record_id(text: str) -> str:
+    try:
+        return UUID(text).hex
+    except ValueError:
+        raise NotFound from None
+
+
+def parse_edited(
+    text: str, destination: Destination, letter: DeadLetter, now_s: float
+) -> EditedRecord:
+    """Parse and validate the text that is to replace a dead letter's record."""
+    try:
+        record = json.loads(text, parse_constant=_refuse)
+        json.dumps(record, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        return EditedRecord(text, None, {"": [_explain(error)]}, is_json=False)
+    try:
+        prepared = _prepare(destination, letter, record, now_s)
+    except InvalidRecord as error:
+        return EditedRecord(text, record, error.errors)
+    return EditedRecord(text, record, {}, prepared)
+
+
+def _prepare(destination: Destination, letter: DeadLetter, record: Any, now_s: float) -> Prepared:
+    if not destination.vendor:
+        raise InvalidRecord({"": ["this destination is not configured: its rules are not known"]})
+    prepared = destination.account.schema().prepare(record, now_s=int(now_s))
+    if prepared.kind != letter.kind:
+        raise InvalidRecord({"type": [f"must stay {letter.kind}, as it was accepted"]})
+    return prepared
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"Not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}."
+    if isinstance(error, UnicodeEncodeError):
+        return "Not valid text: it contains an unpaired surrogate character."
+    return "Not valid JSON: a number is not finite, or the nesting is too deep."
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -60,12 +60,8 @@ class FormRequest:
     https: bool
     same_site: bool
     session: Session | None = None
+    user: str = ""
     token: str = ""
-
-    @property
-    def user(self) -> str:
-        """Return the signed-in user."""
-        return self.session.user if self.session else ""
 
 
 class NotFound(Exception):

@@ -139,7 +139,7 @@ class GroupPage:
         selection, count, check = self._selection, self.group.count, self.check or ReplayCheck()
         if self.check:
             selection, count = first_letters(selection, MAX_CHECKED), check.passed
-        replayer = Replayer(self._context.client, self.destination, now=self._context.now)
+        replayer = Replayer(self._context.client, self.destination)
         replayed = self._context.audit.run(
             self._audit_entry("replay", count),
             lambda: ("replayed", replayer.replay(selection, self._report, without=check.ids)),

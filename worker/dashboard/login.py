@@ -76,7 +76,7 @@ class Login:
             if session is None:
                 return redirect(_login_path(request))
             token = self._sessions.form_token(session.id)
-            request = replace(request, session=session, token=token)
+            request = replace(request, session=session, user=session.user, token=token)
             if request.method == "POST" and not self._is_own_form(request, session.id):
                 return page(403, "error.html", title="Nothing was done", text=_FOREIGN_FORM)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -75,7 +76,7 @@ class OverviewPages:
         """
         destination, history = buffer.destination, History(self._context.client, buffer.destination)
         history.sample()  # so that there is a history even while no drain runs
-        now_s, status = self._context.now(), buffer.status()
+        now_s, status = time.time(), buffer.status()
         total = total_counts(status.kinds.values())
         samples = charts.with_now(history.read(), total, now_s)
         minute = max(int(now_s // 60), samples[-1].minute if samples else 0)

@@ -59,9 +59,7 @@ def _mask(value: Any, *, plain: bool = False) -> Any:
     return f"••• {'true or false' if isinstance(value, bool) else 'a number'}"
 
 
-def record_lines(
-    record: Any, errors: Mapping[str, Sequence[str]] | None = None
-) -> list[RecordLine]:
+def record_lines(record: Any, errors: Mapping[str, Sequence[str]]) -> list[RecordLine]:
     """Return the record's lines with their errors.
 
     The error of a missing field is shown at the nearest enclosing value.
@@ -71,7 +69,7 @@ def record_lines(
     for path, text in _lines(record, "", "", "", ""):
         lines.append(RecordLine(_escape(text)))
         by_path.setdefault(path, lines[-1])
-    for path, rules in (errors or {}).items():
+    for path, rules in errors.items():
         nearest = path
         while nearest not in by_path:  # the whole record is at the empty path
             nearest = nearest.rpartition(".")[0]

@@ -30,11 +30,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    own = (number, span, moment, ago, plural, brief)
+    own = (number, span, moment, ago, plural, brief, masked_name, masked_text)
     environment.filters |= {each.__name__: each for each in own}
     environment.filters |= {"accepted": accepted_at_ms, "uuid": UUID}
     environment.filters |= {"href": group_href, "reason": reason_text}
-    environment.filters |= {"masked_name": masked_name, "masked_text": masked_text}
     return environment
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,31 +36,27 @@ _ASSETS = {
 }
 
 
-def routes(
-    settings: Settings, dashboard: DashboardSettings, *, now: Callable[[], float] = time.time
-) -> Sequence[BaseRoute]:
+def routes(settings: Settings, dashboard: DashboardSettings) -> Sequence[BaseRoute]:
     """Return all routes, or one that says the dashboard is off; connects on first use."""
     assets = [_asset(*each) for each in _ASSETS.items()]
     if not dashboard.on:
         return [*_route("/", get=lambda _: page(200, "off.html")), *assets]
     client = operator_client(redis_url(settings), _REDIS_TIMEOUT_S)
-    discovery = DestinationDiscovery(client, SCAN_BUDGET)
-    context = Context(settings, client, discovery, AuditLog(client), now)
-    sessions = Sessions(client, dashboard, now=now)
-    login = Login(sessions, LoginThrottle(client), context.audit)
+    audit_log, discovery = AuditLog(client), DestinationDiscovery(client, SCAN_BUDGET)
+    context = Context(settings, client, discovery, audit_log)
+    login = Login(Sessions(client, dashboard), LoginThrottle(client), audit_log)
     overview = OverviewPages(context, dashboard.refresh_s)
 
     def audit(request: FormRequest) -> Response:
-        return user_page(request, "audit.html", "audit", {"entries": [*context.audit.latest()]})
+        return user_page(request, "audit.html", "audit", {"entries": [*audit_log.latest()]})
 
     def guarded(path: str, get: Handler, post: Handler | None = None) -> list[BaseRoute]:
         act = post and login.guarded(post)
         return _route(path, get=login.guarded(get), post=act, is_signed_in=login.session)
 
     def shown_by(kind: type[GroupPage | DeadLetterPage]) -> tuple[Handler, Handler]:
-        return (lambda request: kind(context, request).show()), (
-            lambda request: kind(context, request).act()
-        )
+        of = partial(kind, context)
+        return (lambda request: of(request).show()), (lambda request: of(request).act())
 
     return [
         *_route("/login", get=login.show, post=login.sign_in),

@@ -39,11 +39,7 @@ class Sessions:
     """Starts, reads and ends sessions; raises RedisError when Redis is away, so no one gets in."""
 
     def __init__(
-        self,
-        client: redis.Redis,
-        settings: DashboardSettings,
-        *,
-        now: Callable[[], float] = time.time,
+        self, client: redis.Redis, settings: DashboardSettings, now: Callable[[], float] = time.time
     ) -> None:
         self._client = client
         self._settings = settings

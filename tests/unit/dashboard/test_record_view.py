@@ -19,7 +19,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_record_lines_are_those_of_the_text_to_edit(value: Any) -> None:
     """The lines match the text in the form."""
-    assert [line.text for line in record_lines(value)] == pretty(value).split("\n")
+    assert [line.text for line in record_lines(value, {})] == pretty(value).split("\n")
 
 
 @given(st.dictionaries(st.text(min_size=1), VALUES), st.text())

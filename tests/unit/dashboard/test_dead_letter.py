@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from worker.dashboard.edited_record import EditedRecord, parse_edited
+from worker.dashboard.dead_letter import EditedRecord, parse_edited
 from worker.dead_letters.letters import DeadLetter
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount
