@@ -8,7 +8,7 @@ found there is searched for everywhere before it is called unknown.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import redis
 from ..buffer import keys
 from ..buffer.records import accepted_at_ms
 from ..buffer.scripts import script
-from ..dead_letters.letters import CLOCK_MARGIN_MS, DeadLetter, DeadLetters
+from ..dead_letters.letters import CLOCK_MARGIN_MS, DeadLetters, iso
 from ..settings.destination import Destination
 
 # A record that moves during the search may slip past once (a replay puts it behind us), hardly in
@@ -26,44 +26,13 @@ ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Buffered:
-    """Accepted and not yet claimed; ``position`` 1 is the next of its partition."""
+class Location:
+    """Where a record is: the place, and what is known of it there, as `ingest trace` shows them."""
 
     destination: str
     kind: str
-    partition: int
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """In a batch: in flight until its lease ends, or waiting until it is due (epoch ms).
-
-    ``deaths`` counts workers that died with it; ``error`` is the last answer's text, if any.
-    """
-
-    destination: str
-    kind: str
-    in_flight: bool
-    batch: str
-    attempts: int
-    deaths: int
-    error: str
-    due_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveredRecord:
-    """Accepted by the vendor: in which batch, when (epoch ms), with which answer."""
-
-    destination: str
-    kind: str
-    batch: str
-    at_ms: int
-    answer: str
-
-
-Location = Buffered | InFlight | DeadLetter | DeliveredRecord
+    place: str
+    details: Mapping[str, Any]
 
 
 class RecordLocator:
@@ -86,20 +55,24 @@ class RecordLocator:
             found = (
                 self._buffered(record_id)
                 or self._in_batch(record_id)
-                or DeadLetters(self.client, self.destination).find(record_id)
+                or self._dead(record_id)
                 or self._delivered(record_id)
             )
             if found:
                 return found
         return None
 
-    def _buffered(self, record_id: str) -> Buffered | None:
+    def _location(self, kind: str, place: str, **details: Any) -> Location:
+        return Location(self.destination.name, kind, place, details)
+
+    def _buffered(self, record_id: str) -> Location | None:
+        """Find it among the records not yet claimed; position 1 is the next of its partition."""
         partitions = list(self._partitions())
         for guess in (True, False):
             for kind, partition in partitions:
                 listed = f"pending:{kind}:{partition}"
                 if position := self._position(listed, record_id, guess=guess):
-                    return Buffered(self.destination.name, kind, partition, position)
+                    return self._location(kind, "buffered", partition=partition, position=position)
         return None
 
     def _partitions(self) -> Iterator[tuple[str, int]]:
@@ -121,7 +94,7 @@ class RecordLocator:
                 return int(found[0])
             searched += self.page_records
 
-    def _in_batch(self, record_id: str) -> InFlight | None:
+    def _in_batch(self, record_id: str) -> Location | None:
         batches: Any = self.client.hkeys(keys.batches(self.destination.name))
         for raw in batches:
             batch = raw.decode()
@@ -129,8 +102,8 @@ class RecordLocator:
                 return found
         return None
 
-    def _batch(self, batch_id: str) -> InFlight | None:
-        """Return what is known of a batch; None when it was settled in the meantime."""
+    def _batch(self, batch_id: str) -> Location | None:
+        """Return a batch in flight, or one that waits; None when it was settled in the meantime."""
         name = self.destination.name
         # No transaction: a full Redis would refuse even reads in one.
         with self.client.pipeline(transaction=False) as pipeline:
@@ -140,18 +113,32 @@ class RecordLocator:
         if raw is None:
             return None
         batch: dict[str, Any] = json.loads(raw)
-        return InFlight(
-            destination=name,
-            kind=batch["kind"],
-            in_flight=leased_until is not None,
+        due_ms = int(batch.get("due", 0) if leased_until is None else leased_until)
+        return self._location(
+            batch["kind"],
+            "retrying" if leased_until is None else "in_flight",
             batch=batch_id,
             attempts=int(batch["attempt"]),
-            deaths=int(batch["deaths"]),
-            error=batch["error"],
-            due_ms=int(batch.get("due", 0) if leased_until is None else leased_until),
+            worker_deaths=int(batch["deaths"]),
+            last_answer=batch["error"] or None,
+            **{"due_at" if leased_until is None else "lease_ends_at": iso(due_ms)},
         )
 
-    def _delivered(self, record_id: str) -> DeliveredRecord | None:
+    def _dead(self, record_id: str) -> Location | None:
+        letter = DeadLetters(self.client, self.destination).find(record_id)
+        if letter is None:
+            return None
+        return self._location(
+            letter.kind,
+            "dead",
+            reason=letter.reason,
+            code=letter.code,
+            error=letter.error,
+            attempts=letter.attempts,
+            failed_at=iso(letter.failed_at_ms),
+        )
+
+    def _delivered(self, record_id: str) -> Location | None:
         """Find the settlement that delivered it: after its acceptance, unless a clock was wrong."""
         accepted = f"{max(1, accepted_at_ms(record_id) - CLOCK_MARGIN_MS)}-0"
         entry = self._settlement(record_id, "+", accepted)
@@ -161,11 +148,11 @@ class RecordLocator:
         if not found:
             return None  # unknown, or trimmed from the journal just now
         fields = found[0][1]
-        return DeliveredRecord(
-            destination=self.destination.name,
-            kind=fields[b"kind"].decode(),
+        return self._location(
+            fields[b"kind"].decode(),
+            "delivered",
             batch=fields[b"batch"].decode(),
-            at_ms=int(entry.partition("-")[0]),
+            delivered_at=iso(int(entry.partition("-")[0])),
             answer=fields[b"answer"].decode(),
         )
 

@@ -15,9 +15,9 @@ from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim, Settle
 from worker.buffer.records import pack
-from worker.dead_letters.letters import DeadLetter, DeadLetters
+from worker.dead_letters.letters import DeadLetters, epoch_ms
 from worker.dead_letters.replay import Replayer
-from worker.monitoring.locate import Buffered, DeliveredRecord, InFlight, RecordLocator
+from worker.monitoring.locate import Location, RecordLocator
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import DELIVERED, Kind, Outcome, Prepared, Verdict
@@ -60,11 +60,25 @@ class Records:
         assert claim is not None
         return claim
 
+    def find(self, record_id: str, *places: str) -> Location:
+        """Find a record, which must be in one of these places."""
+        found = self.locator.find(record_id)
+        assert found is not None
+        assert found.destination == "traced"
+        assert found.place in places
+        return found
+
     def settle(self, settle: Settle) -> Claim:
         """Claim what is ready, and settle it."""
         claim = self.claim()
         assert self.buffer.settle(claim, settle, str(settle.usual.code or 200)) is not None
         return claim
+
+
+def buffered(position: int) -> Location:
+    """Return the place of a buffered event."""
+    details = {"partition": 0, "position": position}
+    return Location("traced", Kind.EVENT, "buffered", details)
 
 
 @pytest.fixture
@@ -77,9 +91,9 @@ def test_find_returns_the_position_of_a_buffered_record(records: Records) -> Non
     """The position is what lies before it in its partition, the next to be claimed being 1."""
     ids = records.accept(100)
     for at, record_id in enumerate(ids, 1):
-        assert records.locator.find(record_id) == Buffered("traced", Kind.EVENT, 0, at)
+        assert records.locator.find(record_id) == buffered(at)
     records.claim()
-    assert records.locator.find(ids[10]) == Buffered("traced", Kind.EVENT, 0, 1)
+    assert records.locator.find(ids[10]) == buffered(1)
 
 
 def test_find_searches_every_partition(records: Records) -> None:
@@ -90,11 +104,10 @@ def test_find_searches_every_partition(records: Records) -> None:
     after = records.accept(20, Kind.PROFILE)
     for ids, partitions in ((before, range(4)), (after, range(4, 6))):
         for record_id in ids:
-            found = records.locator.find(record_id)
-            assert isinstance(found, Buffered)
-            assert found.partition in partitions
-            pending = keys.pending("traced", Kind.PROFILE, found.partition)
-            there = records.client.lindex(pending, found.position - 1)
+            found = records.find(record_id, "buffered").details
+            assert found["partition"] in partitions
+            pending = keys.pending("traced", Kind.PROFILE, found["partition"])
+            there = records.client.lindex(pending, found["position"] - 1)
             assert there.startswith(record_id.encode())
 
 
@@ -106,7 +119,7 @@ def test_find_in_a_sorted_list_reads_one_page(records: Records, rng: random.Rand
     records.client.config_resetstat()
     for position in (1, 10_000, *rng.choices(range(1, 10_001), k=30)):
         found = records.locator.find(ids[position - 1])
-        assert found == Buffered("traced", Kind.EVENT, 0, position)
+        assert found == buffered(position)
     assert records.client.info("commandstats")["cmdstat_evalsha"]["calls"] == 32
 
 
@@ -120,9 +133,8 @@ def test_find_in_an_unsorted_list_searches_all_of_it(records: Records, rng: rand
     records.client.delete(pending)
     records.client.rpush(pending, *packed)
     for record_id in ids:
-        found = records.locator.find(record_id)
-        assert isinstance(found, Buffered)
-        assert packed[found.position - 1].startswith(record_id.encode())
+        position = records.find(record_id, "buffered").details["position"]
+        assert packed[position - 1].startswith(record_id.encode())
 
 
 def test_find_describes_a_batch_in_flight_and_one_that_waits(records: Records) -> None:
@@ -130,30 +142,27 @@ def test_find_describes_a_batch_in_flight_and_one_that_waits(records: Records) -
     ids = records.accept(20)
     claim = records.claim()
     now_ms = int(time.time() * 1000)
-    found = records.locator.find(ids[9])
-    assert isinstance(found, InFlight)
-    assert (found.in_flight, found.batch, found.attempts, found.error) == (True, claim.batch, 0, "")
-    assert now_ms < found.due_ms <= now_ms + 91_000
+    found = dict(records.find(ids[9], "in_flight").details)
+    assert now_ms < epoch_ms(found.pop("lease_ends_at")) <= now_ms + 91_000
+    assert found == {"batch": claim.batch, "attempts": 0, "worker_deaths": 0, "last_answer": None}
     waiting = records.settle(Settle(BUSY, delay_ms=60_000))
     later_ms = int(time.time() * 1000)
-    found = records.locator.find(ids[10])
-    assert isinstance(found, InFlight)
-    assert (found.in_flight, found.batch, found.attempts) == (False, waiting.batch, 1)
-    assert found.error == "HTTP 503"
-    assert now_ms + 50_000 < found.due_ms <= later_ms + 61_000
+    found = dict(records.find(ids[10], "retrying").details)
+    assert now_ms + 50_000 < epoch_ms(found["due_at"]) <= later_ms + 61_000
+    assert (found["batch"], found["attempts"]) == (waiting.batch, 1)
+    assert found["last_answer"] == "HTTP 503"
 
 
 def test_find_describes_a_dead_letter_and_a_delivery(records: Records) -> None:
     """A dead letter has its reason; a delivery its batch, its time and the answer."""
     ids = records.accept(10)
     claim = records.settle(Settle(DELIVERED, [(3, REFUSED)]))
-    dead = records.locator.find(ids[2])
-    assert isinstance(dead, DeadLetter)
-    assert (dead.code, dead.error, dead.attempts) == (513, REFUSED.error, 1)
-    delivered = records.locator.find(ids[3])
-    assert isinstance(delivered, DeliveredRecord)
-    assert (delivered.batch, delivered.kind, delivered.answer) == (claim.batch, Kind.EVENT, "200")
-    assert abs(delivered.at_ms - time.time() * 1000) < 60_000
+    dead = records.find(ids[2], "dead").details
+    assert (dead["code"], dead["error"], dead["attempts"]) == (513, REFUSED.error, 1)
+    delivered = records.find(ids[3], "delivered")
+    assert delivered.kind == Kind.EVENT
+    assert (delivered.details["batch"], delivered.details["answer"]) == (claim.batch, "200")
+    assert abs(epoch_ms(delivered.details["delivered_at"]) - time.time() * 1000) < 60_000
 
 
 def test_find_of_a_replayed_record_searches_to_the_end(records: Records) -> None:
@@ -163,7 +172,7 @@ def test_find_of_a_replayed_record_searches_to_the_end(records: Records) -> None
     records.accept(5_000)
     selection = DeadLetters(records.client, SETTINGS).select()
     assert Replayer(records.client, SETTINGS).replay(selection, lambda _: None) == 1
-    assert records.locator.find(old) == Buffered("traced", Kind.EVENT, 0, 5_001)
+    assert records.locator.find(old) == buffered(5_001)
 
 
 def test_find_of_a_record_that_is_gone_returns_none(records: Records) -> None:
@@ -173,7 +182,7 @@ def test_find_of_a_record_that_is_gone_returns_none(records: Records) -> None:
     DeadLetters(records.client, SETTINGS).select().purge()
     (delivered,) = records.accept(1)
     records.settle(Settle(DELIVERED))
-    assert isinstance(records.locator.find(delivered), DeliveredRecord)
+    records.find(delivered, "delivered")
     records.client.xtrim(keys.journal("traced"), maxlen=0)
     for record_id in (purged, delivered, "0" * 32, "f" * 32):
         assert records.locator.find(record_id) is None
@@ -185,8 +194,8 @@ def test_find_matches_whole_ids(records: Records) -> None:
     records.settle(Settle(DELIVERED))
     across = first[16:] + second[:16]
     assert records.locator.find(across) is None
-    assert isinstance(records.locator.find(first), DeliveredRecord)
-    assert isinstance(records.locator.find(second), DeliveredRecord)
+    records.find(first, "delivered")
+    records.find(second, "delivered")
 
 
 def test_find_of_a_delivery_before_acceptance_returns_it(records: Records) -> None:
@@ -194,7 +203,7 @@ def test_find_of_a_delivery_before_acceptance_returns_it(records: Records) -> No
     ahead = f"{int(time.time() * 1000) + 86_400_000:012x}70008000000000000000"
     records.buffer.accept(Kind.EVENT, [b"identity:i"], [pack(ahead, "20231114", "Viewed", b"{}")])
     records.settle(Settle(DELIVERED))
-    assert isinstance(records.locator.find(ahead), DeliveredRecord)
+    records.find(ahead, "delivered")
 
 
 def test_find_searches_the_whole_journal(records: Records) -> None:
@@ -203,9 +212,8 @@ def test_find_searches_the_whole_journal(records: Records) -> None:
     ids = records.accept(100)
     batches = [records.settle(Settle(DELIVERED)).batch for _ in range(10)]
     for at, record_id in enumerate(ids):
-        found = records.locator.find(record_id)
-        assert isinstance(found, DeliveredRecord)
-        assert found.batch == batches[at // 10]
+        found = records.find(record_id, "delivered")
+        assert found.details["batch"] == batches[at // 10]
 
 
 def test_find_of_a_record_that_moves_behind_the_search_searches_again(
@@ -224,7 +232,7 @@ def test_find_of_a_record_that_moves_behind_the_search_searches_again(
         return list_batches(key)
 
     monkeypatch.setattr(records.client, "hkeys", list_late)
-    assert isinstance(records.locator.find(moving), Buffered)
+    records.find(moving, "buffered")
     assert moved == [1]
 
 
@@ -236,6 +244,6 @@ def test_find_in_a_full_redis_returns_the_record(
     records.claim()
     redis_client.config_set("maxmemory", 1)
     try:
-        assert isinstance(records.locator.find(record_id), InFlight)
+        records.find(record_id, "in_flight")
     finally:
         redis_client.config_set("maxmemory", 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import click
@@ -12,9 +12,6 @@ from .. import options
 from ..clients import overview
 from ..console.terminal import printable
 from ..exit_codes import FAILED
-
-if TYPE_CHECKING:
-    from worker.monitoring.locate import Location
 
 _UNKNOWN = (
     "this record was not found: it was never accepted here, or it was purged, or it was delivered "
@@ -39,14 +36,13 @@ def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: 
             break
     else:
         found = None
-    place, details = _place(found) if found else ("unknown", {"why": _UNKNOWN})
     shown = {
         "id": str(UUID(record_id)),
         "accepted_at": _accepted_at(record_id),
         "destination": found and found.destination,
         "kind": found and found.kind,
-        "place": place,
-        **details,
+        "place": found.place if found else "unknown",
+        **(found.details if found else {"why": _UNKNOWN}),
     }
     if as_json:
         click.echo(json.dumps(shown))
@@ -54,34 +50,6 @@ def trace(ctx: click.Context, record_id: str, destination: str | None, as_json: 
         _print(**shown)
     if found is None:
         ctx.exit(FAILED)
-
-
-def _place(found: Location) -> tuple[str, dict[str, Any]]:
-    """Return the place, and what it knows of the record; times are ISO 8601, UTC."""
-    from worker.dead_letters.letters import DeadLetter, iso
-    from worker.monitoring.locate import Buffered, InFlight
-
-    if isinstance(found, Buffered):
-        return "buffered", {"partition": found.partition, "position": found.position}
-    if isinstance(found, InFlight):
-        due = "lease_ends_at" if found.in_flight else "due_at"
-        return ("in_flight" if found.in_flight else "retrying"), {
-            "batch": found.batch,
-            "attempts": found.attempts,
-            "worker_deaths": found.deaths,
-            "last_answer": found.error or None,
-            due: iso(found.due_ms),
-        }
-    if isinstance(found, DeadLetter):
-        return "dead", {
-            "reason": found.reason,
-            "code": found.code,
-            "error": found.error,
-            "attempts": found.attempts,
-            "failed_at": iso(found.failed_at_ms),
-        }
-    details = {"batch": found.batch, "delivered_at": iso(found.at_ms), "answer": found.answer}
-    return "delivered", details
 
 
 def _print(place: str, destination: str | None, kind: str | None, **details: Any) -> None:
