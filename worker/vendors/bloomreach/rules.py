@@ -7,20 +7,14 @@ Sources: the pages "Add event", "Update customer properties", "Tracking" (custom
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from worker.vendors.validation import Rule
 
-
-@dataclass(frozen=True, slots=True)
-class BloomreachLimits:
-    """The numbers of the published rules. A KByte is counted as 1000 bytes: the safe reading."""
-
-    message_bytes: int = 800_000  # of an event or update; it must be less
-    value_bytes: int = 16_000  # of one property's value, as JSON; it must be less
-    customer_properties: int = 255
-
+# A KByte is counted as 1000 bytes: the safe reading.
+MESSAGE_BYTES: Final = 800_000  # of an event or update; it must be less
+VALUE_BYTES: Final = 16_000  # of one property's value, as JSON; it must be less
+CUSTOMER_PROPERTIES: Final = 255
 
 #: What a bug writes where an id is missing; the vendor takes neither for one.
 ANONYMOUS: Final = frozenset(("null", "undefined"))
@@ -31,6 +25,9 @@ ISO_8601: Final = re.compile(
 )
 
 NO_RECORD = Rule("must be an object")
+LARGE_RECORD = Rule(f"must be less than {MESSAGE_BYTES} bytes of JSON")
+LARGE_VALUE = Rule(f"must be less than {VALUE_BYTES} bytes of JSON")
+TOO_MANY = Rule(f"must hold at most {CUSTOMER_PROPERTIES} attributes")
 BAD_KEY = Rule("must be a string: names are strings")
 NO_IDS = Rule("is required: an object with one customer id at least, such as registered")
 NO_VALID_ID = Rule("must hold an id with a letter or digit in it that is not null or undefined")

@@ -30,11 +30,11 @@ from ..validation import (
     join,
 )
 from . import rules
-from .rules import BloomreachLimits
 
 _NO_COUNTERPART: Final = "has no counterpart here: name the customer by identity or object_id"
 _MICROSECONDS: Final = 6  # what a double holds of today's epoch seconds
-_MOST_BYTES_PER_CHAR: Final = 6  # a control character in JSON
+# Below this a text needs no counting: JSON takes at most six bytes for a character.
+_SAFE_CHARS: Final = rules.VALUE_BYTES // 6 - 1
 
 # Plain strings: comparing with an enum's member costs a record 0.1 us.
 _EVENT, _PROFILE = Kind.EVENT.value, Kind.PROFILE.value
@@ -48,13 +48,6 @@ class BloomreachRecordSchema(RuleSchema):
     kind = ""
     #: The key that holds the record's time.
     time_key = ""
-
-    def __init__(self, limits: BloomreachLimits) -> None:
-        super().__init__()
-        self._limits = limits
-        self._safe_chars = limits.value_bytes // _MOST_BYTES_PER_CHAR - 1
-        self._too_large = Rule(f"must be less than {limits.value_bytes} bytes of JSON")
-        self._too_many = Rule(f"must hold at most {limits.customer_properties} attributes")
 
     def id_errors(self, value: Any, _record: Any) -> Broken:
         """Check hard and soft ids by name: at least one of them must be usable."""
@@ -82,7 +75,7 @@ class BloomreachRecordSchema(RuleSchema):
         errors: FieldErrors = {}
         for name, value in properties.items():
             kind = type(value)
-            if kind is str and len(value) <= self._safe_chars:
+            if kind is str and len(value) <= _SAFE_CHARS:
                 rule = None
             elif kind is float:
                 rule = None if value - value == 0 else NO_NUMBER
@@ -106,7 +99,7 @@ class BloomreachRecordSchema(RuleSchema):
             errors.update(found)
             return None
         try:
-            return self._too_large if len(orjson.dumps(value)) >= self._limits.value_bytes else None
+            return rules.LARGE_VALUE if len(orjson.dumps(value)) >= rules.VALUE_BYTES else None
         except (TypeError, ValueError):
             return None  # a lone surrogate or an odd key: the record's own serialisation reports it
 
@@ -144,8 +137,8 @@ class BloomreachCustomerSchema(BloomreachRecordSchema):
 
     def attribute_errors(self, properties: Any, record: Any) -> Broken:
         """Check what events' properties must be, and a bounded number of names in ASCII."""
-        if isinstance(properties, dict) and len(properties) > self._limits.customer_properties:
-            return self._too_many
+        if isinstance(properties, dict) and len(properties) > rules.CUSTOMER_PROPERTIES:
+            return rules.TOO_MANY
         errors = self.property_errors(properties, record)
         if isinstance(errors, Rule):
             return errors
@@ -163,20 +156,11 @@ class BloomreachSchema:
     identity and object_id. ``schemas`` holds the marshmallow schema of each kind.
     """
 
-    def __init__(
-        self,
-        limits: BloomreachLimits | None = None,
-        *,
-        hard_id: str = "registered",
-        soft_id: str = "cookie",
-    ) -> None:
-        limits = limits or BloomreachLimits()
+    def __init__(self, *, hard_id: str = "registered", soft_id: str = "cookie") -> None:
         self._hard_id = hard_id
         self._id_names = {"identity": hard_id, "object_id": soft_id}
-        self._message_bytes = limits.message_bytes
-        self._too_large = Rule(f"must be less than {limits.message_bytes} bytes of JSON")
         self.schemas: Mapping[str, BloomreachRecordSchema] = {
-            each.kind: each(limits) for each in (BloomreachEventSchema, BloomreachCustomerSchema)
+            each.kind: each() for each in (BloomreachEventSchema, BloomreachCustomerSchema)
         }
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:
@@ -199,8 +183,8 @@ class BloomreachSchema:
         if is_event and "properties" not in known:
             known = {**known, "properties": {}}  # the older page requires them
         body = serialize(known)
-        if len(body) >= self._message_bytes:
-            raise InvalidRecord({"record": [self._too_large]})
+        if len(body) >= rules.MESSAGE_BYTES:
+            raise InvalidRecord({"record": [rules.LARGE_RECORD]})
         seconds = _epoch_s(given)
         ts = 0 if isinstance(seconds, Rule) else int(seconds)
         name = str.__str__(known["event_type"]) if is_event else ""

@@ -70,12 +70,9 @@ class CleverTapAccount(VendorAccount):
             yield "region", str(error)
 
     def schema(self) -> Schema:
-        from .rules import CleverTapLimits
         from .schema import CleverTapSchema
 
-        return CleverTapSchema(
-            CleverTapLimits(event_properties=self.event_properties, nested=self.nested_objects)
-        )
+        return CleverTapSchema(self.event_properties, nested=self.nested_objects)
 
     def adapter(self, base_url: str) -> UploadAdapter:
         from .upload import CleverTap

@@ -15,7 +15,9 @@ from ..validation import MAX_ERRORS, Broken, FieldErrors, Rule, add, collect, jo
 from . import rules
 
 _CONTAINERS: Final = (dict, list, tuple)
-_BYTES_PER_CHAR: Final = 4  # at most, in UTF-8: what is shorter by that needs no counting
+# Below these a text needs no counting: UTF-8 takes at most four bytes for a character.
+_SAFE_KEY_CHARS: Final = rules.KEY_LENGTH // 4
+_SAFE_CHARS: Final = rules.VALUE_BYTES // 4
 
 # Recorded: +35922333232 passes; 223, 123 and +44+441234 fail. E.164 allows 15 digits.
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{5,14}")
@@ -29,43 +31,31 @@ _CATEGORIES: Final = ("category-unsubscribe", "category-resubscribe")
 
 
 class PropertyRules:
-    """Checks property names and values against one account's limits; holds no state."""
+    """Checks property names and values against one account's limits."""
 
-    def __init__(self, limits: rules.CleverTapLimits) -> None:
-        self._limits = limits
-        self._key_length = limits.key_length
-        self._value_bytes = limits.value_bytes
-        self._safe_key_chars = limits.key_length // _BYTES_PER_CHAR
-        self._safe_chars = limits.value_bytes // _BYTES_PER_CHAR
-        self._bad_key = Rule(f"must be a name of at most {limits.key_length} characters")
-        self._bad_profile_key = Rule(
-            f"must be a name of at most {limits.key_length} bytes in UTF-8"
-        )
-        self._bad_size = Rule(f"must be at most {limits.value_bytes} bytes in UTF-8")
-        self._too_many = Rule(f"must hold at most {limits.event_properties} properties", 522)
-        self._too_many_items = Rule(f"must hold at most {limits.charged_items} items", 512)
-        self._too_many_custom = Rule(
-            f"must hold at most {limits.profile_properties} custom properties"
-        )
+    def __init__(self, event_properties: int, nested: bool) -> None:
+        self._event_properties = event_properties
+        self._too_many = Rule(f"must hold at most {event_properties} properties", 522)
+        self._nested = nested
 
     def event_errors(self, data: dict[Any, Any], name: Any) -> Broken:
         """Check an event's properties, by path inside evtData."""
-        if len(data) > self._limits.event_properties:
+        if len(data) > self._event_properties:
             return self._too_many
         return self._flat_errors(data, isinstance(name, str) and plain_name(name) == "charged")
 
     def profile_errors(self, data: dict[Any, Any]) -> Broken:
         """Check a profile's properties, by path inside profileData."""
-        most = self._limits.profile_properties
+        most = rules.PROFILE_PROPERTIES
         if len(data) > most and sum(key not in _NOT_CUSTOM for key in data) > most:
-            return self._too_many_custom
+            return rules.TOO_MANY_CUSTOM
         errors: FieldErrors = {}
         for key, value in data.items():
             found: Broken
             if not isinstance(key, str):
                 found = rules.BAD_KEY
-            elif len(key) > self._safe_key_chars and _is_longer(key, self._key_length):
-                found = self._bad_profile_key
+            elif len(key) > _SAFE_KEY_CHARS and _is_longer(key, rules.KEY_LENGTH):
+                found = rules.LONG_PROFILE_KEY
             else:
                 found = self._profile_value_errors(key, value)
             if found:
@@ -77,12 +67,12 @@ class PropertyRules:
     def _flat_errors(self, data: dict[Any, Any], charged: bool = False) -> FieldErrors | None:
         """Check flat properties: the hot loop, with the common types inline."""
         errors: FieldErrors | None = None
-        key_chars, safe_chars = self._key_length, self._safe_chars
+        longest = rules.KEY_LENGTH
         for key, value in data.items():
             found: Broken
             kind = type(value)
             if kind is str:
-                if len(value) <= safe_chars and value[:3] != "$D_":
+                if len(value) <= _SAFE_CHARS and value[:3] != "$D_":
                     found = None
                 else:
                     found = self._text_rule(value)
@@ -94,8 +84,8 @@ class PropertyRules:
                 found = self._other_errors(key, value, charged)
             if not isinstance(key, str):
                 found = rules.BAD_KEY
-            elif len(key) > key_chars:
-                found = self._bad_key
+            elif len(key) > longest:
+                found = rules.LONG_KEY
             if found is not None:
                 errors = {} if errors is None else errors
                 add(errors, join("", key), found)
@@ -108,8 +98,8 @@ class PropertyRules:
             return self._value_errors(value, rules.NOT_FLAT)
         if isinstance(value, dict):
             return rules.BAD_ITEMS
-        if len(value) > self._limits.charged_items:
-            return self._too_many_items
+        if len(value) > rules.CHARGED_ITEMS:
+            return rules.TOO_MANY_ITEMS
         return collect(
             (index, self._flat_errors(item) if isinstance(item, dict) else rules.BAD_ITEM)
             for index, item in enumerate(value)
@@ -117,8 +107,8 @@ class PropertyRules:
 
     def _text_rule(self, value: str) -> Rule | None:
         """Check a string's size, and that it is not a date in milliseconds."""
-        if len(value) > self._safe_chars and _is_longer(value, self._value_bytes):
-            return self._bad_size
+        if len(value) > _SAFE_CHARS and _is_longer(value, rules.VALUE_BYTES):
+            return rules.LONG_VALUE
         if value.startswith("$D_") and rules.MILLISECONDS_DATE.fullmatch(value):
             return rules.DATE_IN_MILLISECONDS
         return None
@@ -129,7 +119,7 @@ class PropertyRules:
             return scalar_rule(value) or (
                 self._text_rule(value) if isinstance(value, str) else None
             )
-        if not self._limits.nested:
+        if not self._nested:
             return flat
         return json_errors(value, "", rules.NESTED_DEPTH) or None
 

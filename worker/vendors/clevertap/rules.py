@@ -8,29 +8,16 @@ pages (words that identify no user), and recorded answers of the API from 2018 (
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from worker.vendors.validation import Rule
 
-
-@dataclass(frozen=True, slots=True)
-class CleverTapLimits:
-    """The numbers of the published rules, for accounts that were given others.
-
-    ``nested`` is for accounts in the vendor's Nested Objects beta: objects and arrays then pass
-    as property values, up to three levels deep.
-    """
-
-    event_properties: int = 256  # newer vendor pages say 100, "configurable per account"
-    profile_properties: int = 256  # custom keys; the vendor's own are not counted
-    key_length: int = 120  # characters in events, UTF-8 bytes in profiles, as the pages say
-    value_bytes: int = 512  # of a string, in UTF-8
-    charged_items: int = 256
-    identity_chars: int = 1023  # "under 1024 chars"
-    nested: bool = False
-
-
+EVENT_PROPERTIES: Final = 256  # newer vendor pages say 100, "configurable per account"
+PROFILE_PROPERTIES: Final = 256  # custom keys; the vendor's own are not counted
+KEY_LENGTH: Final = 120  # characters in events, UTF-8 bytes in profiles, as the pages say
+VALUE_BYTES: Final = 512  # of a string, in UTF-8
+CHARGED_ITEMS: Final = 256
+IDENTITY_CHARS: Final = 1023  # "under 1024 chars"
 NESTED_DEPTH: Final = 3
 
 #: The record's key for each way to name a user; the first one set is what order is kept by.
@@ -83,6 +70,7 @@ TS_IN_MILLISECONDS = Rule("must be epoch seconds: this many look like millisecon
 
 NO_IDENTITY = Rule("is required: one of identity, FBID, GPID and objectId must be set", 523)
 BAD_IDENTITY = Rule("must be a string or an integer", 523)
+LONG_IDENTITY = Rule(f"must be at most {IDENTITY_CHARS} characters", 523)
 BAD_OBJECT_ID = Rule("must be a string", 526)
 ANONYMOUS_IDENTITY = Rule("is a word that identifies no user, such as null or undefined", 523)
 ANONYMOUS_OBJECT_ID = Rule("is a word that identifies no user, such as null or undefined", 526)
@@ -95,9 +83,14 @@ BAD_TOKEN_KEYS = Rule("must be an object of strings", 535)
 NO_TOKEN_OBJECT_ID = Rule("is required for a token: the device's objectId, a string", 530)
 
 BAD_KEY = Rule("must be a string: property names are strings")
+LONG_KEY = Rule(f"must be a name of at most {KEY_LENGTH} characters")
+LONG_PROFILE_KEY = Rule(f"must be a name of at most {KEY_LENGTH} bytes in UTF-8")
+LONG_VALUE = Rule(f"must be at most {VALUE_BYTES} bytes in UTF-8")
+TOO_MANY_CUSTOM = Rule(f"must hold at most {PROFILE_PROPERTIES} custom properties")
 NOT_FLAT = Rule("must be a single value: objects and arrays are for a Charged event's Items", 512)
 NOT_FLAT_PROFILE = Rule("must be a single value, an array of single values, or an operator")
 DATE_IN_MILLISECONDS = Rule("must hold epoch seconds after $D_: this many look like milliseconds")
+TOO_MANY_ITEMS = Rule(f"must hold at most {CHARGED_ITEMS} items", 512)
 BAD_ITEMS = Rule("must be an array of objects", 512)
 BAD_ITEM = Rule("must be an object of single values", 512)
 

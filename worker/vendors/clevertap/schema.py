@@ -18,7 +18,6 @@ from ..protocol import Kind, Prepared
 from ..validation import MAX_TS_S, Broken, FieldErrors, Rule, RuleField, RuleSchema, check
 from . import rules
 from .property_rules import PropertyRules, plain_name
-from .rules import CleverTapLimits
 
 _RESERVED: Final = frozenset(plain_name(name) for name in rules.RESERVED_EVENTS)
 _IDENTITIES: Final = frozenset(rules.IDENTITY_KEYS)
@@ -46,11 +45,9 @@ class CleverTapRecordSchema(RuleSchema):
     #: What is reported of an objectId that is not text, or a word that identifies no user.
     object_id_rules = (rules.BAD_OBJECT_ID, rules.ANONYMOUS_OBJECT_ID)
 
-    def __init__(self, limits: CleverTapLimits) -> None:
+    def __init__(self, properties: PropertyRules) -> None:
         super().__init__()
-        self._properties = PropertyRules(limits)
-        self._identity_chars = limits.identity_chars
-        self._too_long = Rule(f"must be at most {limits.identity_chars} characters", 523)
+        self._properties = properties
 
     def ts_rule(self, value: Any, _record: Any) -> Rule | None:
         """Check epoch seconds. The vendor was recorded to answer 525 to 0."""
@@ -89,8 +86,8 @@ class CleverTapRecordSchema(RuleSchema):
             word = str(value)
         else:
             return bad
-        if len(word) > self._identity_chars:
-            return self._too_long
+        if len(word) > rules.IDENTITY_CHARS:
+            return rules.LONG_IDENTITY
         if len(word) > 9:  # the longest of the words
             return None if word.strip() else anonymous
         word = word.strip().lower()
@@ -159,13 +156,17 @@ class CleverTapTokenSchema(CleverTapRecordSchema):
 class CleverTapSchema:
     """Validates and serialises records; one instance may be shared by threads.
 
-    ``schemas`` holds the marshmallow schema of each kind (`event`, `profile`, `token`).
+    ``nested`` is for accounts in the vendor's Nested Objects beta: objects and arrays then pass as
+    property values, up to three levels deep. ``schemas`` holds each kind's marshmallow schema.
     """
 
-    def __init__(self, limits: CleverTapLimits | None = None) -> None:
+    def __init__(
+        self, event_properties: int = rules.EVENT_PROPERTIES, *, nested: bool = False
+    ) -> None:
+        properties = PropertyRules(event_properties, nested)
         schemas = (CleverTapEventSchema, CleverTapProfileSchema, CleverTapTokenSchema)
         self.schemas: Mapping[str, CleverTapRecordSchema] = {
-            each.kind: each(limits or CleverTapLimits()) for each in schemas
+            each.kind: each(properties) for each in schemas
         }
 
     def prepare(self, record: Mapping[str, Any], *, now_s: float) -> Prepared:

@@ -35,12 +35,11 @@ def test_docs_every_code_of_a_response_is_documented() -> None:
 
 def test_docs_regions_limits_and_words_match_the_code() -> None:
     """Each region, each number of the published limits, each type of token."""
-    limits = rules.CleverTapLimits()
     named = [*REGIONS, *rules.TOKEN_TYPES, *rules.IDENTITY_KEYS]
     assert not [name for name in named if f"`{name}`" not in PAGE]
-    assert f"`event_properties` ({limits.event_properties})" in PAGE
-    assert f"at most {limits.profile_properties} custom" in PAGE
-    assert f"{limits.key_length} characters in an event" in PAGE
-    assert f"{limits.value_bytes} bytes in UTF-8" in PAGE
-    assert f"less than {limits.identity_chars + 1} characters" in PAGE
-    assert f"at most {limits.charged_items} objects" in PAGE
+    assert f"`event_properties` ({rules.EVENT_PROPERTIES})" in PAGE
+    assert f"at most {rules.PROFILE_PROPERTIES} custom" in PAGE
+    assert f"{rules.KEY_LENGTH} characters in an event" in PAGE
+    assert f"{rules.VALUE_BYTES} bytes in UTF-8" in PAGE
+    assert f"less than {rules.IDENTITY_CHARS + 1} characters" in PAGE
+    assert f"at most {rules.CHARGED_ITEMS} objects" in PAGE

@@ -18,14 +18,13 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError, fields, missing
 
 from worker.errors import InvalidRecord
-from worker.vendors.clevertap.rules import CleverTapLimits
 from worker.vendors.clevertap.schema import CleverTapSchema
 from worker.vendors.json_values import json_errors
 from worker.vendors.validation import MAX_ERRORS, Rule, RuleField
 
 NOW_S = 1_700_000_000
 SCHEMA = CleverTapSchema()
-NESTED = CleverTapSchema(CleverTapLimits(nested=True))
+NESTED = CleverTapSchema(nested=True)
 
 scalars = (
     st.none()
