@@ -9,9 +9,8 @@ from __future__ import annotations
 from functools import partial
 
 from worker.app import app, broker, process, runtime
-from worker.app.fallback_drain import drain_overdue
 from worker.app.shutdown import ShutdownDeadline
-from worker.app.watchdog import Watchdog
+from worker.app.watchdog import Watchdog, drain_overdue
 from worker.connections.clients import worker_client
 
 __all__ = ["app"]

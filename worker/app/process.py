@@ -13,10 +13,9 @@ from ..delivery.drain import Dispatch
 from ..settings.destination import Destination
 from ..settings.settings import Settings
 from . import app
-from .fallback_drain import drain_overdue
 from .runtime import Runtime
 from .shutdown import ShutdownDeadline
-from .watchdog import Watchdog
+from .watchdog import Watchdog, drain_overdue
 
 
 class ProcessRuntime:

@@ -117,7 +117,6 @@ class Runtime:
 
     @property
     def stopping(self) -> bool:
-        """Whether the process was asked to stop."""
         return self._stopping.is_set()
 
     def stop(self) -> None:

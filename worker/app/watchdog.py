@@ -25,6 +25,7 @@ from ..connections.clients import TRANSIENT
 from ..connections.cluster import UNSETTLED
 from ..settings.settings import ProcessSettings
 from ..telemetry.logs import get_logger
+from .runtime import DestinationRuntime, Runtime
 from .scheduler import queued_messages
 
 log = get_logger(__name__)
@@ -33,6 +34,7 @@ EXIT_STUCK = 70  # EX_SOFTWARE of sysexits.h
 CHECK_EVERY_S = 2.5
 STUCK_AFTER_S = 20.0
 FALLBACK_EVERY_S = 5.0
+OVERDUE_AFTER_S = 15.0
 # Redis or the broker is away, which passes. Any other error is a bug.
 UNAVAILABLE = (*TRANSIENT, *UNSETTLED, OperationalError)
 
@@ -83,24 +85,20 @@ class Watchdog:
         self._stopped.set()
 
     def progress(self) -> None:
-        """Note that work was done."""
         self._last_progress = self._clock()
 
     def task_began(self, **_: Any) -> None:
-        """Count a task that is running."""
         with self._lock:
             self._running += 1
         self.progress()
 
     def task_ended(self, **_: Any) -> None:
-        """Count one task less."""
         with self._lock:
             self._running -= 1
         self.progress()
 
     @property
     def idle_s(self) -> float:
-        """The time since the last progress."""
         return self._clock() - self._last_progress
 
     def _watch(self) -> None:
@@ -151,3 +149,30 @@ class Watchdog:
         options = {**self._app.conf.broker_transport_options, "socket_timeout": 5}
         with self._app.connection_for_read(transport_options=options) as connection:
             return queued_messages(connection, self._app.conf.task_default_queue)
+
+
+def drain_overdue(runtime: Runtime, after_s: float = OVERDUE_AFTER_S) -> None:
+    """Deliver what is ready here and now, without a message, one batch after another.
+
+    It starts ``after_s`` after the last tick, whichever process that was in, and at the earliest
+    after three tick intervals; then it delivers for as long again. Trouble with one destination
+    does not keep the others waiting.
+    """
+    for name, parts in runtime.destinations.items():
+        try:
+            silent_s = max(after_s, 3 * runtime.settings.drain_interval_s)
+            if not runtime.stopping and parts.buffer.seconds_since_tick() >= silent_s:
+                _drain(parts, after_s)
+        except UNAVAILABLE as error:
+            log.warning("could not drain", destination=name, error=type(error).__name__)
+        except Exception:
+            log.exception("could not drain", destination=name)
+
+
+def _drain(parts: DestinationRuntime, for_s: float) -> None:
+    log.warning(
+        "no recent tick: draining without beat and broker", destination=parts.destination.name
+    )
+    parts.drain.tick()
+    end = time.monotonic() + for_s  # from now: a silent broker took its time
+    parts.deliverer.run_ready(is_over=lambda: time.monotonic() >= end)

@@ -24,7 +24,6 @@ class LowLatencyClient(redis.Redis):
         self._idle: list[Any] = []
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run a script that Redis knows."""
         return self._once("EVALSHA", sha, numkeys, *keys_and_args)
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:

@@ -29,11 +29,9 @@ class ReplayCheck:
 
     @property
     def refused(self) -> int:
-        """The number that would not pass."""
         return len(self.ids)
 
     def plus(self, other: ReplayCheck) -> ReplayCheck:
-        """Return the sum of both."""
         refusals = self.refusals + other.refusals
         return ReplayCheck(self.passed + other.passed, self.ids | other.ids, refusals)
 

@@ -52,7 +52,6 @@ class Overview:
         return cls({name: Buffer(client, each) for name, each in shown.items()})
 
     def statuses(self) -> dict[str, DestinationStatus]:
-        """Return where every record is now, by destination."""
         return {name: buffer.status() for name, buffer in self.buffers.items()}
 
 

@@ -93,28 +93,25 @@ def allowed(event: Event, hint: Hint) -> Event:
     sent = {name: found[name] for name in _EVENT if name in found}
     record = hint.get("log_record")
     if record is not None:
-        sent["logentry"] = {"message": _fixed_text(record)}
-        sent["tags"] = _tags(record)
+        sent |= _log_line(record)
     values = (found.get("exception") or {}).get("values") or _pending(record)
     if values:
         sent["exception"] = {"values": [_exception(each) for each in values]}
     return sent  # type: ignore[return-value] # a TypedDict without required fields
 
 
-def _fixed_text(record: logging.LogRecord) -> str:
-    """Return a log line's text without its values; our structured lines keep them apart."""
-    if isinstance(record.msg, dict):
-        return str(record.msg.get("event", ""))
-    # A text formatted by its caller may hold anything; a template holds no values.
-    return str(record.msg) if record.args else f"{record.module}.{record.funcName}"
-
-
-def _tags(record: logging.LogRecord) -> dict[str, str]:
-    if isinstance(record.msg, dict):
-        return {name: str(record.msg[name]) for name in _TAGS if name in record.msg}
-    args = record.args
-    named = args.get("name") if isinstance(args, Mapping) else None  # Celery's line about a task
-    return {"task": str(named)} if named and record.name == "celery.app.trace" else {}
+def _log_line(record: logging.LogRecord) -> dict[str, Any]:
+    """Return a log line's text without its values, and the tags that it names."""
+    if isinstance(record.msg, dict):  # ours
+        text = record.msg.get("event", "")
+        tags = {name: str(record.msg[name]) for name in _TAGS if name in record.msg}
+    else:
+        # A text formatted by its caller may hold anything; a template holds no values.
+        text = record.msg if record.args else f"{record.module}.{record.funcName}"
+        named = record.args.get("name") if isinstance(record.args, Mapping) else None
+        # Celery's line about a task
+        tags = {"task": str(named)} if named and record.name == "celery.app.trace" else {}
+    return {"logentry": {"message": str(text)}, "tags": tags}
 
 
 def _pending(record: logging.LogRecord | None) -> list[dict[str, Any]]:

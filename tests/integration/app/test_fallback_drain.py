@@ -10,8 +10,8 @@ import redis
 
 from support.vendor import LoopbackVendor
 from worker import Producer
-from worker.app.fallback_drain import drain_overdue
 from worker.app.runtime import Runtime
+from worker.app.watchdog import drain_overdue
 from worker.delivery.drain import Dispatch
 from worker.settings.settings import Settings
 

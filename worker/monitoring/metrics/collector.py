@@ -93,7 +93,6 @@ class ScrapeResult:
         family.add_metric(labels, list(zip(bounds, shown, strict=True)), total)
 
     def families(self) -> Iterable[Family]:
-        """Return the metrics that have samples."""
         return [each for each in self._families.values() if each.samples]
 
 
@@ -111,7 +110,6 @@ class StatusCollector(Collector):
         return ()
 
     def collect(self) -> Iterable[Family]:
-        """Return all metrics, as of now."""
         result = ScrapeResult(self._monotonic)
         result.put(definitions.TICK_INTERVAL, self._settings.drain_interval_s)
         try:
