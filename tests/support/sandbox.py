@@ -1,14 +1,21 @@
-"""What the sandbox's unit tests have in common: records, a validator, and a ledger."""
+"""What the sandbox's tests have in common: credentials, records, a validator, and a ledger."""
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+import httpx
 import orjson
 
 from worker.sandbox.clevertap_rules import Validator
 from worker.sandbox.ledger import AccountTime, Ledger, LedgerRecord
 from worker.sandbox.settings import SandboxSettings
+
+ACCOUNT = {"X-CleverTap-Account-Id": "SBX-LOCAL-DEV", "X-CleverTap-Passcode": "sandbox-passcode"}
+PROJECT = "/track/v2/projects/sandbox-project"
+KEY = {"Authorization": "Basic " + base64.b64encode(b"sandbox-key:sandbox-secret").decode()}
+DAYS = {"from": 20200101, "to": 20991231}
 
 NOON = 1_700_049_600  # 2023-11-15 12:00:00 UTC
 
@@ -60,3 +67,19 @@ def rows(*numbers: int, name: str = "Seen", ts: int = NOON) -> list[LedgerRecord
 def ledger(keep: int = 1000) -> Ledger:
     """Return an empty ledger with days in UTC."""
     return Ledger(keep, AccountTime("UTC"))
+
+
+def events(*numbers: int, name: str = "Product viewed") -> dict[str, Any]:
+    """An upload's body."""
+    return {
+        "d": [
+            {"identity": "a", "type": "event", "evtName": name, "evtData": {"n": n, "Price": n}}
+            for n in numbers
+        ]
+    }
+
+
+def reported(client: httpx.Client, vendor: str = "clevertap") -> dict[str, Any]:
+    """What the sandbox says it took."""
+    counts: dict[str, Any] = client.get("/sandbox/ledger").json()["vendors"][vendor]
+    return counts
