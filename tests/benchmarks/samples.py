@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from support.stored import put
 from worker.buffer.buffer import Buffer
 from worker.buffer.records import new_id, pack
 from worker.vendors.protocol import Kind
@@ -62,14 +63,14 @@ def _chunks(size: int) -> Iterator[range]:
 def fill_events(buffer: Buffer, size: int) -> None:
     """Buffer this many events, like a producer's `accept`."""
     for numbers in _chunks(size):
-        buffer.accept(Kind.EVENT, [], [pack(new_id(), DAY, NAME, body(each)) for each in numbers])
+        put(buffer, Kind.EVENT, [], [pack(new_id(), DAY, NAME, body(each)) for each in numbers])
 
 
 def fill_profiles(buffer: Buffer, size: int) -> None:
     """Buffer this many profile updates, each of a different person."""
     for numbers in _chunks(size):
         stored = [pack(new_id(), "", "", orjson.dumps(profile(each))) for each in numbers]
-        buffer.accept(Kind.PROFILE, [identity(each).encode() for each in numbers], stored)
+        put(buffer, Kind.PROFILE, [identity(each).encode() for each in numbers], stored)
 
 
 def bodies(size: int) -> Iterator[Sequence[bytes]]:

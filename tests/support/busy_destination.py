@@ -69,4 +69,4 @@ def _leave_some_under_way(made: Pipeline) -> None:
     claim = made.buffer.claim(begun=True)
     assert claim
     later = Settle(Verdict(Outcome.RETRY), counts_attempt=False, delay_ms=600_000)
-    made.buffer.settle(claim, later, "503", took_s=0.2)
+    made.buffer.finish(claim, later, "503", took_s=0.2)

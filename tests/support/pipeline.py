@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from support.polling import PATIENCE_S, poll_until
+from support.stored import put
 from support.vendor import LoopbackVendor
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
@@ -87,12 +88,12 @@ class Pipeline:
     def accept(self, names: Sequence[str], filler: str = "") -> None:
         """Take an event of each identity into the buffer."""
         stored = [stored_event(name, filler) for name in names]
-        self.buffer.accept(Kind.EVENT, [name.encode() for name in names], stored)
+        put(self.buffer, Kind.EVENT, [name.encode() for name in names], stored)
 
     def accept_profiles(self, names: Sequence[str]) -> None:
         """Take a profile update of each identity into the buffer, numbered in their order."""
         stored = [stored_profile(name, number) for number, name in enumerate(names)]
-        self.buffer.accept(Kind.PROFILE, [name.encode() for name in names], stored)
+        put(self.buffer, Kind.PROFILE, [name.encode() for name in names], stored)
 
     def step(self) -> Delivery | None:
         """Deliver one batch, if one may be claimed now."""

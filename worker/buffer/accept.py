@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any, Final
 from zlib import crc32
@@ -21,7 +20,7 @@ KEY_REUSED: Final = -3
 
 def identity_hash(identity: bytes) -> bytes:
     """Return four bytes that choose an identity's partition: CRC-32, which never changes."""
-    return struct.pack(">I", crc32(identity))
+    return crc32(identity).to_bytes(4, "big")
 
 
 def accept(
@@ -32,11 +31,9 @@ def accept(
     stored: Sequence[bytes],
 ) -> None:
     """Put records of one kind into the buffer, all or none; raises BufferFull or RedisError."""
-    layout = partition_arguments(destination, kind, identities)
-    result = script("accept_requests").run(
-        client, base(destination.name), "", destination.max_buffered, *layout, *stored
-    )
-    raise_if_full(destination, result)
+    request = "", destination.max_buffered, *partition_arguments(destination, kind, identities)
+    run = script("accept_requests").run
+    raise_if_full(destination, run(client, base(destination.name), *request, *stored))
 
 
 async def accept_async(
@@ -47,11 +44,9 @@ async def accept_async(
     stored: Sequence[bytes],
 ) -> None:
     """Put records into the buffer with an asyncio client; see accept."""
-    layout = partition_arguments(destination, kind, identities)
-    result = await script("accept_requests").run_async(
-        client, base(destination.name), "", destination.max_buffered, *layout, *stored
-    )
-    raise_if_full(destination, result)
+    request = "", destination.max_buffered, *partition_arguments(destination, kind, identities)
+    run = script("accept_requests").run_async
+    raise_if_full(destination, await run(client, base(destination.name), *request, *stored))
 
 
 def partition_arguments(

@@ -7,17 +7,16 @@ and a repeated settlement finds its token gone and changes nothing.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 from secrets import token_hex
+from time import monotonic
 from typing import Any
 
 import redis
 
 from ..settings.destination import Destination
 from . import keys
-from .accept import accept
 from .claims import (
     Claim,
     ExpiredLeases,
@@ -26,7 +25,6 @@ from .claims import (
     Settle,
     Settled,
     Split,
-    Tick,
     finish_call,
 )
 from .records import new_id
@@ -43,42 +41,26 @@ CEILING_MS = 5000
 class Buffer:
     """The worker's operations on the records of one destination."""
 
-    def __init__(
-        self,
-        client: redis.Redis,
-        destination: Destination,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, client: redis.Redis, destination: Destination) -> None:
         self.client = client
         self.destination = destination
-        self._clock = clock
         self._base = keys.base(destination.name)
         self._lease_ms = int(destination.lease_s * 1000)
         # What a request leaves of its lease; half of the lease, if that is little.
         lease_s = destination.lease_s
         self._sendable_s = max(lease_s - destination.request_timeout_s, lease_s / 2)
-        self._claim_settings = self._settings_of_claim()
+        self._claim_settings: list[Any] = [
+            destination.concurrency_limit,
+            destination.concurrency,
+            int(destination.max_wait_s * 1000),
+            destination.batch_max_bytes,
+            destination.requests_per_s,
+        ]
+        for name, kind in destination.kinds.items():
+            self._claim_settings += [name, kind.batch_records, int(kind.ordered)]
 
     def _run(self, name: str, *args: Any) -> Any:
         return script(name).run(self.client, self._base, *args)
-
-    def _settings_of_claim(self) -> list[Any]:
-        settings = self.destination
-        common: list[Any] = [
-            settings.concurrency_limit,
-            settings.concurrency,
-            int(settings.max_wait_s * 1000),
-            settings.batch_max_bytes,
-            settings.requests_per_s,
-        ]
-        for name, kind in settings.kinds.items():
-            common += [name, kind.batch_records, int(kind.ordered)]
-        return common
-
-    def accept(self, kind: str, identities: Sequence[bytes], stored: Sequence[bytes]) -> None:
-        """Accept stored records of one kind, all or none; raise BufferFull at a limit."""
-        accept(self.client, self.destination, kind, identities, stored)
 
     def claim(self, *, begun: bool) -> Claim | None:
         """Lease a batch that is ready, or return None; ``begun`` when the caller sends it now."""
@@ -106,7 +88,7 @@ class Buffer:
         trip, and again only if an older batch was due.
         """
         key = keys.batch(self.destination.name, batch_id)
-        send_by_s = self._clock() + self._sendable_s
+        send_by_s = monotonic() + self._sendable_s
         *replies, claimed, records = run_together(self.client, self._base, calls, key)
         if claimed is not None and claimed[0] != batch_id.encode():
             key = keys.batch(self.destination.name, claimed[0].decode())
@@ -128,10 +110,23 @@ class Buffer:
         ``label`` names the answer, '' when nothing was sent; ``took_s`` is for statistics. Each of
         the three is an atomic step, in this order: the feedback counts while the lease is held.
         """
+        settings = self.destination
         calls: list[tuple[str, Sequence[Any]]] = []
         if feedback:
-            calls.append(("adapt", self._adapt_arguments(claim.begun_ms, feedback)))
-        calls.append(finish_call(self.destination, claim, action, label, took_s))
+            arguments = (
+                feedback.signal,
+                claim.begun_ms,
+                settings.concurrency_limit,
+                settings.concurrency,
+                int(settings.backoff_base_s * 1000),
+                int(settings.backoff_cap_s * 1000),
+                feedback.random,
+                feedback.wait_ms,
+                CEILING_SUCCESSES,
+                CEILING_MS,
+            )
+            calls.append(("adapt", arguments))
+        calls.append(finish_call(settings, claim, action, label, took_s))
         following = None
         if claim_next:
             batch_id = new_id()
@@ -140,32 +135,11 @@ class Buffer:
         else:
             replies = run_together(self.client, self._base, calls)
         wider = bool(feedback and replies[0])
-        return Finished(action.read_reply(claim, replies[-1]), wider, following)
-
-    def settle(
-        self, claim: Claim, settle: Settle, label: str, took_s: float | None = None
-    ) -> Settled | None:
-        """Move each record to the place that its verdict names; None if the lease was lost."""
-        return self.finish(claim, settle, label, took_s).settled
+        return Finished(Settled.of(claim, replies[-1]), wider, following)
 
     def recover(self, *, unbegun: bool = False) -> ExpiredLeases:
         """Return batches with expired leases to waiting; with ``unbegun``, those not begun too."""
         return ExpiredLeases(*self._run("recover", int(unbegun)))
-
-    def _adapt_arguments(self, begun_ms: int, feedback: Feedback) -> Sequence[Any]:
-        settings = self.destination
-        return (
-            feedback.signal,
-            begun_ms,
-            settings.concurrency_limit,
-            settings.concurrency,
-            int(settings.backoff_base_s * 1000),
-            int(settings.backoff_cap_s * 1000),
-            feedback.random,
-            feedback.wait_ms,
-            CEILING_SUCCESSES,
-            CEILING_MS,
-        )
 
     def pause(self, reason: str) -> bool:
         """Stop deliveries because a person asked for it; False if they were stopped already."""
@@ -189,10 +163,10 @@ class Buffer:
             if kind.ordered:
                 self._run("repartition", name, kind.partitions)
 
-    def tick(self) -> Tick:
-        """Record that a drain ran; return whether memory is full and whether a probe is due."""
+    def tick(self) -> tuple[bool, bool]:
+        """Record that a drain ran; return whether memory is full, and whether a probe is due."""
         full, probe = self._run("tick", int(self.destination.probe_interval_s * 1000))
-        return Tick(memory_full=full == b"1", probe_due=probe == b"1")
+        return full == b"1", probe == b"1"
 
     def memory_used(self) -> float:
         """Return the share of Redis' memory in use: 0 without a limit, above 1 when over it."""

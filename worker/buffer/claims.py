@@ -88,6 +88,16 @@ class Settled:
         """Return that all records of a batch wait again."""
         return cls(delivered=0, dead=0, retrying=claim.size, tripped=False)
 
+    @classmethod
+    def of(cls, claim: Claim, reply: Any) -> Self | None:
+        """Return what `settle` or `split` moved; None if it changed nothing: the lease was lost."""
+        match reply:
+            case [delivered, dead, retrying, tripped]:
+                return cls(delivered, dead, retrying, tripped == b"1")
+            case [_, _]:  # the sizes of two halves
+                return cls.unmoved(claim)
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Settle:
@@ -103,12 +113,6 @@ class Settle:
     delay_ms: int = 0
     ambiguous: int = 0
 
-    def read_reply(self, _: Claim, reply: Any) -> Settled | None:
-        """Return what `settle` moved; None if the lease was lost."""
-        if reply is None:
-            return None
-        return Settled(reply[0], reply[1], reply[2], reply[3] == b"1")
-
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -116,10 +120,6 @@ class Split:
 
     error: str
     lower_bytes: bool = False
-
-    def read_reply(self, claim: Claim, reply: Any) -> Settled | None:
-        """Return that all records wait; None if the lease was lost, or there is only one record."""
-        return None if reply is None else Settled.unmoved(claim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,57 +151,32 @@ class Finished:
     following: Claim | None
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What a drain finds: is memory full, so that producers are refused; is a probe due."""
-
-    memory_full: bool
-    probe_due: bool
-
-
 def finish_call(
-    destination: Destination,
-    claim: Claim,
-    action: Settle | Split,
-    label: str,
-    took_s: float | None,
+    destination: Destination, claim: Claim, action: Settle | Split, label: str, took_s: float | None
 ) -> tuple[str, Sequence[Any]]:
     """Return the script that finishes a batch, and its arguments."""
     size = histograms.bound(claim.size, histograms.BATCH_RECORDS)
-    measures: tuple[int, str, str] = (0, "", size)
+    measures: Sequence[Any] = (0, "", size)
     if took_s is not None:
-        bucket = histograms.bound(took_s, histograms.REQUEST_S)
-        measures = (round(took_s * 1000), bucket, size)
-    if isinstance(action, Split):
-        return "split", _split_arguments(destination, claim, action, label, measures)
-    return "settle", _settle_arguments(destination, claim, action, label, measures)
-
-
-def _split_arguments(
-    destination: Destination,
-    claim: Claim,
-    split: Split,
-    label: str,
-    measures: tuple[int, str, str],
-) -> Sequence[Any]:
+        measures = (round(took_s * 1000), histograms.bound(took_s, histograms.REQUEST_S), size)
+    if isinstance(action, Settle):
+        return "settle", _settle_arguments(destination, claim, action, label, measures)
     # A response clears the records of earlier deaths; without one, one more death splits a half.
     suspected = claim.deaths and not label
     deaths = max(0, destination.max_deaths - 1) if suspected else 0
-    most_bytes = sum(map(len, claim.bodies)) // 2 if split.lower_bytes else 0
-    return claim.batch, claim.token, new_id(), split.error, deaths, label, most_bytes, *measures
+    most_bytes = sum(map(len, claim.bodies)) // 2 if action.lower_bytes else 0
+    return "split", (
+        *(claim.batch, claim.token, new_id(), action.error, deaths, label, most_bytes),
+        *measures,
+    )
 
 
 def _settle_arguments(
-    destination: Destination,
-    claim: Claim,
-    settle: Settle,
-    label: str,
-    measures: tuple[int, str, str],
+    destination: Destination, claim: Claim, settle: Settle, label: str, measures: Sequence[Any]
 ) -> Sequence[Any]:
+    delivered: Sequence[bytes] = ()
     if settle.usual.outcome is Outcome.DELIVERED:
         delivered = without(claim.heads, (at for at, _ in settle.named))
-    else:
-        delivered = ()
     arguments = [
         claim.batch,
         claim.token,

@@ -46,9 +46,7 @@ class History:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
-        self._destination = destination
-        self._clock = clock
+        self._client, self._destination, self._clock = client, destination, clock
         self._next_s = float("-inf")
 
     def sample(self) -> bool:

@@ -5,7 +5,11 @@ All keys of a destination share one hash tag, so they live in one slot of a Redi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 PREFIX = "ingest:"
+# The base of what the dashboard keeps; no destination has such a name. See worker/dashboard.
+DASHBOARD = f"{PREFIX}{{:dashboard}}"
 
 
 def base(destination: str) -> str:
@@ -23,60 +27,22 @@ def pending(destination: str, kind: str, partition: int = 0) -> str:
     return f"{base(destination)}:pending:{kind}:{partition}"
 
 
-def batch(destination: str, batch_id: str) -> str:
-    """Return the list of the records of a claimed batch."""
-    return f"{base(destination)}:batch:{batch_id}"
+def _of_destination(name: str) -> Callable[[str], str]:
+    return lambda destination: f"{base(destination)}:{name}"
 
 
-def batches(destination: str) -> str:
-    """Return the hash that describes each claimed batch."""
-    return f"{base(destination)}:batches"
+def _of_each(name: str) -> Callable[[str, str], str]:
+    return lambda destination, which: f"{base(destination)}:{name}:{which}"
 
 
-def leases(destination: str) -> str:
-    """Return the sorted set of the batches in flight."""
-    return f"{base(destination)}:leases"
-
-
-def layout(destination: str, kind: str) -> str:
-    """Return the list of an ordered kind's partition ranges, oldest first."""
-    return f"{base(destination)}:layout:{kind}"
-
-
-def dead(destination: str, kind: str) -> str:
-    """Return the stream of dead letters of one kind."""
-    return f"{base(destination)}:dead:{kind}"
-
-
-def counters(destination: str) -> str:
-    """Return the hash of totals."""
-    return f"{base(destination)}:counters"
-
-
-def tally(destination: str, day: str) -> str:
-    """Return the hash of one day's delivered records by event name; the day is yyyymmdd."""
-    return f"{base(destination)}:tally:{day}"
-
-
-def reconciled(destination: str, day: str) -> str:
-    """Return the last comparison (JSON) of a day's tally with the vendor's counts."""
-    return f"{base(destination)}:reconciled:{day}"
-
-
-def state(destination: str) -> str:
-    """Return the hash of a destination's state."""
-    return f"{base(destination)}:state"
-
-
-def journal(destination: str) -> str:
-    """Return the stream of the last settlements."""
-    return f"{base(destination)}:journal"
-
-
-def history(destination: str) -> str:
-    """Return the list of one sample per minute."""
-    return f"{base(destination)}:history"
-
-
-DASHBOARD = f"{PREFIX}{{:dashboard}}"
-"""The base of what the dashboard keeps; no destination has such a name. See worker/dashboard."""
+batches = _of_destination("batches")  # a hash that describes each claimed batch
+leases = _of_destination("leases")  # a sorted set of the batches in flight
+counters = _of_destination("counters")  # a hash of totals
+state = _of_destination("state")  # a hash
+journal = _of_destination("journal")  # a stream of the last settlements
+history = _of_destination("history")  # a list of one sample per minute
+batch = _of_each("batch")  # by id: a list of a claimed batch's records
+layout = _of_each("layout")  # by ordered kind: a list of its partition ranges, oldest first
+dead = _of_each("dead")  # by kind: a stream of dead letters
+tally = _of_each("tally")  # by day (yyyymmdd): a hash of delivered records by event name
+reconciled = _of_each("reconciled")  # by day: the tally's last comparison (JSON) with the vendor's

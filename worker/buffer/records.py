@@ -36,11 +36,6 @@ class StoredRecord:
     name: str
     body: bytes
 
-    @property
-    def accepted_at_ms(self) -> int:
-        """The time of acceptance in epoch milliseconds, as the id carries it."""
-        return accepted_at_ms(self.id)
-
 
 def new_id() -> str:
     """Return a new time-ordered id (UUIDv7), 32 hex digits."""
@@ -59,6 +54,7 @@ def canonical_id(record_id: str) -> str:
 
 def pack(record_id: str, day: str, name: str, body: bytes) -> bytes:
     """Return the stored form of a record; ``record_id`` is 32 hex digits, ``day`` yyyymmdd."""
+    header = _usual_header if len(name) <= _USUAL_NAME else _header
     return record_id.encode() + header(day, name) + body
 
 
@@ -68,12 +64,8 @@ def pack_prepared(record_id: str, prepared: Prepared, timezone: ZoneInfo) -> byt
     return pack(record_id, day, prepared.name, prepared.body)
 
 
-def header(day: str, name: str) -> bytes:
-    """Return the bytes between a record's id and body, equal for a day's events of one name."""
-    return _usual_header(day, name) if len(name) <= _USUAL_NAME else _header(day, name)
-
-
 def _header(day: str, name: str) -> bytes:
+    """Return the bytes between a record's id and body, equal for a day's events of one name."""
     return b" " + day.encode() + b" " + orjson.dumps(name)[1:-1] + b"\n"
 
 
@@ -133,6 +125,4 @@ def joined_ids(heads: Iterable[bytes]) -> bytes:
 def without(heads: Sequence[bytes], positions: Iterable[int]) -> Sequence[bytes]:
     """Return the heads except those at ``positions``, counted from 1."""
     left_out = set(positions)
-    if not left_out:
-        return heads
-    return [head for at, head in enumerate(heads, 1) if at not in left_out]
+    return [each for at, each in enumerate(heads, 1) if at not in left_out] if left_out else heads

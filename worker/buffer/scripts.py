@@ -84,6 +84,9 @@ class Script:
             return await self.load_and_run(client, base, args)
 
 
+script = cache(Script)  # by its name; the file is read once
+
+
 def run_together(
     client: Any, base: str, calls: Sequence[tuple[str, Sequence[Any]]], read: str | None = None
 ) -> list[Any]:
@@ -127,13 +130,10 @@ def _while_read_only(client: Any, call: Callable[[], T]) -> T:
             return call()
         except ResponseError as error:
             attempt += 1
-            if not _takes_no_writes(error) or attempt > client.get_retry().get_retries():
+            no_writes = isinstance(error, ReadOnlyError) or _NO_WRITES.search(str(error))
+            if not no_writes or attempt > client.get_retry().get_retries():
                 raise
             time.sleep(backoff(attempt, _FIRST_WAIT_S, _MAX_WAIT_S, random()))
-
-
-def _takes_no_writes(error: ResponseError) -> bool:
-    return isinstance(error, ReadOnlyError) or _NO_WRITES.search(str(error)) is not None
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -142,9 +142,3 @@ def is_out_of_memory(error: Exception) -> bool:
     A transaction quotes its command's error; Redis 6.2 wraps it into an error of the script.
     """
     return isinstance(error, OutOfMemoryError) or "used memory > 'maxmemory'" in str(error)
-
-
-@cache
-def script(name: str) -> Script:
-    """Return the operation of that name; its file is read once."""
-    return Script(name)

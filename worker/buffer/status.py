@@ -13,6 +13,7 @@ from .records import accepted_at_ms
 STATUSES = ("running", "paused", "parked")
 # The drain ticks every second, and the watchdog in its place while no beat runs.
 SILENT_AFTER_S = 30.0
+_TIMES = ("since", "ticked_at", "reconciled_at")
 TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambiguous", "attempts")
 
 
@@ -80,10 +81,7 @@ class DestinationStatus:
     retry_in_s: int = 0
 
     def silent_s(self, now_ms: int) -> float:
-        """Return how long no drain has run, in seconds; infinity if none ever did.
-
-        0 while the last one is not older than 30 seconds.
-        """
+        """Return the seconds without a drain: 0 up to 30 of them; infinity if none ever ran."""
         if self.last_tick_ms is None:
             return math.inf
         silent_s = (now_ms - self.last_tick_ms) / 1000
@@ -100,27 +98,32 @@ class DestinationStatus:
         ):
             waited_ms = answer[2] - accepted_at_ms(oldest.decode()) if oldest else 0
             totals = {name: int(counters.get(f"{kind}:{name}", 0)) for name in TOTALS}
-            waited_s = max(0, waited_ms) / 1000
-            requests = _requests(counters, kind)
-            kinds[kind] = KindCounts(
-                buffered, in_flight, retrying, dead, waited_s, totals, requests
+            requests = RequestStats(
+                took=_prefixed(counters, f"{kind}:took:"),
+                took_ms=int(counters.get(f"{kind}:took_ms", 0)),
+                sizes=_prefixed(counters, f"{kind}:size:"),
+                records=int(counters.get(f"{kind}:size", 0)),
             )
+            places = buffered, in_flight, retrying, dead, max(0, waited_ms) / 1000
+            kinds[kind] = KindCounts(*places, totals, requests)
             codes[kind] = _prefixed(counters, f"{kind}:code:")
+        times = {key: int(state[key]) for key in _TIMES if key in state}
         retry_in_s = max(0, (int(float(state.get("open_at", 0))) - answer[2]) // 1000)
+        back_off = f"retrying in {retry_in_s} s, after failures or at the vendor's request"
         return cls(
             state=state.get("status", "running"),
-            reason=state.get("reason") or _back_off_reason(retry_in_s),
-            since_ms=int(state["since"]) if "since" in state else None,
+            reason=state.get("reason") or (back_off if retry_in_s else None),
+            since_ms=times.get("since"),
             concurrency=int(state.get("concurrency", destination.concurrency)),
             in_use=answer[1],
             kinds=kinds,
             codes=codes,
             answers=_prefixed(counters, "answer:"),
-            last_tick_ms=int(state["ticked_at"]) if "ticked_at" in state else None,
+            last_tick_ms=times.get("ticked_at"),
             ticks=int(state.get("ticks", 0)),
             memory_full=state.get("memory_full") == "1",
             expired=_prefixed(counters, "lease:"),
-            reconciled_ms=int(state["reconciled_at"]) if "reconciled_at" in state else None,
+            reconciled_ms=times.get("reconciled_at"),
             missing=int(state.get("missing", 0)),
             retry_in_s=retry_in_s,
         )
@@ -129,22 +132,6 @@ class DestinationStatus:
 def _texts(flat: Sequence[bytes]) -> dict[str, str]:
     decoded = [each.decode("utf-8", "replace") for each in flat]
     return dict(zip(decoded[::2], decoded[1::2], strict=True))
-
-
-def _back_off_reason(retry_in_s: int) -> str | None:
-    """Return why a running destination sends nothing just now; None if it may send."""
-    if not retry_in_s:
-        return None
-    return f"retrying in {retry_in_s} s, after failures or at the vendor's request"
-
-
-def _requests(counters: Mapping[str, str], kind: str) -> RequestStats:
-    return RequestStats(
-        took=_prefixed(counters, f"{kind}:took:"),
-        took_ms=int(counters.get(f"{kind}:took_ms", 0)),
-        sizes=_prefixed(counters, f"{kind}:size:"),
-        records=int(counters.get(f"{kind}:size", 0)),
-    )
 
 
 def _prefixed(counters: Mapping[str, str], prefix: str) -> dict[str, int]:

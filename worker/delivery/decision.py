@@ -19,7 +19,7 @@ By the class of the vendor's response (docs/lifecycle.md has the same by HTTP st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..buffer.claims import Settle, Signal, Split
@@ -31,10 +31,8 @@ from ..vendors.reasons import DeadLetterReason
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the decision depends on besides the response: times in epoch ms, counts as stored.
-
-    ``isolated`` says that the vendor took others of its kind since it last took none of this batch.
-    """
+    """What the decision depends on besides the response: times in epoch ms, counts as stored; and
+    ``isolated`` if the vendor took others of the kind since it last took none of this batch."""
 
     size: int
     attempt: int
@@ -83,23 +81,26 @@ def decide(
     answer: UploadResult, attempt: Attempt, destination: Destination, random: float
 ) -> Decision:
     """Return the decision for one result. Pure, and covers every response class."""
+    wait_ms = int(1000 * (answer.retry_after_s or 0))
     match answer.response_class:
         case ResponseClass.ANSWERED:
             return Decision(_by_verdicts(answer.verdicts, attempt, destination, random), "success")
         case ResponseClass.GARBLED:
             unknown = Verdict(Outcome.RETRY, DeadLetterReason.UNCONFIRMED, None, answer.error)
-            settle = _by_verdicts([unknown] * attempt.size, attempt, destination, random)
-            return Decision(settle, "failure")
+            verdicts = [unknown] * attempt.size
+            return Decision(_by_verdicts(verdicts, attempt, destination, random), "failure")
         case ResponseClass.REFUSED | ResponseClass.TOO_LARGE:
             return Decision(_isolate(answer, attempt), "success")
-        case ResponseClass.DENIED:
-            return Decision(_retry(answer), park=_reason_to_park(answer, destination))
+        case ResponseClass.DENIED:  # operators read in the status what to do
+            park = (
+                f"{answer.status}: {answer.error}; check its credentials and address: "
+                f"a probe every {destination.probe_interval_s:g} s will resume it"
+            )
+            return Decision(_retry(answer), park=park)
         case ResponseClass.THROTTLED:
-            wait_ms = int(1000 * (answer.retry_after_s or 0))
             settle = _retry(answer, wait_ms or backoff_ms(0, destination, random))
             return Decision(settle, "throttled", wait_ms=wait_ms)
         case ResponseClass.UNAVAILABLE | ResponseClass.UNREACHABLE | ResponseClass.AMBIGUOUS:
-            wait_ms = int(1000 * (answer.retry_after_s or 0))
             action = _after_failure(answer, attempt, destination, random)
             return Decision(action, "failure", wait_ms=wait_ms)
 
@@ -119,14 +120,6 @@ def wait_by_age_ms(attempt: Attempt, destination: Destination, random: float) ->
     """
     base_s = max(destination.backoff_base_s, attempt.age_ms / 4000)
     return int(1000 * backoff(0, base_s, destination.backoff_cap_s, random))
-
-
-def _reason_to_park(answer: UploadResult, destination: Destination) -> str:
-    """Return why the destination is parked, and what to do: operators read it in the status."""
-    return (
-        f"{answer.status}: {answer.error}; check its credentials and address: "
-        f"a probe every {destination.probe_interval_s:g} s will resume it"
-    )
 
 
 def _retry(answer: UploadResult, delay_ms: int = 0, ambiguous: int = 0) -> Settle:
@@ -153,9 +146,8 @@ def _by_verdicts(
 
     def final(verdict: Verdict) -> Verdict:
         dies = last or (once and is_unconfirmed(verdict))
-        if verdict.outcome is Outcome.RETRY and dies:
-            return Verdict(Outcome.DEAD, verdict.reason, verdict.code, verdict.error)
-        return verdict
+        retried = verdict.outcome is Outcome.RETRY
+        return replace(verdict, outcome=Outcome.DEAD) if retried and dies else verdict
 
     if verdicts.count(verdicts[0]) == len(verdicts):
         usual, named = final(verdicts[0]), []

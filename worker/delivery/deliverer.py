@@ -15,12 +15,7 @@ from ..buffer.buffer import Buffer
 from ..buffer.claims import Claim, Feedback, Settle, Settled
 from ..settings.destination import Destination
 from ..telemetry.logs import get_logger
-from ..vendors.protocol import (
-    ResponseClass,
-    Sender,
-    UploadAdapter,
-    UploadResult,
-)
+from ..vendors.protocol import ResponseClass, Sender, UploadAdapter, UploadResult
 from .decision import HAND_BACK, Attempt, Decision, decide, decide_unsent
 from .identity_order import requeue_overtaken
 
@@ -82,7 +77,6 @@ class Deliverer:
     ``on_more_capacity`` is called when more requests may be in flight than before, so that other
     threads join in. ``identity`` returns the identity of a stored record; it is called for
     ordered kinds, and seldom. ``on_request`` is called after every request; it must not raise.
-    ``clock`` is the buffer's own: a monotonic one.
     """
 
     def __init__(
@@ -97,20 +91,14 @@ class Deliverer:
         on_more_capacity: Callable[[], object] = lambda: None,
         identity: Callable[[bytes], bytes] = lambda _: b"",
         on_request: Callable[[Claim, RequestTiming], object] | None = None,
-        random: Callable[[], float] = random,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.destination = destination
-        self.buffer = buffer
-        self.vendor = vendor
-        self.sender = sender
-        self.stopping = stopping
-        self.wait = wait
-        self.on_more_capacity = on_more_capacity
+        self.destination, self.buffer = destination, buffer
+        self.vendor, self.sender = vendor, sender
+        self.stopping, self.wait = stopping, wait
+        self.on_more_capacity, self.on_request = on_more_capacity, on_request
         self.identity = identity
-        self.on_request = on_request
-        self.random = random
-        self.clock = clock
+        self.random: Callable[[], float] = random
+        self.clock: Callable[[], float] = time.monotonic  # as of `Claim.send_by_s`
 
     def run(self, batch: str, token: str, *, is_over: Callable[[], bool]) -> Delivery:
         """Deliver the batch claimed for this worker, then what is ready, until ``is_over()``."""
@@ -140,7 +128,7 @@ class Deliverer:
 
         All of that is one round trip to Redis.
         """
-        timing: RequestTiming | None = None
+        timing = None
         decision = decide_unsent(claim.deaths, claim.size, self.destination)
         if decision is None and self._is_too_late(claim):
             decision = HAND_BACK
@@ -154,22 +142,20 @@ class Deliverer:
 
         The process was frozen, or waited for a silent broker (measured: 76 s).
         """
-        late = self.clock() > claim.send_by_s
-        if late:
-            log.warning(
-                "not sent: too little was left of its lease; it waits again",
-                destination=self.destination.name,
-                batch=claim.batch,
-            )
-        return late
+        if self.clock() <= claim.send_by_s:
+            return False
+        log.warning(
+            "not sent: too little was left of its lease; it waits again",
+            destination=self.destination.name,
+            batch=claim.batch,
+        )
+        return True
 
     def _send(self, claim: Claim) -> tuple[UploadResult, RequestTiming]:
         began_ns, began_s = time.time_ns(), time.perf_counter()
-        response = self.sender.send(self.vendor.upload(claim.kind, claim.bodies))
-        if isinstance(response, UploadResult):
-            answer = response
-        else:
-            answer = self.vendor.read(claim.kind, claim.size, response)
+        answer = self.sender.send(self.vendor.upload(claim.kind, claim.bodies))
+        if not isinstance(answer, UploadResult):
+            answer = self.vendor.read(claim.kind, claim.size, answer)
         label = str(answer.status or answer.response_class.value)
         timing = RequestTiming(began_ns, time.perf_counter() - began_s, label)
         if self.on_request:
@@ -259,10 +245,9 @@ class Deliverer:
 
     def probe(self) -> bool:
         """Ask a vendor that refused the account whether it accepts it; if so, start deliveries."""
-        response = self.sender.send(self.vendor.probe())
-        answer = (
-            response if isinstance(response, UploadResult) else self.vendor.read_probe(response)
-        )
+        answer = self.sender.send(self.vendor.probe())
+        if not isinstance(answer, UploadResult):
+            answer = self.vendor.read_probe(answer)
         if answer.response_class is not ResponseClass.ANSWERED or not self.buffer.unpark():
             return False
         log.info("destination taken up again: a probe passed", destination=self.destination.name)

@@ -6,7 +6,7 @@ Any number of drains may run at once, on any number of machines: each claim is o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..buffer.buffer import Buffer
 from ..buffer.claims import Claim
@@ -17,8 +17,7 @@ from ..telemetry.logs import get_logger
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(NamedTuple):
     """How a drain asks for work: by messages to whichever worker is free."""
 
     deliver: Callable[[Destination, Claim], None]
@@ -29,9 +28,7 @@ class Drain:
     """The tick of one destination."""
 
     def __init__(self, destination: Destination, buffer: Buffer, dispatch: Dispatch) -> None:
-        self.destination = destination
-        self.buffer = buffer
-        self.dispatch = dispatch
+        self.destination, self.buffer, self.dispatch = destination, buffer, dispatch
         self._history = History(buffer.client, destination)
 
     def tick(self) -> int:
@@ -52,13 +49,13 @@ class Drain:
                 batches=recovered.died,
                 ambiguous=recovered.records,
             )
-        found = self.buffer.tick()
-        if found.memory_full:
+        memory_full, probe_due = self.buffer.tick()
+        if memory_full:
             log.error(
                 "Redis is nearly out of memory: producers are refused",
                 destination=self.destination.name,
             )
-        return found.probe_due
+        return probe_due
 
     def dispatch_ready(self) -> int:
         """Claim while a batch is ready and a lease is free; return the number of claims.

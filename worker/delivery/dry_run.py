@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from time import sleep
 
 from ..connections.backoff import backoff
 from ..errors import SettingsError, VendorError
 from ..settings.destination import Destination
-from ..vendors.protocol import (
-    Outcome,
-    ResponseClass,
-    Sender,
-    UploadAdapter,
-    UploadResult,
-    Verdict,
-)
+from ..vendors.protocol import Outcome, ResponseClass, Sender, UploadAdapter, UploadResult, Verdict
 from ..vendors.transport import Transport
 
 # A person waits for the answer: a busy vendor is asked again for some seconds, not hours.
@@ -36,15 +29,9 @@ class DryRun:
     """Asks one account; nothing is stored there, so requests may be repeated."""
 
     def __init__(
-        self,
-        vendor: UploadAdapter,
-        sender: Sender,
-        *,
-        sleep: Callable[[float], object] = time.sleep,
+        self, vendor: UploadAdapter, sender: Sender, *, sleep: Callable[[float], object] = sleep
     ) -> None:
-        self._vendor = vendor
-        self._sender = sender
-        self._sleep = sleep
+        self._vendor, self._sender, self._sleep = vendor, sender, sleep
 
     def verdicts(self, kind: str, bodies: Sequence[bytes]) -> list[Verdict]:
         """Return a verdict for each record, in order.
@@ -69,19 +56,18 @@ class DryRun:
             self._sleep(min(answer.retry_after_s or backoff(retry, WAIT_S, MAX_WAIT_S), MAX_WAIT_S))
             answer = self._once(kind, bodies)
         if answer.response_class in (*_TEMPORARY, ResponseClass.DENIED):
-            raise VendorError(f"the vendor does not check records now: {_describe(answer)}")
+            status = f" (HTTP {answer.status})" if answer.status else ""
+            what = answer.response_class.value.replace("_", " ")
+            raise VendorError(
+                f"the vendor does not check records now: {what}{status}: {answer.error}"
+            )
         return answer
 
     def _once(self, kind: str, bodies: Sequence[bytes]) -> UploadResult:
-        response = self._sender.send(self._vendor.upload(kind, bodies, dry_run=True))
-        if isinstance(response, UploadResult):
-            return response
-        return self._vendor.read(kind, len(bodies), response)
-
-
-def _describe(answer: UploadResult) -> str:
-    status = f" (HTTP {answer.status})" if answer.status else ""
-    return f"{answer.response_class.value.replace('_', ' ')}{status}: {answer.error}"
+        answer = self._sender.send(self._vendor.upload(kind, bodies, dry_run=True))
+        if isinstance(answer, UploadResult):
+            return answer
+        return self._vendor.read(kind, len(bodies), answer)
 
 
 @contextmanager
@@ -94,8 +80,5 @@ def dry_run(destination: Destination, timeout_s: float | None = None) -> Iterato
         raise SettingsError(f"{destination.name} is not enabled, so the vendor cannot be asked")
     timeout_s = destination.request_timeout_s if timeout_s is None else timeout_s
     vendor = destination.account.adapter(destination.base_url)
-    transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=1)
-    try:
+    with closing(Transport(vendor.base_url, timeout_s=timeout_s, connections=1)) as transport:
         yield DryRun(vendor, transport)
-    finally:
-        transport.close()

@@ -9,12 +9,8 @@ from ..buffer.claims import Settle
 from ..vendors.protocol import Outcome, Verdict
 from ..vendors.reasons import DeadLetterReason
 
-OVERTAKEN = Verdict(
-    Outcome.RETRY,
-    DeadLetterReason.OVERTAKEN,
-    None,
-    "an older update of the same identity goes again",
-)
+_AGAIN = "an older update of the same identity goes again"
+OVERTAKEN = Verdict(Outcome.RETRY, DeadLetterReason.OVERTAKEN, None, _AGAIN)
 
 
 def requeue_overtaken(
@@ -41,13 +37,12 @@ def requeue_overtaken(
     taken = [at for at in identities if at not in named]
     if once:
         last = {identities[at]: at for at in taken}
-        named.update({at: _dead(named[at]) for at in again if last.get(identities[at], 0) > at})
+        for at in again:
+            if last.get(identities[at], 0) > at:
+                dead = replace(named[at], outcome=Outcome.DEAD, reason=DeadLetterReason.OVERTAKEN)
+                named[at] = dead
         return replace(settle, named=sorted(named.items()))
     first = {identities[at]: at for at in sorted(again, reverse=True)}
     overtaken = [at for at in taken if first.get(identities[at], at) < at]
     named.update(dict.fromkeys(overtaken, OVERTAKEN))
     return replace(settle, named=sorted(named.items()), ambiguous=settle.ambiguous + len(overtaken))
-
-
-def _dead(verdict: Verdict) -> Verdict:
-    return Verdict(Outcome.DEAD, OVERTAKEN.reason, verdict.code, verdict.error)

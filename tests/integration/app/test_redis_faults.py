@@ -80,7 +80,7 @@ def settle_all(buffer: Buffer) -> int:
     """Settle whatever is open as delivered; returns the number of records."""
     delivered = 0
     while (claim := buffer.claim(begun=True)) is not None:
-        settled = buffer.settle(claim, Settle(DELIVERED), "200")
+        settled = buffer.finish(claim, Settle(DELIVERED), "200").settled
         assert settled is not None
         delivered += settled.delivered
     return delivered
@@ -119,11 +119,11 @@ def test_killed_redis_keeps_accepted_records(
     """Killed between two calls and started again, Redis holds every record in its place."""
     sent = send(producer, 25, 25)
     claim, other = claimed(buffer), claimed(buffer)
-    assert buffer.settle(other, Settle(DELIVERED), "200") is not None
+    assert buffer.finish(other, Settle(DELIVERED), "200").settled
     server.kill()
     server.start()
     assert adds_up(buffer)
-    assert buffer.settle(claim, Settle(DELIVERED), "200") is not None
+    assert buffer.finish(claim, Settle(DELIVERED), "200").settled
     assert settle_all(buffer) + claim.size + other.size == sent
     assert adds_up(buffer)
 
@@ -136,7 +136,7 @@ def test_settle_during_a_restart_settles_once(
     claim = claimed(buffer)
     server.stop()
     with soon(server.start):
-        settled = buffer.settle(claim, Settle(DELIVERED), "200")
+        settled = buffer.finish(claim, Settle(DELIVERED), "200").settled
     assert settled is not None
     assert settled.delivered == 10
     assert buffer.status().kinds["event"].totals["delivered"] == 10
@@ -190,7 +190,7 @@ def test_settle_and_claim_after_lease_expiry_settles_nothing(
     """Another worker settled it: nothing moves twice, and the next batch is claimed."""
     sent = send(producer, 10, 10)
     claim = claimed(buffer)
-    assert buffer.settle(claim, TAKEN, "200") is not None
+    assert buffer.finish(claim, TAKEN, "200").settled
     done = buffer.finish(claim, TAKEN, "200", 0.1, feedback=LEARNED, claim_next=True)
     assert done.settled is None
     assert done.following is not None
@@ -236,7 +236,7 @@ def test_redis_that_refuses_writes_is_waited_for(
             producer.event("Burned", identity="late")
         assert not refused.value.sent
         with soon(end):
-            settled = buffer.settle(claim, Settle(DELIVERED), "200")
+            settled = buffer.finish(claim, Settle(DELIVERED), "200").settled
     assert settled is not None
     places = buffer.status().kinds["event"]
     assert (places.totals["accepted"], places.totals["delivered"]) == (10, 10)
@@ -254,9 +254,9 @@ def test_full_redis_refuses_the_producer_and_drains(
             producer.event("Burned", identity="late")
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             client.set("more", 1)
-        assert buffer.tick().memory_full
-        assert buffer.settle(refused, Settle(AGAIN), "200") is not None
-        assert buffer.settle(buried, Settle(DELIVERED, [(1, DEAD), (3, AGAIN)]), "200") is not None
+        assert buffer.tick()[0]
+        assert buffer.finish(refused, Settle(AGAIN), "200").settled
+        assert buffer.finish(buried, Settle(DELIVERED, [(1, DEAD), (3, AGAIN)]), "200").settled
         halve = Split("400: no", lower_bytes=True)
         assert buffer.finish(split, halve, "400", feedback=Feedback("failure", 0.0)).settled
         assert buffer.pause("a person's word")
@@ -270,7 +270,7 @@ def test_full_redis_refuses_the_producer_and_drains(
         assert again is not None
         started = buffer.begin(again.batch, again.token)
         assert started is not None
-        assert buffer.settle(started, Settle(DELIVERED), "200") is not None
+        assert buffer.finish(started, Settle(DELIVERED), "200").settled
         delivered = settle_all(buffer)
         assert adds_up(buffer)
         places = buffer.status().kinds.values()
@@ -278,7 +278,7 @@ def test_full_redis_refuses_the_producer_and_drains(
         assert sum(each.totals["delivered"] for each in places) == sent - 1
         assert sum(each.dead for each in places) == 1
         client.config_set("maxmemory", "1gb")
-    assert not buffer.tick().memory_full
+    assert not buffer.tick()[0]
     producer.event("Burned", identity="late")
 
 
@@ -296,7 +296,7 @@ def test_producers_check_the_memory_without_a_worker(
         with pytest.raises(BufferFull):
             producer.event("Burned", identity="unwatched")
         assert buffer.memory_used() > 0.9
-        assert buffer.tick().memory_full
+        assert buffer.tick()[0]
         client.config_set("maxmemory", "1gb")
         with pytest.raises(BufferFull):
             producer.event("Burned", identity="refused as the last tick said")
@@ -343,7 +343,7 @@ def test_redis_that_loads_is_waited_for(
         assert not refused.value.sent
         assert _loads(client)
         client.config_set("key-load-delay", 0)
-    settled = buffer.settle(claim, Settle(DELIVERED), "200")
+    settled = buffer.finish(claim, Settle(DELIVERED), "200").settled
     assert settled is not None
     assert buffer.status().kinds["event"].totals["delivered"] == 10
 
@@ -369,7 +369,7 @@ def test_settle_on_a_hanging_connection_counts_once(proxy: Proxy, producer: Prod
         buffer = Buffer(client, SETTINGS)
         claim = claimed(buffer)
         proxy.freeze()
-        settled = buffer.settle(claim, Settle(DELIVERED), "200")
+        settled = buffer.finish(claim, Settle(DELIVERED), "200").settled
     assert settled is not None
     assert settled.delivered == 10
 
@@ -394,10 +394,10 @@ def test_settlement_with_a_lost_response_counts_once(
     send(producer, 20)
     with worker_client(proxy.url) as client:
         ours = Buffer(client, SETTINGS)
-        assert ours.settle(claimed(ours), Settle(DELIVERED), "200") is not None
+        assert ours.finish(claimed(ours), Settle(DELIVERED), "200").settled
         claim = claimed(ours)
         proxy.swallow_answer_to(claim.token.encode())
-        assert ours.settle(claim, Settle(DELIVERED), "200") is None
+        assert ours.finish(claim, Settle(DELIVERED), "200").settled is None
         assert proxy.swallowed.is_set()
     totals = buffer.status().kinds["event"].totals
     assert (totals["delivered"], totals["attempts"]) == (20, 2)
@@ -411,7 +411,7 @@ def test_claim_repeated_after_a_lost_response_is_the_same_claim(
     send(producer, 30)
     with worker_client(proxy.url) as client:
         ours = Buffer(client, SETTINGS)
-        assert ours.settle(claimed(ours), Settle(DELIVERED), "200") is not None
+        assert ours.finish(claimed(ours), Settle(DELIVERED), "200").settled
         proxy.swallow_answer_to(b"EVALSHA")
         assert ours.claim(begun=True) is not None
         assert proxy.swallowed.is_set()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 
+from support.stored import put
 from worker.buffer import keys
 from worker.buffer.accept import FULL, KEY_REUSED, MEMORY_FULL
 from worker.buffer.buffer import Buffer
@@ -75,7 +76,7 @@ def test_accept_requests_puts_an_identity_into_one_partition(every_redis: redis.
     """Both scripts put an identity's records into one partition, in order."""
     buffer = Buffer(every_redis, MAIN)
     first, second = call(Kind.PROFILE, *"abcd"), call(Kind.PROFILE, *"dcba")
-    buffer.accept(Kind.PROFILE, first.identities, first.stored)
+    put(buffer, Kind.PROFILE, first.identities, first.stored)
     take(every_redis, EnqueueRequest([second]))
     for partition in range(4):
         stored: list[bytes] = every_redis.lrange(

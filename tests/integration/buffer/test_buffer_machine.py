@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from support.stored import put
 from worker.buffer import keys
 from worker.buffer.accept import identity_hash
 from worker.buffer.buffer import Buffer
@@ -129,7 +130,7 @@ class BufferMachine(RuleBasedStateMachine):
             stored.append(pack(record_id, "20231114", "Viewed" if kind == Kind.EVENT else "", body))
             self.model.accepted[record_id], self.model.bodies[record_id] = kind, body
             self.model.enter(kind, who, record_id)
-        self.buffer.accept(kind, [f"identity:{who}".encode() for who in people], stored)
+        put(self.buffer, kind, [f"identity:{who}".encode() for who in people], stored)
 
     @initialize(people=st.lists(WHO, min_size=8, max_size=20))
     def begin_with_updates(self, people: list[str]) -> None:
@@ -181,7 +182,7 @@ class BufferMachine(RuleBasedStateMachine):
         claim = self.a_claim(pick)
         each = [verdicts[at % len(verdicts)] for at in range(claim.size)]
         self.settle_claim(claim, each)
-        assert self.buffer.settle(claim, Settle(DELIVERED), "200") is None, "settled twice"
+        assert self.buffer.finish(claim, Settle(DELIVERED), "200").settled is None, "settled twice"
 
     @precondition(lambda self: self.claims)
     @rule(pick=PICK)
@@ -395,7 +396,7 @@ class BufferMachine(RuleBasedStateMachine):
             settle = Settle(verdicts[0])
         else:
             settle = Settle(DELIVERED, named)
-        settled = self.buffer.settle(claim, settle, "200")
+        settled = self.buffer.finish(claim, settle, "200").settled
         assert (settled is not None) == owns
         if settled is None:
             return

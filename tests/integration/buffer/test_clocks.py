@@ -10,6 +10,7 @@ import pytest
 
 from support.pipeline import Pipeline, PipelineFactory, identities, stored_event
 from support.polling import poll_until
+from support.stored import put
 from worker.buffer import keys
 from worker.buffer.claims import Claim
 from worker.vendors.protocol import Kind
@@ -29,7 +30,7 @@ def test_claim_with_a_wrong_producer_clock_is_not_delayed(
 ) -> None:
     """A record of a producer an hour behind or ahead is not held back."""
     pipeline = pipeline_of(max_wait_s=5.0)
-    pipeline.buffer.accept(Kind.EVENT, [b"jack"], [accepted_by_a_clock(skew_ms)])
+    put(pipeline.buffer, Kind.EVENT, [b"jack"], [accepted_by_a_clock(skew_ms)])
     assert pipeline.step() is not None
     assert pipeline.vendor.taken["jack"] == 1
 
@@ -37,7 +38,7 @@ def test_claim_with_a_wrong_producer_clock_is_not_delayed(
 def test_claim_with_a_slightly_fast_clock_waits_at_most_twice(pipeline_of: PipelineFactory) -> None:
     """Within `max_wait` records still wait for a full batch, at most twice as long."""
     pipeline = pipeline_of(max_wait_s=600.0)
-    pipeline.buffer.accept(Kind.EVENT, [b"jack"], [accepted_by_a_clock(300)])
+    put(pipeline.buffer, Kind.EVENT, [b"jack"], [accepted_by_a_clock(300)])
     assert pipeline.step() is None
     poll_until(pipeline_of(max_wait_s=0.4).step, what="the record is claimed")
 
@@ -91,4 +92,4 @@ def test_probe_after_the_clock_went_back_is_due_once(pipeline_of: PipelineFactor
     pipeline.buffer.park("403: no")
     ahead = int(time.time() * 1000) + HOUR_MS
     pipeline.client.hset(keys.state("main"), mapping={"since": ahead, "probed_at": ahead})
-    assert [pipeline.buffer.tick().probe_due for _ in range(3)] == [True, False, False]
+    assert [pipeline.buffer.tick()[1] for _ in range(3)] == [True, False, False]

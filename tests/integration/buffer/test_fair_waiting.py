@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.pipeline import PipelineFactory, identities, stored_profile
 from support.polling import poll_until
+from support.stored import put
 from worker.vendors.protocol import Kind
 
 MAX_WAIT_S = 0.5
@@ -33,6 +34,6 @@ def test_claim_waits_for_a_partition_about_to_be_freed(pipeline_of: PipelineFact
     pipeline = pipeline_of(max_wait_s=600.0)
     names = ["hot"] * 250 + identities(20, "other")
     old = [accepted_earlier(stored_profile(name), 700_000) for name in names]
-    pipeline.buffer.accept(Kind.PROFILE, [name.encode() for name in names], old)
+    put(pipeline.buffer, Kind.PROFILE, [name.encode() for name in names], old)
     assert pipeline.buffer.claim(begun=True) is not None
     assert pipeline.buffer.claim(begun=True) is None

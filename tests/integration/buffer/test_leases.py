@@ -132,9 +132,9 @@ def test_old_tokens_change_nothing(hasty: Pipeline) -> None:
     before = hasty.status()
     assert hasty.buffer.begin(asked.batch, asked.token) is None
     assert hasty.buffer.begin(present.batch, present.token) is None
-    assert hasty.buffer.settle(late, Settle(DELIVERED), "200") is None
+    assert hasty.buffer.finish(late, Settle(DELIVERED), "200").settled is None
     assert hasty.buffer.finish(late, Split("400"), "400").settled is None
     after = hasty.status()
     assert (after.kinds, after.in_use) == (before.kinds, before.in_use)
-    assert hasty.buffer.settle(present, Settle(DELIVERED), "200") is not None
+    assert hasty.buffer.finish(present, Settle(DELIVERED), "200").settled is not None
     assert hasty.events.totals["delivered"] == 10

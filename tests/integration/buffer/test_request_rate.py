@@ -12,6 +12,7 @@ import redis
 
 from support.pipeline import QUICK, stored_event
 from support.polling import poll_until
+from support.stored import put
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim, Settle
@@ -29,7 +30,7 @@ def buffer_of(client: redis.Redis, requests_per_s: int, records: int) -> Buffer:
         concurrency_limit=1000,
     )
     buffer = Buffer(client, settings)
-    buffer.accept(Kind.EVENT, [b"i"] * records, [stored_event("i") for _ in range(records)])
+    put(buffer, Kind.EVENT, [b"i"] * records, [stored_event("i") for _ in range(records)])
     return buffer
 
 
@@ -105,7 +106,7 @@ def test_retry_takes_its_own_slot(every_redis: redis.Redis) -> None:
     first = buffer.claim(begun=True)
     assert first
     again = Settle(Verdict(Outcome.RETRY, "handed_back"), counts_attempt=False)
-    assert buffer.settle(first, again, "")
+    assert buffer.finish(first, again, "").settled
     second = buffer.claim(begun=True)
     assert second
     assert second.batch == first.batch

@@ -71,7 +71,7 @@ class Operator:
     def settle(self, verdict: Verdict) -> None:
         """Settle everything that is ready alike."""
         while (claim := self.buffer.claim(begun=True)) is not None:
-            assert self.buffer.settle(claim, Settle(verdict), "200")
+            assert self.buffer.finish(claim, Settle(verdict), "200").settled
             self.adds_up()
 
     def kill(self, number: int, verdict: Verdict = REFUSED) -> list[str]:
@@ -397,7 +397,7 @@ def test_trace_shows_each_place(operator: Operator) -> None:
         None,
     )
     again = Verdict(Outcome.RETRY, "unavailable", 503, "HTTP 503")
-    operator.buffer.settle(claim, Settle(again), "503")
+    operator.buffer.finish(claim, Settle(again), "503")
     waiting = place()
     assert (waiting["place"], waiting["attempts"]) == ("retrying", 1)
     assert waiting["last_answer"] == "HTTP 503"

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import redis
 
-from support.stored import stored
+from support.stored import put, stored
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Settle
@@ -75,14 +75,14 @@ class Operator:
         packed = [stored(each, SETTINGS) for each in prepared]
         kind, identities = prepared[0].kind, [each.identity for each in prepared]
         for at in range(0, len(packed), 1000):
-            self.buffer.accept(kind, identities[at : at + 1000], packed[at : at + 1000])
+            put(self.buffer, kind, identities[at : at + 1000], packed[at : at + 1000])
         return [each[:32].decode() for each in packed]
 
     def settle(self, settle: Settle) -> int:
         """Settle everything that is ready; return how many records failed."""
         failed = 0
         while (claim := self.buffer.claim(begun=True)) is not None:
-            settled = self.buffer.settle(claim, settle, "200")
+            settled = self.buffer.finish(claim, settle, "200").settled
             assert settled is not None
             failed += settled.dead
         return failed
@@ -118,7 +118,7 @@ class Operator:
         while (claim := self.buffer.claim(begun=True)) is not None:
             if claim.kind == kind:
                 records += [orjson.loads(unpack(each).body) for each in claim.records]
-            assert self.buffer.settle(claim, Settle(DELIVERED), "200")
+            assert self.buffer.finish(claim, Settle(DELIVERED), "200").settled
         return records
 
 

@@ -15,6 +15,7 @@ import orjson
 
 import worker
 from support.pipeline import Pipeline, PipelineFactory
+from support.stored import put
 from support.vendor import Exchange, LoopbackVendor
 from worker.buffer.records import new_id, pack
 from worker.vendors.protocol import Kind
@@ -73,8 +74,11 @@ def _is_ours(file: str) -> bool:
 
 def buffered(pipeline: Pipeline, bodies: Sequence[bytes]) -> None:
     """Put these bodies into the buffer as records."""
-    pipeline.buffer.accept(
-        Kind.EVENT, [], [pack(new_id(), "20261121", 'Say "hi"', body) for body in bodies]
+    put(
+        pipeline.buffer,
+        Kind.EVENT,
+        [],
+        [pack(new_id(), "20261121", 'Say "hi"', body) for body in bodies],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from support.stored import stored
+from support.stored import put, stored
 from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim, Settle
@@ -51,7 +51,7 @@ class Records:
             packed.append(
                 stored(Prepared(kind, body, identities[-1], 1_700_000_000, name), SETTINGS)
             )
-        self.buffer.accept(kind, identities, packed)
+        put(self.buffer, kind, identities, packed)
         return [each[:32].decode() for each in packed]
 
     def claim(self, *, begun: bool = True) -> Claim:
@@ -71,7 +71,7 @@ class Records:
     def settle(self, settle: Settle) -> Claim:
         """Claim what is ready, and settle it."""
         claim = self.claim()
-        assert self.buffer.settle(claim, settle, str(settle.usual.code or 200)) is not None
+        assert self.buffer.finish(claim, settle, str(settle.usual.code or 200)).settled is not None
         return claim
 
 
@@ -201,7 +201,7 @@ def test_find_matches_whole_ids(records: Records) -> None:
 def test_find_of_a_delivery_before_acceptance_returns_it(records: Records) -> None:
     """A producer with a clock that is a day ahead makes ids that lie after their delivery."""
     ahead = f"{int(time.time() * 1000) + 86_400_000:012x}70008000000000000000"
-    records.buffer.accept(Kind.EVENT, [b"identity:i"], [pack(ahead, "20231114", "Viewed", b"{}")])
+    put(records.buffer, Kind.EVENT, [b"identity:i"], [pack(ahead, "20231114", "Viewed", b"{}")])
     records.settle(Settle(DELIVERED))
     records.find(ahead, "delivered")
 

@@ -149,7 +149,7 @@ def test_codes_beyond_the_limit_are_counted_as_other(
         assert claim
         died = [Verdict(Outcome.DEAD, "refused", first + at, "no") for at in range(claim.size)]
         usual = Verdict(Outcome.RETRY)
-        made.buffer.settle(claim, Settle(usual, tuple(enumerate(died, 1))), "200", took_s=0.1)
+        made.buffer.finish(claim, Settle(usual, tuple(enumerate(died, 1))), "200", took_s=0.1)
     scraped = scrape(redis_url)
     codes = scraped.labels("ingest_dead_letters_total")
     assert 300 < len(codes) <= 500
@@ -196,7 +196,7 @@ def test_a_disabled_destination_raises_no_alarm(
     made.buffer.resume()
     claim = made.buffer.claim(begun=True)
     assert claim
-    made.buffer.settle(claim, Settle(Verdict(Outcome.DELIVERED)), "200", took_s=0.1)
+    made.buffer.finish(claim, Settle(Verdict(Outcome.DELIVERED)), "200", took_s=0.1)
     made.buffer.pause("moved to another account")
     scraped = scrape(redis_url, **off)
     assert scraped.value("ingest_records_delivered_total", destination=NAME, kind="event") == 1
