@@ -10,11 +10,13 @@ from typing import Any
 
 import orjson
 
+from support.in_process import client_of
 from support.vendor import Exchange, LoopbackVendor, Play
 from worker.readback.client import Reader
 from worker.sandbox.ledger import LedgerRecord
-from worker.sandbox.server import Running
+from worker.sandbox.server import Running, create_app
 from worker.sandbox.settings import SandboxSettings
+from worker.sandbox.state import SandboxState
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.clevertap.reads import ClevertapReads
@@ -58,7 +60,7 @@ def environment_of(base_url: str, **more: str) -> Mapping[str, str]:
     }
 
 
-def fill(sandbox: Running, size: int, name: str = NAME, filler: str = "") -> None:
+def fill(sandbox: Running | LocalSandbox, size: int, name: str = NAME, filler: str = "") -> None:
     """Add events of today to the sandbox, numbered from 0 in their property ``n``."""
     for first in range(0, size, 1000):
         rows = [
@@ -123,6 +125,30 @@ class ScriptedVendor:
         to = account("http://vendor.invalid")
         reads = ClevertapReads(to.account.adapter(to.base_url))
         return Reader(to, reads, self, sleep=self.waits.append)
+
+
+class LocalSandbox:
+    """A sandbox without a server, and a transport to it."""
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        app = create_app(settings)
+        self.state: SandboxState = app.state
+        self._client = client_of(app)
+
+    def send(self, request: Request) -> Response | UploadResult:
+        """Return the response to a request."""
+        answer = self._client.request(
+            request.method, request.path, headers=request.headers, content=request.content
+        )
+        return Response(answer.status_code, answer.headers, answer.content)
+
+    def stop_by(self, seconds: float) -> None:
+        """Do nothing: no request takes time."""
+
+    def reader(self, sleep: Callable[[float], object] = lambda _: None, **changed: Any) -> Reader:
+        """Return a reader of this sandbox that does not wait."""
+        to = account("http://vendor.invalid", **changed)
+        return Reader(to, ClevertapReads(to.account.adapter(to.base_url)), self, sleep=sleep)
 
 
 def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

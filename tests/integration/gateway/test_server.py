@@ -23,7 +23,6 @@ from support.gateway import (
     tracked,
 )
 from support.polling import poll_until
-from support.processes import procfile
 from support.redis_servers import RedisFactory
 from worker.connections.clients import worker_client
 from worker.gateway.auth.api_keys import KeyTable
@@ -41,11 +40,6 @@ def clevertap_headers(key: str, **more: str) -> dict[str, str]:
 def key(redis_client: redis.Redis) -> str:
     """A producer's key."""
     return KeyTable(redis_client).create("shop")
-
-
-def test_procfile_web_runs_the_gateway() -> None:
-    """`web` is the command that these tests start."""
-    assert procfile()["web"] == ["python", "-m", "worker.gateway"]
 
 
 def test_uploads_over_a_socket_are_enqueued(

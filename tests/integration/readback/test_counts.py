@@ -17,7 +17,7 @@ from support.environment import environment
 from support.reading import DAY, NAME, account, environment_of, fill
 from support.vendor import Exchange, LoopbackVendor
 from worker.readback.client import CONCURRENCY, reading
-from worker.readback.counts import count, count_all, count_one
+from worker.readback.counts import count, count_all
 from worker.readback.queries import CountCondition, CountQuery
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
@@ -37,15 +37,6 @@ def sandbox() -> Iterator[Running]:
 def counted(vendor: LoopbackVendor) -> int:
     """The scripted vendor's count of today."""
     return count(NAME, DAY, DAY, destination=account(vendor.base_url))
-
-
-def test_count_one_partial_three_times_polls_until_counted(sandbox: Running) -> None:
-    """Polls come at the interval of the settings until the number is there."""
-    fill(sandbox, 123)
-    waits: list[float] = []
-    with reading(account(sandbox.url, count_poll_s=30.0), sleep=waits.append) as reader:
-        assert count_one(reader, QUERY) == 123
-    assert waits == [30.0, 30.0, 30.0]
 
 
 def test_count_conditions_are_sent(sandbox: Running) -> None:

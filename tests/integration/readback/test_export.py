@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import io
 import os
 import random
 import signal
@@ -13,10 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
-from rich.console import Console
-from rich.progress import Progress
 
 from support.environment import environment
 from support.reading import (
@@ -31,12 +26,8 @@ from support.reading import (
     says,
 )
 from support.vendor import LoopbackVendor
-from worker.cli.commands.export import ProgressBar
-from worker.errors import CredentialsRefused, InvalidQuery, Stopped, VendorError
-from worker.readback.client import reading
+from worker.errors import VendorError
 from worker.readback.export import export_events
-from worker.readback.export_file import ExportProgress, ExportTarget, export_to_file
-from worker.readback.queries import ExportQuery
 from worker.sandbox.server import Running, running
 from worker.sandbox.settings import SandboxSettings
 from worker.vendors.protocol import Request
@@ -45,8 +36,6 @@ from worker.vendors.transport import Transport
 CURSOR = "AfljfgIJBgBnamF5Kz8NegcBAwxhbCe%2Fbmhhe04BBAVlYjT4YG5reQEATQQrai57K2oue04FAUhnd38%3D"
 OK = {"status": "success"}
 BUSY = {"status": "fail", "error": "Request still in progress, please retry later", "code": 2}
-EXPIRED = {"status": "fail", "error": "Invalid cursor", "code": "CURSOR_INVALIDATED"}
-ALL = b'{"event_props":{"n":0}}\n{"event_props":{"n":1}}\n'
 
 
 @pytest.fixture
@@ -65,23 +54,6 @@ def out(tmp_path: Path) -> Path:
 def page(number: int, following: str | None = None) -> dict[str, Any]:
     """A page of one event."""
     return OK | {"records": [{"event_props": {"n": number}}], "next_cursor": following}
-
-
-def query(**changed: Any) -> ExportQuery:
-    """Today's events."""
-    return ExportQuery(NAME, int(DAY), int(DAY), **changed)
-
-
-def export(url: str, out: Path, size: int = 1000, **given: Any) -> ExportProgress:
-    """Export to a file."""
-    with reading(account(url), sleep=lambda _: None) as reader:
-        return export_to_file(reader, query(batch_size=size), ExportTarget(out), **given)
-
-
-def checkpoint(out: Path) -> dict[str, Any]:
-    """What stands in the checkpoint."""
-    found: dict[str, Any] = orjson.loads(out.with_name(out.name + ".checkpoint").read_bytes())
-    return found
 
 
 def files(folder: Path) -> list[str]:
@@ -113,12 +85,6 @@ def test_export_events_follows_the_cursors_to_the_end(sandbox: Running) -> None:
     assert found[0]["profile"]["os_version"] == ""
 
 
-def test_export_without_events_writes_an_empty_file(sandbox: Running, out: Path) -> None:
-    """A response without records and cursor is the end."""
-    assert export(sandbox.url, out) == ExportProgress(0, 0)
-    assert out.read_bytes() == b""
-
-
 def test_export_events_flags_exclude_parts_of_a_record(sandbox: Running) -> None:
     """The flags reach the vendor."""
     fill(sandbox, 1)
@@ -147,168 +113,6 @@ def test_export_events_page_too_large_raises_with_a_remedy(
     with pytest.raises(VendorError, match="larger than 64 MiB: use a smaller --batch-size"):
         list(export_events(NAME, DAY, DAY, destination=account(vendor.base_url)))
     assert len(vendor.requests) == 2
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        {"cursor": 5},
-        {"cursor": "ä b"},
-        {"size": "1"},
-        {"size": -1},
-        {"records": None},
-        {"query": []},
-        {"trail": 3},
-        {"trail": {"mark": 1}},
-        {"more": 1},
-    ],
-)
-def test_export_damaged_checkpoint_is_refused(
-    sandbox: Running, out: Path, harm: dict[str, Any]
-) -> None:
-    """The error says what to do, and the file is left alone."""
-    fill(sandbox, 2000)
-    with pytest.raises(Stopped):
-        export(sandbox.url, out, stopping=lambda: True)
-    before = out.read_bytes()
-    out.with_name(out.name + ".checkpoint").write_bytes(orjson.dumps(checkpoint(out) | harm))
-    with pytest.raises(InvalidQuery, match="not a valid checkpoint"):
-        export(sandbox.url, out)
-    assert out.read_bytes() == before
-
-
-def test_export_stopped_between_pages_resumes(sandbox: Running, out: Path) -> None:
-    """The checkpoint matches the file, and the second call requests only the rest."""
-    fill(sandbox, 5000)
-    with pytest.raises(Stopped, match="after 1000 events"):
-        export(sandbox.url, out, stopping=lambda: True)
-    assert checkpoint(out)["size"] == out.stat().st_size
-    said: list[str] = []
-    assert export(sandbox.url, out, say=said.append).records == 5000
-    assert numbers(out.read_bytes()) == list(range(5000))
-    assert said == [f"resuming after 1000 events, {said[0].split()[-2]} bytes"]
-    assert files(out.parent) == ["out.jsonl"]
-
-
-def test_export_resumed_cuts_off_bytes_after_the_checkpoint(sandbox: Running, out: Path) -> None:
-    """Bytes that a dying process left come once, not twice."""
-    fill(sandbox, 3000)
-    with pytest.raises(Stopped):
-        export(sandbox.url, out, stopping=lambda: True)
-    with out.open("ab") as file:
-        file.write(b'{"event_props":{"n":1000}}\n{"event_pr')
-    export(sandbox.url, out)
-    assert numbers(out.read_bytes()) == list(range(3000))
-
-
-@pytest.mark.parametrize("harm", ["shorter", "gone", "other"])
-def test_export_file_unlike_its_checkpoint_restarts(sandbox: Running, out: Path, harm: str) -> None:
-    """A file that was cut, removed or changed is not appended to."""
-    fill(sandbox, 3000)
-    with pytest.raises(Stopped):
-        export(sandbox.url, out, stopping=lambda: True)
-    content = out.read_bytes()
-    if harm == "gone":
-        out.unlink()
-    else:
-        out.write_bytes(content[:-10] if harm == "shorter" else content[:-1] + b"x")
-    said: list[str] = []
-    export(sandbox.url, out, say=said.append)
-    assert "does not match its checkpoint; restarting" in said[0]
-    assert numbers(out.read_bytes()) == list(range(3000))
-
-
-def test_export_resumed_with_an_expired_cursor_restarts(sandbox: Running, out: Path) -> None:
-    """The file is overwritten without duplicates, and a message says so."""
-    fill(sandbox, 3000)
-    with pytest.raises(Stopped):
-        export(sandbox.url, out, stopping=lambda: True)
-    sandbox.state.forget_cursors()
-    said: list[str] = []
-    export(sandbox.url, out, say=said.append)
-    assert "no longer knows the cursor after 1000 events" in said[1]
-    assert "restarting from the beginning" in said[1]
-    assert numbers(out.read_bytes()) == list(range(3000))
-
-
-def test_export_to_another_exports_file_is_refused(sandbox: Running, out: Path) -> None:
-    """The checkpoint of another query is refused; a larger page is the same query."""
-    fill(sandbox, 3000)
-    with pytest.raises(Stopped):
-        export(sandbox.url, out, stopping=lambda: True)
-    with (
-        reading(account(sandbox.url)) as reader,
-        pytest.raises(InvalidQuery, match=f"another export \\({NAME}, {DAY} to {DAY}\\)"),
-    ):
-        export_to_file(reader, query(app=True), ExportTarget(out))
-    assert export(sandbox.url, out, size=500).records == 3000
-
-
-def test_export_restart_discards_the_checkpoint(sandbox: Running, out: Path) -> None:
-    """With --restart the file starts again although it could resume."""
-    fill(sandbox, 2000)
-    with pytest.raises(Stopped):
-        export(sandbox.url, out, stopping=lambda: True)
-    said: list[str] = []
-    export(sandbox.url, out, restart=True, say=said.append)
-    assert said == []
-    assert numbers(out.read_bytes()) == list(range(2000))
-
-
-def test_export_that_cannot_start_keeps_a_finished_file(
-    sandbox: Running, vendor: LoopbackVendor, out: Path
-) -> None:
-    """A failed start costs nothing of the file."""
-    fill(sandbox, 10)
-    export(sandbox.url, out)
-    vendor.usual = says({"status": "fail", "error": "Passcode Invalid", "code": 401}, 401)
-    with pytest.raises(CredentialsRefused):
-        export(vendor.base_url, out)
-    assert numbers(out.read_bytes()) == list(range(10))
-
-
-def test_export_to_a_locked_file_is_refused(sandbox: Running, out: Path) -> None:
-    """A second export is refused while the first one writes."""
-    with out.open("wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(InvalidQuery, match="being written by another export"):
-            export(sandbox.url, out)
-
-
-@pytest.mark.parametrize("made", ["fifo", "device", "folder"])
-def test_export_to_an_irregular_file_is_refused(
-    vendor: LoopbackVendor, tmp_path: Path, made: str
-) -> None:
-    """A pipe, a device or a folder is refused before any request, without traces."""
-    out = tmp_path / "out"
-    if made == "fifo":
-        os.mkfifo(out)
-    elif made == "folder":
-        out.mkdir()
-    else:
-        out.symlink_to("/dev/null")
-    for form in ("jsonl", "parquet"):
-        with (
-            reading(account(vendor.base_url)) as reader,
-            pytest.raises(InvalidQuery, match=r"regular file|folder"),
-        ):
-            export_to_file(reader, query(), ExportTarget(out, form))
-    assert files(tmp_path) == ["out"]
-    assert not vendor.requests
-
-
-def test_export_to_parquet_resumes(sandbox: Running, tmp_path: Path) -> None:
-    """Parquet is converted at the end from lines collected with a checkpoint."""
-    parquet = pytest.importorskip("pyarrow.parquet")
-    fill(sandbox, 2000)
-    target = ExportTarget(tmp_path / "out.parquet", "parquet")
-    with reading(account(sandbox.url)) as reader:
-        with pytest.raises(Stopped):
-            export_to_file(reader, query(batch_size=1000), target, stopping=lambda: True)
-        assert files(tmp_path) == ["out.parquet.checkpoint", "out.parquet.part"]
-        export_to_file(reader, query(), target)
-    assert files(tmp_path) == ["out.parquet"]
-    assert parquet.read_table(target.path).num_rows == 2000
 
 
 KILLER = """
@@ -400,23 +204,6 @@ def test_export_command_on_a_terminal_shows_progress(sandbox: Running, out: Path
         assert process.wait(60) == 0
     assert b"3000/3000" in shown
     assert f"{out.name}: 3000 events".encode() in shown.replace(b"\r\n", b"")
-
-
-def test_export_bar_gives_up_a_failing_count(vendor: LoopbackVendor, out: Path) -> None:
-    """The bar's count ends after one failure; one smaller than the progress is not a total."""
-    with reading(account(vendor.base_url)) as reader:
-        shown = io.StringIO()
-        with Progress(console=Console(file=shown)) as progress:
-            bar = ProgressBar(progress, reader, query())
-            vendor.script(says(b"", 503), says(OK | {"count": 5}))
-            bar.on_page(ExportProgress(1, 10))
-            bar.on_page(ExportProgress(2, 20))
-            assert len(vendor.requests) == 1
-            second = ProgressBar(progress, reader, query())
-            second.on_page(ExportProgress(3, 30))
-            assert progress.tasks[1].total == 5
-            second.on_page(ExportProgress(6, 60))
-            assert progress.tasks[1].total is None
 
 
 def _read(terminal: Any) -> bytes:

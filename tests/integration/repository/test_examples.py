@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -132,13 +131,3 @@ def test_celery_application_sends_from_its_tasks(
     failed = shop.send_profile.apply(args=(7,))
     assert type(failed.result).__name__ == "BufferUnavailable"
     assert "Jack" not in str(failed.result)
-
-
-def test_guides_show_the_examples_verbatim() -> None:
-    """Each code block of a guide is in an example, word for word."""
-    sources = "\n".join(path.read_text() for path in sorted(EXAMPLES.rglob("*.py")))
-    guides = sorted((ROOT / "docs" / "guides").glob("*.md"))
-    assert guides
-    for guide in guides:
-        for block in re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL):
-            assert block in sources, f"{guide.name} shows what no example has:\n{block}"

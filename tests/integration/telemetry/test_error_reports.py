@@ -6,15 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from support.environment import environment
 from support.http_sink import HttpSink
-from worker.telemetry.error_reports import report_errors
 
 PERSON = "jane.doe@example.com"
 # A process that fails in every way ours can: with a person's address in variables, in errors'
@@ -115,18 +111,3 @@ def test_reports_have_the_place_and_no_value(http_sink: HttpSink, tmp_path: Path
             for frame in value["stacktrace"]["frames"]:
                 assert {"function", "lineno"} <= set(frame)
                 assert not {"vars", "context_line", "pre_context", "abs_path"} & set(frame)
-
-
-def test_report_errors_without_a_valid_dsn_reports_nothing() -> None:
-    """A missing or malformed DSN stops no process."""
-    assert not report_errors({})
-    assert not report_errors({"SENTRY_DSN": "not an address"})
-
-
-@pytest.mark.parametrize("module", ["worker.app", "worker.gateway.__main__"])
-def test_every_process_reports_errors(module: str) -> None:
-    """Workers, beats and gateways do so where they set up their log."""
-    spec = find_spec(module)
-    assert spec
-    assert spec.origin
-    assert "    report_errors()\n" in Path(spec.origin).read_text()

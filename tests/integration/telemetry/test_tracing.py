@@ -89,15 +89,6 @@ def test_spans_reach_the_collector(
     assert PERSON.encode() not in got[0].body
 
 
-@pytest.mark.parametrize(
-    "environ",
-    [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SDK_DISABLED": "true"}],
-)
-def test_spans_without_an_address_returns_none(environ: dict[str, str]) -> None:
-    """Nor is any made when OpenTelemetry is turned off."""
-    assert spans(environ) is None
-
-
 def test_spans_with_a_malformed_address_logs_it() -> None:
     """The log names the variable, without its value; records go on."""
     code = "from worker.telemetry import tracing; assert tracing.spans() is None"

@@ -15,7 +15,6 @@ from support import fault_scripts
 from support.pipeline import ACCOUNT, PASSCODE
 from support.ports import find_free_port
 from support.vendor import Exchange, LoopbackVendor, Play, rendered
-from worker.errors import SettingsError
 from worker.vendors import transport
 from worker.vendors.clevertap.upload import CleverTap
 from worker.vendors.protocol import Request, Response, ResponseClass, UploadResult
@@ -83,15 +82,6 @@ def test_send_local_protocol_error_is_not_quoted() -> None:
     assert answer.response_class is ResponseClass.UNREACHABLE
     assert SECRET not in answer.error
     assert vendor.requests == []
-
-
-@pytest.mark.parametrize(
-    "base_url", ["", "http://", "ftp://vendor", "vendor.example", "http://vendor:99999"]
-)
-def test_transport_invalid_address_is_refused_at_start(base_url: str) -> None:
-    """A mistake in the address is reported when the worker starts, before a batch meets it."""
-    with pytest.raises(SettingsError, match="base_url"):
-        Transport(base_url, timeout_s=1.0)
 
 
 def test_send_unknown_host_is_unreachable() -> None:

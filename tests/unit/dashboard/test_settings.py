@@ -7,7 +7,10 @@ import pytest
 from support.environment import ROOT
 from worker.dashboard.settings import DashboardSettings
 from worker.errors import SettingsError
+from worker.gateway.app import build_components
+from worker.vendors.secret import Secret
 
+HIDDEN = "correct horse"
 USER, PASSWORD, SESSION_S, REFRESH_S = map(
     DashboardSettings.variable, ("user", "password", "session_s", "refresh_s")
 )
@@ -44,3 +47,12 @@ def test_settings_are_documented_with_their_defaults() -> None:
         if line.startswith("| `INGEST_DASHBOARD_")
     ]
     assert {row[1].split("`")[1]: row[3] for row in rows} == defaults
+
+
+def test_password_does_not_appear_in_reprs() -> None:
+    """Neither in that of the settings nor in those of the gateway's components."""
+    assert HIDDEN not in repr(DashboardSettings(password=Secret(HIDDEN)))
+    parts = build_components(
+        {"REDIS_URL": "redis://127.0.0.1:1", "INGEST_DASHBOARD_PASSWORD": HIDDEN}
+    )
+    assert HIDDEN not in repr(parts.dashboard)

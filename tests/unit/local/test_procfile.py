@@ -37,3 +37,8 @@ def test_commands_run_from_any_directory(tmp_path: Path) -> None:
 def test_commands_without_a_procfile_are_built_in(tmp_path: Path) -> None:
     """An installed package has no Procfile."""
     assert commands(tmp_path).keys() == BUILT_IN.keys()
+
+
+def test_procfile_web_runs_the_gateway() -> None:
+    """`web` is the command that the gateway's tests start."""
+    assert read((CHECKOUT / "Procfile").read_text())["web"] == "python -m worker.gateway"

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from support.reading import DAY, NAME, ScriptedVendor, account, reply
+from support.reading import DAY, NAME, LocalSandbox, ScriptedVendor, account, fill, reply
 from worker.errors import CredentialsRefused, InvalidQuery, VendorError
 from worker.readback.client import CONCURRENCY
 from worker.readback.counts import MAX_RESTARTS, POLLS, count, count_all, count_one
 from worker.readback.queries import CountQuery
+from worker.sandbox.settings import SandboxSettings
 
 QUERY = CountQuery(NAME, int(DAY), int(DAY))
 PARTIAL = {"status": "partial", "req_id": 384649162721759}
@@ -121,3 +122,12 @@ def test_count_wrong_range_raises_before_any_request() -> None:
     """Days are checked before a connection is made."""
     with pytest.raises(InvalidQuery):
         count(NAME, 20260102, 20260101, destination=account("http://127.0.0.1:9"))
+
+
+def test_count_one_partial_three_times_polls_until_counted() -> None:
+    """Polls come at the interval of the settings until the number is there."""
+    sandbox = LocalSandbox(SandboxSettings(count_partials=3))
+    fill(sandbox, 123)
+    waits: list[float] = []
+    assert count_one(sandbox.reader(sleep=waits.append, count_poll_s=30.0), QUERY) == 123
+    assert waits == [30.0, 30.0, 30.0]
