@@ -42,7 +42,7 @@ class LogTail:
         self._position += read
         found = [line for line in complete.split(b"\n") if _PROBLEM.search(line)]
         lines = [_TIMESTAMP.sub("", line.decode("utf-8", "replace").strip()) for line in found]
-        return [line for line in lines if self._is_new(line)]
+        return list(filter(self._is_new, lines))
 
     def _is_new(self, line: str) -> bool:
         """Return False if a line that differs only in numbers was shown recently."""

@@ -27,7 +27,7 @@ def commands(folder: Path = CHECKOUT) -> dict[str, list[str]]:
         lines = read((folder / "Procfile").read_text(encoding="utf-8"))
     except OSError:
         lines = dict(BUILT_IN)
-    return {name: _runnable(shlex.split(line), folder) for name, line in lines.items()}
+    return {name: _runnable(line, folder) for name, line in lines.items()}
 
 
 def read(text: str) -> dict[str, str]:
@@ -36,14 +36,12 @@ def read(text: str) -> dict[str, str]:
     return {name.strip(): command.strip() for name, colon, command in named if colon}
 
 
-def _runnable(words: list[str], folder: Path) -> list[str]:
+def _runnable(line: str, folder: Path) -> list[str]:
     """Use this Python and its celery, and find the files named beside the Procfile."""
-    program, *arguments = (_absolute(word, folder) for word in words)
+    words = shlex.split(line)
+    for at, word in enumerate(words):
+        option, equals, value = word.rpartition("=")
+        if "/" in value and (folder / value).is_file():
+            words[at] = f"{option}{equals}{folder / value}"
     prefix = {"celery": [sys.executable, "-m", "celery"], "python": [sys.executable]}
-    return [*prefix.get(program, [program]), *arguments]
-
-
-def _absolute(word: str, folder: Path) -> str:
-    option, equals, value = word.rpartition("=")
-    path = folder / value
-    return f"{option}{equals}{path}" if "/" in value and path.is_file() else word
+    return [*prefix.get(words[0], words[:1]), *words[1:]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -21,9 +20,7 @@ from ..connections.backoff import backoff
 
 # A program that ends immediately is not restarted in a tight loop; one that ran for a minute counts
 # as started.
-FIRST_RESTART_S = 1.0
-MOST_RESTART_S = 30.0
-STEADY_AFTER_S = 60.0
+FIRST_RESTART_S, MOST_RESTART_S, STEADY_AFTER_S = 1.0, 30.0, 60.0
 MOST_LOG_BYTES = 10 * 1024 * 1024
 _POLL_S = 0.05
 
@@ -46,13 +43,11 @@ class Child:
         self.log = log
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
-        self._restart_at = 0.0
+        self._started_at = self._restart_at = 0.0
         self._restarts = 0
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
@@ -88,7 +83,7 @@ class Child:
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
         return f"{self.program.name} {how}; restarting in {wait_s:g} s; see {self.log}"
 
-    def stop(self, hurry: Callable[[], bool] = lambda: False) -> bool:
+    def stop(self, hurry: Callable[[], bool]) -> bool:
         """End it, and wait; False if it was killed: it was too slow, or ``hurry`` returned True."""
         process, self._process = self._process, None
         if process is None:
@@ -106,7 +101,7 @@ class Child:
 
 
 class Supervisor:
-    """Several children; started in the order given to `start`, stopped in the order of `stop`."""
+    """Several children by name; their logs are in the folder ``logs``."""
 
     def __init__(self, logs: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._logs = logs
@@ -114,7 +109,6 @@ class Supervisor:
         self.children: dict[str, Child] = {}
 
     def start(self, program: Program) -> Child:
-        """Start one more program."""
         self._logs.mkdir(parents=True, exist_ok=True)
         child = Child(program, self._logs / f"{program.name}.log", self._clock)
         child.start()
@@ -127,16 +121,16 @@ class Supervisor:
 
     def stop(self, order: Sequence[str], hurry: Callable[[], bool] = lambda: False) -> list[str]:
         """End them in ``order``, one after the other; return the names of those killed."""
-        found = [self.children.pop(name) for name in order if name in self.children]
-        return [child.program.name for child in found if not child.stop(hurry)]
+        children = [self.children.pop(name) for name in order if name in self.children]
+        return [child.program.name for child in children if not child.stop(hurry)]
 
 
 @cache
 def _terminate_with_us() -> tuple[str, ...]:
     """Return what to put before a command so that it ends if we are killed, where possible."""
     prefix = ("setpriv", "--pdeathsig", "TERM", "--")
-    if shutil.which("setpriv") is None:
+    try:
+        subprocess.run([*prefix, "true"], capture_output=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):  # busybox's lacks the option
         return ()
-    # Busybox's setpriv lacks the option.
-    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
-    return () if tried.returncode else prefix
+    return prefix

@@ -25,10 +25,6 @@ from ..settings.third_party import flower_logins
 from .procfile import commands
 from .supervisor import Program, Supervisor
 
-FOLDER = Path("var")
-SANDBOX_PORT = 8090
-FLOWER_PORT = 5555
-WEB_PORT = 8000
 # After SIGTERM, a worker's requests in flight may take 20 s more; then it settles them.
 WORKER_STOPS_WITHIN_S = 25.0
 STOP_ORDER = ("web", "beat", "worker", "flower", "sandbox")
@@ -42,7 +38,7 @@ class LocalSystem:
     while this runs, if anything was.
     """
 
-    def __init__(self, environ: Mapping[str, str], folder: Path = FOLDER) -> None:
+    def __init__(self, environ: Mapping[str, str], folder: Path = Path("var")) -> None:
         self.env = dict(environ)
         self.settings = Settings.from_env(environ)
         self.folder = folder
@@ -56,18 +52,15 @@ class LocalSystem:
         self._provided: dict[str, str] = {}
         self.shared_env: Path | None = None
 
-    def prepare(
-        self,
-        sandbox_port: int = SANDBOX_PORT,
-        flower_port: int = FLOWER_PORT,
-        web_port: int = WEB_PORT,
-    ) -> None:
+    def prepare(self, sandbox_port: int, flower_port: int, web_port: int) -> None:
         """Provide what is not configured, and start Redis; other ports are taken if these are used.
 
         SettingsError if there is still no enabled destination; EmbeddedRedisError.
         """
         if not any(self.settings.enabled()):
-            self._refuse_half_set()
+            for each in self.settings.destinations.values():
+                if missing := ", ".join(lacking(each)):  # half of them do not ask for the sandbox
+                    raise SettingsError(f"destinations.{each.name}: {missing} is not set")
             self._use_sandbox(free_port(sandbox_port))
         self._use_flower(free_port(flower_port))
         self._use_web(free_port(web_port))
@@ -81,12 +74,6 @@ class LocalSystem:
             raise SettingsError("no destination is enabled: set the secrets of one")
         if self._provided:
             self._share()
-
-    def _refuse_half_set(self) -> None:
-        """Raise SettingsError for incomplete credentials: they do not ask for the sandbox."""
-        for each in self.settings.destinations.values():
-            if missing := lacking(each):
-                raise SettingsError(f"destinations.{each.name}: {', '.join(missing)} is not set")
 
     def _use_sandbox(self, port: int) -> None:
         zones = (each.timezone.key for each in self.settings.destinations.values())
@@ -110,11 +97,10 @@ class LocalSystem:
     def _use_flower(self, port: int) -> None:
         """Configure Flower, with a login if it has none: by default it would be open to all."""
         self.flower_url = f"http://127.0.0.1:{port}"
-        if logins := flower_logins(self.env):
-            self.env["FLOWER_BASIC_AUTH"] = ",".join(logins)
-            return
-        self.flower_login = f"ingest:{secrets.token_urlsafe(9)}"
-        self.env["FLOWER_BASIC_AUTH"] = self.flower_login
+        logins = flower_logins(self.env)
+        if not logins:
+            self.flower_login = f"ingest:{secrets.token_urlsafe(9)}"
+        self.env["FLOWER_BASIC_AUTH"] = self.flower_login or ",".join(logins)
 
     def _use_web(self, port: int) -> None:
         """Configure the gateway on loopback, and a login for its dashboard if it has none."""
@@ -145,8 +131,8 @@ class LocalSystem:
     def start_sandbox(self) -> None:
         """Start the sandbox if one is used; see `sandbox_answers`."""
         if self.sandbox_url:
-            port = self.sandbox_url.rpartition(":")[2]
-            command = [sys.executable, "-m", "worker.cli", "sandbox", "--port", port]
+            port = ("--port", _port(self.sandbox_url))
+            command = [sys.executable, "-m", "worker.cli", "sandbox", *port]
             self.supervisor.start(Program("sandbox", command, self.env))
 
     def sandbox_answers(self) -> bool:
@@ -155,7 +141,7 @@ class LocalSystem:
             return True
         with socket.socket() as probe:
             probe.settimeout(1.0)
-            return probe.connect_ex(("127.0.0.1", int(self.sandbox_url.rpartition(":")[2]))) == 0
+            return probe.connect_ex(("127.0.0.1", int(_port(self.sandbox_url)))) == 0
 
     def start(self) -> None:
         """Start the worker, beat, the gateway and Flower."""
@@ -163,7 +149,7 @@ class LocalSystem:
         # Several systems on one machine may share a broker: each worker needs a unique name.
         worker = [*lines["worker"], f"--hostname=up-{os.getpid()}@%h"]
         self.supervisor.start(Program("worker", worker, self.env, WORKER_STOPS_WITHIN_S))
-        flower = [*lines["flower"], f"--port={self.flower_url.rpartition(':')[2]}"]
+        flower = [*lines["flower"], f"--port={_port(self.flower_url)}"]
         for name, command in (("beat", lines["beat"]), ("web", lines["web"]), ("flower", flower)):
             self.supervisor.start(Program(name, command, self.env))
 
@@ -176,7 +162,7 @@ class LocalSystem:
             events.append("Redis ended, and was restarted with its data")
         return events
 
-    def stop(self, hurry: Callable[[], bool] = lambda: False) -> list[str]:
+    def stop(self, hurry: Callable[[], bool]) -> list[str]:
         """Stop everything but Redis; return the names of those that had to be killed."""
         if self.shared_env:  # never that of another system, which holds the folder
             self.shared_env.unlink(missing_ok=True)
@@ -186,3 +172,7 @@ class LocalSystem:
         """Stop the private Redis, with everything on disk; EmbeddedRedisError if it does not."""
         if self.redis:
             self.redis.stop()
+
+
+def _port(url: str) -> str:
+    return url.rpartition(":")[2]

@@ -23,5 +23,5 @@ def test_prepare_gives_the_sandbox_the_destinations_time_zone(
 ) -> None:
     """In another zone it would count events on other days; a setting can still choose that."""
     system = LocalSystem({"REDIS_URL": redis_url, **given}, tmp_path)
-    system.prepare()
+    system.prepare(sandbox_port=8090, flower_port=5555, web_port=8000)
     assert SandboxSettings.from_env(system.env).time_zone == zone

@@ -16,7 +16,7 @@ from worker.vendors.protocol import Outcome
 
 from ..clients import operator_client
 from ..console.json_lines import Chunk, Tally
-from .check_records import vendor_errors
+from .send_records import vendor_errors
 
 
 class FileReplayer:

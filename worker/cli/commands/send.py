@@ -11,13 +11,12 @@ from worker.settings.settings import Settings
 
 from .. import options
 from ..clients import bulk_client
-from ..console.line_numbers import LineNumbers
+from ..console.json_lines import LineNumbers, chunks
 from ..console.terminal import progress
 from ..exit_codes import REJECTED, Failure
 
 if TYPE_CHECKING:
-    from .check_records import RecordChecker
-    from .send_records import RecordSender
+    from .send_records import RecordChecker, RecordSender
 
 _FILE = click.argument("file", type=click.File("rb"), default="-")
 _DESTINATION = options.destination("The records' destination.  [default: the default destination]")
@@ -69,7 +68,7 @@ def check(file: BinaryIO, destination: str | None, lines: LineNumbers, vendor: b
     from worker.delivery.dry_run import dry_run
     from worker.producer.encoder import RecordEncoder
 
-    from .check_records import RecordChecker
+    from .send_records import RecordChecker
 
     settings = Settings.from_env()
     target = settings.destination(destination)
@@ -92,8 +91,6 @@ def _run(work: RecordSender | RecordChecker, file: BinaryIO, lines: LineNumbers)
 def _take_all(
     work: RecordSender | RecordChecker, file: BinaryIO, lines: LineNumbers, command: str
 ) -> None:
-    from ..console.json_lines import chunks
-
     last, found = 0, False
     try:
         with progress(f"{command}ing", stream=file) as advance:

@@ -1,24 +1,27 @@
-"""Send lines into the buffer, with an exact account of the rest if they cannot all go in."""
+"""Send lines into the buffer, with an exact account of the rest if they cannot all go in; or only
+check them: against the schema, and by the vendor if asked for.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 
 import click
 from redis.exceptions import RedisError
 
 from worker.connections.backoff import backoff
-from worker.errors import BufferError, BufferFull, BufferUnavailable
+from worker.dead_letters.replay_check import CheckBatch, vendor_verdicts
+from worker.errors import BufferError, BufferFull, BufferUnavailable, InvalidRecord
 from worker.producer.encoder import RecordEncoder
 from worker.producer.producer import Producer
 from worker.settings.destination import Destination
+from worker.vendors.protocol import Outcome, Verdict
 
 from ..clients import describe_redis_error
-from ..console.json_lines import Chunk, InputLine, Tally
-from ..console.line_numbers import LineNumbers
+from ..console.json_lines import Chunk, Errors, InputLine, LineNumbers, Tally
 from ..exit_codes import Failure
-from .check_records import valid_lines
 
 # A buffer is freed a batch at a time; a Redis that restarts takes seconds.
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.1, 2.0
@@ -128,3 +131,51 @@ def _how_to_resume(
         f"{why}. Lines {LineNumbers.of(maybe)} may or may not have been accepted. To continue, use "
         f"--lines {rest} without them, or --lines {everything} with them, which may duplicate them"
     )
+
+
+class RecordChecker:
+    """Checks chunks as a producer would, and counts their lines in ``tally`` as `send` would.
+
+    With ``check_batch``, it also asks the vendor about the lines that pass.
+    """
+
+    def __init__(
+        self, encoder: RecordEncoder, destination: Destination, check_batch: CheckBatch | None
+    ) -> None:
+        self.tally = Tally()
+        self._encoder = encoder
+        self._destination = destination
+        self._check_batch = check_batch
+
+    def take(self, chunk: Chunk) -> None:
+        """Check a chunk; VendorError if the vendor is asked and does not answer."""
+        with self.tally.reporting(chunk):
+            valid = list(valid_lines(chunk.lines, self._encoder, self._destination, self.tally))
+            if self._check_batch is None:
+                self.tally.accepted += len(valid)
+                return
+            valid.sort(key=itemgetter(1))  # a batch has one kind
+            for line, verdict in vendor_verdicts(valid, self._destination, self._check_batch):
+                if verdict.outcome is Outcome.DELIVERED:
+                    self.tally.accepted += 1
+                else:
+                    self.tally.reject(line, vendor_errors(verdict))
+
+
+def valid_lines(
+    lines: Iterable[InputLine], encoder: RecordEncoder, destination: Destination, tally: Tally
+) -> Iterator[tuple[InputLine, str, bytes]]:
+    """Yield the lines that pass the schema, with kind and body to send; reject the others."""
+    for line in lines:
+        try:
+            prepared = encoder.prepare(destination, line.record)
+        except InvalidRecord as invalid:
+            tally.reject(line, invalid.errors)
+        else:
+            yield line, prepared.kind, prepared.body
+
+
+def vendor_errors(verdict: Verdict) -> Errors:
+    """Return what the vendor has against a record, in the form of broken rules."""
+    code = f"code {verdict.code}: " if verdict.code is not None else ""
+    return {"vendor": [f"{code}{verdict.error}"]}

@@ -1,4 +1,4 @@
-"""`ingest status`: where the records are, once or every second."""
+"""`ingest status` and `ingest wait`: where the records are, and a wait until they are settled."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from worker.buffer.status import DestinationStatus
 from .. import options
 from ..clients import describe_redis_error, overview
 from ..console.terminal import terminal
-from .status_table import status_table
+from ..exit_codes import Failure
+from .status_table import open_records, status_table
 
 if TYPE_CHECKING:
     from worker.monitoring.overview import Overview
 
 _EVERY_S = 1.0
+_POLL_S = 0.1  # while waiting
 
 
 @click.command
@@ -42,6 +44,17 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
         _watch(shown, as_json)
     except KeyboardInterrupt:
         click.get_current_context().exit(0)
+
+
+@click.command
+@options.timeout("Give up after S seconds, with exit code 1.  [default: never]")
+@options.destination("Wait only for this destination.")
+def wait(timeout_s: float | None, destination: str | None) -> None:
+    """Wait until nothing is buffered, in flight or retrying. Dead letters do not count."""
+    shown = overview(destination)
+    deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+    if left := _until_drained(shown, deadline):
+        raise Failure(f"not drained after {timeout_s:g} s: {left}")
 
 
 def _print(statuses: Mapping[str, DestinationStatus], as_json: bool) -> None:
@@ -88,3 +101,20 @@ def _next(shown: Overview, say: Callable[[str], object]) -> Mapping[str, Destina
             if away:
                 say("Redis answers again")
             return statuses
+
+
+def _until_drained(shown: Overview, deadline: float) -> str:
+    """Return what is left at the deadline, in words; empty if everything is settled.
+
+    If Redis goes away meanwhile, wait until it is back or the deadline passes.
+    """
+    from redis.exceptions import RedisError
+
+    left = open_records(shown.statuses())
+    while left and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        try:
+            left = open_records(shown.statuses())
+        except RedisError as error:
+            left = f"Redis does not answer ({type(error).__name__})"
+    return left

@@ -1,22 +1,25 @@
-"""Sending lines to a buffer that is full or away: what was accepted, what is left, what may be."""
+"""Sending lines to a buffer that is full or away, and checking them with a vendor's opinion."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from support.commands import event, profile
-from worker.cli.commands.send_records import RecordSender
+from worker.cli.commands.send_records import RecordChecker, RecordSender, vendor_errors
 from worker.cli.console.json_lines import Chunk, InputLine
 from worker.cli.exit_codes import Failure
 from worker.errors import BufferError, BufferFull, BufferUnavailable
 from worker.producer.encoder import RecordEncoder, SendResult
 from worker.producer.producer import Producer
 from worker.settings.settings import Settings
+from worker.vendors.protocol import DELIVERED, Outcome, Verdict
 
 Records = Sequence[Mapping[str, Any]]
+REFUSED = Verdict(Outcome.DEAD, "refused", 513, "No.")
 MIXED = [profile(0), event(1), profile(2), event(3)]
 
 
@@ -112,3 +115,26 @@ def test_take_with_an_invalid_line_in_a_failed_call_rejects_it() -> None:
     with pytest.raises(Failure, match=r"--lines: 2-$"):
         work.take(chunk([{"type": "event"}, event(1)]))
     assert (work.tally.accepted, work.tally.rejected) == (0, 1)
+
+
+def test_take_with_a_vendor_asks_in_batches_of_one_kind() -> None:
+    """Only valid lines are sent to the vendor; those it refuses are rejected by their numbers."""
+    settings = Settings.from_env({})
+    asked: list[tuple[str, int]] = []
+
+    def check_batch(kind: str, bodies: Sequence[bytes]) -> list[Verdict]:
+        asked.append((kind, len(bodies)))
+        return [REFUSED if orjson.loads(each)["identity"] == "u2" else DELIVERED for each in bodies]
+
+    lines = [event(1), profile(3), {"type": "event"}, event(2), event(4)]
+    work = RecordChecker(RecordEncoder(settings), settings.destination("clevertap"), check_batch)
+    work.take(Chunk([InputLine(at, each) for at, each in enumerate(lines, 1)]))
+    assert sorted(asked) == [("event", 3), ("profile", 1)]
+    assert (work.tally.accepted, work.tally.rejected) == (3, 2)
+
+
+def test_vendor_errors_with_and_without_a_code_read_as_rules() -> None:
+    """The vendor's code comes first, where it gave one."""
+    assert vendor_errors(REFUSED) == {"vendor": ["code 513: No."]}
+    without = Verdict(Outcome.DEAD, "refused", None, "No.")
+    assert vendor_errors(without) == {"vendor": ["No."]}

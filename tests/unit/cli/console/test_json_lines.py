@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.console.line_numbers import LineNumbers
+from worker.cli.console.json_lines import LineNumbers
 
 
 @pytest.mark.parametrize(
