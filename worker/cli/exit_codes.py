@@ -43,6 +43,6 @@ def listening(host: str, port: int) -> Iterator[None]:
         yield
     except OSError as error:
         # The resolver's errors have numbers of their own, for which the system has no text.
-        from_resolver = isinstance(error, socket.gaierror)
-        why = str(error.strerror) if from_resolver else os.strerror(error.errno or 0)
+        known = isinstance(error, socket.gaierror)
+        why = error.strerror if known else os.strerror(error.errno or 0)
         raise Failure(f"cannot listen on {host} port {port}: {why}") from error

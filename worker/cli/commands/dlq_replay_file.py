@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from operator import itemgetter
 from uuid import UUID
 
@@ -40,7 +41,7 @@ class FileReplayer:
         VendorError if the vendor is asked and does not answer.
         """
         with self.tally.reporting(chunk):
-            for replayer, replacements in self._read(chunk):
+            for replayer, replacements in self._read(chunk).items():
                 if check:
                     self._check(replayer, replacements)
                 else:
@@ -59,33 +60,30 @@ class FileReplayer:
                 else:
                     self._refuse(NotReplayed(each.id, vendor_errors(verdict), each.position))
 
-    def _read(self, chunk: Chunk) -> list[tuple[Replayer, list[Replacement]]]:
+    def _read(self, chunk: Chunk) -> Mapping[Replayer, list[Replacement]]:
         """Return the chunk's usable lines with the replayers of the destinations they name."""
-        by_destination: dict[str, list[Replacement]] = {}
+        found: dict[Replayer, list[Replacement]] = {}
         for line in chunk.lines:
             try:
                 named, replacement = parse_replacement(line.number, line.record)
-                name = self._destination(named)
+                replayer = self._replayer(named or self._default)
             except InvalidRecord as error:
                 self.tally.reject(line, error.errors)
             else:
-                by_destination.setdefault(name, []).append(replacement)
-        return [(self._replayer(name), found) for name, found in by_destination.items()]
+                found.setdefault(replayer, []).append(replacement)
+        return found
 
     def _refuse(self, record: NotReplayed) -> None:
         self.tally.note(record.position, refusal_line(record))
 
-    def _destination(self, named: str | None) -> str:
-        name = named or self._default
+    def _replayer(self, name: str) -> Replayer:
         if self._only not in (None, name):
             raise InvalidRecord({"destination": [f"must be {self._only}, as --destination says"]})
-        try:
-            return self._settings.destination(name).name
-        except UnknownDestination as error:
-            raise InvalidRecord({"destination": [str(error)]}) from None
-
-    def _replayer(self, name: str) -> Replayer:
         if name not in self._replayers:
+            try:
+                self._settings.destination(name)
+            except UnknownDestination as error:
+                raise InvalidRecord({"destination": [str(error)]}) from None
             buffer = Overview.of(self._settings, self._client, only=name).buffers[name]
             self._replayers[name] = Replayer(self._client, buffer.destination)
         return self._replayers[name]

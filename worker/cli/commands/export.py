@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from worker.readback.export_file import ExportProgress, ExportTarget
     from worker.readback.queries import ExportQuery
 
+_Say = Callable[[str], object]
+_OnPage = Callable[["ExportProgress"], object]
 #: Seconds for which an export may wait for the progress bar's question.
 _COUNT_WITHIN_S = 2.0
 
@@ -101,29 +103,27 @@ def _to_standard_output(reader: Reader, query: ExportQuery, target: ExportTarget
 def _to_file(reader: Reader, query: ExportQuery, target: ExportTarget, *, restart: bool) -> None:
     from worker.readback.export_file import export_to_file
 
-    with _progress(reader, query) as shown:
+    with _progress(reader, query) as (say, on_page):
         try:
-            done = export_to_file(
-                reader, query, target, restart=restart, say=shown.say, on_page=shown.on_page
-            )
+            done = export_to_file(reader, query, target, restart=restart, say=say, on_page=on_page)
         except OSError as error:
             raise Failure(
                 f"cannot write {target.path}: {error.strerror}; repeat the command to resume"
             ) from error
         except KeyboardInterrupt:
-            shown.say("interrupted; repeat the command to resume")
+            say("interrupted; repeat the command to resume")
             raise
     click.echo(f"{target.path}: {done.records} events, {done.size} bytes", err=True)
 
 
 @contextmanager
-def _progress(reader: Reader, query: ExportQuery) -> Iterator[PlainProgress]:
-    """Show a bar on standard error in the block, if that is a terminal."""
+def _progress(reader: Reader, query: ExportQuery) -> Iterator[tuple[_Say, _OnPage]]:
+    """Show a bar on standard error in the block, if that is a terminal; else only messages."""
     from worker.readback.client import reading
 
     console = terminal(stderr=True)
     if not console.is_terminal:
-        yield PlainProgress()
+        yield partial(click.echo, err=True), lambda _: None
         return
     limit_s = min(_COUNT_WITHIN_S, reader.destination.request_timeout_s)
     impatient = replace(reader.destination, request_timeout_s=limit_s)
@@ -136,20 +136,10 @@ def _progress(reader: Reader, query: ExportQuery) -> Iterator[PlainProgress]:
         bars.TimeRemainingColumn(),
     )
     with reading(impatient) as counter, bars.Progress(*columns, console=console) as bar:
-        yield ProgressBar(bar, counter, query)
+        yield partial(console.print, markup=False), ProgressBar(bar, counter, query).on_page
 
 
-class PlainProgress:
-    """Progress for pipes and logs: only messages."""
-
-    def say(self, text: str) -> None:
-        click.echo(text, err=True)
-
-    def on_page(self, exported: ExportProgress) -> None:
-        """Note how far the export is."""
-
-
-class ProgressBar(PlainProgress):
+class ProgressBar:
     """A progress bar with the vendor's count as its total.
 
     The count is asked for between pages, one request in each ``count_poll_s``; after a failure
@@ -168,10 +158,8 @@ class ProgressBar(PlainProgress):
         self._due = self._clock()
         self._task = progress.add_task(query.event, total=None)
 
-    def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False)
-
     def on_page(self, exported: ExportProgress) -> None:
+        """Show how far the export is."""
         self._progress.update(self._task, completed=exported.records)
         if self._counting is not None and self._clock() >= self._due:
             self._count(self._counting)

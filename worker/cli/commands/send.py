@@ -80,26 +80,19 @@ def check(file: BinaryIO, destination: str | None, lines: LineNumbers, vendor: b
 def _run(work: RecordSender | RecordChecker, file: BinaryIO, lines: LineNumbers) -> None:
     """Do the work, and print its tally even if it fails; exit with 2 for a rejected line."""
     ctx = click.get_current_context()
+    last, found = 0, False
     try:
-        _take_all(work, file, lines, ctx.command.name or "")
+        with progress(f"{ctx.command.name}ing", stream=file) as advance:
+            for chunk in chunks(file, lines.__contains__, advance):
+                work.take(chunk)
+                last, found = chunk.last, found or bool(chunk.lines or chunk.rejected)
+        if not found and lines != LineNumbers():
+            click.echo(f"no line matches --lines {lines}: the input has {last}", err=True)
+    except KeyboardInterrupt:  # while waiting for input: what was read since is left too
+        if ctx.command is check:  # it starts from the beginning
+            raise
+        raise Failure(f"interrupted; to continue, use --lines {last + 1}-") from None
     finally:
         click.echo(str(work.tally))
     if work.tally.rejected:
         ctx.exit(REJECTED)
-
-
-def _take_all(
-    work: RecordSender | RecordChecker, file: BinaryIO, lines: LineNumbers, command: str
-) -> None:
-    last, found = 0, False
-    try:
-        with progress(f"{command}ing", stream=file) as advance:
-            for chunk in chunks(file, lines.__contains__, advance):
-                work.take(chunk)
-                last, found = chunk.last, found or bool(chunk.lines or chunk.rejected)
-    except KeyboardInterrupt:  # while waiting for input: what was read since is left too
-        if command != "send":  # a check starts from the beginning
-            raise
-        raise Failure(f"interrupted; to continue, use --lines {last + 1}-") from None
-    if not found and lines != LineNumbers():
-        click.echo(f"no line matches --lines {lines}: the input has {last}", err=True)

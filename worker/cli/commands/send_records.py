@@ -1,11 +1,10 @@
-"""Send lines into the buffer, with an exact account of the rest if they cannot all go in; or only
-check them: against the schema, and by the vendor if asked for.
-"""
+"""Send lines into the buffer, with an exact account of what is left; or only check them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 
 import click
@@ -27,25 +26,17 @@ from ..exit_codes import Failure
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.1, 2.0
 
 
+@dataclass
 class RecordSender:
     """Sends chunks, and counts their lines in ``tally``. ``patient`` waits for room."""
 
-    def __init__(
-        self,
-        producer: Producer,
-        encoder: RecordEncoder,
-        destination: Destination,
-        *,
-        patient: bool,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self.tally = Tally()
-        self._producer = producer
-        self._encoder = encoder
-        self._destination = destination
-        self._patient = patient
-        self._sleep = sleep
-        self._announced_waiting = False
+    producer: Producer
+    encoder: RecordEncoder
+    destination: Destination
+    patient: bool
+    sleep: Callable[[float], object] = time.sleep
+    tally: Tally = field(default_factory=Tally)
+    _announced_waiting: bool = False
 
     def take(self, chunk: Chunk) -> None:
         """Send a chunk; Failure, with the lines that are left, if it cannot be sent whole."""
@@ -68,20 +59,20 @@ class RecordSender:
                 if isinstance(error, BufferFull) and size > 1:
                     size //= 2
                     continue
-                if uncertain or not self._patient:
+                if uncertain or not self.patient:
                     why = _describe(error)
                     raise Failure(_how_to_resume(why, lines, uncertain, chunk.last)) from error
                 if not self._announced_waiting:
                     click.echo(f"{_describe(error)}; waiting", err=True)
                     self._announced_waiting = True
-                self._sleep(backoff(waits, _FIRST_WAIT_S, _MOST_WAIT_S))
+                self.sleep(backoff(waits, _FIRST_WAIT_S, _MOST_WAIT_S))
                 waits += 1
             else:
                 lines, size, waits = rest, size * 2, 0
 
     def _send(self, lines: Sequence[InputLine]) -> None:
         records = [line.record for line in lines]
-        result = self._producer.send_many(records, destination=self._destination.name)
+        result = self.producer.send_many(records, destination=self.destination.name)
         self.tally.accepted += result.accepted
         for each in result.refusals:
             self.tally.reject(lines[each.position], each.error.errors)
@@ -95,7 +86,7 @@ class RecordSender:
         first appear: so the number accepted identifies them.
         """
         by_kind: dict[str, list[tuple[str, InputLine]]] = {}
-        for line, kind, _ in valid_lines(lines, self._encoder, self._destination, self.tally):
+        for line, kind, _ in valid_lines(lines, self.encoder, self.destination, self.tally):
             by_kind.setdefault(kind, []).append((kind, line))
         in_order = [each for found in by_kind.values() for each in found]
         left = in_order[len(error.accepted) :]
@@ -111,10 +102,9 @@ class RecordSender:
 
 def _describe(error: BufferError) -> str:
     """Return the error, and what Redis answered if it was Redis."""
-    cause = error.__cause__
-    return (
-        f"{error}: {describe_redis_error(cause)}" if isinstance(cause, RedisError) else f"{error}"
-    )
+    if isinstance(error.__cause__, RedisError):
+        return f"{error}: {describe_redis_error(error.__cause__)}"
+    return str(error)
 
 
 def _how_to_resume(
@@ -133,29 +123,27 @@ def _how_to_resume(
     )
 
 
+@dataclass
 class RecordChecker:
-    """Checks chunks as a producer would, and counts their lines in ``tally`` as `send` would.
+    """Checks chunks by the schema, and counts lines in ``tally`` as if they were sent.
 
     With ``check_batch``, it also asks the vendor about the lines that pass.
     """
 
-    def __init__(
-        self, encoder: RecordEncoder, destination: Destination, check_batch: CheckBatch | None
-    ) -> None:
-        self.tally = Tally()
-        self._encoder = encoder
-        self._destination = destination
-        self._check_batch = check_batch
+    encoder: RecordEncoder
+    destination: Destination
+    check_batch: CheckBatch | None
+    tally: Tally = field(default_factory=Tally)
 
     def take(self, chunk: Chunk) -> None:
         """Check a chunk; VendorError if the vendor is asked and does not answer."""
         with self.tally.reporting(chunk):
-            valid = list(valid_lines(chunk.lines, self._encoder, self._destination, self.tally))
-            if self._check_batch is None:
+            valid = list(valid_lines(chunk.lines, self.encoder, self.destination, self.tally))
+            if self.check_batch is None:
                 self.tally.accepted += len(valid)
                 return
             valid.sort(key=itemgetter(1))  # a batch has one kind
-            for line, verdict in vendor_verdicts(valid, self._destination, self._check_batch):
+            for line, verdict in vendor_verdicts(valid, self.destination, self.check_batch):
                 if verdict.outcome is Outcome.DELIVERED:
                     self.tally.accepted += 1
                 else:

@@ -33,7 +33,12 @@ def settings(as_json: bool) -> None:
         shown = {each.name: {"value": each.value, "origin": each.origin} for each in sources}
         click.echo(json.dumps(shown, indent=2))
     else:
-        _print_table(sources)
+        headings = (Column(name, overflow="fold") for name in ("Setting", "Value", "From"))
+        table = plain_table(*headings)
+        for each in sources:
+            given = each.origin.startswith(("environment", "file"))
+            table.add_row(each.name, each.value, each.origin, style="bold" if given else None)
+        terminal().print(table)
     for remark in _remarks(found, sources, os.environ):
         click.echo(remark, err=True)
 
@@ -65,11 +70,3 @@ def of_processes(environ: Mapping[str, str]) -> tuple[Source, ...]:
         each.read(environment)
     check_third_party(environ)
     return tuple(environment.sources)
-
-
-def _print_table(sources: tuple[Source, ...]) -> None:
-    table = plain_table(*(Column(name, overflow="fold") for name in ("Setting", "Value", "From")))
-    for each in sources:
-        given = each.origin.startswith(("environment", "file"))
-        table.add_row(each.name, each.value, each.origin, style="bold" if given else None)
-    terminal().print(table)

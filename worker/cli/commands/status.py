@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from .status_table import open_records, status_table
 if TYPE_CHECKING:
     from worker.monitoring.overview import Overview
 
+_Statuses = Mapping[str, DestinationStatus]
 _EVERY_S = 1.0
 _POLL_S = 0.1  # while waiting
 
@@ -51,13 +52,22 @@ def status(as_json: bool, watch: bool, destination: str | None) -> None:
 @options.destination("Wait only for this destination.")
 def wait(timeout_s: float | None, destination: str | None) -> None:
     """Wait until nothing is buffered, in flight or retrying. Dead letters do not count."""
+    from redis.exceptions import RedisError
+
     shown = overview(destination)
     deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-    if left := _until_drained(shown, deadline):
-        raise Failure(f"not drained after {timeout_s:g} s: {left}")
+    left = open_records(shown.statuses())
+    while left:
+        if time.monotonic() >= deadline:
+            raise Failure(f"not drained after {timeout_s:g} s: {left}")
+        time.sleep(_POLL_S)
+        try:
+            left = open_records(shown.statuses())
+        except RedisError as error:  # it may be back before the deadline
+            left = f"Redis does not answer ({type(error).__name__})"
 
 
-def _print(statuses: Mapping[str, DestinationStatus], as_json: bool) -> None:
+def _print(statuses: _Statuses, as_json: bool) -> None:
     from worker.monitoring.overview import as_json as shape
 
     if as_json:
@@ -70,25 +80,26 @@ def _print(statuses: Mapping[str, DestinationStatus], as_json: bool) -> None:
 def _watch(shown: Overview, as_json: bool) -> None:
     """Show it every second: in place on a terminal, else one below the other."""
     console = terminal()
-    statuses: Mapping[str, DestinationStatus] = shown.statuses()
+    first = shown.statuses()
     if as_json or not console.is_terminal:
-        while True:
+        for statuses in _every_second(shown, first, partial(click.echo, err=True)):
             _print(statuses, as_json)
-            statuses = _next(shown, partial(click.echo, err=True))
     with Live(console=console, auto_refresh=False) as live:
-        while True:
+        for statuses in _every_second(shown, first, console.print):
             live.update(status_table(statuses, console.width), refresh=True)
-            statuses = _next(shown, live.console.print)
 
 
-def _next(shown: Overview, say: Callable[[str], object]) -> Mapping[str, DestinationStatus]:
-    """Return the statuses a second later.
+def _every_second(
+    shown: Overview, statuses: _Statuses, say: Callable[[str], object]
+) -> Iterator[_Statuses]:
+    """Yield these statuses, and new ones every second.
 
     If Redis is away, which is when people watch, say so once, wait for it, and say when it is back.
     """
     from redis.exceptions import RedisError
 
     away = False
+    yield statuses
     while True:
         time.sleep(_EVERY_S)
         try:
@@ -97,24 +108,8 @@ def _next(shown: Overview, say: Callable[[str], object]) -> Mapping[str, Destina
             if not away:
                 say(f"Redis: {describe_redis_error(error)}; waiting for it")
             away = True
-        else:
-            if away:
-                say("Redis answers again")
-            return statuses
-
-
-def _until_drained(shown: Overview, deadline: float) -> str:
-    """Return what is left at the deadline, in words; empty if everything is settled.
-
-    If Redis goes away meanwhile, wait until it is back or the deadline passes.
-    """
-    from redis.exceptions import RedisError
-
-    left = open_records(shown.statuses())
-    while left and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-        try:
-            left = open_records(shown.statuses())
-        except RedisError as error:
-            left = f"Redis does not answer ({type(error).__name__})"
-    return left
+            continue
+        if away:
+            say("Redis answers again")
+        away = False
+        yield statuses

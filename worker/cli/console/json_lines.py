@@ -44,9 +44,8 @@ class LineNumbers:
         return any(first <= number <= (last or number) for first, last in self.ranges)
 
     def __str__(self) -> str:
-        return ",".join(
-            str(first) if first == last else f"{first}-{last or ''}" for first, last in self.ranges
-        )
+        texts = (f"{a}" if a == b else f"{a}-{b or ''}" for a, b in self.ranges)
+        return ",".join(texts)
 
     @classmethod
     def parse(cls, text: str) -> LineNumbers:
@@ -55,15 +54,13 @@ class LineNumbers:
         for part in text.split(","):
             match = _PART.fullmatch(part)
             if match is None or (match[3] and not match[2]):
-                raise click.BadParameter(
-                    f"{part!r} is not a line number or a range such as 12-15 or 1001-"
-                )
+                what = "a line number or a range such as 12-15 or 1001-"
+                raise click.BadParameter(f"{part!r} is not {what}")
             first = int(match[1])
             last = int(match[3]) if match[3] else None if match[2] else first
             if last is not None and last < first:
-                raise click.BadParameter(
-                    f"{part.strip()!r} is not a range: it ends before it begins"
-                )
+                what = f"{part.strip()!r} is not a range"
+                raise click.BadParameter(f"{what}: it ends before it begins")
             found.append((first, last))
         return cls(tuple(found))
 
