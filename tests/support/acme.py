@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import orjson
@@ -17,8 +16,7 @@ from worker.errors import InvalidRecord
 from worker.gateway.api.request_handler import find_destination
 from worker.gateway.app import Components
 from worker.gateway.auth.credentials import Credentials, bearer
-from worker.gateway.server.endpoint import Endpoint, HttpRequest, HttpResponse
-from worker.gateway.server.errors import HttpError
+from worker.gateway.server.endpoint import Endpoint, HttpError, HttpRequest, HttpResponse
 from worker.vendors.protocol import (
     DELIVERED,
     Kind,
@@ -142,11 +140,9 @@ class Rows(Endpoint):
             raise HttpError(401, "no such token")
         authorized = await self._handler.authorize(request, producer, destination)
         rows = self._handler.bodies.parse(authorized.body)["rows"]
-        self._handler.charge(authorized, len(rows))
-        prepare = partial(self._handler.encoder.prepare, destination)
-        validated = await self._handler.validator.validate(destination, rows, prepare)
-        positions = [each.position for each in validated.rejections]
-        refused, headers = await self._handler.enqueue(authorized, validated.batches, positions)
+        batches, rejections = await self._handler.validate(authorized, rows)
+        positions = [each.position for each in rejections]
+        refused, headers = await self._handler.enqueue(authorized, batches, positions)
         return HttpResponse(200, orjson.dumps({"refused": refused}), headers)
 
 

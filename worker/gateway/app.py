@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
+import orjson
 import redis.asyncio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,23 +25,18 @@ from starlette.types import ASGIApp
 from worker.connections.clients import async_producer_client, redis_url
 from worker.dashboard.routes import routes as dashboard_routes
 from worker.dashboard.settings import DashboardSettings
-from worker.producer.encoder import RecordEncoder
 from worker.settings.environment import secret_of
 from worker.settings.settings import Settings
 from worker.vendors.secret import Secret
 
 from .api.bloomreach import CUSTOMERS, EVENTS, BatchCommands, SingleCommand, SystemTime
 from .api.clevertap import CleverTapUpload
-from .api.enqueuer import Enqueuer
 from .api.idempotency import HEADER
 from .api.request_handler import RequestHandler
-from .auth.key_cache import KeyCache
-from .auth.rate_limit import RateLimits
-from .operations.health import Alive, Ready
-from .operations.openapi import OpenApi
-from .server.endpoint import Endpoint
+from .operations import openapi
+from .operations.health import ALIVE, Ready
+from .server.endpoint import Endpoint, FixedResponse
 from .server.middleware import Middleware, Observer, access_log
-from .server.request_body import BodyReader
 from .settings import GatewaySettings
 
 
@@ -63,18 +60,7 @@ def build_components(environ: Mapping[str, str] | None = None) -> Components:
     settings, gateway = Settings.from_env(environ), GatewaySettings.from_env(environ)
     dashboard = DashboardSettings.from_env(environ)
     client = async_producer_client(redis_url(settings), gateway.redis_timeout_s)
-    enqueuers = {
-        name: Enqueuer(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
-        for name, each in settings.destinations.items()
-    }
-    handler = RequestHandler(
-        RecordEncoder(settings),
-        KeyCache(client),
-        RateLimits(gateway.rate_records_per_s, gateway.rate_burst_records),
-        BodyReader(gateway),
-        enqueuers,
-        accept_vendor_credentials=gateway.accept_vendor_credentials,
-    )
+    handler = RequestHandler(settings, gateway, client)
     token = secret_of("INGEST_METRICS_TOKEN", environ)
     return Components(settings, gateway, dashboard, client, handler, token)
 
@@ -96,10 +82,11 @@ def operations(components: Components) -> Sequence[BaseRoute]:
     settings, tick_s = components.settings, components.gateway.ready_tick_s
     # If ticks are configured to be a minute apart, that is no reason to reject records.
     max_age_s = tick_s and tick_s + 3 * settings.drain_interval_s
+    document = orjson.dumps(openapi.document(components.gateway))
     return _routes(
-        Alive(),
+        ALIVE,
         Ready(components.client, list(settings.destinations), max_age_s),
-        OpenApi(components.gateway),
+        FixedResponse("/openapi.json", document),
     )
 
 
@@ -146,10 +133,9 @@ def create_app(
     # A redirect would send a client, with its key, to the address in its Host header, and to plain
     # HTTP: TLS is added in front of the gateway.
     app.router.redirect_slashes = False
-    logging = access_log(components.gateway.access_log)
+    gateway = components.gateway
     return Middleware(
-        _with_cors(app, components.gateway.cors_origins),
-        [*([logging] if logging else []), *observers],
+        _with_cors(app, gateway.cors_origins), [*access_log(gateway.access_log), *observers]
     )
 
 
@@ -176,8 +162,8 @@ def _routes(*endpoints: Endpoint) -> list[BaseRoute]:
     return [Route(endpoint.path, endpoint) for endpoint in endpoints]
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(_: Request, error: Any) -> Response:
     """Answer an unknown path in CleverTap's shape, without the path: it may hold anything."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    status: int = error.status_code
     text = "Not found" if status == 404 else "Refused"
     return JSONResponse({"status": "fail", "error": text, "code": status}, status)

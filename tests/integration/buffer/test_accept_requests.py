@@ -13,7 +13,7 @@ from worker.buffer.accept import FULL, KEY_REUSED, MEMORY_FULL
 from worker.buffer.buffer import Buffer
 from worker.buffer.records import new_id, pack
 from worker.buffer.scripts import script
-from worker.gateway.api.enqueue_request import (
+from worker.gateway.api.enqueuer import (
     EnqueueRequest,
     arguments,
 )

@@ -16,7 +16,7 @@ from support.gateway import (
     gather_all,
     tracked,
 )
-from worker.gateway.api.enqueue_request import RESPONSES_KEPT_MS
+from worker.gateway.api.enqueuer import RESPONSES_KEPT_MS
 from worker.gateway.app import create_app
 from worker.gateway.auth.api_keys import KeyTable
 

@@ -15,7 +15,7 @@ from support.environment import ROOT, is_ours
 from support.processes import procfile
 from worker.app.shutdown import CLOSE_WITHIN_S, END_WITHIN_S
 from worker.gateway.__main__ import STOP_WITHIN_S
-from worker.gateway.operations.health import Alive, Ready
+from worker.gateway.operations.health import ALIVE, Ready
 from worker.gateway.operations.metrics import Metrics
 from worker.gateway.settings import MAX_REDIS_TIMEOUT_S
 
@@ -163,7 +163,7 @@ def test_probes_use_the_heartbeat_and_the_health_paths() -> None:
             container("worker")[probe]["exec"]["command"]
         )
     web = container("web")
-    assert web["livenessProbe"]["httpGet"]["path"] == Alive.path
+    assert web["livenessProbe"]["httpGet"]["path"] == ALIVE.path
     assert web["readinessProbe"]["httpGet"]["path"] == Ready.path
     port = next(each["value"] for each in web["env"] if each["name"] == "PORT")
     assert web["ports"][0]["containerPort"] == int(port)

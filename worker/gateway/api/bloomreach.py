@@ -7,7 +7,8 @@ A rejected record is answered as the vendor does: HTTP 200, and `success` false 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -15,19 +16,17 @@ import orjson
 from worker.errors import InvalidRecord
 from worker.producer.encoder import EnqueueBatch
 from worker.settings.settings import Settings
-from worker.vendors.bloomreach.account import BloomreachAccount
+from worker.vendors.bloomreach.account import MAX_COMMANDS, BloomreachAccount
 from worker.vendors.bloomreach.rules import NO_IDS, NO_VALID_ID
 from worker.vendors.protocol import Kind, Prepared
 
 from ..auth import credentials
-from ..server.endpoint import Endpoint, HttpRequest, HttpResponse
-from ..server.errors import HttpError
+from ..server.endpoint import Endpoint, HttpError, HttpRequest, HttpResponse
 from ..server.request_body import dump_json
 from .request_handler import AuthorizedRequest, RequestHandler, find_destination
 
 PROJECT = "/track/v2/projects/{token}"
 EVENTS, CUSTOMERS, TIME = "customers/events", "customers", "system/time"
-MAX_COMMANDS = 50  # vendor page "Batch commands"
 _KINDS = {EVENTS: Kind.EVENT, CUSTOMERS: Kind.PROFILE}
 _INVALID = "Invalid JSON"
 # The vendor's own texts where it documents them; ours, which name the field, follow them.
@@ -36,8 +35,6 @@ _DOCUMENTED = {
     str(NO_VALID_ID): "At least one valid id should be specified. ",
 }
 
-# By position from 0: the rules that a command breaks.
-CommandErrors = dict[int, list[str]]
 # A command's name and its data, as the client sent them.
 Command = tuple[Any, Any]
 
@@ -45,11 +42,8 @@ Command = tuple[Any, Any]
 class BloomreachEndpoint(Endpoint):
     """The common part of the project's endpoints."""
 
-    def __init__(
-        self, handler: RequestHandler, settings: Settings, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, handler: RequestHandler, settings: Settings) -> None:
         self._handler = handler
-        self._now = now
         self._destinations = settings.at(BloomreachAccount)
 
     async def _authorized(self, request: HttpRequest) -> AuthorizedRequest:
@@ -59,25 +53,21 @@ class BloomreachEndpoint(Endpoint):
         producer = await self._handler.authenticate(presented, self._destinations)
         if producer is None:
             raise HttpError(401, "access key not found")
-        token: str = request.scope["path_params"]["token"]
-        destination = find_destination(self._destinations, token)
+        destination = find_destination(self._destinations, request.scope["path_params"]["token"])
         if destination is None:
             raise HttpError(400, "Invalid project id")
         return await self._handler.authorize(request, producer, destination)
 
     def _object(self, body: bytes) -> dict[str, Any]:
-        try:
-            found = self._handler.bodies.parse(body)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise HttpError(400, _INVALID)
-        return found
+        with suppress(ValueError):
+            if isinstance(found := self._handler.bodies.parse(body), dict):
+                return found
+        raise HttpError(400, _INVALID)
 
     async def _validate(
         self, request: AuthorizedRequest, commands: Sequence[Command]
-    ) -> tuple[Sequence[EnqueueBatch], CommandErrors]:
-        """Validate commands: return the valid ones' records by kind, and the others' errors."""
+    ) -> tuple[Sequence[EnqueueBatch], dict[int, list[str]]]:
+        """Return the valid commands' records by kind, and the others' errors by position from 0."""
 
         def prepare(command: Command) -> Prepared | None:
             name, data = command
@@ -86,20 +76,20 @@ class BloomreachEndpoint(Endpoint):
             _check_kind(name, data)
             return self._handler.encoder.prepare(request.destination, data)
 
-        found = await self._handler.validator.validate(request.destination, commands, prepare)
-        request.http.info.rejected = len(found.rejections)
-        errors = {each.position: _error_texts(each.error) for each in found.rejections}
-        return found.batches, errors
+        batches, rejections = await self._handler.validate(request, commands, prepare)
+        return batches, {each.position: _error_texts(each.error) for each in rejections}
 
     def error_response(self, error: HttpError) -> HttpResponse:
         """Return the vendor's response to a request that fails as a whole."""
-        key = "message" if error.status == 400 else "error"
-        body = {"success": False, key: error.text}
+        body = {"success": False, "message" if error.status == 400 else "error": error.text}
         return HttpResponse(error.status, orjson.dumps(body), error.headers)
 
 
 class SingleCommand(BloomreachEndpoint):
-    """`POST .../customers/events` and `POST .../customers`: one record a request."""
+    """`POST .../customers/events` and `POST .../customers`: one record a request.
+
+    A record's errors are answered with HTTP 200.
+    """
 
     method = "POST"
 
@@ -109,10 +99,8 @@ class SingleCommand(BloomreachEndpoint):
         self.path = f"{PROJECT}/{name}"
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer HTTP 200 with the record's errors, or HttpError."""
         authorized = await self._authorized(request)
         data = self._object(authorized.body)
-        self._handler.charge(authorized, 1)
         batches, found = await self._validate(authorized, [(self._name, data)])
         errors, headers = await self._handler.enqueue(authorized, batches, found.get(0))
         if errors is None:
@@ -127,13 +115,11 @@ class BatchCommands(BloomreachEndpoint):
     path = f"{PROJECT}/batch"
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer HTTP 200 with a result for each command, or HttpError."""
         authorized = await self._authorized(request)
         commands = self._commands(authorized.body)
-        self._handler.charge(authorized, len(commands))
         pairs = [(each.get("name"), each.get("data")) for each in commands]
         batches, found = await self._validate(authorized, pairs)
-        verdicts = self._now(), list(found.items())
+        verdicts = time.time(), list(found.items())
         (then, errors), headers = await self._handler.enqueue(authorized, batches, verdicts)
         by_position = dict(errors)
         results = [_result(each, then, by_position.get(at)) for at, each in enumerate(commands)]
@@ -153,15 +139,13 @@ class BatchCommands(BloomreachEndpoint):
 
 
 class SystemTime(BloomreachEndpoint):
-    """`GET .../system/time`."""
+    """`GET .../system/time`: the time in epoch seconds."""
 
-    method = "GET"
     path = f"{PROJECT}/{TIME}"
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer the time in epoch seconds."""
         await self._authorized(request)
-        return HttpResponse(200, orjson.dumps({"errors": [], "success": True, "time": self._now()}))
+        return HttpResponse(200, orjson.dumps({"errors": [], "success": True, "time": time.time()}))
 
 
 def _check_kind(name: Any, data: Any) -> None:

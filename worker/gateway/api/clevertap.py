@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import orjson
 
 from worker.producer.encoder import Rejected
-from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import Kind
 
 from ..auth import credentials
 from ..auth.credentials import Credentials
-from ..server.endpoint import Endpoint, Headers, HttpRequest, HttpResponse, parameter
-from ..server.errors import HttpError
+from ..server.endpoint import Endpoint, Headers, HttpError, HttpRequest, HttpResponse, parameter
 from ..server.request_body import dump_json
 from .request_handler import AuthorizedRequest, RequestHandler, find_destination
 
@@ -54,23 +51,18 @@ class CleverTapUpload(Endpoint):
         self._handler = handler
         self._destinations = settings.at(CleverTapAccount)
         default = settings.destinations[settings.default_destination]
-        self._default = default if default in self._destinations else None
-        if self._default is None and self._destinations:
-            self._default = self._destinations[0]
+        choices = [default] if default in self._destinations else self._destinations
+        self._default = next(iter(choices), None)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer HTTP 200 with the rejected records, or HttpError."""
         authorized = await self._authorized(request)
         dry_run = _is_dry_run(request)
         records = self._records(authorized.body)
-        self._handler.charge(authorized, len(records))
-        prepare = partial(self._handler.encoder.prepare, authorized.destination)
-        found = await self._handler.validator.validate(authorized.destination, records, prepare)
-        request.info.rejected = len(found.rejections)
-        errors = [_record_error(records[each.position], each) for each in found.rejections]
+        batches, rejections = await self._handler.validate(authorized, records)
+        errors = [_record_error(records[each.position], each) for each in rejections]
         if dry_run:
             return _response(records, errors)
-        return _response(records, *await self._handler.enqueue(authorized, found.batches, errors))
+        return _response(records, *await self._handler.enqueue(authorized, batches, errors))
 
     async def _authorized(self, request: HttpRequest) -> AuthorizedRequest:
         """Check the passcode before the account, so that no one can probe for accounts."""
@@ -86,15 +78,10 @@ class CleverTapUpload(Endpoint):
             producer = await self._handler.authenticate(presented, self._destinations)
         if producer is None:
             raise HttpError(401, "Passcode Invalid")
-        destination = self._destination(account)
+        destination = find_destination(self._destinations, account) if account else self._default
         if destination is None:
             raise HttpError(401, "Account ID is not valid")
         return await self._handler.authorize(request, producer, destination)
-
-    def _destination(self, account: str) -> Destination | None:
-        if not account:
-            return self._default
-        return find_destination(self._destinations, account)
 
     def _records(self, body: bytes) -> list[Any]:
         try:

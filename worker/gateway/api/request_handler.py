@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
+import redis.asyncio
 
 from worker.errors import BufferFull, BufferUnavailable
-from worker.producer.encoder import EnqueueBatch, RecordEncoder
+from worker.producer.encoder import EnqueueBatch, RecordEncoder, Rejected, group_records
 from worker.settings.destination import Destination
+from worker.settings.settings import Settings
+from worker.vendors.protocol import Prepared
 
 from ..auth import credentials
 from ..auth.api_keys import ProducerKey
 from ..auth.credentials import Credentials
 from ..auth.key_cache import KeyCache
 from ..auth.rate_limit import RateLimits
-from ..server.endpoint import Headers, HttpRequest
-from ..server.errors import HttpError
+from ..server.endpoint import Headers, HttpError, HttpRequest
 from ..server.request_body import BodyReader
-from .enqueue_request import EnqueueRequest
-from .enqueuer import Enqueuer, KeyReused
+from ..settings import GatewaySettings
+from .enqueuer import Enqueuer, EnqueueRequest
 from .idempotency import REPLAYED, IdempotencyKey, idempotency_key
-from .validation import RecordValidator
 
+TURN_S = 0.005
+# One turn is enough for this many ordinary records. Of the requests with more, one at a time takes
+# turns, so that all others wait for one turn only, however many requests there are.
+FEW = 100
 FULL_RETRY_S = 5.0  # a buffer is emptied a batch at a time
 UNAVAILABLE_RETRY_S = 1.0
+_LOST = (
+    "Redis did not answer: either all records were accepted or none;"
+    " an Idempotency-Key makes a repeat safe"
+)
+_LOST_WITH_KEY = (
+    "Redis did not answer: repeat with the same Idempotency-Key, nothing is accepted twice"
+)
+
+# Returns a record prepared, or None to skip it; raises InvalidRecord.
+Prepare = Callable[[Any], Prepared | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +58,50 @@ class AuthorizedRequest:
     key: IdempotencyKey | None
 
 
+class RecordValidator:
+    """Validates in turns, so that the event loop serves other requests in between.
+
+    A request may carry a thousand records: 25 ms of ordinary ones, half a second of the worst that
+    a body has room for.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._large = asyncio.Lock()
+
+    async def validate(
+        self, destination: Destination, records: Sequence[Any], prepare: Prepare
+    ) -> tuple[list[EnqueueBatch], list[Rejected]]:
+        """Group the valid records and return the rejected ones, as `group_records` does."""
+        batches: list[EnqueueBatch] = []
+        rejections: list[Rejected] = []
+        async with self._large if len(records) > FEW else nullcontext():
+            turn_ends = self._clock() + TURN_S
+            for batch in group_records(destination, records, prepare, rejections):
+                if batch is not None:
+                    batches.append(batch)
+                elif self._clock() > turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = self._clock() + TURN_S
+        return batches, rejections
+
+
 class RequestHandler:
     """Handles the requests of one event loop."""
 
     def __init__(
-        self,
-        encoder: RecordEncoder,
-        keys: KeyCache,
-        rates: RateLimits,
-        bodies: BodyReader,
-        enqueuers: Mapping[str, Enqueuer],
-        *,
-        accept_vendor_credentials: bool,
+        self, settings: Settings, gateway: GatewaySettings, client: redis.asyncio.Redis
     ) -> None:
-        self.encoder = encoder
-        self.bodies = bodies
-        self.validator = RecordValidator()
-        self._keys = keys
-        self._rates = rates
-        self._enqueuers = enqueuers
-        self._accept_vendor_credentials = accept_vendor_credentials
+        self.encoder = RecordEncoder(settings)
+        self.bodies = BodyReader(gateway)
+        self._accept_vendor_credentials = gateway.accept_vendor_credentials
+        self._keys = KeyCache(client)
+        self._rates = RateLimits(gateway.rate_records_per_s, gateway.rate_burst_records)
+        self._validator = RecordValidator()
+        self._enqueuers = {
+            name: Enqueuer(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
+            for name, each in settings.destinations.items()
+        }
 
     async def authenticate(
         self, presented: Credentials, candidates: Sequence[Destination]
@@ -82,13 +125,25 @@ class RequestHandler:
             raise HttpError(403, f"The key may not send to {destination.name}")
         self._rates.admit(producer.name)
         body = await self.bodies.read(request.headers, request.receive)
-        key = idempotency_key(request.headers, producer.name, request.path, request.query, body)
+        key = idempotency_key(request, producer.name, body)
         return AuthorizedRequest(request, destination, body, key)
 
-    def charge(self, request: AuthorizedRequest, records: int) -> None:
-        """Count the request's records against the producer's rate."""
-        request.http.info.records = records
-        self._rates.charge(request.http.info.producer, records)
+    async def validate(
+        self, request: AuthorizedRequest, records: Sequence[Any], prepare: Prepare | None = None
+    ) -> tuple[list[EnqueueBatch], list[Rejected]]:
+        """Count the records against the producer's rate, and validate them.
+
+        They are in the vendor's shape, unless ``prepare`` knows theirs. Returns the valid ones,
+        kind by kind, and the rejected ones, in order.
+        """
+        info, destination = request.http.info, request.destination
+        info.records = len(records)
+        self._rates.charge(info.producer, len(records))
+        batches, rejections = await self._validator.validate(
+            destination, records, prepare or partial(self.encoder.prepare, destination)
+        )
+        info.rejected = len(rejections)
+        return batches, rejections
 
     async def enqueue(
         self, request: AuthorizedRequest, batches: Sequence[EnqueueBatch], verdicts: Any
@@ -102,38 +157,18 @@ class RequestHandler:
         key = request.key
         if not batches and key is None:
             return verdicts, ()
-        stored = await self._enqueue(
-            request, EnqueueRequest(batches, key, orjson.dumps(verdicts) if key else b"")
-        )
-        return (verdicts, ()) if stored is None else (orjson.loads(stored), REPLAYED)
-
-    async def _enqueue(self, request: AuthorizedRequest, records: EnqueueRequest) -> bytes | None:
+        records = EnqueueRequest(batches, key, orjson.dumps(verdicts) if key else b"")
         try:
-            return await self._enqueuers[request.destination.name].enqueue(records)
-        except KeyReused:
-            raise HttpError(
-                422, "Idempotency-Key: was used with another request; nothing was accepted"
-            ) from None
+            stored = await self._enqueuers[request.destination.name].enqueue(records)
         except BufferFull as error:
             text = f"No room: {error}; nothing was accepted"
             raise HttpError(503, text, retry_after_s=FULL_RETRY_S) from error
         except BufferUnavailable as error:
-            text = _unavailable(error, request.key)
+            text = "Redis is unavailable: nothing was accepted"
+            if error.sent:
+                text = _LOST if key is None else _LOST_WITH_KEY
             raise HttpError(503, text, retry_after_s=UNAVAILABLE_RETRY_S) from error
-
-
-def _unavailable(error: BufferUnavailable, key: IdempotencyKey | None) -> str:
-    """Say where the records are."""
-    if not error.sent:
-        return "Redis is unavailable: nothing was accepted"
-    if key is not None:
-        return (
-            "Redis did not answer: repeat with the same Idempotency-Key, nothing is accepted twice"
-        )
-    return (
-        "Redis did not answer: either all records were accepted or none;"
-        " an Idempotency-Key makes a repeat safe"
-    )
+        return (verdicts, ()) if stored is None else (orjson.loads(stored), REPLAYED)
 
 
 def find_destination(destinations: Sequence[Destination], name: str) -> Destination | None:

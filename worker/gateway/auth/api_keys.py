@@ -24,7 +24,6 @@ from worker.errors import IngestError
 
 TABLE = f"{PREFIX}gateway:keys"
 KEY_PREFIX = "ingest_"  # so that a scanner for leaked secrets can find one
-_BYTES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -87,10 +86,9 @@ class KeyTable:
     def create(self, name: str, destinations: frozenset[str] = frozenset()) -> str:
         """Make a key and return it, this once only; KeyNameError if the name is taken."""
         if not _NAME.fullmatch(name):
-            raise KeyNameError(
-                f"{name!r}: a key's name has letters, digits, '.', '_' and '-', at most 63"
-            )
-        key = KEY_PREFIX + secrets.token_urlsafe(_BYTES)
+            rule = "a key's name has letters, digits, '.', '_' and '-', at most 63"
+            raise KeyNameError(f"{name!r}: {rule}")
+        key = KEY_PREFIX + secrets.token_urlsafe(32)
         entry = {
             "digest": digest(key).decode(),
             "created_s": int(time.time()),

@@ -7,15 +7,13 @@ or a bearer token. The public part (account id, API key id) only names an accoun
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from worker.settings.destination import Destination
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """A public part, which may be empty, and a secret one."""
 
     public: str
@@ -41,26 +39,22 @@ def bloomreach(authorization: str) -> Credentials | None:
         return None
     try:
         public, colon, secret = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return None
-    if not colon:
+    except ValueError:
         return None
     if not secret:
         public, secret = "", public
-    return Credentials(public, secret) if secret else None
+    return Credentials(public, secret) if colon and secret else None
 
 
 def are_the_vendors(presented: Credentials, destination: Destination) -> bool:
-    """Return whether these are the destination's own credentials at its vendor."""
+    """Return whether these are the destination's own credentials at its vendor.
+
+    They are compared in constant time; a secret that is not configured equals nothing.
+    """
     public, secret = destination.account.gateway_credentials()
-    return _same(presented, presented.public if public is None else public, secret)
-
-
-def _same(presented: Credentials, public: str, secret: str) -> bool:
-    """Compare in constant time; a secret that is not configured equals nothing."""
-    publics = hmac.compare_digest(_bytes(presented.public), _bytes(public))
-    secrets = hmac.compare_digest(_bytes(presented.secret), _bytes(secret))
-    return publics and secrets and bool(secret)
+    own = Credentials(presented.public if public is None else public, secret)
+    same = [hmac.compare_digest(_bytes(a), _bytes(b)) for a, b in zip(presented, own, strict=True)]
+    return all(same) and bool(secret)
 
 
 def _bytes(text: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import cast
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from ..server.errors import HttpError
+from ..server.endpoint import HttpError
 from .api_keys import TABLE, ProducerKey, find, read_table
 
 FRESH_S = 2.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..server.errors import HttpError
+from ..server.endpoint import HttpError
 
 _MAX_BUCKETS = 10_000  # keys that come and go must not grow the table for ever
 

@@ -11,19 +11,11 @@ from redis.exceptions import RedisError
 from worker.buffer import keys
 from worker.buffer.scripts import script
 
-from ..server.endpoint import Endpoint, HttpRequest, HttpResponse
+from ..server.endpoint import Endpoint, FixedResponse, HttpRequest, HttpResponse
 
-
-class Alive(Endpoint):
-    """`/healthz`: checks nothing else, so that a Redis outage restarts no gateway."""
-
-    method = "GET"
-    path = "/healthz"
-
-    async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer 200, always."""
-        del request
-        return HttpResponse(200, b'{"status":"ok"}')
+# Checks nothing else, so that a Redis outage restarts no gateway.
+ALIVE = FixedResponse("/healthz", b'{"status":"ok"}')
+_RETRY = ((b"retry-after", b"1"),)
 
 
 class Ready(Endpoint):
@@ -33,7 +25,6 @@ class Ready(Endpoint):
     Redis is checked: records are then also accepted while no worker delivers them.
     """
 
-    method = "GET"
     path = "/readyz"
 
     def __init__(
@@ -43,28 +34,21 @@ class Ready(Endpoint):
         self._destinations = destinations
         self._tick_s = tick_s
 
-    async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer what is ready, and what is not."""
-        del request
+    async def handle(self, _: HttpRequest) -> HttpResponse:
+        ready, redis, drain = await self._readiness()
+        body = orjson.dumps({"ready": ready, "redis": redis, "drain": drain})
+        return HttpResponse(200, body) if ready else HttpResponse(503, body, _RETRY)
+
+    async def _readiness(self) -> tuple[bool, str, str]:
+        """Return whether the gateway is ready, and the states of Redis and of the drain."""
+        tick = script("ms_since_tick")  # by Redis' clock: a gateway's may be wrong
         try:
-            age_s = await self._tick_age_s()
+            ages = [await tick.run_async(self._client, keys.base(d)) for d in self._destinations]
         except RedisError:
-            return _readiness(ready=False, redis="away", drain="unknown")
+            return False, "away", "unknown"
         if not self._tick_s:
-            return _readiness(ready=True, redis="ok", drain="not looked at")
+            return True, "ok", "not looked at"
+        age_s = min((ms / 1000 for ms in ages if ms is not None), default=None)
         if age_s is None:
-            return _readiness(ready=False, redis="ok", drain="never ran")
-        ready = age_s <= self._tick_s
-        return _readiness(ready=ready, redis="ok", drain=f"ran {age_s:.0f} s ago")
-
-    async def _tick_age_s(self) -> float | None:
-        """Return the seconds since the newest tick by Redis' clock: a gateway's may be wrong."""
-        tick = script("ms_since_tick")
-        ages = [await tick.run_async(self._client, keys.base(name)) for name in self._destinations]
-        known = [ms / 1000 for ms in ages if ms is not None]
-        return min(known, default=None)
-
-
-def _readiness(*, ready: bool, redis: str, drain: str) -> HttpResponse:
-    body = orjson.dumps({"ready": ready, "redis": redis, "drain": drain})
-    return HttpResponse(200 if ready else 503, body, () if ready else ((b"retry-after", b"1"),))
+            return False, "ok", "never ran"
+        return age_s <= self._tick_s, "ok", f"ran {age_s:.0f} s ago"

@@ -8,8 +8,7 @@ from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage
 from worker.settings.settings import Settings
 from worker.vendors.secret import Secret
 
-from ..server.endpoint import Endpoint, HttpRequest, HttpResponse
-from ..server.errors import HttpError
+from ..server.endpoint import Endpoint, HttpError, HttpRequest, HttpResponse
 
 _TEXTS = {
     401: "The token is missing or wrong",
@@ -18,20 +17,16 @@ _TEXTS = {
 
 
 class Metrics(Endpoint):
-    """Serves the page; a thread reads Redis, so that uploads do not wait for it."""
+    """Serves the page to those who may read it; a thread reads Redis, and uploads go on."""
 
     path = "/metrics"
-    method = "GET"
 
     def __init__(self, settings: Settings, token: Secret) -> None:
         self._page = MetricsPage(settings, token)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer the metrics, if the client may read them."""
-        client = request.scope.get("client")
-        refusal = self._page.refusal(
-            client[0] if client else "", lambda name: request.header(name.encode())
-        )
+        address = (request.scope.get("client") or ("",))[0]
+        refusal = self._page.refusal(address, lambda name: request.header(name.encode()))
         if refusal:
             raise HttpError(refusal, _TEXTS[refusal])
         text = await asyncio.to_thread(self._page.text)

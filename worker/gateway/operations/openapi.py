@@ -6,13 +6,16 @@ routes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-import orjson
+from worker.vendors.bloomreach.account import MAX_COMMANDS
 
-from ..api import bloomreach, clevertap
-from ..server.endpoint import Endpoint, HttpRequest, HttpResponse
+from ..api.bloomreach import CUSTOMERS, EVENTS, PROJECT, TIME, BatchCommands, SystemTime
+from ..api.clevertap import MAX_RECORDS, CleverTapUpload
 from ..settings import GatewaySettings
+from .health import ALIVE, Ready
 
 Json = dict[str, Any]
 
@@ -57,10 +60,6 @@ def _array(items: Json, **limits: int) -> Json:
     return {"type": "array", **limits, "items": items}
 
 
-def _parameter(name: str, place: str, description: str, schema: Json, **more: bool) -> Json:
-    return {"name": name, "in": place, **more, "description": description, "schema": schema}
-
-
 def _api_key(header: str) -> Json:
     return {"type": "apiKey", "in": "header", "name": header}
 
@@ -88,7 +87,7 @@ _RECORD = _object(
     tokenData=_OBJECT,
 )
 _RECORD["description"] = "An event, a profile or a device token, as the vendor's upload API has it."
-_UPLOAD = _complete(d=_array(_RECORD, maxItems=clevertap.MAX_RECORDS))
+_UPLOAD = _complete(d=_array(_RECORD, maxItems=MAX_RECORDS))
 _NOT_PROCESSED = _complete(
     status={"const": "fail"},
     code={"type": "integer"},
@@ -104,30 +103,34 @@ _OF_EVENT: Json = {"event_type": _TEXT, "timestamp": _TIME, "properties": _OBJEC
 _EVENT = _object("customer_ids", "event_type", customer_ids=_IDS, **_OF_EVENT)
 _OF_CUSTOMER: Json = {"update_timestamp": _TIME, "properties": _OBJECT}
 _CUSTOMER = _object("customer_ids", "properties", customer_ids=_IDS, **_OF_CUSTOMER)
-_COMMAND = _object(
-    "name",
-    name={"enum": [bloomreach.EVENTS, bloomreach.CUSTOMERS, bloomreach.TIME]},
-    command_id=_ANY,
-    data=_OBJECT,
-)
-_COMMANDS = _complete(commands=_array(_COMMAND, minItems=1, maxItems=bloomreach.MAX_COMMANDS))
+_NAME = {"enum": [EVENTS, CUSTOMERS, TIME]}
+_COMMAND = _object("name", name=_NAME, command_id=_ANY, data=_OBJECT)
+_COMMANDS = _complete(commands=_array(_COMMAND, minItems=1, maxItems=MAX_COMMANDS))
 _SINGLE = _object("success", success=_FLAG, errors=_TEXTS)
 _RESULT = _object("success", success=_FLAG, command_id=_ANY, time=_NUMBER, errors=_TEXTS)
 _RESULTS = _complete(
     results=_array(_RESULT), start_time=_NUMBER, end_time=_NUMBER, success={"const": True}
 )
-_PROJECT = _parameter(
-    *("token", "path", "The project's token, or the destination's name."),
-    _TEXT | {"minLength": 1},
-    required=True,
-)
-_KEY = _parameter(
-    "Idempotency-Key",
-    "header",
-    "A repeat with the same key within 24 hours gets the first answer and enqueues nothing.",
-    _TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-)
-_DRY_RUN = _parameter("dryRun", "query", "1 validates and enqueues nothing.", {"enum": ["0", "1"]})
+_PROJECT = {
+    "name": "token",
+    "in": "path",
+    "required": True,
+    "description": "The project's token, or the destination's name.",
+    "schema": _TEXT | {"minLength": 1},
+}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A repeat with the same key within 24 hours gets the first answer and enqueues "
+    "nothing.",
+    "schema": _TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_DRY_RUN = {
+    "name": "dryRun",
+    "in": "query",
+    "description": "1 validates and enqueues nothing.",
+    "schema": {"enum": ["0", "1"]},
+}
 _UPLOAD_SECURITY: list[Json] = [{"account": [], "passcode": []}, {"bearer": []}]
 _TRACKING_SECURITY: list[Json] = [{"basic": []}, {"bearer": []}, {"token": []}]
 _SECURITY: dict[str, Json] = {
@@ -139,51 +142,48 @@ _SECURITY: dict[str, Json] = {
 }
 
 
-def _operation(summary: str, answer: Json, *errors: str) -> Json:
+def _content(schema: Json, **more: Any) -> Json:
+    return {**more, "content": {"application/json": {"schema": schema}}}
+
+
+def _operation(summary: str, answer: Json, errors: Iterable[str], **more: Any) -> Json:
+    """Return an operation with the answer to success and its errors."""
     responses = {"200": _content(answer, description="See the schema.")}
     for status in errors:
         responses[status] = _content(_OBJECT, description=_ERRORS[status])
         if status in {"429", "503"}:
             responses[status]["headers"] = _RETRY_AFTER
-    return {"summary": summary, "responses": responses}
+    return {"summary": summary, "responses": responses, **more}
 
 
-def _content(schema: Json, **more: Any) -> Json:
-    return {**more, "content": {"application/json": {"schema": schema}}}
-
-
-def _enqueuing(
-    summary: str, body: Json, answer: Json, parameter: Json, security: list[Json]
-) -> Json:
-    operation = _operation(summary, answer, *_ERRORS)
+def _upload(summary: str, body: Json, answer: Json, **more: Any) -> Json:
+    """Return an operation that enqueues records."""
+    content = _content(body, required=True)
+    operation = _operation(summary, answer, _ERRORS, **more, requestBody=content)
     operation["responses"]["200"]["headers"] = _REPLAYED
-    return {
-        **operation,
-        "security": security,
-        "parameters": [parameter, _KEY],
-        "requestBody": _content(body, required=True),
-    }
-
-
-def _tracking(summary: str, body: Json, answer: Json) -> Json:
-    return _enqueuing(summary, body, answer, _PROJECT, _TRACKING_SECURITY)
-
-
-def _time() -> Json:
-    operation = _operation("The gateway's time.", _object("success", "time"), *_ERRORS)
-    return {**operation, "security": _TRACKING_SECURITY, "parameters": [_PROJECT]}
-
-
-def _ready() -> Json:
-    operation = _operation("Whether records get somewhere.", _OBJECT, "405")
-    operation["responses"]["503"] = _content(_OBJECT, description="Not ready, and why.")
     return operation
 
 
 def document(settings: GatewaySettings) -> Json:
     """Return the OpenAPI document (3.1) of a gateway with these settings."""
-    upload = ("Upload events, profiles and tokens.", _UPLOAD, _UPLOADED, _DRY_RUN)
-    project = bloomreach.PROJECT
+    project = {"security": _TRACKING_SECURITY, "parameters": [_PROJECT]}
+    tracking = partial(_upload, security=_TRACKING_SECURITY, parameters=[_PROJECT, _KEY])
+    upload = partial(_upload, security=_UPLOAD_SECURITY, parameters=[_DRY_RUN, _KEY])
+    ready = _operation("Whether records get somewhere.", _OBJECT, ["405"])
+    ready["responses"]["503"] = _content(_OBJECT, description="Not ready, and why.")
+    posts = {
+        CleverTapUpload.path: upload("Upload events, profiles and tokens.", _UPLOAD, _UPLOADED),
+        f"{PROJECT}/{EVENTS}": tracking("Add an event.", _EVENT, _SINGLE),
+        f"{PROJECT}/{CUSTOMERS}": tracking("Update a customer's properties.", _CUSTOMER, _SINGLE),
+        BatchCommands.path: tracking("Several commands.", _COMMANDS, _RESULTS),
+    }
+    time = _object("success", "time")
+    gets = {
+        SystemTime.path: _operation("The gateway's time.", time, _ERRORS, **project),
+        ALIVE.path: _operation("Whether this process serves.", _OBJECT, ["405"]),
+        Ready.path: ready,
+        "/openapi.json": _operation("This document.", _OBJECT, ()),
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -195,33 +195,8 @@ def document(settings: GatewaySettings) -> Json:
             f"{settings.max_depth} levels of nesting.",
         },
         "paths": {
-            clevertap.CleverTapUpload.path: {"post": _enqueuing(*upload, _UPLOAD_SECURITY)},
-            f"{project}/customers/events": {"post": _tracking("Add an event.", _EVENT, _SINGLE)},
-            f"{project}/customers": {
-                "post": _tracking("Update a customer's properties.", _CUSTOMER, _SINGLE)
-            },
-            bloomreach.BatchCommands.path: {
-                "post": _tracking("Several commands.", _COMMANDS, _RESULTS)
-            },
-            bloomreach.SystemTime.path: {"get": _time()},
-            "/healthz": {"get": _operation("Whether this process serves.", _OBJECT, "405")},
-            "/readyz": {"get": _ready()},
-            "/openapi.json": {"get": _operation("This document.", _OBJECT)},
+            **{path: {"post": operation} for path, operation in posts.items()},
+            **{path: {"get": operation} for path, operation in gets.items()},
         },
         "components": {"securitySchemes": _SECURITY},
     }
-
-
-class OpenApi(Endpoint):
-    """Serves the document; it needs no key, for it holds no secret."""
-
-    path = "/openapi.json"
-    method = "GET"
-
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._document = orjson.dumps(document(settings))
-
-    async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer the document."""
-        del request
-        return HttpResponse(200, self._document)

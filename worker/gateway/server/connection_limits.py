@@ -19,10 +19,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 Received = bytes | memoryview
 MAX_HEAD_BYTES = 64 * 1024
 _TOO_LARGE = b'{"status":"fail","error":"The headers are larger than 64 KiB","code":431}'
-
-
-class HeadersTooLarge(Exception):
-    """The head is larger than MAX_HEAD_BYTES."""
+_HEAD = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n"
+)
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
@@ -47,7 +47,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._is_too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its own
-        """Start to wait for a head, or close a connection beyond the limit."""
         super().connection_made(transport)
         if len(self.connections) > self._max_connections:
             self.logger.warning("A connection was refused: there are too many.")
@@ -57,7 +56,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._check_progress(None, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers, and end the requests of the connection."""
         self._stop_waiting()
         if self._read_timer is not None:
             self._read_timer.cancel()
@@ -65,7 +63,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has been received."""
         self._pieces.append(data)
         while self._pieces:
             self._parse(self._pieces.popleft())
@@ -79,22 +76,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._is_open and self._later_bytes > MAX_HEAD_BYTES:
             self._is_too_large = True
             self.send_400_response("")
-        elif (request := self._latest_request()) is None or request.response_complete:
-            self._wait_for_head()
+        else:
+            latest: RequestResponseCycle | None = self.cycle  # None before the first head has ended
+            if latest is None or latest.response_complete:
+                self._wait_for_head()
 
     def on_message_begin(self) -> None:
-        """Note that a head begins."""
         super().on_message_begin()
         self._is_open, self._later_bytes = True, 0
 
     def on_headers_complete(self) -> None:
-        """Note that a head has ended; raise HeadersTooLarge if it was too large."""
+        """Note that a head has ended; ValueError if it was too large, answered with 431."""
         self._is_open = False
         self._stop_waiting()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD_BYTES:
             self._is_too_large = True
-            raise HeadersTooLarge
+            raise ValueError("the head is too large")
         super().on_headers_complete()
         if not self.parser.should_upgrade():
             self.headers = []  # trailers are not headers
@@ -107,7 +105,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if any(not each.more_body for each in self._unanswered()):
             self.transport.close()
         elif self._is_too_large:
-            self._send_431()
+            self.transport.write(_HEAD % len(_TOO_LARGE) + _TOO_LARGE)
+            self.transport.close()
         else:
             super().send_400_response(msg)
         self._disconnect_all()
@@ -131,9 +130,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             each.disconnected = True
             each.message_event.set()
 
-    def _latest_request(self) -> RequestResponseCycle | None:
-        return self.cycle  # None before the first head has ended, despite its type
-
     def _should_upgrade(self) -> bool:
         return self._get_upgrade() is not None
 
@@ -155,16 +151,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Log nothing: only CONNECT gets here, and is answered like any unknown method."""
-
-    def _send_431(self) -> None:
-        head = (
-            b"HTTP/1.1 431 Request Header Fields Too Large",
-            b"content-type: application/json",
-            b"content-length: %d" % len(_TOO_LARGE),
-            b"connection: close",
-        )
-        self.transport.write(b"\r\n".join((*head, b"", _TOO_LARGE)))
-        self.transport.close()
 
     def _check_progress(self, request: RequestResponseCycle | None, unread: int) -> None:
         """Abort the connection if its client has read nothing since the last check; repeat.

@@ -1,8 +1,9 @@
-"""The gateway's requests, responses and endpoints: plain ASGI, because a framework's wrappers would
-be a third of the cost of a request."""
+"""The gateway's requests, responses, errors and endpoints: plain ASGI, because a framework's
+wrappers would be a third of the cost of a request."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +11,6 @@ from urllib.parse import parse_qsl
 
 import orjson
 from starlette.types import Receive, Scope, Send
-
-from .errors import HttpError
-from .request_body import ClientDisconnected
 
 REQUEST_INFO = "gateway.request_info"
 Headers = Sequence[tuple[bytes, bytes]]
@@ -23,6 +21,28 @@ _SINGLE_VALUED = frozenset(
     b"authorization content-encoding idempotency-key"
     b" x-clevertap-account-id x-clevertap-passcode".split()
 )
+
+
+class ClientDisconnected(Exception):
+    """The client disconnected before its request was complete; there is nothing to answer."""
+
+
+class HttpError(Exception):
+    """Ends a request as a whole: nothing was enqueued, unless the text says so.
+
+    Each vendor's endpoint gives status and text its own shape. ``retry_after_s`` is rounded up to
+    whole seconds.
+    """
+
+    def __init__(
+        self, status: int, text: str, *, retry_after_s: float | None = None, **headers: str
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        if retry_after_s is not None:
+            headers = {"retry-after": str(max(1, math.ceil(retry_after_s))), **headers}
+        self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 @dataclass(slots=True)
@@ -74,12 +94,9 @@ class HttpResponse:
     content_type: bytes = b"application/json"
 
     async def send(self, send: Send) -> None:
-        """Send the response."""
-        headers = [
-            (b"content-type", self.content_type),
-            (b"content-length", str(len(self.body)).encode()),
-            *self.headers,
-        ]
+        length = str(len(self.body)).encode()
+        common = ((b"content-type", self.content_type), (b"content-length", length))
+        headers = [*common, *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
@@ -88,7 +105,7 @@ class Endpoint(ABC):
     """One path, one method, and one shape of errors."""
 
     path: str
-    method: str
+    method: str = "GET"
 
     @abstractmethod
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -112,6 +129,17 @@ class Endpoint(ABC):
         except ClientDisconnected:
             return
         await response.send(send)
+
+
+class FixedResponse(Endpoint):
+    """Answers every GET of a path with the same JSON."""
+
+    def __init__(self, path: str, body: bytes) -> None:
+        self.path = path
+        self._response = HttpResponse(200, body)
+
+    async def handle(self, _: HttpRequest) -> HttpResponse:
+        return self._response
 
 
 def parameter(query: bytes, name: str) -> set[str]:

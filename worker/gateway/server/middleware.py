@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -48,7 +47,11 @@ class Middleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _secure(message)
+                headers = list(message.get("headers", ()))
+                present = {name for name, _ in headers}
+                message["headers"] = headers + [
+                    each for each in _SECURITY if each[0] not in present
+                ]
             await send(message)
 
         try:
@@ -61,22 +64,12 @@ class Middleware:
             observer(scope["method"], info, status, time.perf_counter() - started)
 
 
-def _secure(message: Message) -> None:
-    """Add the security headers that the response does not have."""
-    headers: list[Any] = list(message.get("headers", ()))
-    present = {name for name, _ in headers}
-    headers += [each for each in _SECURITY if each[0] not in present]
-    message["headers"] = headers
-
-
-def access_log(which: str) -> Observer | None:
-    """Return an observer that logs "all" requests or only "errors"; None for "none".
+def access_log(which: str) -> list[Observer]:
+    """Return the observer that logs "all" requests or only "errors", or no observer for "none".
 
     It never logs the raw path, the query, the headers or the body: they may hold keys and personal
     data.
     """
-    if which == "none":
-        return None
     lowest = 400 if which == "errors" else 0
 
     def observe(method: str, info: RequestInfo, status: int, seconds: float) -> None:
@@ -94,4 +87,4 @@ def access_log(which: str) -> Observer | None:
             refused=info.rejected,
         )
 
-    return observe
+    return [] if which == "none" else [observe]

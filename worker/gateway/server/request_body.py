@@ -14,7 +14,7 @@ from starlette.types import Receive
 from worker.vendors.json_values import exact
 
 from ..settings import GatewaySettings
-from .errors import HttpError
+from .endpoint import ClientDisconnected, HttpError
 
 _GZIP = 16 + zlib.MAX_WBITS
 # Decompressing a megabyte takes some milliseconds: larger bodies leave the event loop.
@@ -27,10 +27,6 @@ MAX_CONTAINERS = 200_000
 # Twice as many as a thousand events of 256 properties have. Eight million, 16 KB as gzip, would be
 # parsed in half a second, and checked in nine when they stand in records.
 MAX_VALUES = 500_000
-
-
-class ClientDisconnected(Exception):
-    """The client disconnected before its request was complete; there is nothing to answer."""
 
 
 def dump_json(value: Any) -> bytes:
@@ -52,8 +48,17 @@ class BodyReader:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in {b"gzip", b"x-gzip", b"identity", b""}:
             raise HttpError(415, "Content-Encoding: gzip or none")
-        self._check_content_length(headers)
-        body = await self._receive_in_time(receive)
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length[:20]) > self._limits.max_body_bytes:
+            raise self._too_large()  # without waiting for it
+        try:
+            async with asyncio.timeout(self._limits.body_timeout_s):
+                body = await self._receive(receive)
+        except TimeoutError:
+            raise HttpError(408, "The body did not arrive in time", connection="close") from None
+        except asyncio.CancelledError:  # by the server, which stops and has waited long enough
+            text = "The gateway is stopping: nothing was accepted"
+            raise HttpError(503, text, retry_after_s=STOPPING_RETRY_S, connection="close") from None
         if encoding in {b"identity", b""}:
             return body
         if len(body) <= _SMALL_BYTES // 8:
@@ -77,54 +82,34 @@ class BodyReader:
             raise ValueError(f"nested deeper than {self._limits.max_depth} levels")
         return value
 
-    def _check_content_length(self, headers: Mapping[bytes, bytes]) -> None:
-        """Reject a body without waiting for it if its Content-Length is too large."""
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > self._limits.max_body_bytes:
-            raise self._too_large()
-
-    async def _receive_in_time(self, receive: Receive) -> bytes:
-        try:
-            async with asyncio.timeout(self._limits.body_timeout_s):
-                return await self._receive_all(receive)
-        except TimeoutError:
-            raise HttpError(408, "The body did not arrive in time", close=True) from None
-        except asyncio.CancelledError:  # by the server, which stops and has waited long enough
-            text = "The gateway is stopping: nothing was accepted"
-            raise HttpError(503, text, retry_after_s=STOPPING_RETRY_S, close=True) from None
-
-    async def _receive_all(self, receive: Receive) -> bytes:
+    async def _receive(self, receive: Receive) -> bytes:
         parts: list[bytes] = []
         size, more = 0, True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
-            part = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
             if size > self._limits.max_body_bytes:
                 raise self._too_large()
             more = message.get("more_body", False)
         return b"".join(parts)
 
     def _too_large(self) -> HttpError:
-        """Make the error, without `close`: the server then reads and discards the rest of the body,
+        """Make the error, without closing: the server then reads and discards the rest of the body,
         for as long as headers may take. Many clients send the whole body before they read, and
         would otherwise see a broken connection instead of the error."""
         return HttpError(413, f"The body is larger than {self._limits.max_body_bytes} bytes")
 
     def _decompress(self, body: bytes) -> bytes:
-        gzip = zlib.decompressobj(_GZIP)
+        gzip, most = zlib.decompressobj(_GZIP), self._limits.max_unfolded_bytes
         try:
-            plain = gzip.decompress(body, self._limits.max_unfolded_bytes + 1)
+            plain = gzip.decompress(body, most + 1)
         except zlib.error:
             raise HttpError(400, "The body is not gzip, but its Content-Encoding is") from None
-        if len(plain) > self._limits.max_unfolded_bytes:
-            text = (
-                f"The body is larger than {self._limits.max_unfolded_bytes} bytes when decompressed"
-            )
-            raise HttpError(413, text)
+        if len(plain) > most:
+            raise HttpError(413, f"The body is larger than {most} bytes when decompressed")
         if not gzip.eof or gzip.unused_data:
             raise HttpError(400, "The body is not one complete gzip stream")
         return plain

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
-from worker.gateway.api.idempotency import idempotency_key
-from worker.gateway.server.errors import HttpError
+import pytest
+from starlette.types import Message
+
+from worker.gateway.api.idempotency import IdempotencyKey, idempotency_key
+from worker.gateway.server.endpoint import HttpError, HttpRequest
 
 REQUEST = ("/1/upload", b"", b"{}")
 
 
+def key_of(
+    header: bytes | None, producer: str, path: str, query: bytes, body: bytes
+) -> IdempotencyKey | None:
+    """Return the key of a request with these parts."""
+    scope = {"method": "POST", "path": path, "query_string": query}
+    headers = [] if header is None else [(b"idempotency-key", header)]
+    request = HttpRequest({**scope, "headers": headers}, asyncio.Queue[Message]().get)
+    return idempotency_key(request, producer, body)
+
+
 def test_idempotency_key_without_the_header_is_none() -> None:
     """A request without a key is enqueued as often as it is sent."""
-    assert idempotency_key({}, "shop", *REQUEST) is None
+    assert key_of(None, "shop", *REQUEST) is None
 
 
 @pytest.mark.parametrize("key", [b"", b"a b", b"x" * 256, "é".encode()])
 def test_idempotency_key_that_is_not_visible_ascii_raises_400(key: bytes) -> None:
     """Empty, with a space, too long, or not ASCII."""
     with pytest.raises(HttpError) as raised:
-        idempotency_key({b"idempotency-key": key}, "shop", *REQUEST)
+        key_of(key, "shop", *REQUEST)
     assert raised.value.status == 400
 
 
@@ -37,9 +50,8 @@ def test_idempotency_key_depends_on_the_producer_and_the_request(
     producer: str, request_parts: tuple[str, bytes, bytes], same_hash: bool, same_fingerprint: bool
 ) -> None:
     """The hash is the key's at a producer; the fingerprint is the path's, query's and body's."""
-    headers = {b"idempotency-key": b"k1"}
-    first = idempotency_key(headers, "shop", *REQUEST)
-    second = idempotency_key(headers, producer, *request_parts)
+    first = key_of(b"k1", "shop", *REQUEST)
+    second = key_of(b"k1", producer, *request_parts)
     assert first is not None
     assert second is not None
     assert (first.hash == second.hash) is same_hash

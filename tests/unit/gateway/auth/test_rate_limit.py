@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.gateway.auth.rate_limit import RateLimits
-from worker.gateway.server.errors import HttpError
+from worker.gateway.server.endpoint import HttpError
 
 
 def test_admit_while_in_debt_raises_429_until_it_is_paid() -> None:

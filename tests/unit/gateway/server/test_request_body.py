@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.gateway.server.errors import HttpError
+from worker.gateway.server.endpoint import HttpError
 from worker.gateway.server.request_body import MAX_CONTAINERS, MAX_VALUES, BodyReader
 from worker.gateway.settings import GatewaySettings
 
