@@ -49,11 +49,10 @@ class Settings:
     def destination(self, name: str | None = None) -> Destination:
         """Return a destination, or the default; UnknownDestination names the known ones."""
         wanted = name or self.default_destination
-        try:
-            return self.destinations[wanted]
-        except KeyError:
+        if wanted not in self.destinations:
             known = ", ".join(self.destinations)
-            raise UnknownDestination(f"no destination {wanted!r}; there are: {known}") from None
+            raise UnknownDestination(f"no destination {wanted!r}; there are: {known}")
+        return self.destinations[wanted]
 
     def at(self, account: type[VendorAccount]) -> list[Destination]:
         """Return the destinations at a vendor, which its class of accounts stands for."""

@@ -11,13 +11,9 @@ from worker.vendors.protocol import Kind, Schema, UploadAdapter, VendorAccount
 from worker.vendors.secret import NO_SECRET, Secret
 
 # The page "Common API components". ``eu1`` is the dashboard's word for the default host.
-REGIONS = {
-    "eu1": "https://api.clevertap.com",
-    "in1": "https://in1.api.clevertap.com",
-    "sg1": "https://sg1.api.clevertap.com",
-    "us1": "https://us1.api.clevertap.com",
-    "aps3": "https://aps3.api.clevertap.com",
-    "mec1": "https://mec1.api.clevertap.com",
+REGIONS = {"eu1": "https://api.clevertap.com"} | {
+    region: f"https://{region}.api.clevertap.com"
+    for region in ("in1", "sg1", "us1", "aps3", "mec1")
 }
 
 

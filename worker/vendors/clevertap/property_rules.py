@@ -49,20 +49,7 @@ class PropertyRules:
         most = rules.PROFILE_PROPERTIES
         if len(data) > most and sum(key not in _NOT_CUSTOM for key in data) > most:
             return rules.TOO_MANY_CUSTOM
-        errors: FieldErrors = {}
-        for key, value in data.items():
-            found: Broken
-            if not isinstance(key, str):
-                found = rules.BAD_KEY
-            elif len(key) > _SAFE_KEY_CHARS and _is_longer(key, rules.KEY_LENGTH):
-                found = rules.LONG_PROFILE_KEY
-            else:
-                found = self._profile_value_errors(key, value)
-            if found:
-                add(errors, join("", key), found)
-                if len(errors) >= MAX_ERRORS:
-                    break
-        return errors or None
+        return collect((key, self._profile_errors(key, value)) for key, value in data.items())
 
     def _flat_errors(self, data: dict[Any, Any], charged: bool = False) -> FieldErrors | None:
         """Check flat properties: the hot loop, with the common types inline."""
@@ -123,7 +110,11 @@ class PropertyRules:
             return flat
         return json_errors(value, "", rules.NESTED_DEPTH) or None
 
-    def _profile_value_errors(self, key: str, value: Any) -> Broken:
+    def _profile_errors(self, key: Any, value: Any) -> Broken:
+        if not isinstance(key, str):
+            return rules.BAD_KEY
+        if len(key) > _SAFE_KEY_CHARS and _is_longer(key, rules.KEY_LENGTH):
+            return rules.LONG_PROFILE_KEY
         if isinstance(value, dict) and key not in _CATEGORIES:
             return self._object_errors(value)
         flat = rules.NOT_FLAT_PROFILE

@@ -182,7 +182,19 @@ class CleverTapSchema:
         if schema is None:
             raise InvalidRecord({"type": [rules.NO_TYPE]}, rules.NO_TYPE.code)
         check(schema, known)
-        return _prepared(schema.kind, known, now_s)
+        ts = known.get("ts")
+        if ts is None:
+            ts = int(now_s)  # the vendor takes whole seconds
+            if schema.kind != _TOKEN:
+                known = {**known, "ts": ts}
+        body = serialize(known)
+        name = str.__str__(known["evtName"]) if schema.kind == _EVENT else ""
+        for key in rules.IDENTITY_KEYS:
+            value = known.get(key)
+            if value is not None and value != "":
+                break
+        who = str.__str__(value) if isinstance(value, str) else value
+        return Prepared(schema.kind, body, f"{key}:{who}".encode(), ts, name)
 
     def event(
         self, name: str, properties: Any = None, *, ids: Mapping[str, Any], ts: Time = None
@@ -201,22 +213,6 @@ class CleverTapSchema:
         """Return a profile update as the upload API wants it; see `event`."""
         data = dated(properties, _DATE)
         return timed({**_ids(ids), "type": _PROFILE, "profileData": data}, "ts", ts)
-
-
-def _prepared(kind: str, record: Mapping[str, Any], now_s: float) -> Prepared:
-    ts = record.get("ts")
-    if ts is None:
-        ts = int(now_s)  # the vendor takes whole seconds
-        if kind != _TOKEN:
-            record = {**record, "ts": ts}
-    body = serialize(record)
-    name = str.__str__(record["evtName"]) if kind == _EVENT else ""
-    for key in rules.IDENTITY_KEYS:
-        value = record.get(key)
-        if value is not None and value != "":
-            break
-    who = str.__str__(value) if isinstance(value, str) else value
-    return Prepared(kind, body, f"{key}:{who}".encode(), ts, name)
 
 
 def _ids(ids: Mapping[str, Any]) -> dict[str, Any]:
