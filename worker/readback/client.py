@@ -6,20 +6,81 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from random import random
 from typing import Final, Protocol
 
-from ..errors import InvalidQuery, SettingsError
+from ..connections.backoff import backoff
+from ..errors import CredentialsRefused, InvalidQuery, SettingsError, VendorError
 from ..settings.destination import Destination
 from ..vendors.clevertap.reads import ClevertapReads, ReadReply, ReplyKind, parse_reply
 from ..vendors.protocol import Request, Sender
 from ..vendors.secret_headers import hidden
 from ..vendors.transport import Transport
-from .retries import FAILURES, Retries
 
 #: Concurrent reads of one account: the vendor's page "API Request Limit".
 CONCURRENCY: Final = 3
 #: Waits of this length or longer are reported.
 REPORTED_WAIT_S: Final = 5.0
+#: How long an export may be "in progress", or an account busy; the vendor names no bound. An older
+#: page of it says of 429: "try again after 10 minutes".
+BUSY_WITHIN_S: Final = 900.0
+#: 5xx, broken connections, unreadable responses: with a back-off from 1 s about a minute.
+FAILURES: Final = 6
+#: A longer back-off only delays a person; the vendor may still ask for more.
+LONGEST_WAIT_S: Final = 30.0
+
+
+class Retries:
+    """Failures since the last good response: how long to wait, and when to give up.
+
+    Times in seconds; ``random`` is in [0, 1).
+    """
+
+    def __init__(
+        self,
+        base_s: float,
+        cap_s: float = LONGEST_WAIT_S,
+        *,
+        failures: int = FAILURES,
+        random: Callable[[], float] = random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base_s, self._cap_s = base_s, min(cap_s, LONGEST_WAIT_S)
+        self._most_failures = failures
+        self._random, self._clock = random, clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the failures after a good response."""
+        self._tries = self._failures = 0
+        self._since: float | None = None
+
+    def wait_s(self, reply: ReadReply) -> float:
+        """Return the wait before the request is repeated; VendorError if that cannot help."""
+        _raise_final(reply)
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        self._tries += 1
+        self._failures += reply.kind is ReplyKind.FAILED
+        if self._failures >= self._most_failures:
+            raise VendorError(f"the vendor failed {self._failures} times: {reply.error}")
+        if now - self._since >= BUSY_WITHIN_S:
+            raise VendorError(f"the vendor was busy for {BUSY_WITHIN_S:g} s: {reply.error}")
+        # Between half and the whole of a doubling wait, so that it is never zero.
+        half_to_whole = 0.5 + 0.5 * self._random()
+        wait_s = backoff(self._tries - 1, self._base_s, self._cap_s, half_to_whole)
+        return max(wait_s, min(reply.wait_s, BUSY_WITHIN_S))
+
+
+def _raise_final(reply: ReadReply) -> None:
+    if reply.kind is ReplyKind.DENIED:
+        raise CredentialsRefused(
+            f"the vendor refuses the account: {reply.error}; check account id, passcode and region"
+        )
+    if reply.kind is ReplyKind.TOO_LARGE:
+        raise VendorError(reply.error)
+    if reply.kind in (ReplyKind.REFUSED, ReplyKind.LOST):
+        raise VendorError(f"the vendor refused the request: {reply.error}")
 
 
 class StoppableSender(Sender, Protocol):
@@ -51,10 +112,8 @@ class Reader:
 
     def retries(self, failures: int = FAILURES) -> Retries:
         """Return retries for one series of requests, with the destination's back-off."""
-        settings = self.destination
-        return Retries(
-            settings.backoff_base_s, settings.backoff_cap_s, failures=failures, clock=self.clock
-        )
+        base_s, cap_s = self.destination.backoff_base_s, self.destination.backoff_cap_s
+        return Retries(base_s, cap_s, failures=failures, clock=self.clock)
 
     def wait(self, seconds: float, why: str) -> None:
         """Wait; report a long wait."""

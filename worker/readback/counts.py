@@ -13,9 +13,8 @@ from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..vendors.clevertap.reads import ReadReply, ReplyKind, whole_number
 from ..vendors.protocol import Request
-from .client import CONCURRENCY, Reader, reading
+from .client import CONCURRENCY, FAILURES, Reader, reading
 from .queries import CountCondition, CountQuery, day_number
-from .retries import FAILURES
 
 #: Half an hour at the vendor's 30 s between polls; its page names no bound.
 POLLS: Final = 60

@@ -7,17 +7,19 @@ and their page is requested again: no gap, no duplicate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+from ..connections.file_lock import lock_file
 from ..errors import InvalidQuery, Stopped, VendorError
 from .checkpoint import Checkpoint, sync_folder
 from .client import Reader
 from .export import RESTARTS, CursorLost, pages, start
-from .formats import FileEncoder, encoder_of, to_parquet
-from .locked_file import LockedFile, locked, refuse_irregular
+from .formats import encoder_of, to_parquet
 from .queries import ExportQuery
 
 _RESTARTING: Final = "restarting from the beginning, and overwriting the file"
@@ -75,17 +77,10 @@ def export_to_file(
     with locked(target.data) as file:
         found = None if restart else Checkpoint.load(target.checkpoint)
         found = _matching(target, found, identity)
-        export = _Export(
-            file,
-            target=target,
-            encoder=encoder_of(target.format, target.paths),
-            identity=identity,
-            say=say,
-            on_page=on_page,
-        )
+        export = _Export(reader, file, target, identity, on_page)
         export.resume(found)
         try:
-            export.run(reader, query, stopping)
+            export.run(query, stopping)
         except VendorError:
             if not export.progress.size:  # nothing to resume
                 target.checkpoint.unlink(missing_ok=True)
@@ -117,21 +112,80 @@ def _matching(
     )
 
 
+class LockedFile:
+    """The file while one process appends to it, synced to disk after each write; see `locked`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    @property
+    def size(self) -> int:
+        """The bytes written, or kept by `cut`."""
+        return self._file.tell()
+
+    def append(self, content: bytes) -> None:
+        """Write bytes to disk."""
+        view = memoryview(content)
+        while view:
+            view = view[self._file.write(view) :]
+        os.fsync(self._file.fileno())
+
+    def holds(self, size: int) -> bool:
+        """Return whether the file has ``size`` bytes, to the end of a line."""
+        if os.fstat(self._file.fileno()).st_size < size:
+            return False
+        self._file.seek(max(0, size - 1))
+        return size == 0 or self._file.read(1) == b"\n"
+
+    def cut(self, size: int) -> None:
+        """Keep the first ``size`` bytes, and append behind them."""
+        self._file.truncate(size)
+        self._file.seek(size)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[LockedFile]:
+    """Open and lock the file; after an error, remove it if it was created here and is empty.
+
+    InvalidQuery if it cannot be written, or another export writes it.
+    """
+    existed = path.exists()
+    try:
+        file = path.open("r+b" if existed else "x+b", buffering=0)
+    except OSError as error:
+        raise InvalidQuery(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        if not lock_file(file):
+            raise InvalidQuery(f"{path} is being written by another export")
+        try:
+            yield LockedFile(file)
+        except BaseException:
+            if not existed and not os.fstat(file.fileno()).st_size:
+                path.unlink(missing_ok=True)
+            raise
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise InvalidQuery for a folder, a device or a pipe: they cannot be cut or resumed."""
+    if path.is_dir():
+        raise InvalidQuery(f"cannot write {path}: it is a folder")
+    if path.exists() and not path.is_file():
+        raise InvalidQuery(f"{path} is not a regular file; omit --out to use standard output")
+
+
 class _Export:
     """A running export to one file; ``at`` is its last checkpoint."""
 
     def __init__(
         self,
+        reader: Reader,
         file: LockedFile,
-        *,
         target: ExportTarget,
-        encoder: FileEncoder,
         identity: Mapping[str, Any],
-        say: Callable[[str], object],
         on_page: Callable[[ExportProgress], object],
     ) -> None:
-        self._file, self._target, self._encoder = file, target, encoder
-        self._say, self._on_page = say, on_page
+        self._reader, self._file, self._target, self._on_page = reader, file, target, on_page
+        self._encoder = encoder_of(target.format, target.paths)
         self._empty = Checkpoint(identity, None)
         self._at = self._empty
         self._started = False
@@ -145,24 +199,24 @@ class _Export:
         if found is None:
             return
         if not self._file.holds(found.size):
-            self._say(f"{self._target.data} does not match its checkpoint; {_RESTARTING}")
+            self._reader.say(f"{self._target.data} does not match its checkpoint; {_RESTARTING}")
             return
         self._file.cut(found.size)
         self._at, self._started = found, True
-        self._say(f"resuming after {found.records} events, {found.size} bytes")
+        self._reader.say(f"resuming after {found.records} events, {found.size} bytes")
         self._on_page(self.progress)
 
-    def run(self, reader: Reader, query: ExportQuery, stopping: Callable[[], bool]) -> None:
+    def run(self, query: ExportQuery, stopping: Callable[[], bool]) -> None:
         """Export the remaining pages; restart when the cursor is lost."""
         for _ in range(RESTARTS + 1):
             try:
                 if not self._started:
-                    self._restart(start(reader, query))
+                    self._restart(start(self._reader, query))
                 if self._at.cursor is not None:
-                    self._read(reader, self._at.cursor, stopping)
+                    self._read(self._at.cursor, stopping)
             except CursorLost as error:
                 lost = error
-                self._say(
+                self._reader.say(
                     f"the vendor no longer knows the cursor after {self._at.records} events "
                     f"({error}); {_RESTARTING}"
                 )
@@ -179,19 +233,12 @@ class _Export:
         self._started = True
         self._file.cut(0)
 
-    def _read(self, reader: Reader, cursor: str, stopping: Callable[[], bool]) -> None:
+    def _read(self, cursor: str, stopping: Callable[[], bool]) -> None:
         loop = self._at.loop if self._at.loop.mark else None
-        for page in pages(reader, cursor, loop):
+        for page in pages(self._reader, cursor, loop):
             self._append(self._encoder.encode(page.records))
-            self._save(
-                replace(
-                    self._at,
-                    cursor=page.next_cursor,
-                    size=self._file.size,
-                    records=self._at.records + len(page.records),
-                    loop=page.loop,
-                )
-            )
+            size, records = self._file.size, self._at.records + len(page.records)
+            self._save(Checkpoint(self._at.query, page.next_cursor, size, records, page.loop))
             self._on_page(self.progress)
             if page.next_cursor is not None and stopping():
                 raise Stopped(f"stopped after {self._at.records} events; the same call resumes")

@@ -15,19 +15,10 @@ import orjson
 from ..errors import InvalidQuery
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
-#: The same for every event, so that one pass writes an export of any size.
-COLUMNS: Final = (
-    "ts",
-    "identity",
-    "objectId",
-    "platform",
-    "email",
-    "event_props",
-    "session_props",
-    "profile",
-    "other",
-)
+_OF_PROFILE: Final = ("identity", "objectId", "platform", "email")
 _WHOLE: Final = ("event_props", "session_props", "profile")
+#: The same for every event, so that one pass writes an export of any size.
+COLUMNS: Final = ("ts", *_OF_PROFILE, *_WHOLE, "other")
 _ROWS_AT_ONCE: Final = 5000
 
 
@@ -99,7 +90,7 @@ def columns(record: Mapping[str, Any]) -> dict[str, Any]:
     profile = record.get("profile")
     known = profile if isinstance(profile, Mapping) else {}
     row: dict[str, Any] = {"ts": _cell(record.get("ts"))}
-    row |= {name: _cell(known.get(name)) for name in COLUMNS[1:5]}
+    row |= {name: _cell(known.get(name)) for name in _OF_PROFILE}
     row |= {name: _cell(record.get(name)) for name in _WHOLE}
     rest = {key: value for key, value in record.items() if key not in ("ts", *_WHOLE)}
     return row | {"other": _cell(rest or None)}

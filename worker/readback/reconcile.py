@@ -7,7 +7,8 @@ range: from before the vendor was asked to after.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,12 +19,12 @@ import redis
 from ..buffer import keys
 from ..buffer.buffer import Buffer
 from ..errors import VendorError
+from ..settings.destination import Destination
 from ..vendors.clevertap.property_rules import plain_name
 from ..vendors.protocol import Kind
 from ..vendors.reasons import DeadLetterReason
 from .client import Reader
 from .counts import count_all
-from .delivered_counts import DeliveredCounts, EventDeliveries
 from .queries import CountQuery
 
 #: Without a day, compare the days with deliveries in the last week, so that a failed night or a
@@ -34,6 +35,54 @@ KEPT_S: Final = 35 * 86400
 #: Reasons of dead letters that the vendor may have accepted. Those that `expired` after no answer
 #: are among the ambiguous ones already.
 _UNSURE: Final = (DeadLetterReason.AMBIGUOUS, DeadLetterReason.UNCONFIRMED)
+#: The day of records without one: a time beyond the year 9999.
+NO_DAY: Final = "00000000"
+_DAY_S: Final = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class EventDeliveries:
+    """Deliveries of one event under all its spellings, the most frequent first."""
+
+    names: tuple[str, ...]
+    number: int
+
+
+class DeliveredCounts:
+    """The delivered counts of one destination."""
+
+    def __init__(self, client: redis.Redis, destination: Destination) -> None:
+        self._client = client
+        self._destination = destination
+
+    def days(self, *, changed_within_days: int) -> list[str]:
+        """Return the days with recent deliveries, oldest first, including backfilled old days.
+
+        The remaining TTL of a count shows when it last grew: each delivery renews it.
+        """
+        oldest_s = (self._destination.tally_days - changed_within_days) * _DAY_S
+        client: Any = self._client
+        found = client.scan_iter(keys.tally(self._destination.name, "*"), count=1000)
+        recent = [key.decode()[-len(NO_DAY) :] for key in found if client.ttl(key) >= oldest_s]
+        return sorted(day for day in recent if day != NO_DAY)
+
+    def of(self, day: str) -> dict[str, EventDeliveries]:
+        """Return a day's deliveries by normalized event name."""
+        raw: Any = self._client.hgetall(keys.tally(self._destination.name, day))
+        numbers = {orjson.loads(b'"' + name + b'"'): int(n) for name, n in raw.items()}
+        return merge_spellings(numbers)
+
+
+def merge_spellings(numbers: Mapping[str, int]) -> dict[str, EventDeliveries]:
+    """Merge the counts of names that the vendor treats as one, such as `Sign Up` and `signup`."""
+    spellings: dict[str, dict[str, int]] = {}
+    for name, number in numbers.items():
+        spellings.setdefault(plain_name(name), {})[name] = number
+    found = {}
+    for plain, of in spellings.items():
+        names = tuple(sorted(of, key=lambda name: (-of[name], name)))
+        found[plain] = EventDeliveries(names, sum(of.values()))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +156,9 @@ class Reconciler:
         before = [(on, each) for on in days for each in self._delivered.of(on).values()]
         queries = [CountQuery(each.names[0], int(on), int(on)) for on, each in before]
         counted = count_all(self._reader, queries)
-        _refuse_silence(counted)
+        failed = [each for each in counted if isinstance(each, VendorError)]
+        if failed and len(failed) == len(counted):
+            raise failed[0]
         after = {on: self._delivered.of(on) for on in days}
         mismatch = self._possible_mismatch()
         lines = [
@@ -148,18 +199,9 @@ def last_reconciliation(client: redis.Redis, destination: str, day: str) -> Reco
     if raw is None:
         return None
     found = orjson.loads(raw)
-    lines = [
-        EventComparison(**{**each, "spellings": tuple(each["spellings"])})
-        for each in found["lines"]
-    ]
+    stored = [each | {"spellings": tuple(each["spellings"])} for each in found["lines"]]
+    lines = [EventComparison(**each) for each in stored]
     return Reconciliation(destination, found["checked_at"], lines)
-
-
-def _refuse_silence(counted: Sequence[int | VendorError]) -> None:
-    """Raise VendorError if every query failed: nothing was compared."""
-    failed = [each for each in counted if isinstance(each, VendorError)]
-    if failed and len(failed) == len(counted):
-        raise failed[0]
 
 
 def _compare(
@@ -200,9 +242,9 @@ def _note(line: EventComparison, mismatch: PossibleMismatch) -> str:
 
 def _explain_shifts(lines: Sequence[EventComparison]) -> list[EventComparison]:
     """Mark differences that cancel out across days: the days then begin at different hours."""
-    net: dict[str, int] = {}
+    net = Counter[str]()
     for line in lines:
-        net[plain_name(line.event)] = net.get(plain_name(line.event), 0) + line.difference
+        net[plain_name(line.event)] += line.difference
     hint = "the days' differences cancel out: is `timezone` the account's?"
     return [
         replace(line, note=hint) if line.difference and not net[plain_name(line.event)] else line

@@ -25,9 +25,9 @@ from worker.delivery.deliverer import Deliverer
 from worker.errors import VendorError
 from worker.producer.producer import Producer
 from worker.readback.client import reading
-from worker.readback.delivered_counts import DeliveredCounts
 from worker.readback.reconcile import (
     KEPT_S,
+    DeliveredCounts,
     EventComparison,
     Reconciler,
     Reconciliation,

@@ -8,7 +8,7 @@ import pytest
 
 from support.clocks import Clock
 from worker.errors import CredentialsRefused, VendorError
-from worker.readback.retries import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Retries
+from worker.readback.client import BUSY_WITHIN_S, FAILURES, LONGEST_WAIT_S, Retries
 from worker.vendors.clevertap.reads import ReadReply, ReplyKind, parse_reply
 from worker.vendors.protocol import Response
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.readback.delivered_counts import EventDeliveries, merge_spellings
+from worker.readback.reconcile import EventDeliveries, merge_spellings
 
 
 def test_merge_spellings_merges_as_the_vendor_does() -> None:
