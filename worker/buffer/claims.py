@@ -165,10 +165,8 @@ def finish_call(
     suspected = claim.deaths and not label
     deaths = max(0, destination.max_deaths - 1) if suspected else 0
     most_bytes = sum(map(len, claim.bodies)) // 2 if action.lower_bytes else 0
-    return "split", (
-        *(claim.batch, claim.token, new_id(), action.error, deaths, label, most_bytes),
-        *measures,
-    )
+    halves = claim.batch, claim.token, new_id(), action.error, deaths, label, most_bytes
+    return "split", (*halves, *measures)
 
 
 def _settle_arguments(

@@ -18,7 +18,7 @@ By the class of the vendor's response (docs/lifecycle.md has the same by HTTP st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -59,8 +59,10 @@ class Decision:
     wait_ms: int = 0
 
 
+# The batch is not sent, and waits again as if it had not been begun.
 HAND_BACK: Final = Decision(Settle(Verdict(Outcome.RETRY, "handed_back"), counts_attempt=False))
-"""The batch is not sent, and waits again as if it had not been begun."""
+_OVERTAKEN = "an older update of the same identity goes again"
+OVERTAKEN: Final = Verdict(Outcome.RETRY, DeadLetterReason.OVERTAKEN, None, _OVERTAKEN)
 
 
 def decide_unsent(deaths: int, size: int, destination: Destination) -> Decision | None:
@@ -192,3 +194,38 @@ def _after_failure(
         return _die(DeadLetterReason.EXPIRED, answer.status, answer.error)
     delay_ms = wait_by_age_ms(attempt, destination, random)
     return _retry(answer, delay_ms, ambiguous=attempt.size if ambiguous else 0)
+
+
+def requeue_overtaken(
+    settle: Settle,
+    records: Sequence[bytes],
+    identity: Callable[[bytes], bytes],
+    *,
+    once: bool = False,
+) -> Settle:
+    """Also retry delivered records that follow a retried record of the same identity.
+
+    The vendor took the newer update and not the older: sent alone, the older would come last.
+    A delivered record that is retried counts as ambiguous, because it becomes a duplicate. With
+    ``once`` nothing may be sent twice: then the older update dies, and a person decides.
+    ``identity`` returns a stored record's identity; it is called only for such mixed results.
+    """
+    if settle.usual.outcome is not Outcome.DELIVERED:
+        return settle
+    named = dict(settle.named)
+    again = [at for at, verdict in named.items() if verdict.outcome is Outcome.RETRY]
+    if not again:
+        return settle
+    identities = {at: identity(records[at - 1]) for at in range(min(again), len(records) + 1)}
+    taken = [at for at in identities if at not in named]
+    if once:
+        last = {identities[at]: at for at in taken}
+        for at in again:
+            if last.get(identities[at], 0) > at:
+                dead = replace(named[at], outcome=Outcome.DEAD, reason=DeadLetterReason.OVERTAKEN)
+                named[at] = dead
+        return replace(settle, named=sorted(named.items()))
+    first = {identities[at]: at for at in sorted(again, reverse=True)}
+    overtaken = [at for at in taken if first.get(identities[at], at) < at]
+    named.update(dict.fromkeys(overtaken, OVERTAKEN))
+    return replace(settle, named=sorted(named.items()), ambiguous=settle.ambiguous + len(overtaken))

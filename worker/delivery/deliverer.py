@@ -16,8 +16,7 @@ from ..buffer.claims import Claim, Feedback, Settle, Settled
 from ..settings.destination import Destination
 from ..telemetry.logs import get_logger
 from ..vendors.protocol import ResponseClass, Sender, UploadAdapter, UploadResult
-from .decision import HAND_BACK, Attempt, Decision, decide, decide_unsent
-from .identity_order import requeue_overtaken
+from .decision import HAND_BACK, Attempt, Decision, decide, decide_unsent, requeue_overtaken
 
 log = get_logger(__name__)
 

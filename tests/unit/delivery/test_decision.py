@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from worker.buffer.claims import Settle, Split
 from worker.delivery.decision import (
     HAND_BACK,
+    OVERTAKEN,
     Attempt,
     Decision,
     decide,
     decide_unsent,
+    requeue_overtaken,
     wait_by_age_ms,
 )
 from worker.settings.destination import Destination, KindSettings
@@ -256,3 +259,77 @@ def test_wait_by_age_ms_is_bounded(age_ms: int, random: float) -> None:
     attempt = replace(FRESH, first_claim_ms=NOW_MS - age_ms)
     delay_ms = wait_by_age_ms(attempt, SETTINGS, random)
     assert 0 <= delay_ms <= min(300_000, max(1000, age_ms / 4))
+
+
+def identity_of(stored: bytes) -> bytes:
+    """A record here is its identity's letter and a number."""
+    return stored[:1]
+
+
+@pytest.mark.parametrize(
+    ("records", "named", "overtaken"),
+    [
+        ("a1 a2 b1", {1: BUSY}, [2]),
+        ("a1 a2 b1", {2: BUSY}, []),
+        ("a1 b1 a2 a3", {1: BUSY, 3: BUSY}, [4]),
+        ("a1 b1 a2 a3", {1: BUSY, 3: REFUSED}, [4]),
+        ("a1 a2", {1: REFUSED}, []),
+        ("a1 b1 c1", {2: BUSY}, []),
+        ("b1 a1 b2 a2", {1: BUSY, 2: REFUSED}, [3]),
+    ],
+)
+def test_requeue_overtaken_retries_later_updates_of_the_identity(
+    records: str, named: dict[int, Verdict], overtaken: list[int]
+) -> None:
+    """Accepted later updates of the same identity are sent again and counted, no others."""
+    settle = Settle(DELIVERED, sorted(named.items()), delay_ms=7, ambiguous=2)
+    kept = requeue_overtaken(settle, [each.encode() for each in records.split()], identity_of)
+    again = {**named, **dict.fromkeys(overtaken, OVERTAKEN)}
+    assert dict(kept.named) == again
+    assert kept.ambiguous == 2 + len(overtaken)
+    assert (kept.usual, kept.delay_ms) == (DELIVERED, 7)
+
+
+@pytest.mark.parametrize(
+    ("records", "named", "dead"),
+    [
+        ("a1 a2 b1", {1: BUSY}, [1]),
+        ("a1 a2 b1", {2: BUSY}, []),
+        ("a1 b1 a2 a3", {1: BUSY, 4: BUSY}, [1]),
+        ("a1 b1 a2 a3", {1: BUSY, 3: BUSY}, [1, 3]),
+        ("a1 a2 b1", {1: BUSY, 2: REFUSED, 3: BUSY}, []),
+    ],
+)
+def test_requeue_overtaken_once_buries_the_older_update(
+    records: str, named: dict[int, Verdict], dead: list[int]
+) -> None:
+    """The older update is left to an operator, with the vendor's text; accepted ones stay so."""
+    settle = Settle(DELIVERED, sorted(named.items()))
+    kept = requeue_overtaken(
+        settle, [each.encode() for each in records.split()], identity_of, once=True
+    )
+    buried = Verdict(Outcome.DEAD, "overtaken", BUSY.code, BUSY.error)
+    assert dict(kept.named) == {**named, **dict.fromkeys(dead, buried)}
+    assert kept.ambiguous == 0
+
+
+@pytest.mark.parametrize("usual", [BUSY, REFUSED])
+def test_requeue_overtaken_of_a_uniform_result_changes_nothing(usual: Verdict) -> None:
+    """A batch that is retried as a whole keeps its order, so no identity is read."""
+    settle = Settle(usual)
+    assert requeue_overtaken(settle, [b"a1", b"a2"], lambda _: pytest.fail("asked")) is settle
+
+
+def test_requeue_overtaken_leaves_the_newest_update_last(rng: random.Random) -> None:
+    """Whatever is rejected temporarily, the vendor ends with the newest update."""
+    for _ in range(500):
+        records = [f"{rng.choice('abc')}{n}".encode() for n in range(rng.randint(1, 12))]
+        taken: dict[bytes, bytes] = {}
+        left = records
+        while left:
+            refused = {at for at in range(1, len(left) + 1) if rng.random() < 0.3}
+            taken.update({identity_of(r): r for at, r in enumerate(left, 1) if at not in refused})
+            settle = Settle(DELIVERED, [(at, BUSY) for at in sorted(refused)])
+            again = {at for at, _ in requeue_overtaken(settle, left, identity_of).named}
+            left = [record for at, record in enumerate(left, 1) if at in again]
+        assert taken == {identity_of(record): record for record in records}
