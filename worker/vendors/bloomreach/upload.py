@@ -198,10 +198,9 @@ def _placed(size: int, results: Sequence[Any]) -> list[Verdict]:
     verdicts = [UNCONFIRMED] * size
     seen: set[int] = set()
     for position, result in zip(positions, results, strict=True):
-        if position is None or not 1 <= position <= size:
-            continue
-        verdicts[position - 1] = UNCONFIRMED if position in seen else _verdict(result)
-        seen.add(position)
+        if position is not None and 1 <= position <= size:
+            verdicts[position - 1] = UNCONFIRMED if position in seen else _verdict(result)
+            seen.add(position)
     return verdicts
 
 
@@ -210,9 +209,8 @@ def _position(result: Any) -> int | None:
     command_id = result.get("command_id") if isinstance(result, dict) else None
     if command_id is None or type(command_id) is int:
         return command_id
-    if isinstance(command_id, str) and re.fullmatch("[1-9][0-9]{0,8}", command_id):
-        return int(command_id)
-    return 0
+    is_ours = isinstance(command_id, str) and re.fullmatch("[1-9][0-9]{0,8}", command_id)
+    return int(command_id) if is_ours else 0
 
 
 def _authorization(api_key_id: str, api_secret: str) -> str:

@@ -170,6 +170,5 @@ def _number(value: Any) -> int | None:
     """Return a code as an integer, also when it comes as a string."""
     if type(value) is int:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
-        return int(value)
-    return None
+    is_digits = isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value)
+    return int(value) if is_digits else None
