@@ -49,23 +49,19 @@ def _configuration() -> dict[str, Any]:
         "beat_scheduler": "worker.app.scheduler:Scheduler",
         "beat_schedule_filename": process.beat_schedule,
         "beat_max_loop_interval": min(5.0, settings.drain_interval_s),
-        "beat_schedule": _schedule(settings),
-    }
-
-
-def _schedule(settings: Settings) -> dict[str, Any]:
-    return {
-        "drain": {
-            "task": "ingest.drain",
-            "schedule": settings.drain_interval_s,
-            "options": {"expires": max(10.0, 10 * settings.drain_interval_s)},
-        },
-        # At night in most accounts' time zones, when the vendor has counted the day before. A
-        # second beat makes it run twice, which only asks the vendor twice.
-        "reconcile": {
-            "task": "ingest.reconcile",
-            "schedule": crontab(hour="3", minute="30"),
-            "options": {"expires": 3600.0},
+        "beat_schedule": {
+            "drain": {
+                "task": "ingest.drain",
+                "schedule": settings.drain_interval_s,
+                "options": {"expires": max(10.0, 10 * settings.drain_interval_s)},
+            },
+            # At night in most accounts' time zones, when the vendor has counted the day before. A
+            # second beat makes it run twice, which only asks the vendor twice.
+            "reconcile": {
+                "task": "ingest.reconcile",
+                "schedule": crontab(hour="3", minute="30"),
+                "options": {"expires": 3600.0},
+            },
         },
     }
 

@@ -89,16 +89,12 @@ class BrokerlessDrain:
         ]
         for thread in threads:
             thread.start()
-        while not self._runtime.stopping and redis_is_full(self._runtime.settings):
-            self._pause()
-        self._over.set()
         while any(thread.is_alive() for thread in threads):
-            self._pause()
+            self._progress()
+            time.sleep(CHECK_EVERY_S)
+            if not (self._ended() or redis_is_full(self._runtime.settings)):
+                self._over.set()
         log.info("delivering by the broker again, or stopping")
-
-    def _pause(self) -> None:
-        self._progress()
-        time.sleep(CHECK_EVERY_S)
 
     def _ended(self) -> bool:
         return self._over.is_set() or self._runtime.stopping

@@ -3,8 +3,6 @@
 A producer is in the path of a web request: it waits at most a quarter of a second for each reply,
 and then raises. It never repeats a call, because the first may have been carried out. A worker has
 time: it repeats calls until Redis is back, and all of its operations may be repeated.
-
-The address decides what a client connects to: one server, the master of Sentinels, or a Cluster.
 """
 
 from __future__ import annotations

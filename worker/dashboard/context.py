@@ -10,8 +10,7 @@ import redis
 
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.replay_check import CheckBatch
-from worker.monitoring.discovery import DestinationDiscovery
-from worker.monitoring.overview import Overview
+from worker.monitoring.overview import DestinationDiscovery, Overview
 from worker.settings.destination import Destination
 from worker.settings.settings import Settings
 

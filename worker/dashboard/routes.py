@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from worker.connections.clients import operator_client, redis_url
-from worker.monitoring.discovery import SCAN_BUDGET, DestinationDiscovery
+from worker.monitoring.overview import SCAN_BUDGET, DestinationDiscovery
 from worker.settings.settings import Settings
 
 from .audit_log import AuditLog

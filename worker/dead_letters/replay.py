@@ -107,8 +107,7 @@ class Replayer:
     def replay_edited(self, replacements: Sequence[Replacement], report: Report) -> int:
         """Put back replacements, in their order; return how many.
 
-        Each is validated first; ``report`` gets each that breaks a rule, and each that is
-        not, or no longer, a dead letter.
+        ``report`` gets each that breaks a rule, and each that is not, or no longer, a dead letter.
         """
         replayed = 0
         for at in range(0, len(replacements), CHUNK):
@@ -116,10 +115,10 @@ class Replayer:
         return replayed
 
     def candidates(
-        self, replacements: Iterable[Replacement], report: Report
+        self, replacements: Sequence[Replacement], report: Report
     ) -> list[tuple[Replacement, str, bytes]]:
         """Return what `replay_edited` would put back, with kind and body; move nothing."""
-        valid = self._valid(list(replacements), report)
+        valid = self._valid(replacements, report)
         return [(each, prepared.kind, prepared.body) for each, _, prepared in valid]
 
     def _unchanged(self, letters: Iterable[DeadLetter], report: Report) -> Iterator[_Move]:
@@ -155,11 +154,9 @@ class Replayer:
         found = self._find(replacements)
         for each in replacements:
             letter = found.get(each.id)
-            if letter is None:
-                errors = {"id": [f"not a dead letter of {self.destination.name}"]}
-                report(NotReplayed(each.id, errors, each.position))
-                continue
             try:
+                if letter is None:
+                    raise InvalidRecord({"id": [f"not a dead letter of {self.destination.name}"]})
                 prepared = self._prepare(letter, each.record)
             except InvalidRecord as error:
                 report(NotReplayed(each.id, error.errors, each.position))

@@ -36,11 +36,6 @@ def probe_client(url: str) -> redis.Redis:
     )
 
 
-def write_address(folder: Path, pid: int, url: str) -> None:
-    """Write down which Redis was started last in ``folder``."""
-    (folder / "address").write_text(f"{pid} {url}\n")
-
-
 def read_address(folder: Path) -> tuple[int, str] | None:
     """Return process id and address of the Redis that was started last in ``folder``."""
     try:

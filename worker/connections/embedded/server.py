@@ -34,7 +34,6 @@ from .processes import (
     probe_client,
     read_address,
     running_url,
-    write_address,
 )
 
 STOP_TIMEOUT_S = 60.0  # a large append-only file is written out first
@@ -156,7 +155,7 @@ class EmbeddedRedis:
                     start_new_session=True,
                 )
             self.pid = self._process.pid
-            write_address(self.folder, self.pid, self.url)
+            (self.folder / "address").write_text(f"{self.pid} {self.url}\n")
             if self._wait_until_ready():
                 return
             # Another process may have taken the port since we found it free.

@@ -18,8 +18,7 @@ from ...buffer import histograms
 from ...buffer.status import STATUSES, DestinationStatus, KindCounts
 from ...settings.destination import Destination
 from ...settings.settings import Settings
-from ..discovery import SCAN_BUDGET, DestinationDiscovery
-from ..overview import Overview
+from ..overview import SCAN_BUDGET, DestinationDiscovery, Overview
 from . import definitions
 from .definitions import METRICS, PLACES, Metric, Type
 
