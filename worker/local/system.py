@@ -62,13 +62,16 @@ class LocalSystem:
                 if missing := ", ".join(lacking(each)):  # half of them do not ask for the sandbox
                     raise SettingsError(f"destinations.{each.name}: {missing} is not set")
             self._use_sandbox(free_port(sandbox_port))
-        self._use_flower(free_port(flower_port))
-        self._use_web(free_port(web_port))
+        self.flower_url = _loopback(free_port(flower_port))
+        self.web_url = _loopback(free_port(web_port))
+        self.env["PORT"] = _port(self.web_url)
+        self._use_logins()
         self.env.setdefault("INGEST_BEAT_SCHEDULE", str((self.folder / "beat-schedule").resolve()))
         if not self.settings.redis_url.reveal():
             self.redis = EmbeddedRedis(self.folder / "redis")
             self.redis.start()
-            self._provide(REDIS_URL=self.redis.url)
+            self._provided["REDIS_URL"] = self.redis.url
+        self.env |= self._provided
         self.settings = Settings.from_env(self.env)
         if not any(self.settings.enabled()):
             raise SettingsError("no destination is enabled: set the secrets of one")
@@ -83,38 +86,27 @@ class LocalSystem:
             sandbox = SandboxSettings.from_env(self.env)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-        self.sandbox_url = f"http://127.0.0.1:{port}"
-        self._provide(
-            CLEVERTAP_ACCOUNT_ID=sandbox.account_id,
-            CLEVERTAP_PASSCODE=sandbox.passcode,
-            CLEVERTAP_BASE_URL=self.sandbox_url,
-            BLOOMREACH_PROJECT_TOKEN=sandbox.project_token,
-            BLOOMREACH_API_KEY_ID=sandbox.api_key_id,
-            BLOOMREACH_API_SECRET=sandbox.api_secret,
-            BLOOMREACH_BASE_URL=self.sandbox_url,
-        )
+        self.sandbox_url = _loopback(port)
+        self._provided = {
+            "CLEVERTAP_ACCOUNT_ID": sandbox.account_id,
+            "CLEVERTAP_PASSCODE": sandbox.passcode,
+            "CLEVERTAP_BASE_URL": self.sandbox_url,
+            "BLOOMREACH_PROJECT_TOKEN": sandbox.project_token,
+            "BLOOMREACH_API_KEY_ID": sandbox.api_key_id,
+            "BLOOMREACH_API_SECRET": sandbox.api_secret,
+            "BLOOMREACH_BASE_URL": self.sandbox_url,
+        }
 
-    def _use_flower(self, port: int) -> None:
-        """Configure Flower, with a login if it has none: by default it would be open to all."""
-        self.flower_url = f"http://127.0.0.1:{port}"
+    def _use_logins(self) -> None:
+        """Give Flower and the dashboard a login if they have none: Flower would be open to all."""
         logins = flower_logins(self.env)
         if not logins:
             self.flower_login = f"ingest:{secrets.token_urlsafe(9)}"
         self.env["FLOWER_BASIC_AUTH"] = self.flower_login or ",".join(logins)
-
-    def _use_web(self, port: int) -> None:
-        """Configure the gateway on loopback, and a login for its dashboard if it has none."""
-        self.web_url = f"http://127.0.0.1:{port}"
-        self.env["PORT"] = str(port)
         if not DashboardSettings.from_env(self.env).on:
             password = secrets.token_urlsafe(9)
             self.env["INGEST_DASHBOARD_PASSWORD"] = password
             self.dashboard_login = f"{DashboardSettings.from_env(self.env).user}:{password}"
-
-    def _provide(self, **values: str) -> None:
-        """Add to the processes' environment, and note it for another terminal."""
-        self.env |= values
-        self._provided |= values
 
     def _share(self) -> None:
         """Write what was provided into a file that only we may read."""
@@ -172,6 +164,10 @@ class LocalSystem:
         """Stop the private Redis, with everything on disk; EmbeddedRedisError if it does not."""
         if self.redis:
             self.redis.stop()
+
+
+def _loopback(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
 
 
 def _port(url: str) -> str:
