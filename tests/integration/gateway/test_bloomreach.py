@@ -63,11 +63,7 @@ def test_single_call_with_an_invalid_record_reports_the_rules_and_enqueues_nothi
     gateway: LocalGateway, name: str, record: dict[str, Any]
 ) -> None:
     """HTTP 200 with success false and the rules; a record of another call is rejected too."""
-
-    async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await gateway.track(name, record)
-
-    answer = gateway.run(talk)
+    answer = gateway.run(lambda gateway: gateway.track(name, record))
     payload = answer.json()
     assert (answer.status, payload["success"]) == (200, False)
     assert payload["errors"]
@@ -86,11 +82,9 @@ def test_single_call_without_a_valid_id_answers_the_vendors_text_first(
     gateway: LocalGateway, ids: dict[str, str], words: str
 ) -> None:
     """Clients that look for the documented texts find them; the field's name follows."""
-
-    async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await gateway.track("customers/events", tracked(customer_ids=ids))
-
-    (text,) = gateway.run(talk).json()["errors"]
+    record = tracked(customer_ids=ids)
+    answer = gateway.run(lambda gateway: gateway.track("customers/events", record))
+    (text,) = answer.json()["errors"]
     assert text.startswith(words)
 
 
@@ -102,10 +96,9 @@ def test_batch_with_an_integer_beyond_64_bits_rejects_the_record_and_echoes_the_
     bad = command("customers", {**CUSTOMER, "properties": {"n": beyond}}, "a")
     good = command("customers", CUSTOMER, beyond)
 
-    async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await gateway.track("batch", json.dumps({"commands": [bad, good]}).encode())
-
-    rejected, taken = json.loads(gateway.run(talk).body)["results"]
+    body = json.dumps({"commands": [bad, good]}).encode()
+    answer = gateway.run(lambda gateway: gateway.track("batch", body))
+    rejected, taken = json.loads(answer.body)["results"]
     assert rejected["errors"] == ["properties.n: must be an integer of at most 64 bits"]
     assert (taken["success"], taken["command_id"]) == (True, beyond)
     assert len(gateway.buffered("profile", "bloomreach")) == 1
@@ -125,10 +118,7 @@ def test_batch_of_valid_and_invalid_commands_answers_each_in_order_with_its_id(
         {"command_id": "f"},
     ]
 
-    async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await gateway.track("batch", {"commands": commands, "sdk": "x"})
-
-    answer = gateway.run(talk)
+    answer = gateway.run(lambda gateway: gateway.track("batch", {"commands": commands, "sdk": "x"}))
     payload = answer.json()
     results = payload["results"]
     assert (answer.status, payload["success"]) == (200, True)
@@ -159,11 +149,7 @@ def test_batch_that_is_malformed_answers_400_and_enqueues_nothing(
     gateway: LocalGateway, body: bytes, text: str
 ) -> None:
     """The answer is 400 in the vendor's words, and nothing is enqueued."""
-
-    async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await gateway.track("batch", body)
-
-    answer = gateway.run(talk)
+    answer = gateway.run(lambda gateway: gateway.track("batch", body))
     assert (answer.status, answer.json()) == (400, {"success": False, "message": text})
     assert gateway.buffered("profile", "bloomreach") == []
 
@@ -172,10 +158,8 @@ def test_batch_of_fifty_commands_is_accepted(gateway: LocalGateway) -> None:
     """The vendor's limit is ours: 50 commands are accepted."""
     commands = [command("customers/events", tracked(str(n)), n) for n in range(50)]
 
-    async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await gateway.track("batch", {"commands": commands})
-
-    results = gateway.run(talk).json()["results"]
+    answer = gateway.run(lambda gateway: gateway.track("batch", {"commands": commands}))
+    results = answer.json()["results"]
     assert [(each["success"], each["command_id"]) for each in results] == [
         (True, number) for number in range(50)
     ]
@@ -224,11 +208,9 @@ def test_authorization_without_a_known_key_answers_401(
     gateway: LocalGateway, authorization: str, text: str
 ) -> None:
     """The answer is 401 in the vendor's words."""
-
-    async def talk(gateway: LocalGateway) -> GatewayResponse:
-        return await gateway.track("customers", CUSTOMER, Authorization=authorization)
-
-    answer = gateway.run(talk)
+    answer = gateway.run(
+        lambda gateway: gateway.track("customers", CUSTOMER, Authorization=authorization)
+    )
     assert (answer.status, answer.json()) == (401, {"success": False, "error": text})
     assert gateway.buffered("profile", "bloomreach") == []
 

@@ -50,10 +50,9 @@ def test_requests_waiting_for_the_keys_share_one_failure(
     """The table is read once for all waiting requests, also when that fails."""
     proxy.freeze(newcomers=True)
 
-    async def talk(gateway: LocalGateway) -> tuple[list[GatewayResponse], float]:
-        return await timed(lambda: gather_all([gateway.upload(event()) for _ in range(MANY)]))
-
-    answers, took_s = behind.run(talk)
+    answers, took_s = behind.run(
+        lambda gateway: timed(lambda: gather_all([gateway.upload(event()) for _ in range(MANY)]))
+    )
     assert {each.status for each in answers} == {503}
     texts = {each.json()["error"] for each in answers}
     assert texts == {"Redis is unavailable: nothing was accepted"}
