@@ -230,13 +230,7 @@ class EmbeddedRedis:
 def free_port(preferred: int = 0) -> int:
     """Return a free port of loopback: the preferred one, or another when it is taken."""
     for port in (preferred, 0):
-        with socket.socket() as probe:
-            if port:  # as servers do: a port is free once its last owner has ended
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            return found
+        # With SO_REUSEADDR, as servers do: a port is free once its last owner has ended.
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as probe:
+            return int(probe.getsockname()[1])
     raise EmbeddedRedisError("no port of loopback is free")

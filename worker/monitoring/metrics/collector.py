@@ -33,9 +33,9 @@ _TOTALS: Mapping[str, Metric] = {
     "attempts": definitions.REQUESTS,
 }
 _FAMILIES: Mapping[Type, type[Family]] = {
-    Type.GAUGE: GaugeMetricFamily,
-    Type.COUNTER: CounterMetricFamily,
-    Type.HISTOGRAM: HistogramMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "counter": CounterMetricFamily,
+    "histogram": HistogramMetricFamily,
 }
 # A total below this share of the last one was reset: another Redis, or one that was emptied.
 RESET_SHARE = 0.5
@@ -74,9 +74,9 @@ class ScrapeResult:
     def put(self, metric: Metric, value: float, *labels: str) -> None:
         """Add a sample, its labels as declared; KeyError for an undeclared metric."""
         family = self._families[metric]
-        if len(labels) != len(metric.labels) or metric.type is Type.HISTOGRAM:
+        if len(labels) != len(metric.labels) or metric.type == "histogram":
             raise ValueError(f"{metric.name}: is a {metric.type} with labels {metric.labels}")
-        if metric.type is Type.COUNTER:
+        if metric.type == "counter":
             (value,) = self._monotonic.upward((metric.name, *labels), (value,))
         family.add_metric(labels, value)  # type: ignore[attr-defined] # of its subclasses
 

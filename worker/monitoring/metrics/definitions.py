@@ -8,19 +8,11 @@ code, and never from a record.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
+Type = Literal["gauge", "counter", "histogram"]
 PLACES: Final = ("buffered", "in_flight", "retrying", "dead")
-
-
-class Type(StrEnum):
-    """Prometheus' type of a metric."""
-
-    GAUGE = "gauge"
-    COUNTER = "counter"
-    HISTOGRAM = "histogram"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +27,7 @@ class Metric:
     @property
     def samples(self) -> tuple[str, ...]:
         """The names of its samples in a scrape."""
-        suffixes = ("_bucket", "_count", "_sum") if self.type is Type.HISTOGRAM else ("",)
+        suffixes = ("_bucket", "_count", "_sum") if self.type == "histogram" else ("",)
         return tuple(self.name + suffix for suffix in suffixes)
 
 
@@ -44,13 +36,13 @@ _KIND: Final = ("destination", "kind")
 
 
 def _declare(type_: Type, name: str, text: str, labels: tuple[str, ...] = ()) -> Metric:
-    suffix = "_total" if type_ is Type.COUNTER else ""
+    suffix = "_total" if type_ == "counter" else ""
     return Metric(f"ingest_{name}{suffix}", type_, text, labels)
 
 
-_gauge = partial(_declare, Type.GAUGE)
-_counter = partial(_declare, Type.COUNTER)
-_histogram = partial(_declare, Type.HISTOGRAM)
+_gauge = partial(_declare, "gauge")
+_counter = partial(_declare, "counter")
+_histogram = partial(_declare, "histogram")
 
 REDIS_UP = _gauge("redis_up", "1 when Redis answered this scrape; else 0, and little more.")
 TICK_INTERVAL = _gauge("tick_interval_seconds", "Seconds between two drain ticks, as configured.")

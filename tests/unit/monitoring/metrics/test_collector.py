@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.monitoring.metrics.collector import Monotonic, ScrapeResult
-from worker.monitoring.metrics.definitions import RECORDS, TICKS, Metric, Type
+from worker.monitoring.metrics.definitions import RECORDS, TICKS, Metric
 
 KEY = ("ingest_ticks_total", "main")
 
@@ -36,7 +36,7 @@ def test_scrape_result_refuses_an_undeclared_metric_or_other_labels() -> None:
     """A metric that is not in the table, or has other labels, is refused where it is put."""
     result = ScrapeResult(Monotonic())
     with pytest.raises(KeyError):
-        result.put(Metric("ingest_other", Type.GAUGE, "Not declared."), 1)
+        result.put(Metric("ingest_other", "gauge", "Not declared."), 1)
     with pytest.raises(ValueError, match="ingest_records"):
         result.put(RECORDS, 1, "main")
     with pytest.raises(ValueError, match="ingest_ticks_total"):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from support.environment import ROOT
-from worker.monitoring.metrics.definitions import METRICS, Type
+from worker.monitoring.metrics.definitions import METRICS
 
 
 def test_metric_names_follow_the_conventions() -> None:
     """Prefix, base units, `_total` on counters only, a help text that is a sentence; each once."""
     for metric in METRICS:
         assert re.fullmatch(r"ingest_[a-z_]+", metric.name)
-        assert metric.name.endswith("_total") == (metric.type is Type.COUNTER)
+        assert metric.name.endswith("_total") == (metric.type == "counter")
         assert not re.search(r"_(ms|milliseconds|minutes|kb|percent)(_|$)", metric.name)
         assert metric.help[0].isupper() or metric.help[0].isdigit()
         assert metric.help.endswith(".")
