@@ -57,7 +57,14 @@ class Retries:
 
     def wait_s(self, reply: ReadReply) -> float:
         """Return the wait before the request is repeated; VendorError if that cannot help."""
-        _raise_final(reply)
+        match reply.kind:
+            case ReplyKind.DENIED:
+                hint = "check account id, passcode and region"
+                raise CredentialsRefused(f"the vendor refuses the account: {reply.error}; {hint}")
+            case ReplyKind.TOO_LARGE:
+                raise VendorError(reply.error)
+            case ReplyKind.REFUSED | ReplyKind.LOST:
+                raise VendorError(f"the vendor refused the request: {reply.error}")
         now = self._clock()
         self._since = now if self._since is None else self._since
         self._tries += 1
@@ -70,17 +77,6 @@ class Retries:
         half_to_whole = 0.5 + 0.5 * self._random()
         wait_s = backoff(self._tries - 1, self._base_s, self._cap_s, half_to_whole)
         return max(wait_s, min(reply.wait_s, BUSY_WITHIN_S))
-
-
-def _raise_final(reply: ReadReply) -> None:
-    if reply.kind is ReplyKind.DENIED:
-        raise CredentialsRefused(
-            f"the vendor refuses the account: {reply.error}; check account id, passcode and region"
-        )
-    if reply.kind is ReplyKind.TOO_LARGE:
-        raise VendorError(reply.error)
-    if reply.kind in (ReplyKind.REFUSED, ReplyKind.LOST):
-        raise VendorError(f"the vendor refused the request: {reply.error}")
 
 
 class StoppableSender(Sender, Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 
@@ -22,21 +22,13 @@ COLUMNS: Final = ("ts", *_OF_PROFILE, *_WHOLE, "other")
 _ROWS_AT_ONCE: Final = 5000
 
 
-class FileEncoder(Protocol):
-    """Encodes pages; ``header`` comes before the first."""
-
-    header: bytes
-
-    def encode(self, records: Iterable[Mapping[str, Any]]) -> bytes:
-        """Encode a page; every event ends with a line feed."""
-
-
 class JsonLines:
-    """One event a line, as the vendor wrote it."""
+    """One event a line, as the vendor wrote it; ``header`` comes before the first page."""
 
     header = b""
 
     def encode(self, records: Iterable[Mapping[str, Any]]) -> bytes:
+        """Encode a page; every event ends with a line feed."""
         return b"".join([_json(record) + b"\n" for record in records])
 
 
@@ -59,7 +51,7 @@ class Csv:
         return [_cell(_at(record, path)) for path in self._paths]
 
 
-def encoder_of(name: str, paths: Sequence[str] = ()) -> FileEncoder:
+def encoder_of(name: str, paths: Sequence[str] = ()) -> JsonLines | Csv:
     """Return a format's encoder; Parquet is converted from JSON Lines at the end."""
     return Csv(paths) if name == "csv" else JsonLines()
 

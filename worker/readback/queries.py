@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final
 
@@ -115,11 +115,6 @@ class CountCondition:
             raise InvalidQuery(f"{text[:80]!r} is not NAME:OPERATOR:VALUE, as in City:contains:Pra")
         return cls(name, operator, _parse_value(operator, value))
 
-    @property
-    def body(self) -> Mapping[str, Any]:
-        """The condition in the request."""
-        return {"name": self.name, "operator": self.operator, "value": self.value}
-
 
 def _parse_value(operator: str, text: str) -> Any:
     try:
@@ -142,5 +137,5 @@ class CountQuery(_EventQuery):
         """The request's body."""
         body = self._event_and_days()
         if self.conditions:
-            body["event_properties"] = [each.body for each in self.conditions]
+            body["event_properties"] = [asdict(each) for each in self.conditions]
         return body
