@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import orjson
-import redis.asyncio
+from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -47,7 +47,7 @@ class Components:
     settings: Settings
     gateway: GatewaySettings
     dashboard: DashboardSettings
-    client: redis.asyncio.Redis
+    client: Redis
     handler: RequestHandler
     metrics_token: Secret
 

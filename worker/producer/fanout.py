@@ -11,15 +11,14 @@ from ..errors import InvalidRecord
 from .encoder import EnqueueBatch, RecordEncoder, accepted_ids, named_ids
 
 Ids = dict[str, str]
+Accept = Callable[[EnqueueBatch], Any]
 Result = TypeVar("Result", Ids, Coroutine[Any, Any, Ids])
 
 
 class _AnyFanout(ABC, Generic[Result]):
     """All of a fan-out except the calls to Redis."""
 
-    def __init__(
-        self, encoder: RecordEncoder, names: Sequence[str], accept: Callable[[EnqueueBatch], Any]
-    ) -> None:
+    def __init__(self, encoder: RecordEncoder, names: Sequence[str], accept: Accept) -> None:
         self._encoder = encoder
         self._names = names
         self._accept = accept

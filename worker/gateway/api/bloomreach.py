@@ -86,10 +86,7 @@ class BloomreachEndpoint(Endpoint):
 
 
 class SingleCommand(BloomreachEndpoint):
-    """`POST .../customers/events` and `POST .../customers`: one record a request.
-
-    A record's errors are answered with HTTP 200.
-    """
+    """`POST .../customers/events` and `POST .../customers`: one record a request."""
 
     method = "POST"
 

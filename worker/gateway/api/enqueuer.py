@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis.asyncio
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from worker.buffer import keys
@@ -62,9 +62,7 @@ class EnqueueRequest:
 class Enqueuer:
     """Enqueues the records of one destination from this event loop."""
 
-    def __init__(
-        self, client: redis.asyncio.Redis, destination: Destination, *, max_waiting_bytes: int
-    ) -> None:
+    def __init__(self, client: Redis, destination: Destination, max_waiting_bytes: int) -> None:
         self._client = client
         self._destination = destination
         self._max_waiting_bytes = max_waiting_bytes
@@ -134,13 +132,12 @@ class Enqueuer:
     async def _call(self, requests: Sequence[EnqueueRequest]) -> list[Any]:
         """Enqueue in one step; repeated once, with the same token, if Redis' answer is lost."""
         accept = script("accept_requests").run_async
+        base = keys.base(self._destination.name)
         args = arguments(self._destination, new_id(), requests)
         was_lost = False
         while True:
             try:
-                results: list[Any] = await accept(
-                    self._client, keys.base(self._destination.name), *args
-                )
+                results: list[Any] = await accept(self._client, base, *args)
                 return results
             except RedisError as error:
                 if is_out_of_memory(error):

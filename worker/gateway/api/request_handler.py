@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-import redis.asyncio
+from redis.asyncio import Redis
 
 from worker.errors import BufferFull, BufferUnavailable
 from worker.producer.encoder import EnqueueBatch, RecordEncoder, Rejected, group_records
@@ -89,9 +89,7 @@ class RecordValidator:
 class RequestHandler:
     """Handles the requests of one event loop."""
 
-    def __init__(
-        self, settings: Settings, gateway: GatewaySettings, client: redis.asyncio.Redis
-    ) -> None:
+    def __init__(self, settings: Settings, gateway: GatewaySettings, client: Redis) -> None:
         self.encoder = RecordEncoder(settings)
         self.bodies = BodyReader(gateway)
         self._accept_vendor_credentials = gateway.accept_vendor_credentials
@@ -99,7 +97,7 @@ class RequestHandler:
         self._rates = RateLimits(gateway.rate_records_per_s, gateway.rate_burst_records)
         self._validator = RecordValidator()
         self._enqueuers = {
-            name: Enqueuer(client, each, max_waiting_bytes=gateway.max_waiting_bytes)
+            name: Enqueuer(client, each, gateway.max_waiting_bytes)
             for name, each in settings.destinations.items()
         }
 

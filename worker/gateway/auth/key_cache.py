@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
-import redis.asyncio
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ..server.endpoint import HttpError
@@ -26,9 +26,7 @@ RETRY_S = 1.0
 class KeyCache:
     """Finds keys for one event loop."""
 
-    def __init__(
-        self, client: redis.asyncio.Redis, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, client: Redis, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
         self._keys: Mapping[bytes, ProducerKey] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import orjson
-import redis.asyncio
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from worker.buffer import keys
@@ -27,9 +27,7 @@ class Ready(Endpoint):
 
     path = "/readyz"
 
-    def __init__(
-        self, client: redis.asyncio.Redis, destinations: Sequence[str], tick_s: float
-    ) -> None:
+    def __init__(self, client: Redis, destinations: Sequence[str], tick_s: float) -> None:
         self._client = client
         self._destinations = destinations
         self._tick_s = tick_s

@@ -49,9 +49,8 @@ class Middleware:
                 status = message["status"]
                 headers = list(message.get("headers", ()))
                 present = {name for name, _ in headers}
-                message["headers"] = headers + [
-                    each for each in _SECURITY if each[0] not in present
-                ]
+                missing = [each for each in _SECURITY if each[0] not in present]
+                message["headers"] = headers + missing
             await send(message)
 
         try:
