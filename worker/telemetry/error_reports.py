@@ -40,22 +40,18 @@ def report_errors(environ: Mapping[str, str] | None = None) -> bool:
         return False
     try:
         _start(dsn)
+        return True
     except ImportError as error:
         log.warning("no error reports: install the extra `sentry`", missing=error.name)
-        return False
     except ValueError:  # BadDsn; its text repeats the DSN
         log.warning("no error reports: SENTRY_DSN is not a DSN")
-        return False
-    return True
+    return False
 
 
 def _start(dsn: str) -> None:
     import sentry_sdk
-    from sentry_sdk.integrations.atexit import AtexitIntegration
-    from sentry_sdk.integrations.dedupe import DedupeIntegration
-    from sentry_sdk.integrations.excepthook import ExcepthookIntegration
+    from sentry_sdk.integrations import atexit, dedupe, excepthook, threading
     from sentry_sdk.integrations.logging import LoggingIntegration
-    from sentry_sdk.integrations.threading import ThreadingIntegration
 
     sentry_sdk.init(
         dsn=dsn,
@@ -64,10 +60,10 @@ def _start(dsn: str) -> None:
         auto_enabling_integrations=False,
         integrations=[
             LoggingIntegration(level=None, event_level=logging.ERROR),
-            ExcepthookIntegration(),
-            ThreadingIntegration(propagate_scope=False),
-            DedupeIntegration(),
-            AtexitIntegration(callback=lambda *_: None),  # flushes for `shutdown_timeout`
+            excepthook.ExcepthookIntegration(),
+            threading.ThreadingIntegration(propagate_scope=False),
+            dedupe.DedupeIntegration(),
+            atexit.AtexitIntegration(callback=lambda *_: None),  # flushes for `shutdown_timeout`
         ],
         before_send=allowed,
         include_local_variables=False,
