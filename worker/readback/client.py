@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import random
 from typing import Final, Protocol
 
 from ..connections.backoff import backoff
 from ..errors import CredentialsRefused, InvalidQuery, SettingsError, VendorError
 from ..settings.destination import Destination
+from ..settings.settings import Settings
 from ..vendors.clevertap.reads import ClevertapReads, ReadReply, ReplyKind, parse_reply
 from ..vendors.protocol import Request, Sender
 from ..vendors.secret_headers import hidden
@@ -30,24 +31,20 @@ FAILURES: Final = 6
 LONGEST_WAIT_S: Final = 30.0
 
 
+@dataclass
 class Retries:
-    """Failures since the last good response: how long to wait, and when to give up.
+    """Failures since the last good response: how long to wait, and when to give up. Pure.
 
     Times in seconds; ``random`` is in [0, 1).
     """
 
-    def __init__(
-        self,
-        base_s: float,
-        cap_s: float = LONGEST_WAIT_S,
-        *,
-        failures: int = FAILURES,
-        random: Callable[[], float] = random,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._base_s, self._cap_s = base_s, min(cap_s, LONGEST_WAIT_S)
-        self._most_failures = failures
-        self._random, self._clock = random, clock
+    base_s: float
+    cap_s: float = LONGEST_WAIT_S
+    most_failures: int = FAILURES
+    random: Callable[[], float] = random
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
@@ -65,17 +62,18 @@ class Retries:
                 raise VendorError(reply.error)
             case ReplyKind.REFUSED | ReplyKind.LOST:
                 raise VendorError(f"the vendor refused the request: {reply.error}")
-        now = self._clock()
+        now = self.clock()
         self._since = now if self._since is None else self._since
         self._tries += 1
         self._failures += reply.kind is ReplyKind.FAILED
-        if self._failures >= self._most_failures:
+        if self._failures >= self.most_failures:
             raise VendorError(f"the vendor failed {self._failures} times: {reply.error}")
         if now - self._since >= BUSY_WITHIN_S:
             raise VendorError(f"the vendor was busy for {BUSY_WITHIN_S:g} s: {reply.error}")
         # Between half and the whole of a doubling wait, so that it is never zero.
-        half_to_whole = 0.5 + 0.5 * self._random()
-        wait_s = backoff(self._tries - 1, self._base_s, self._cap_s, half_to_whole)
+        half_to_whole = 0.5 + 0.5 * self.random()
+        cap_s = min(self.cap_s, LONGEST_WAIT_S)
+        wait_s = backoff(self._tries - 1, self.base_s, cap_s, half_to_whole)
         return max(wait_s, min(reply.wait_s, BUSY_WITHIN_S))
 
 
@@ -99,17 +97,15 @@ class Reader:
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.destination = destination
-        self.reads = reads
-        self.sleep = sleep
-        self.clock = clock
+        self.destination, self.reads = destination, reads
+        self.sleep, self.clock = sleep, clock
         self.say: Callable[[str], object] = lambda _: None
         self._transport = transport
 
     def retries(self, failures: int = FAILURES) -> Retries:
         """Return retries for one series of requests, with the destination's back-off."""
         base_s, cap_s = self.destination.backoff_base_s, self.destination.backoff_cap_s
-        return Retries(base_s, cap_s, failures=failures, clock=self.clock)
+        return Retries(base_s, cap_s, failures, clock=self.clock)
 
     def wait(self, seconds: float, why: str) -> None:
         """Wait; report a long wait."""
@@ -136,8 +132,13 @@ class Reader:
             self.wait(retries.wait_s(reply), reply.error)
 
 
-def refuse_unreadable(destination: Destination) -> None:
-    """Raise InvalidQuery for a vendor without read-back, SettingsError without credentials."""
+def readable(destination: Destination | str | None) -> Destination:
+    """Return a destination, also by its name or as the only one, that can be read back.
+
+    Raises InvalidQuery for a vendor without read-back, SettingsError without credentials.
+    """
+    if not isinstance(destination, Destination):
+        destination = Settings.from_env().destination(destination)
     if not destination.account.has_read_back:
         raise InvalidQuery(
             f"{destination.name}: no read-back from {destination.vendor}: its documented API only "
@@ -145,19 +146,19 @@ def refuse_unreadable(destination: Destination) -> None:
         )
     if missing := destination.account.missing():
         raise SettingsError(f"destinations.{destination.name}: not set: {', '.join(missing)}")
+    return destination
 
 
 @contextmanager
 def reading(
-    destination: Destination, *, sleep: Callable[[float], object] = time.sleep
+    destination: Destination | str | None, *, sleep: Callable[[float], object] = time.sleep
 ) -> Iterator[Reader]:
-    """Open a reader of that account; its connections close with the block."""
-    refuse_unreadable(destination)
-    vendor = destination.account.adapter(destination.base_url)
-    transport = Transport(
-        vendor.base_url, timeout_s=destination.request_timeout_s, connections=CONCURRENCY
-    )
+    """Open a reader of a `readable` account; its connections close with the block."""
+    to = readable(destination)
+    vendor = to.account.adapter(to.base_url)
+    timeout_s = to.request_timeout_s
+    transport = Transport(vendor.base_url, timeout_s=timeout_s, connections=CONCURRENCY)
     try:
-        yield Reader(destination, ClevertapReads(vendor), transport, sleep=sleep)
+        yield Reader(to, ClevertapReads(vendor), transport, sleep=sleep)
     finally:
         transport.close()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import date
 from typing import Final
 
 from ..errors import CredentialsRefused, VendorError
 from ..settings.destination import Destination
-from ..settings.settings import Settings
 from ..vendors.clevertap.reads import ReadReply, ReplyKind, whole_number
-from ..vendors.protocol import Request
 from .client import CONCURRENCY, FAILURES, Reader, reading
 from .queries import CountCondition, CountQuery, day_number
 
@@ -37,21 +35,21 @@ class PendingCount:
 
         VendorError if there will be no result.
         """
-        reply = self._reader.ask_once(self._request())
-        match reply.kind:
-            case ReplyKind.DATA:
-                self._retries.reset()
-                return self._data(reply)
-            case ReplyKind.LOST if self._request_id is not None:
-                return self._restart(reply)
-            case _:
-                return self._retries.wait_s(reply)
-
-    def _request(self) -> Request:
-        reads = self._reader.reads
-        if self._request_id is None:
-            return reads.start_count(self._query.body)
-        return reads.poll_count(self._request_id)
+        reads, known = self._reader.reads, self._request_id
+        request = reads.start_count(self._query.body) if known is None else reads.poll_count(known)
+        reply = self._reader.ask_once(request)
+        if reply.kind is ReplyKind.DATA:
+            self._retries.reset()
+            return self._data(reply)
+        if reply.kind is not ReplyKind.LOST or known is None:
+            return self._retries.wait_s(reply)
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise VendorError(
+                f"{self._what}: the vendor lost the request {self._restarts} times: {reply.error}"
+            )
+        self._request_id = None
+        return 0.0
 
     def _data(self, reply: ReadReply) -> float | None:
         # A partial response may carry a count too: the number counted so far.
@@ -69,15 +67,6 @@ class PendingCount:
         if self._polls > POLLS:
             raise VendorError(f"{self._what}: still not counted after {POLLS} polls")
         return self._reader.destination.count_poll_s
-
-    def _restart(self, reply: ReadReply) -> float:
-        self._restarts += 1
-        if self._restarts > MAX_RESTARTS:
-            raise VendorError(
-                f"{self._what}: the vendor lost the request {self._restarts} times: {reply.error}"
-            )
-        self._request_id = None
-        return 0.0
 
     @property
     def _what(self) -> str:
@@ -107,8 +96,6 @@ def count(
     SettingsError, VendorError.
     """
     query = CountQuery(event, day_number(first), day_number(last), tuple(conditions))
-    if not isinstance(destination, Destination):
-        destination = Settings.from_env().destination(destination)
     with reading(destination) as reader:
         return count_one(reader, query)
 
@@ -137,7 +124,8 @@ class _CountQueue:
             try:
                 while self._waiting or self._running:
                     self._send(pool)
-                    self._collect()
+                    for future in self._done():
+                        self._record(future, self._running.pop(future))
             except BaseException:  # the pool would wait for requests in flight: end them now
                 self._reader.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -150,16 +138,14 @@ class _CountQueue:
             _, at = heapq.heappop(self._waiting)
             self._running[pool.submit(self._counts[at].step)] = at
 
-    def _collect(self) -> None:
-        """Wait for a response or until the next request is due; record what came."""
-        room = len(self._running) < CONCURRENCY
-        due_s = self._waiting[0][0] - self._reader.clock() if self._waiting and room else None
+    def _done(self) -> Collection[Future[float | None]]:
+        """Wait for a response or until the next request is due; return what came."""
+        due_s = None
+        if self._waiting and len(self._running) < CONCURRENCY:
+            due_s = max(0.0, self._waiting[0][0] - self._reader.clock())
         if not self._running:
-            self._reader.sleep(max(0.0, due_s or 0.0))
-            return
-        done, _ = wait(self._running, None if due_s is None else max(0.0, due_s), FIRST_COMPLETED)
-        for future in done:
-            self._record(future, self._running.pop(future))
+            self._reader.sleep(due_s or 0.0)
+        return wait(self._running, due_s, FIRST_COMPLETED).done
 
     def _record(self, future: Future[float | None], at: int) -> None:
         try:

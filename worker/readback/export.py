@@ -8,15 +8,14 @@ API; the vendor's page names no number); then the export has to start again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
 from ..errors import CursorExpired, VendorError
 from ..settings.destination import Destination
-from ..settings.settings import Settings
 from ..vendors.clevertap.reads import ReplyKind, cursor_in
-from .client import Reader, reading, refuse_unreadable
+from .client import Reader, readable, reading
 from .queries import LARGEST_BATCH, ExportQuery, day_number
 
 #: How often an export restarts after its cursor was lost; beyond that, it would never end.
@@ -59,7 +58,7 @@ class ExportPage:
 
     records: Sequence[Mapping[str, Any]]
     next_cursor: str | None
-    loop: CursorLoop = field(default_factory=CursorLoop)
+    loop: CursorLoop
 
 
 def start(reader: Reader, query: ExportQuery) -> str:
@@ -83,22 +82,21 @@ def pages(reader: Reader, cursor: str, loop: CursorLoop | None = None) -> Iterat
     ``cursor``.
     """
     following: str | None = cursor
-    loop = loop or CursorLoop().after(cursor)
-    empty = 0
+    loop, empty = loop or CursorLoop().after(cursor), 0
     while following is not None:
-        page = _page(reader, following)
-        if page.next_cursor == following:
+        records, next_cursor = _page(reader, following)
+        if next_cursor == following:
             raise VendorError("the vendor repeats its cursor: the export would never end")
-        if page.next_cursor is not None:
-            loop = loop.after(page.next_cursor)
-        empty = 0 if page.records else empty + 1
+        if next_cursor is not None:
+            loop = loop.after(next_cursor)
+        empty = 0 if records else empty + 1
         if empty > EMPTY_PAGES:
             raise VendorError(f"the vendor returned {empty} empty pages in a row, and no end")
-        following = page.next_cursor
-        yield replace(page, loop=loop)
+        following = next_cursor
+        yield ExportPage(records, next_cursor, loop)
 
 
-def _page(reader: Reader, cursor: str) -> ExportPage:
+def _page(reader: Reader, cursor: str) -> tuple[list[Mapping[str, Any]], str | None]:
     reply = reader.ask(reader.reads.page(cursor))
     if reply.kind is ReplyKind.LOST:
         raise CursorLost(reply.error)
@@ -109,7 +107,7 @@ def _page(reader: Reader, cursor: str) -> ExportPage:
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
         raise VendorError("the vendor's page has no list of events")
     try:
-        return ExportPage(records, cursor_in(reply.body, "next_cursor"))
+        return records, cursor_in(reply.body, "next_cursor")
     except ValueError as error:
         raise VendorError(f"the vendor's page cannot be followed: {error}") from error
 
@@ -133,20 +131,15 @@ def export_events(
     the cursor is lost after the first event: a new export would yield those events again.
     `export_file` can resume.
     """
-    query = ExportQuery(
-        event, day_number(first), day_number(last), batch_size, app, profile, events
-    )
-    if not isinstance(destination, Destination):
-        destination = Settings.from_env().destination(destination)
-    refuse_unreadable(destination)
-    return _events(destination, query)
+    days = day_number(first), day_number(last)
+    query = ExportQuery(event, *days, batch_size, app, profile, events)
+    return _events(readable(destination), query)
 
 
 def _events(destination: Destination, query: ExportQuery) -> Iterator[dict[str, Any]]:
     with reading(destination) as reader:
         for page in pages_from_start(reader, query):
-            for record in page.records:
-                yield dict(record)
+            yield from map(dict, page.records)
 
 
 def pages_from_start(reader: Reader, query: ExportQuery) -> Iterator[ExportPage]:

@@ -8,9 +8,9 @@ and their page is requested again: no gap, no duplicate.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -49,9 +49,8 @@ class ExportTarget:
     @property
     def data(self) -> Path:
         """The file to append pages to; Parquet is converted from it at the end."""
-        if self.format != "parquet":
-            return self.path
-        return self.path.with_name(self.path.name + ".part")
+        is_final = self.format != "parquet"
+        return self.path if is_final else self.path.with_name(self.path.name + ".part")
 
 
 def export_to_file(
@@ -71,18 +70,22 @@ def export_to_file(
     file belongs to another export, or is being written. After a VendorError, or a kill, the same
     call resumes; a file without a checkpoint is overwritten.
     """
-    refuse_irregular(target.path)
-    identity = _identity(reader, query, target)
+    if target.path.is_dir():
+        raise InvalidQuery(f"cannot write {target.path}: it is a folder")
+    if target.path.exists() and not target.path.is_file():  # a device or a pipe cannot be resumed
+        raise InvalidQuery(
+            f"{target.path} is not a regular file; omit --out to use standard output"
+        )
     reader.say = say
     with locked(target.data) as file:
-        found = None if restart else Checkpoint.load(target.checkpoint)
-        found = _matching(target, found, identity)
-        export = _Export(reader, file, target, identity, on_page)
-        export.resume(found)
+        empty = Checkpoint(_identity(reader, query, target), None)
+        export = _Export(reader, file, target, on_page, empty)
+        if not restart:
+            export.resume(Checkpoint.load(target.checkpoint))
         try:
             export.run(query, stopping)
         except VendorError:
-            if not export.progress.size:  # nothing to resume
+            if not export.at.size:  # nothing to resume
                 target.checkpoint.unlink(missing_ok=True)
             raise
         return export.finish()
@@ -96,24 +99,94 @@ def _identity(reader: Reader, query: ExportQuery, target: ExportTarget) -> dict[
     return {**query.body, **parameters, **account, **form}
 
 
-def _matching(
-    target: ExportTarget, found: Checkpoint | None, identity: Mapping[str, Any]
-) -> Checkpoint | None:
-    """Return the checkpoint if it belongs to this export; discard an empty one of another."""
-    if found is None or found.query == identity:
-        return found
-    if not found.size:
-        return None
-    theirs = found.query
-    raise InvalidQuery(
-        f"{target.checkpoint} belongs to another export ({theirs.get('event_name')}, "
-        f"{theirs.get('from')} to {theirs.get('to')}): finish that one, name another file, "
-        "or start this one with --restart"
-    )
+@dataclass(slots=True)
+class _Export:
+    """A running export to one file; ``at`` is its last checkpoint."""
+
+    reader: Reader
+    file: LockedFile
+    target: ExportTarget
+    on_page: Callable[[ExportProgress], object]
+    at: Checkpoint
+    started: bool = False
+
+    def resume(self, found: Checkpoint | None) -> None:
+        """Continue from a checkpoint, if the file still holds its bytes.
+
+        InvalidQuery if it belongs to another export, unless that has written nothing yet.
+        """
+        if found is None:
+            return
+        theirs, data = found.query, self.target.data
+        if theirs != self.at.query:
+            if not found.size:
+                return
+            raise InvalidQuery(
+                f"{self.target.checkpoint} belongs to another export ({theirs.get('event_name')}, "
+                f"{theirs.get('from')} to {theirs.get('to')}): finish that one, name another file, "
+                "or start this one with --restart"
+            )
+        if not self.file.holds(found.size):
+            self.reader.say(f"{data} does not match its checkpoint; {_RESTARTING}")
+            return
+        self.file.cut(found.size)
+        self.at, self.started = found, True
+        self.reader.say(f"resuming after {found.records} events, {found.size} bytes")
+        self.on_page(ExportProgress(found.records, found.size))
+
+    def run(self, query: ExportQuery, stopping: Callable[[], bool]) -> None:
+        """Export the remaining pages; restart when the cursor is lost."""
+        for _ in range(RESTARTS + 1):
+            try:
+                if not self.started:
+                    # The checkpoint comes first: only then is the file cut.
+                    self._save(Checkpoint(self.at.query, start(self.reader, query)))
+                    self.started = True
+                    self.file.cut(0)
+                if self.at.cursor is not None:
+                    self._read(self.at.cursor, stopping)
+            except CursorLost as error:
+                lost = error
+                self.reader.say(
+                    f"the vendor no longer knows the cursor after {self.at.records} events "
+                    f"({error}); {_RESTARTING}"
+                )
+                self.started = False
+            else:
+                return
+        raise VendorError(
+            f"the export's cursor was lost {RESTARTS + 1} times ({lost}): ask for fewer days"
+        )
+
+    def _read(self, cursor: str, stopping: Callable[[], bool]) -> None:
+        encoder = encoder_of(self.target.format, self.target.paths)
+        for page in pages(self.reader, cursor, self.at.loop if self.at.loop.mark else None):
+            content = encoder.encode(page.records)
+            self.file.append(content if self.file.size else encoder.header + content)
+            records, size = self.at.records + len(page.records), self.file.size
+            self._save(Checkpoint(self.at.query, page.next_cursor, size, records, page.loop))
+            self.on_page(ExportProgress(records, size))
+            if page.next_cursor is not None and stopping():
+                raise Stopped(f"stopped after {records} events; the same call resumes")
+
+    def finish(self) -> ExportProgress:
+        """Convert to Parquet if requested, and remove the checkpoint."""
+        target = self.target
+        if target.format == "parquet":
+            to_parquet(target.data, target.path)
+        target.checkpoint.unlink(missing_ok=True)
+        if target.data != target.path:
+            target.data.unlink(missing_ok=True)
+        sync_folder(target.path)
+        return ExportProgress(self.at.records, target.path.stat().st_size)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        checkpoint.save(self.target.checkpoint)
+        self.at = checkpoint
 
 
 class LockedFile:
-    """The file while one process appends to it, synced to disk after each write; see `locked`."""
+    """An export's file while this process has locked it; each write is synced to disk."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -163,103 +236,3 @@ def locked(path: Path) -> Iterator[LockedFile]:
             if not existed and not os.fstat(file.fileno()).st_size:
                 path.unlink(missing_ok=True)
             raise
-
-
-def refuse_irregular(path: Path) -> None:
-    """Raise InvalidQuery for a folder, a device or a pipe: they cannot be cut or resumed."""
-    if path.is_dir():
-        raise InvalidQuery(f"cannot write {path}: it is a folder")
-    if path.exists() and not path.is_file():
-        raise InvalidQuery(f"{path} is not a regular file; omit --out to use standard output")
-
-
-class _Export:
-    """A running export to one file; ``at`` is its last checkpoint."""
-
-    def __init__(
-        self,
-        reader: Reader,
-        file: LockedFile,
-        target: ExportTarget,
-        identity: Mapping[str, Any],
-        on_page: Callable[[ExportProgress], object],
-    ) -> None:
-        self._reader, self._file, self._target, self._on_page = reader, file, target, on_page
-        self._encoder = encoder_of(target.format, target.paths)
-        self._empty = Checkpoint(identity, None)
-        self._at = self._empty
-        self._started = False
-
-    @property
-    def progress(self) -> ExportProgress:
-        return ExportProgress(self._at.records, self._at.size)
-
-    def resume(self, found: Checkpoint | None) -> None:
-        """Continue from a checkpoint, if the file still holds its bytes."""
-        if found is None:
-            return
-        if not self._file.holds(found.size):
-            self._reader.say(f"{self._target.data} does not match its checkpoint; {_RESTARTING}")
-            return
-        self._file.cut(found.size)
-        self._at, self._started = found, True
-        self._reader.say(f"resuming after {found.records} events, {found.size} bytes")
-        self._on_page(self.progress)
-
-    def run(self, query: ExportQuery, stopping: Callable[[], bool]) -> None:
-        """Export the remaining pages; restart when the cursor is lost."""
-        for _ in range(RESTARTS + 1):
-            try:
-                if not self._started:
-                    self._restart(start(self._reader, query))
-                if self._at.cursor is not None:
-                    self._read(self._at.cursor, stopping)
-            except CursorLost as error:
-                lost = error
-                self._reader.say(
-                    f"the vendor no longer knows the cursor after {self._at.records} events "
-                    f"({error}); {_RESTARTING}"
-                )
-                self._started = False
-            else:
-                return
-        raise VendorError(
-            f"the export's cursor was lost {RESTARTS + 1} times ({lost}): ask for fewer days"
-        )
-
-    def _restart(self, cursor: str) -> None:
-        """Start from the beginning. The checkpoint comes first: only then is the file cut."""
-        self._save(replace(self._empty, cursor=cursor))
-        self._started = True
-        self._file.cut(0)
-
-    def _read(self, cursor: str, stopping: Callable[[], bool]) -> None:
-        loop = self._at.loop if self._at.loop.mark else None
-        for page in pages(self._reader, cursor, loop):
-            self._append(self._encoder.encode(page.records))
-            size, records = self._file.size, self._at.records + len(page.records)
-            self._save(Checkpoint(self._at.query, page.next_cursor, size, records, page.loop))
-            self._on_page(self.progress)
-            if page.next_cursor is not None and stopping():
-                raise Stopped(f"stopped after {self._at.records} events; the same call resumes")
-
-    def finish(self) -> ExportProgress:
-        """Convert to Parquet if requested, and remove the checkpoint."""
-        if not self._at.size:
-            self._append(b"")
-        target = self._target
-        if target.format == "parquet":
-            to_parquet(target.data, target.path)
-        target.checkpoint.unlink(missing_ok=True)
-        if target.data != target.path:
-            target.data.unlink(missing_ok=True)
-        sync_folder(target.path)
-        return ExportProgress(self._at.records, target.path.stat().st_size)
-
-    def _append(self, content: bytes) -> None:
-        """Write bytes to disk, after the header if they are the first."""
-        self._file.append(content if self._file.size else self._encoder.header + content)
-
-    def _save(self, checkpoint: Checkpoint) -> None:
-        checkpoint.save(self._target.checkpoint)
-        self._at = checkpoint

@@ -23,7 +23,6 @@ NOT_EXPORTABLE: Final = (
     "Notification Rendered",
     "Notification System Control Group",
 )
-_NOT_EXPORTABLE: Final = frozenset(map(plain_name, NOT_EXPORTABLE))
 _NUMERIC: Final = ("greater_than", "less_than", "between")
 
 
@@ -41,7 +40,7 @@ def day_number(value: int | str | date) -> int:
     return int(text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _EventQuery:
     """One event and its days (yyyymmdd, both included). Raises InvalidQuery."""
 
@@ -56,15 +55,12 @@ class _EventQuery:
             raise InvalidQuery(f"the range ends before it begins: {self.first} to {self.last}")
 
     @property
-    def body(self) -> Mapping[str, Any]:
+    def body(self) -> dict[str, Any]:
         """The request's body."""
-        return self._event_and_days()
-
-    def _event_and_days(self) -> dict[str, Any]:
         return {"event_name": self.event, "from": self.first, "to": self.last}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExportQuery(_EventQuery):
     """One export, in days of the account.
 
@@ -78,10 +74,10 @@ class ExportQuery(_EventQuery):
     events: bool | None = None
 
     def __post_init__(self) -> None:
-        _EventQuery.__post_init__(self)
+        super().__post_init__()
         if not 1 <= self.batch_size <= LARGEST_BATCH:
             raise InvalidQuery(f"batch size {self.batch_size}: must be 1 to {LARGEST_BATCH}")
-        if plain_name(self.event) in _NOT_EXPORTABLE:
+        if plain_name(self.event) in map(plain_name, NOT_EXPORTABLE):
             raise InvalidQuery(
                 f"the vendor's export API does not provide {self.event!r}; use its S3 export, "
                 "its GCP export, or a download from its dashboard"
@@ -126,16 +122,14 @@ def _parse_value(operator: str, text: str) -> Any:
     return value if takes_it else text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CountQuery(_EventQuery):
     """One count, in days of the account; every condition must hold. Raises InvalidQuery."""
 
     conditions: Sequence[CountCondition] = ()
 
     @property
-    def body(self) -> Mapping[str, Any]:
+    def body(self) -> dict[str, Any]:
         """The request's body."""
-        body = self._event_and_days()
-        if self.conditions:
-            body["event_properties"] = [asdict(each) for each in self.conditions]
-        return body
+        conditions = {"event_properties": list(map(asdict, self.conditions))}
+        return super().body | (conditions if self.conditions else {})

@@ -32,13 +32,13 @@ class AdminApi:
 
     def routes(self) -> list[Route]:
         """Return the routes; ``HEAD`` goes with every ``GET``."""
-        state = self._state
+        state, log = self._state, self._state.request_log
         healthy = {"status": "ok", "what": "a local stand-in, not the vendors"}
         return [
             _route("GET", "/healthz", lambda *_: healthy),
             _route("GET", "/sandbox/ledger", lambda *_: summary(state)),
             _route("GET", "/sandbox/settings", lambda *_: masked(state.settings)),
-            _route("GET", "/sandbox/requests", self._requests),
+            _route("GET", "/sandbox/requests", lambda *_: _json_lines(map(orjson.dumps, log))),
             _route("POST", "/sandbox/reset", self._reset),
             _route("DELETE", "/sandbox/cursors", self._forget_cursors),
             _route("GET", "/sandbox/records", self._records),
@@ -47,9 +47,6 @@ class AdminApi:
             _route("POST", "/sandbox/faults", self._add_faults),
             _route("DELETE", "/sandbox/faults", self._clear_faults),
         ]
-
-    def _requests(self, *_: Any) -> Response:
-        return _json_lines(map(orjson.dumps, self._state.request_log))
 
     def _reset(self, request: Request, _: bytes) -> Any:
         self._state.reset()

@@ -117,7 +117,7 @@ class CleverTapApi:
     def _export(self, request: VendorRequest) -> dict[str, Any]:
         cursor = request.parameter("cursor")
         if cursor is not None:
-            return self._state.exports.page(cursor)
+            return self._state.read_back.page(cursor)
         query = read_query(_query(request))
         if query.name in NOT_EXPORTABLE:
             raise QueryRefused("Export not allowed for this event", 400, 400)
@@ -127,13 +127,13 @@ class CleverTapApi:
             events=request.parameter("events") != "false",
             profile=request.parameter("profile") != "false",
         )
-        return {"cursor": self._state.exports.start(query, shape), "status": "success"}
+        return {"cursor": self._state.read_back.start_export(query, shape), "status": "success"}
 
     def _count(self, request: VendorRequest) -> dict[str, Any]:
         request_id = request.parameter("req_id")
         if request_id is not None:
-            return self._state.counts.poll(request_id)
-        return self._state.counts.start(read_query(_query(request)))
+            return self._state.read_back.poll_count(request_id)
+        return self._state.read_back.start_count(read_query(_query(request)))
 
     def _response(
         self, status: int, body: bytes, *, records: int = 0, refused: int = 0

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from worker.sandbox import error_codes
-from worker.sandbox.calling_codes import is_phone
+from worker.sandbox.clevertap_rules import is_phone
 from worker.sandbox.error_codes import ErrorCode
 
 MALFORMED = "Malformed request"

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 
-from worker.sandbox.faults import FaultPlan, FaultRule
+from worker.sandbox.faults import FaultRule
 from worker.sandbox.state import ConcurrencyLimiter, LoggedRequest, RateLimiter, SandboxState
 
 TRANSPORT = "sandbox.transport"
@@ -84,19 +84,19 @@ class VendorEndpoint:
                 body = await given.body()
             except ClientDisconnect:
                 return
-            request = VendorRequest(
-                given.method, scope["path"], given.query_params, given.headers, body
-            )
-            plan = FaultPlan()
+            query, headers = given.query_params, given.headers
+            request = VendorRequest(given.method, scope["path"], query, headers, body)
+            fault = ""
             if allowed:
-                plan = self._state.faults.plan(self._api.vendor, request.path)
-                if delay_ms := plan.delay_ms + self._latency_ms:
+                delay_ms, rule = self._state.faults.plan(self._api.vendor, request.path)
+                fault = rule.kind if rule else "delay" if delay_ms else ""
+                if delay_ms := delay_ms + self._latency_ms:
                     await asyncio.sleep(delay_ms / 1000)
-                response = self._apply(request, plan.rule)
+                response = self._apply(request, rule)
             else:
                 response = self._api.failing(429)
-            self._log(request, plan, response, started)
-            await _deliver(scope, receive, send, response, plan.kind)
+            self._log(request, response, started, fault)
+            await _deliver(scope, receive, send, response, fault)
 
     def _apply(self, request: VendorRequest, rule: FaultRule | None) -> VendorResponse:
         """Return the true response, or what a fault makes of it."""
@@ -115,9 +115,9 @@ class VendorEndpoint:
         return self._api.empty() if rule.kind == "empty" else response
 
     def _log(
-        self, request: VendorRequest, plan: FaultPlan, response: VendorResponse, started: float
+        self, request: VendorRequest, response: VendorResponse, started: float, fault: str
     ) -> None:
-        status = 0 if plan.kind == "drop" else response.status
+        status = 0 if fault == "drop" else response.status
         self._state.ledger.of(self._api.vendor).requests[status] += 1
         self._state.request_log.append(
             LoggedRequest(
@@ -130,7 +130,7 @@ class VendorEndpoint:
                 (time.perf_counter() - started) * 1000,
                 response.records,
                 response.refused,
-                plan.kind or ("delay" if plan.delay_ms else ""),
+                fault,
             )
         )
 

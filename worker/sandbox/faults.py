@@ -1,20 +1,8 @@
 """Faults: rules that make the sandbox misbehave in one named way each. Pure.
 
-A rule is a JSON object. ``kind`` says what it does:
-
-    delay      waits ``delay_ms`` before the response; combines with any other rule
-    http       responds with ``status`` (and ``retry_after``, ``error`` or a whole ``body``)
-    drop       reads the request, then breaks the connection without a response
-    truncate   sends half of the response and breaks the connection
-    nonsense   responds with 200 and a body that is not JSON
-    empty      responds with 200 "fail" and names no record (CleverTap uploads)
-    record     refuses each record that matches ``match``, with ``code`` and ``error``
-
-``vendor`` (clevertap, bloomreach, any) and ``path`` (a prefix) restrict it. ``times`` is how often
-it applies (default: until cleared), ``after`` how many requests it spares first; ``probability``
-and ``seed`` make it random but repeatable. ``apply`` decides whether the records are kept all the
-same; it defaults to true, except for ``http`` and ``empty``. ``kind`` may be omitted where other
-keys imply it.
+A rule is a JSON object; docs/sandbox.md describes its kinds and keys. ``kind`` may be omitted where
+other keys imply it. ``apply``, whether the records are kept all the same, defaults to true except
+for ``http`` and ``empty``.
 """
 
 from __future__ import annotations
@@ -23,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 KINDS = ("delay", "http", "drop", "truncate", "nonsense", "empty", "record")
 VENDORS = ("clevertap", "bloomreach", "any")
@@ -86,17 +74,11 @@ class FaultRule:
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name[0] != "_"}
 
 
-@dataclass(frozen=True, slots=True)
-class FaultPlan:
+class FaultPlan(NamedTuple):
     """The faults of one request: a delay, and at most one rule for its response."""
 
     delay_ms: float = 0.0
     rule: FaultRule | None = None
-
-    @property
-    def kind(self) -> str:
-        """The kind of the rule, or an empty string."""
-        return self.rule.kind if self.rule else ""
 
 
 class Faults:
@@ -129,11 +111,9 @@ class Faults:
         for rule in self._rules:
             if rule.kind == "record" or not rule.concerns(vendor, path):
                 continue
-            if rule.kind == "delay":
-                delay_ms += rule.delay_ms if rule.applies() else 0
-            elif chosen is None and rule.applies():
-                chosen = rule
+            if (rule.kind == "delay" or chosen is None) and rule.applies():
                 delay_ms += rule.delay_ms
+                chosen = chosen if rule.kind == "delay" else rule
         return FaultPlan(delay_ms, chosen)
 
     def record_rules(self, vendor: str, path: str) -> Sequence[FaultRule]:

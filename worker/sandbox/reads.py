@@ -47,8 +47,15 @@ class _Export:
     cursors: dict[int, str] = field(default_factory=dict)
 
 
-class Exports:
-    """Exports under way; ``clock`` gives seconds and only its differences matter."""
+@dataclass(slots=True)
+class _Count:
+    query: Query
+    partials: int
+    made_at: float
+
+
+class ReadBack:
+    """Exports and counts under way; ``clock`` gives seconds and only its differences matter."""
 
     def __init__(
         self, ledger: Ledger, settings: SandboxSettings, clock: Callable[[], float]
@@ -57,11 +64,12 @@ class Exports:
         self.forget()
 
     def forget(self) -> None:
-        """Expire every cursor."""
+        """Expire every cursor and req_id."""
         self._cursors: dict[str, tuple[_Export, int]] = {}
         self._exports: list[_Export] = []
+        self._counts: dict[int, _Count] = {}
 
-    def start(self, query: Query, shape: PageShape) -> str:
+    def start_export(self, query: Query, shape: PageShape) -> str:
         """Return the first cursor, percent-encoded, of the records there now."""
         now = self._clock()
         rows = list(find(self._ledger, query))
@@ -93,6 +101,30 @@ class Exports:
             rows = export.rows[offset:end]
             answer["records"] = [self._record(row, export.shape) for row in rows]
         return answer
+
+    def start_count(self, query: Query) -> dict[str, Any]:
+        """Start a count and return the first response: ``partial`` a set number of times."""
+        self._counts = {key: each for key, each in self._counts.items() if not self._is_old(each)}
+        pending = _Count(query, self._settings.count_partials, self._clock())
+        return self._partial_or_count(secrets.randbelow(10**15) + 10**14, pending)
+
+    def poll_count(self, request_id: str) -> dict[str, Any]:
+        """Return the response to a poll; raise `QueryRefused` for an unknown or expired id."""
+        key = int(request_id) if re.fullmatch("[0-9]{1,18}", request_id) else 0
+        pending = self._counts.get(key)
+        if pending is None or self._is_old(pending):
+            raise QueryRefused("invalid request id", 400, 400)
+        return self._partial_or_count(key, pending)
+
+    def _partial_or_count(self, key: int, pending: _Count) -> dict[str, Any]:
+        if pending.partials <= 0:
+            return {"status": "success", "count": count(self._ledger, pending.query)}
+        pending.partials -= 1
+        self._counts[key] = pending
+        return {"req_id": key, "status": "partial"}
+
+    def _is_old(self, pending: _Count) -> bool:
+        return self._clock() - pending.made_at > self._settings.request_id_life_s
 
     def _is_expired(self, export: _Export) -> bool:
         now = self._clock()
@@ -135,48 +167,3 @@ def _profile(sent: Mapping[str, Any], shape: PageShape) -> dict[str, Any]:
     if shape.app:
         profile |= {"os_version": "", "app_version": "", "make": "", "model": ""}
     return profile | {"profileData": {}} if shape.profile else profile
-
-
-@dataclass(slots=True)
-class _Count:
-    query: Query
-    partials: int
-    made_at: float
-
-
-class Counts:
-    """Pending counts: each is ``partial`` a set number of times before its result."""
-
-    def __init__(
-        self, ledger: Ledger, settings: SandboxSettings, clock: Callable[[], float]
-    ) -> None:
-        self._ledger, self._settings, self._clock = ledger, settings, clock
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget every req_id."""
-        self._counts: dict[int, _Count] = {}
-
-    def start(self, query: Query) -> dict[str, Any]:
-        """Start a count and return the first response."""
-        self._counts = {key: each for key, each in self._counts.items() if not self._is_old(each)}
-        pending = _Count(query, self._settings.count_partials, self._clock())
-        return self._response(secrets.randbelow(10**15) + 10**14, pending)
-
-    def poll(self, request_id: str) -> dict[str, Any]:
-        """Return the response to a poll; raise `QueryRefused` for an unknown or expired id."""
-        key = int(request_id) if re.fullmatch("[0-9]{1,18}", request_id) else 0
-        pending = self._counts.get(key)
-        if pending is None or self._is_old(pending):
-            raise QueryRefused("invalid request id", 400, 400)
-        return self._response(key, pending)
-
-    def _response(self, key: int, pending: _Count) -> dict[str, Any]:
-        if pending.partials <= 0:
-            return {"status": "success", "count": count(self._ledger, pending.query)}
-        pending.partials -= 1
-        self._counts[key] = pending
-        return {"req_id": key, "status": "partial"}
-
-    def _is_old(self, pending: _Count) -> bool:
-        return self._clock() - pending.made_at > self._settings.request_id_life_s

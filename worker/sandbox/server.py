@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
@@ -122,31 +123,20 @@ def _server(app: SandboxApp) -> uvicorn.Server:
 
 def _routes(state: SandboxState) -> list[BaseRoute]:
     clevertap, bloomreach = CleverTapApi(state), BloomreachApi(state)
-    upload = VendorEndpoint(
-        state, clevertap, clevertap.upload, state.uploads, state.settings.latency_ms
-    )
-    reads = {
-        "events.json": clevertap.events,
-        "counts/events.json": clevertap.counts,
-        "{rest:path}": clevertap.unknown,
-    }
-    tracking = {
-        "v2/projects/{token}/customers/events": bloomreach.event,
-        "v2/projects/{token}/customers": bloomreach.customer,
-        "v2/projects/{token}/batch": bloomreach.batch,
-        "v2/projects/{token}/system/time": bloomreach.time,
-        "{rest:path}": bloomreach.unknown,
-    }
+    latency_ms, project = state.settings.latency_ms, "/track/v2/projects/{token}"
+    upload = VendorEndpoint(state, clevertap, clevertap.upload, state.uploads, latency_ms)
+    read = partial(VendorEndpoint, state, clevertap, limiter=state.reads)
+    track = partial(VendorEndpoint, state, bloomreach, limiter=state.tracking)
     return [
         Route("/1/upload", upload),
-        *(
-            Route(f"/1/{path}", VendorEndpoint(state, clevertap, respond, state.reads))
-            for path, respond in reads.items()
-        ),
-        *(
-            Route(f"/track/{path}", VendorEndpoint(state, bloomreach, respond, state.tracking))
-            for path, respond in tracking.items()
-        ),
+        Route("/1/events.json", read(clevertap.events)),
+        Route("/1/counts/events.json", read(clevertap.counts)),
+        Route("/1/{rest:path}", read(clevertap.unknown)),
+        Route(f"{project}/customers/events", track(bloomreach.event)),
+        Route(f"{project}/customers", track(bloomreach.customer)),
+        Route(f"{project}/batch", track(bloomreach.batch)),
+        Route(f"{project}/system/time", track(bloomreach.time)),
+        Route("/track/{rest:path}", track(bloomreach.unknown)),
         *AdminApi(state).routes(),
         page_route(state),
     ]

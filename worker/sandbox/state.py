@@ -12,7 +12,7 @@ from worker.sandbox.bloomreach_rules import CommandValidator
 from worker.sandbox.clevertap_rules import Validator
 from worker.sandbox.faults import Faults
 from worker.sandbox.ledger import AccountTime, Ledger
-from worker.sandbox.reads import Counts, Exports
+from worker.sandbox.reads import ReadBack
 from worker.sandbox.settings import SandboxSettings
 
 
@@ -82,8 +82,7 @@ class SandboxState:
         self.request_log: deque[LoggedRequest] = deque(maxlen=settings.keep_requests)
         self.validator = Validator(settings)
         self.commands = CommandValidator(settings)
-        self.exports = Exports(self.ledger, settings, clock)
-        self.counts = Counts(self.ledger, settings, clock)
+        self.read_back = ReadBack(self.ledger, settings, clock)
         self.uploads = ConcurrencyLimiter(settings.upload_concurrency)
         self.reads = ConcurrencyLimiter(settings.read_concurrency)
         self.tracking = RateLimiter(settings.bloomreach_requests_per_s, clock)
@@ -96,5 +95,4 @@ class SandboxState:
 
     def forget_cursors(self) -> None:
         """Invalidate every cursor and req_id."""
-        self.exports.forget()
-        self.counts.forget()
+        self.read_back.forget()

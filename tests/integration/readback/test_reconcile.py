@@ -27,10 +27,10 @@ from worker.producer.producer import Producer
 from worker.readback.client import reading
 from worker.readback.reconcile import (
     KEPT_S,
-    DeliveredCounts,
     EventComparison,
     Reconciler,
     Reconciliation,
+    delivered_days,
     last_reconciliation,
 )
 from worker.sandbox.server import Running, running
@@ -266,16 +266,15 @@ def test_last_reconciliation_is_kept_35_days(redis_client: redis.Redis, sandbox:
     assert last_reconciliation(redis_client, "main", YESTERDAY) is None
 
 
-def test_delivered_counts_days_lists_recent_ones(redis_client: redis.Redis) -> None:
+def test_delivered_days_lists_recent_ones(redis_client: redis.Redis) -> None:
     """Days without recent deliveries are left out, and so is the day of unknown times."""
     to = account("http://127.0.0.1:9")
     for day, age in (("20240101", 8), ("20240102", 6), ("00000000", 0), (DAY, 0)):
         redis_client.hset(keys.tally("main", day), NAME, 1)
         redis_client.expire(keys.tally("main", day), (35 - age) * 86400)
     redis_client.hset(keys.tally("main2", "20240103"), NAME, 1)
-    delivered = DeliveredCounts(redis_client, to)
-    assert delivered.days(changed_within_days=7) == ["20240102", DAY]
-    assert delivered.days(changed_within_days=35) == ["20240101", "20240102", DAY]
+    assert delivered_days(redis_client, to, 7) == ["20240102", DAY]
+    assert delivered_days(redis_client, to, 35) == ["20240101", "20240102", DAY]
 
 
 def test_reconcile_command_without_deliveries_agrees(redis_url: str, sandbox: Running) -> None:

@@ -1,4 +1,4 @@
-"""Delivered counts by event name."""
+"""What is compared with the vendor's counts."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from support.clocks import Clock
 from support.sandbox import ALL, ledger, rows
 from worker.sandbox.queries import QueryRefused, read_query
-from worker.sandbox.reads import Counts, Exports, PageShape, page_size
+from worker.sandbox.reads import PageShape, ReadBack, page_size
 from worker.sandbox.settings import SandboxSettings
 
 
@@ -16,8 +16,8 @@ def test_exports_page_through_everything_once() -> None:
     """An export is busy first; then each record comes once until no next cursor is named."""
     book = ledger()
     book.add("clevertap", rows(*range(7)))
-    exports = Exports(book, SandboxSettings(busy_polls=2), Clock())
-    cursor = exports.start(read_query(orjson.dumps(ALL)), PageShape(3))
+    exports = ReadBack(book, SandboxSettings(busy_polls=2), Clock())
+    cursor = exports.start_export(read_query(orjson.dumps(ALL)), PageShape(3))
     assert cursor.endswith("%3D")
     for _ in range(2):
         with pytest.raises(QueryRefused, match="in progress"):
@@ -33,8 +33,8 @@ def test_exports_page_through_everything_once() -> None:
 def test_exports_cursor_expires() -> None:
     """A cursor unused for an hour, or kept for four, is invalid."""
     clock = Clock()
-    exports = Exports(ledger(), SandboxSettings(busy_polls=0), clock)
-    cursor = exports.start(read_query(orjson.dumps(ALL)), PageShape(3)).replace("%2F", "/")
+    exports = ReadBack(ledger(), SandboxSettings(busy_polls=0), clock)
+    cursor = exports.start_export(read_query(orjson.dumps(ALL)), PageShape(3)).replace("%2F", "/")
     cursor = cursor.replace("%3D", "=")
     for hour in range(1, 5):
         clock.now = hour * 3599.0
@@ -54,12 +54,12 @@ def test_counts_are_partial_first() -> None:
     """A count has a req_id first; an unknown or old id is refused."""
     book, clock = ledger(), Clock()
     book.add("clevertap", rows(1, 2, 3))
-    counts = Counts(book, SandboxSettings(count_partials=2), clock)
-    first = counts.start(read_query(orjson.dumps(ALL)))
+    counts = ReadBack(book, SandboxSettings(count_partials=2), clock)
+    first = counts.start_count(read_query(orjson.dumps(ALL)))
     assert first["status"] == "partial"
-    assert counts.poll(str(first["req_id"])) == first
-    assert counts.poll(str(first["req_id"])) == {"status": "success", "count": 3}
+    assert counts.poll_count(str(first["req_id"])) == first
+    assert counts.poll_count(str(first["req_id"])) == {"status": "success", "count": 3}
     clock.now = 601.0
     for unknown in (str(first["req_id"]), "1", "x"):
         with pytest.raises(QueryRefused, match="invalid request id"):
-            counts.poll(unknown)
+            counts.poll_count(unknown)

@@ -109,18 +109,16 @@ def reconcile(
 
 def _readable(settings: Settings, only: str | None) -> list[Destination]:
     """Return the accounts to compare; name those that cannot be read."""
-    from worker.readback.client import refuse_unreadable
+    from worker.readback.client import readable
 
     if only is not None:
         return [settings.destination(only)]
     accounts = []
     for each in settings.enabled():
         try:
-            refuse_unreadable(each)
+            accounts.append(readable(each))
         except InvalidQuery as error:
             click.echo(f"not compared: {error}", err=True)
-        else:
-            accounts.append(each)
     if not accounts:
         raise InvalidQuery("no enabled destination can be read back: set CleverTap's credentials")
     return accounts
