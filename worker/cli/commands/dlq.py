@@ -45,8 +45,9 @@ dlq.add_command(purge)
 def list_(destination: str | None, where: LetterFilter, as_json: bool, limit: int | None) -> None:
     """List dead letters, the oldest first. The table leaves out the records themselves."""
     if as_json:
+        found = _letters(destination, where, limit)
         with output() as stream:
-            _write(_letters(destination, where, limit), stream)
+            _write(found, stream)
         return
     limit = limit or _DEFAULT_LIMIT
     letters = list(_letters(destination, where, limit + 1))
@@ -82,9 +83,10 @@ def summary(destination: str | None, where: LetterFilter, as_json: bool) -> None
 def show(destination: str | None, where: LetterFilter, wanted: str | None, as_json: bool) -> None:
     """Show the dead letter with this ID, or all that match the options, with their records."""
     where = replace(where, id=wanted or where.id)
+    found = _letters(destination, where)
     with output() as stream:
-        found = _write(_letters(destination, where), stream, 0 if as_json else orjson.OPT_INDENT_2)
-    if not found and where.id is not None:
+        written = _write(found, stream, 0 if as_json else orjson.OPT_INDENT_2)
+    if not written and where.id is not None:
         raise Failure("no dead letter has this id; `ingest trace` shows where the record is")
 
 
@@ -99,14 +101,14 @@ def show(destination: str | None, where: LetterFilter, wanted: str | None, as_js
 )
 def export(destination: str | None, where: LetterFilter, out: Path | None) -> None:
     """Write dead letters as JSON Lines, to be edited and given to `dlq replay --from`."""
+    selections = select_letters(destination, where)
+    letters = (letter for selection in selections for letter in selection)
     if out is None:
         with output() as stream:
-            _write(_letters(destination, where), stream)
+            _write(letters, stream)
         return
-    selections = select_letters(destination, where)
     sizes = [each.size for each in selections if each.size is not None]
     total = sum(sizes) if len(sizes) == len(selections) else None
-    letters = (letter for selection in selections for letter in selection)
     with _private_file(out) as file, progress("exporting", total) as advance:
         written = _write(letters, file, advance=advance)
     click.echo(f"{written} dead letters written to {out}", err=True)

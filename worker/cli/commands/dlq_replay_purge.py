@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -71,7 +71,7 @@ def purge(destination: str | None, where: LetterFilter, yes: bool) -> None:
     """Delete dead letters for good; prints {"purged": n}, which the totals count too."""
     _require_answer(yes)
     selections = select_letters(destination, where)
-    _confirm_letters("Delete {} for good?", lambda: _count(selections), yes=yes)
+    _confirm_letters("Delete {} for good?", (each.count() for each in selections), yes=yes)
     with progress("purging") as advance:
         purged = sum(each.purge(advance) for each in selections)
     click.echo(json.dumps({"purged": purged}))
@@ -89,9 +89,9 @@ def _replay_letters(destination: str | None, where: LetterFilter, *, yes: bool, 
             click.echo(json.dumps({**result.to_json(), "replayed": 0}))
             return 0
         without = result.ids
-        _confirm_letters("Replay {} that would pass?", lambda: result.passed, yes=yes)
+        _confirm_letters("Replay {} that would pass?", [result.passed], yes=yes)
     else:
-        _confirm_letters("Replay {}?", lambda: _count(selections), yes=yes)
+        _confirm_letters("Replay {}?", (each.count() for each in selections), yes=yes)
     return _replay_selections(selections, without)
 
 
@@ -174,18 +174,14 @@ def _require_answer(yes: bool) -> None:
         raise Misuse("not a terminal: pass --yes to go ahead without confirmation")
 
 
-def _confirm_letters(question: str, count: Callable[[], int], *, yes: bool) -> None:
+def _confirm_letters(question: str, numbers: Iterable[int], *, yes: bool) -> None:
     """Ask ``question``, on standard error, with the number of dead letters, if there are any.
 
     They are counted only for the question, which may take a while. Exit code 1 without a yes.
     """
-    if not yes and (number := count()):
+    if not yes and (number := sum(numbers)):
         click.confirm(question.format(_letters(number)), err=True, abort=True)
 
 
 def _letters(number: int) -> str:
     return f"{number} dead letter{'' if number == 1 else 's'}"
-
-
-def _count(selections: Iterable[Selection]) -> int:
-    return sum(each.count() for each in selections)

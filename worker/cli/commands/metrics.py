@@ -38,15 +38,10 @@ def metrics(port: int | None, host: str) -> None:
     with needs_extra("metrics"):
         from worker.monitoring.metrics.page import MetricsPage
     settings = Settings.from_env()
-    page = MetricsPage(settings, secret_of("INGEST_METRICS_TOKEN"))
+    metrics_page = MetricsPage(settings, secret_of("INGEST_METRICS_TOKEN"))
     if port is None:
-        click.echo(page.text(), nl=False)
+        click.echo(metrics_page.text(), nl=False)
         return
-    _serve(page, host, port)
-
-
-def _serve(metrics_page: MetricsPage, host: str, port: int) -> None:
-    """Serve the page until a signal to stop."""
 
     class Handler(_Handler):
         page = metrics_page
