@@ -47,11 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         port=settings.port if options.port is None else options.port,
         workers=options.processes or settings.processes,
         loop="uvloop",
-        http=partial(  # type: ignore[arg-type]
-            LimitedHttpProtocol,
-            head_timeout_s=settings.body_timeout_s,
-            max_connections=settings.max_connections,
-        ),
+        http=partial(LimitedHttpProtocol, settings=settings),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         access_log=False,

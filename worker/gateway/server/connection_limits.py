@@ -16,6 +16,8 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from ..settings import GatewaySettings
+
 Received = bytes | memoryview
 MAX_HEAD_BYTES = 64 * 1024
 _TOO_LARGE = b'{"status":"fail","error":"The headers are larger than 64 KiB","code":431}'
@@ -28,15 +30,13 @@ _HEAD = (
 class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection of at most ``max_connections`` in the process.
 
-    ``head_timeout_s`` bounds the time of a head, from its first byte or its connection's start.
+    ``body_timeout_s`` also bounds the time of a head, from its first byte or the connection's.
     """
 
-    def __init__(
-        self, *args: Any, head_timeout_s: float, max_connections: int, **options: Any
-    ) -> None:
+    def __init__(self, *args: Any, settings: GatewaySettings, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._head_timeout_s = head_timeout_s
-        self._max_connections = max_connections
+        self._head_timeout_s = settings.body_timeout_s
+        self._max_connections = settings.max_connections
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None  # the current one, or the last
