@@ -96,18 +96,15 @@ def to_parquet(lines: Path, out: Path) -> None:
     schema = pa.schema([(name, pa.string()) for name in COLUMNS])
     fresh = out.with_name(out.name + ".new")
     with lines.open("rb") as source, parquet.ParquetWriter(fresh, schema) as writer:
-        while rows := [_texts(line) for line in islice(source, _ROWS_AT_ONCE)]:
+        flat = (columns(json.loads(line)) for line in source)
+        texts = ({name: _utf8(value) for name, value in row.items()} for row in flat)
+        while rows := list(islice(texts, _ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     fresh.replace(out)
 
 
-def _texts(line: bytes) -> dict[str, str | None]:
-    row = columns(json.loads(line))
-    return {name: None if value is None else _utf8(str(value)) for name, value in row.items()}
-
-
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+def _utf8(value: Any) -> str | None:
+    return None if value is None else str(value).encode("utf-8", "replace").decode()
 
 
 def _at(record: Any, path: Sequence[str]) -> Any:

@@ -18,7 +18,6 @@ from starlette.routing import Route
 from worker.sandbox.clevertap_rules import folded
 from worker.sandbox.faults import BadRule
 from worker.sandbox.ledger import Ledger, LedgerRecord
-from worker.sandbox.settings import SandboxSettings
 from worker.sandbox.state import SandboxState
 
 _SECRETS = ("passcode", "api_secret", "public_token")
@@ -33,11 +32,13 @@ class AdminApi:
     def routes(self) -> list[Route]:
         """Return the routes; ``HEAD`` goes with every ``GET``."""
         state, log = self._state, self._state.request_log
+        # Secrets are masked: they may be real ones by mistake.
+        settings = dataclasses.asdict(state.settings) | dict.fromkeys(_SECRETS, "***")
         healthy = {"status": "ok", "what": "a local stand-in, not the vendors"}
         return [
             _route("GET", "/healthz", lambda *_: healthy),
             _route("GET", "/sandbox/ledger", lambda *_: summary(state)),
-            _route("GET", "/sandbox/settings", lambda *_: masked(state.settings)),
+            _route("GET", "/sandbox/settings", lambda *_: settings),
             _route("GET", "/sandbox/requests", lambda *_: _json_lines(map(orjson.dumps, log))),
             _route("POST", "/sandbox/reset", self._reset),
             _route("DELETE", "/sandbox/cursors", self._forget_cursors),
@@ -138,11 +139,6 @@ def _totals(ledger: Ledger, vendor: str) -> dict[str, Any]:
         "dry_run": totals.dry_run_records,
         "removed": totals.removed,
     }
-
-
-def masked(settings: SandboxSettings) -> dict[str, Any]:
-    """Return the settings as JSON, secrets masked: they may be real ones by mistake."""
-    return dataclasses.asdict(settings) | dict.fromkeys(_SECRETS, "***")
 
 
 def _record_filter(ledger: Ledger, query: Mapping[str, str]) -> Callable[[LedgerRecord], bool]:

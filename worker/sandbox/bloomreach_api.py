@@ -120,10 +120,8 @@ class BloomreachApi:
             return self.failing(405, "The method is not allowed for the requested URL")
         if refused := self._unauthorised(request):
             return refused
-        project = request.path.split("/")[4]
-        if project != self._state.settings.project_token:
-            return self.failing(400, "Invalid project id")
-        return None
+        known = request.path.split("/")[4] == self._state.settings.project_token
+        return None if known else self.failing(400, "Invalid project id")
 
     def _unauthorised(self, request: VendorRequest) -> VendorResponse | None:
         settings = self._state.settings

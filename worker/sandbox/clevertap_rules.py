@@ -43,7 +43,6 @@ _ASSIGNED = frozenset(f"{_ONE_DIGIT} {_TWO_DIGITS} {_THREE_DIGITS}".split())
 # E.164 allows 15 digits; the shortest national numbers with their code have 7.
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 _LATEST_TS = 9_999_999_999  # ten digits: what is longer was given in milliseconds
-_SCALARS = (str, int, float, bool, type(None))
 
 
 def is_phone(number: object) -> bool:
@@ -191,7 +190,7 @@ def _is_object_id(value: Any) -> bool:
 
 
 def _is_flat(item: Any) -> bool:
-    return isinstance(item, dict) and all(isinstance(value, _SCALARS) for value in item.values())
+    return isinstance(item, dict) and not any(isinstance(v, dict | list) for v in item.values())
 
 
 def _is_age(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import orjson
@@ -28,14 +29,12 @@ class UploadOutcome(NamedTuple):
 
 def records_of(body: bytes, max_records: int) -> list[Any]:
     """Return the records of a request body; raise `Malformed`."""
-    try:
+    with suppress(orjson.JSONDecodeError):
         envelope = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(MALFORMED) from error
-    records = envelope.get("d") if isinstance(envelope, dict) else None
-    if not isinstance(records, list) or len(records) > max_records:
-        raise Malformed(MALFORMED)
-    return records
+        records = envelope.get("d") if isinstance(envelope, dict) else None
+        if isinstance(records, list) and len(records) <= max_records:
+            return records
+    raise Malformed(MALFORMED)
 
 
 def validate_records(

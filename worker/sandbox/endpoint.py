@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from worker.sandbox.faults import FaultRule
 from worker.sandbox.state import ConcurrencyLimiter, LoggedRequest, RateLimiter, SandboxState
@@ -141,19 +141,15 @@ async def _deliver(
     if fault == "drop":
         await _hang_up(scope, receive, at_once=True)
         return
-    await send(_head(response))
+    own = {"content-type": response.content_type, "content-length": str(len(response.body))}
+    headers = Headers({**own, **response.headers}).raw
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
     if fault == "truncate":
         half = response.body[: len(response.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
         await _hang_up(scope, receive, at_once=False)
         return
     await send({"type": "http.response.body", "body": response.body})
-
-
-def _head(response: VendorResponse) -> Message:
-    own = {"content-type": response.content_type, "content-length": str(len(response.body))}
-    headers = Headers({**own, **response.headers}).raw
-    return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
 async def _hang_up(scope: Scope, receive: Receive, *, at_once: bool) -> None:

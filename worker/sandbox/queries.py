@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import orjson
@@ -117,12 +118,9 @@ def _bad_filter(why: str) -> QueryRefused:
     return QueryRefused(f"Invalid event properties: {why}", 400, 400)
 
 
-def _numbers(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bool]:
-    def test(value: Any, wanted: Any) -> bool:
-        left, right = _number(value), _number(wanted)
-        return left is not None and right is not None and compare(left, right)
-
-    return test
+def _holds(compare: Callable[[float, float], bool], value: Any, wanted: Any) -> bool:
+    left, right = _number(value), _number(wanted)
+    return left is not None and right is not None and compare(left, right)
 
 
 def _equals(value: Any, wanted: Any) -> bool:
@@ -135,7 +133,7 @@ def _equals(value: Any, wanted: Any) -> bool:
 def _between(value: Any, wanted: Any) -> bool:
     if not (isinstance(wanted, list) and len(wanted) == 2):
         return False
-    return _numbers(operator.ge)(value, wanted[0]) and _numbers(operator.le)(value, wanted[1])
+    return _holds(operator.ge, value, wanted[0]) and _holds(operator.le, value, wanted[1])
 
 
 def _one_of(value: Any, wanted: Any) -> bool:
@@ -150,10 +148,10 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "starts_with": lambda value, wanted: _folded_text(value).startswith(_folded_text(wanted)),
     "ends_with": lambda value, wanted: _folded_text(value).endswith(_folded_text(wanted)),
     "in": _one_of,
-    "greater_than": _numbers(operator.gt),
-    "greater_than_equals": _numbers(operator.ge),
-    "less_than": _numbers(operator.lt),
-    "less_than_equals": _numbers(operator.le),
+    "greater_than": partial(_holds, operator.gt),
+    "greater_than_equals": partial(_holds, operator.ge),
+    "less_than": partial(_holds, operator.lt),
+    "less_than_equals": partial(_holds, operator.le),
     "between": _between,
 }
 

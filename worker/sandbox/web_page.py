@@ -56,10 +56,15 @@ def page_route(state: SandboxState) -> Route:
 
 def _context(state: SandboxState) -> dict[str, Any]:
     vendors = summary(state)["vendors"]
+    events = [
+        (vendor, name, sum(days.values()))
+        for vendor, totals in vendors.items()
+        for name, days in totals["events"].items()
+    ]
     return {
         "vendors": vendors,
         "kept": state.ledger.kept,
-        "events": _busiest(vendors),
+        "events": sorted(events, key=lambda each: -each[2])[:_SHOWN_EVENTS],
         "requests": list(state.request_log)[: -_SHOWN_REQUESTS - 1 : -1],
         "records": state.ledger.newest(_SHOWN_RECORDS),
         "faults": [rule | {"details": _details(rule)} for rule in state.faults.listed()],
@@ -69,23 +74,10 @@ def _context(state: SandboxState) -> dict[str, Any]:
     }
 
 
-def _busiest(vendors: dict[str, Any]) -> list[tuple[str, str, int]]:
-    """Return vendor, name and count of the most frequent events."""
-    counts = [
-        (vendor, name, sum(days.values()))
-        for vendor, totals in vendors.items()
-        for name, days in totals["events"].items()
-    ]
-    return sorted(counts, key=lambda each: -each[2])[:_SHOWN_EVENTS]
-
-
 def _details(rule: dict[str, Any]) -> str:
-    hidden = {"id", "met", "kind"}
     defaults: tuple[Any, ...] = (None, "", {}, 0, 0.0, 1.0, "any")
-    shown = {
-        key: value for key, value in rule.items() if key not in hidden and value not in defaults
-    }
-    return json.dumps(shown)
+    details = {key: rule[key] for key in rule if key not in {"id", "met", "kind"}}
+    return json.dumps({key: value for key, value in details.items() if value not in defaults})
 
 
 def _clock_text(at_s: float) -> str:
