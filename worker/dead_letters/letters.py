@@ -6,10 +6,10 @@ page by page, so memory stays flat however many there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -219,13 +219,6 @@ class Selection:
             purged += script("purge").run(self.letters.client, base, *arguments)
             advance(len(chunk))
         return purged
-
-
-def chain_letters(
-    selections: Iterable[Selection], limit: int | None = None
-) -> Iterator[DeadLetter]:
-    """Iterate over several selections, up to ``limit`` dead letters."""
-    return islice(chain.from_iterable(selections), limit)
 
 
 def iso(epoch_ms: int) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from uuid import UUID
@@ -117,9 +118,7 @@ def export(destination: str | None, where: LetterFilter, out: Path | None) -> No
 def _letters(
     destination: str | None, where: LetterFilter, limit: int | None = None
 ) -> Iterator[DeadLetter]:
-    from worker.dead_letters.letters import chain_letters
-
-    return chain_letters(select_letters(destination, where), limit)
+    return islice(chain.from_iterable(select_letters(destination, where)), limit)
 
 
 def _write(
