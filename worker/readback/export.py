@@ -69,9 +69,8 @@ def start(reader: Reader, query: ExportQuery) -> str:
     except ValueError as error:
         raise VendorError(f"the export did not start: {error}") from error
     if cursor is None:
-        raise VendorError(
-            f"the export did not start: {reply.error or 'the response has no cursor'}"
-        )
+        why = reply.error or "the response has no cursor"
+        raise VendorError(f"the export did not start: {why}")
     return cursor
 
 

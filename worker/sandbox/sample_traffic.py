@@ -1,8 +1,9 @@
 """Sample traffic: a small shop's week, as the CleverTap upload API takes it.
 
-One record in a hundred is faulty in a way that only the vendor can find: no published rule says
-that ``Web Page Viewed`` is restricted, which names were discarded in the dashboard, which domains
-are refused, or which country codes exist. A sandbox with default settings refuses exactly those.
+One record in each full hundred of a kind is faulty in a way that only the vendor can find: no
+published rule says that ``Web Page Viewed`` is restricted, which names were discarded in the
+dashboard, which domains are refused, or which country codes exist. A sandbox with default settings
+refuses exactly those.
 """
 
 from __future__ import annotations
@@ -37,11 +38,6 @@ _FIRST = ("Ada", "Björn", "Chiara", "Dmitri", "Esra", "Farid", "Grace", "Håkon
 _LAST = ("Abel", "Brandt", "Costa", "Dvořák", "Eriksen", "Fischer", "García", "Horvat", "Ito")
 # Numbers set aside for fiction, in the UK (Ofcom) and the US (555-01xx).
 _PHONES = ("+447700900{:03d}", "+12025550{:03d}")
-
-
-def expected_refusals(events: int, profiles: int) -> int:
-    """Return how many records of `sample` the vendor refuses: one per full hundred of a kind."""
-    return events // FAULTY_ONE_IN + profiles // FAULTY_ONE_IN
 
 
 def sample(

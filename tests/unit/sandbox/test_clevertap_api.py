@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from support.sandbox import DAYS, events, reported
-from worker.sandbox.sample_traffic import expected_refusals, sample
+from worker.sandbox.sample_traffic import sample
 
 
 def test_upload_is_counted_in_the_reported(client: httpx.Client) -> None:
@@ -52,7 +52,7 @@ def test_sample_upload_refuses_only_faulty_records(client: httpx.Client) -> None
     for first in range(0, len(records), 1000):
         body = {"d": records[first : first + 1000]}
         refused += len(client.post("/1/upload", json=body).json()["unprocessed"])
-    assert refused == expected_refusals(2000, 200) == 22
+    assert refused == 22  # one in each full hundred of a kind
     assert reported(client)["duplicates"] == 0
 
 

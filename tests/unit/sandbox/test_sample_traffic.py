@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from worker.sandbox.clevertap_rules import Validator
-from worker.sandbox.sample_traffic import expected_refusals, sample
+from worker.sandbox.sample_traffic import sample
 from worker.sandbox.server import create_app
 from worker.vendors.clevertap.schema import CleverTapSchema
 
@@ -31,7 +31,6 @@ def test_sample_has_one_refused_record_in_a_hundred(events: int, profiles: int, 
         refused[record["type"]] += validate.validate(record) is not None
     assert seen == {"event": events, "profile": profiles}
     assert refused == {"event": events // 100, "profile": profiles // 100}
-    assert sum(refused.values()) == expected_refusals(events, profiles)
 
 
 def test_sample_passes_the_producers_schema() -> None:
