@@ -91,6 +91,8 @@ class RequestHandler:
 
     def __init__(self, settings: Settings, gateway: GatewaySettings, client: Redis) -> None:
         self.encoder = RecordEncoder(settings)
+        for each in settings.destinations.values():
+            self.encoder.load_schema(each)  # now: a request that waited for it could be overtaken
         self.bodies = BodyReader(gateway)
         self._accept_vendor_credentials = gateway.accept_vendor_credentials
         self._keys = KeyCache(client)
