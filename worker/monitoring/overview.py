@@ -11,7 +11,7 @@ import redis
 
 from ..buffer import keys
 from ..buffer.buffer import Buffer
-from ..buffer.status import DestinationStatus, KindCounts
+from ..buffer.status import DestinationStatus
 from ..settings.destination import NAME, Destination, KindSettings
 from ..settings.settings import Settings
 from ..vendors.protocol import Kind, VendorAccount
@@ -146,19 +146,18 @@ def as_json(statuses: Mapping[str, DestinationStatus]) -> dict[str, Any]:
                 "state": status.state,
                 "reason": status.reason,
                 "concurrency": status.concurrency,
-                "kinds": {kind: _kind(counts) for kind, counts in status.kinds.items()},
+                "kinds": {
+                    kind: {
+                        "buffered": counts.buffered,
+                        "in_flight": counts.in_flight,
+                        "retrying": counts.retrying,
+                        "dead": counts.dead,
+                        "oldest_wait_s": counts.oldest_wait_s,
+                        "totals": dict(counts.totals),
+                    }
+                    for kind, counts in status.kinds.items()
+                },
             }
             for name, status in statuses.items()
         }
-    }
-
-
-def _kind(counts: KindCounts) -> dict[str, Any]:
-    return {
-        "buffered": counts.buffered,
-        "in_flight": counts.in_flight,
-        "retrying": counts.retrying,
-        "dead": counts.dead,
-        "oldest_wait_s": counts.oldest_wait_s,
-        "totals": dict(counts.totals),
     }

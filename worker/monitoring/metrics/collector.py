@@ -22,7 +22,6 @@ from ..overview import SCAN_BUDGET, DestinationDiscovery, Overview
 from . import definitions
 from .definitions import METRICS, PLACES, Metric, Type
 
-_PHASES = ("begun", "waiting")
 _TOTALS: Mapping[str, Metric] = {
     "accepted": definitions.ACCEPTED,
     "delivered": definitions.DELIVERED,
@@ -130,7 +129,7 @@ class StatusCollector(Collector):
         name = destination.name
         for answer, count in status.answers.items():
             result.put(definitions.ANSWERS, count, name, answer)
-        for phase in _PHASES:
+        for phase in ("begun", "waiting"):
             result.put(definitions.LEASES_EXPIRED, status.expired.get(phase, 0), name, phase)
         result.put(definitions.LEASES, status.in_use, name)
         result.put(definitions.MEMORY_FULL, status.memory_full, name)
