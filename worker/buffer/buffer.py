@@ -17,16 +17,7 @@ import redis
 
 from ..settings.destination import Destination
 from . import keys
-from .claims import (
-    Claim,
-    ExpiredLeases,
-    Feedback,
-    Finished,
-    Settle,
-    Settled,
-    Split,
-    finish_call,
-)
+from .claims import Claim, ExpiredLeases, Feedback, Finished, Settle, Settled, Split, finish_call
 from .records import new_id
 from .scripts import run_together, script
 from .status import DestinationStatus

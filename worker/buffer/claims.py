@@ -11,8 +11,8 @@ from typing import Any, Literal, Self
 from ..settings.destination import Destination
 from ..vendors.protocol import Outcome, Verdict
 from ..vendors.reasons import BLAMELESS
-from . import histograms
 from .records import count_names, joined_ids, new_id, split_heads, without
+from .status import BATCH_RECORDS, REQUEST_S, bucket_of
 
 _BLAMELESS = ",".join(BLAMELESS)
 Signal = Literal["success", "throttled", "failure"]
@@ -155,10 +155,10 @@ def finish_call(
     destination: Destination, claim: Claim, action: Settle | Split, label: str, took_s: float | None
 ) -> tuple[str, Sequence[Any]]:
     """Return the script that finishes a batch, and its arguments."""
-    size = histograms.bound(claim.size, histograms.BATCH_RECORDS)
+    size = bucket_of(claim.size, BATCH_RECORDS)
     measures: Sequence[Any] = (0, "", size)
     if took_s is not None:
-        measures = (round(took_s * 1000), histograms.bound(took_s, histograms.REQUEST_S), size)
+        measures = (round(took_s * 1000), bucket_of(took_s, REQUEST_S), size)
     if isinstance(action, Settle):
         return "settle", _settle_arguments(destination, claim, action, label, measures)
     # A response clears the records of earlier deaths; without one, one more death splits a half.

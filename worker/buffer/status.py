@@ -1,9 +1,14 @@
-"""Where a destination's records are: the counts of one look into Redis."""
+"""Where a destination's records are: the counts of one look into Redis.
+
+Distributions are counted by bucket, with one more counter for the sum, so a request costs four more
+increments in the script that counts it, and all processes share the counters.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -21,7 +26,7 @@ TOTALS = ("accepted", "delivered", "dead_lettered", "replayed", "purged", "ambig
 class RequestStats:
     """How long the requests of one kind took, and how many records they had.
 
-    Counts by the names of the buckets in `histograms`, and sums in ms and records. If its
+    Counts by the names of buckets, and sums in ms and records. If its
     worker died, a request is in neither: its duration is unknown.
     """
 
@@ -138,3 +143,30 @@ def _prefixed(counters: Mapping[str, str], prefix: str) -> dict[str, int]:
     return {
         key.removeprefix(prefix): int(n) for key, n in counters.items() if key.startswith(prefix)
     }
+
+
+BEYOND = "+Inf"  # Prometheus' name for the last bucket
+
+# A healthy upload takes a tenth of a second to two; 30 s is the default timeout of a request, and
+# one over its time still has to be distinguished from one with a longer timeout.
+REQUEST_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+# The vendors' limits are among them: 50 commands, 100 profiles, 1000 events; larger accounts 5000.
+BATCH_RECORDS = (1.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0)
+
+
+def bucket_of(value: float, bounds: Sequence[float]) -> str:
+    """Return the name of a number's bucket: its upper bound, inclusive."""
+    at = bisect_left(bounds, value)
+    return f"{bounds[at]:g}" if at < len(bounds) else BEYOND
+
+
+def cumulative(found: Mapping[str, int], bounds: Sequence[float]) -> Iterator[tuple[str, int]]:
+    """Yield each bucket with the count of all numbers up to its bound; the last has them all.
+
+    Numbers that were counted under other bounds, by a version before, are in the last bucket only.
+    """
+    total = 0
+    for each in bounds:
+        total += found.get(f"{each:g}", 0)
+        yield f"{each:g}", total
+    yield BEYOND, sum(found.values())

@@ -180,18 +180,6 @@ class Reconciler:
             self._client.set(keys.reconciled(found.destination, day), value, ex=KEPT_S)
 
 
-def last_reconciliation(client: redis.Redis, destination: str, day: str) -> Reconciliation | None:
-    """Return the last comparison of a day (yyyymmdd); None if it does not exist (any more)."""
-    raw: Any = client.get(keys.reconciled(destination, day))
-    if raw is None:
-        return None
-    found = orjson.loads(raw)
-    stored = (each | {"spellings": tuple(each["spellings"])} for each in found["lines"])
-    return Reconciliation(
-        destination, found["checked_at"], [EventComparison(**each) for each in stored]
-    )
-
-
 def _compare(
     day: str,
     before: EventDeliveries,

@@ -39,9 +39,7 @@ BLAMELESS: Final = (
 
 _LOOK_FIRST = "Check with the vendor whether it arrived. Replay it only if it did not."
 UNKNOWN_REASON: Final = ReasonText(
-    "Dead",
-    "It was given up for the reason shown.",
-    "Check it with the vendor, or replay it.",
+    "Dead", "It was given up for the reason shown.", "Check it with the vendor, or replay it."
 )
 _TEXTS: Final[Mapping[str, ReasonText]] = {
     DeadLetterReason.REFUSED: ReasonText(

@@ -119,7 +119,7 @@ KILLER = """
 import os, signal, sys
 from worker.cli import main
 left = int(sys.argv.pop(1))
-OURS = ("export_file.py", "checkpoint.py", "export.py")
+OURS = ("export_file.py", "export.py")
 begun = False
 def on_line(frame, event, argument):
     global left

@@ -20,9 +20,8 @@ from worker.settings.settings import Settings
 from worker.vendors.protocol import Prepared
 
 from ..auth import credentials
-from ..auth.api_keys import ProducerKey
+from ..auth.api_keys import KeyCache, ProducerKey
 from ..auth.credentials import Credentials
-from ..auth.key_cache import KeyCache
 from ..auth.rate_limit import RateLimits
 from ..server.endpoint import Headers, HttpError, HttpRequest
 from ..server.request_body import BodyReader

@@ -14,8 +14,14 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from ...buffer import histograms
-from ...buffer.status import STATUSES, DestinationStatus, KindCounts
+from ...buffer.status import (
+    BATCH_RECORDS,
+    REQUEST_S,
+    STATUSES,
+    DestinationStatus,
+    KindCounts,
+    cumulative,
+)
 from ...settings.destination import Destination
 from ...settings.settings import Settings
 from ..overview import SCAN_BUDGET, DestinationDiscovery, Overview
@@ -162,7 +168,7 @@ def _put_kind(result: ScrapeResult, places: KindCounts, *labels: str) -> None:
     for total, metric in _TOTALS.items():
         result.put(metric, places.totals[total], *labels)
     requests = places.requests
-    took = histograms.cumulative(requests.took, histograms.REQUEST_S)
+    took = cumulative(requests.took, REQUEST_S)
     result.put_histogram(definitions.DURATION, took, requests.took_ms / 1000, *labels)
-    sizes = histograms.cumulative(requests.sizes, histograms.BATCH_RECORDS)
+    sizes = cumulative(requests.sizes, BATCH_RECORDS)
     result.put_histogram(definitions.BATCH, sizes, requests.records, *labels)

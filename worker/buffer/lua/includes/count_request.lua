@@ -1,5 +1,5 @@
 -- Count a request: its answer, the records in it, the ms it took. The bounds name the buckets that
--- its time ('' when that is not known) and its size fall into: see histograms.py.
+-- its time ('' when that is not known) and its size fall into: see status.py.
 -- needs: count
 local function count_request(kind, label, size, took_ms, took_bound, size_bound)
   count(kind .. ':attempts', 1)
