@@ -26,7 +26,7 @@ from worker.buffer import keys
 from worker.buffer.buffer import Buffer
 from worker.buffer.status import DestinationStatus
 from worker.connections.clients import worker_client
-from worker.connections.embedded.binaries import RedisBinary, redis_binaries
+from worker.connections.embedded.processes import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.errors import BufferUnavailable
 from worker.gateway.auth.api_keys import KeyTable

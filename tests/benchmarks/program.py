@@ -23,7 +23,7 @@ from benchmarks.results import Results
 from benchmarks.setup import SetupFactory
 from benchmarks.targets import Target, targets
 from support.environment import ROOT, clear_own_variables
-from worker.connections.embedded.binaries import preferred_binary
+from worker.connections.embedded.processes import preferred_binary
 from worker.telemetry.logs import configure
 
 Section = Callable[[SetupFactory, Results, Options], None]

@@ -31,8 +31,7 @@ from worker.vendors.protocol import (
 )
 from worker.vendors.reasons import DeadLetterReason
 from worker.vendors.responses import json_object, response_class_of
-from worker.vendors.secret import NO_SECRET, Secret
-from worker.vendors.secret_headers import SecretHeaders
+from worker.vendors.secret import NO_SECRET, Secret, SecretHeaders
 
 NO_USER_CODE = 7
 REFUSED = Verdict(Outcome.DEAD, DeadLetterReason.REFUSED, NO_USER_CODE, "no such user")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from worker.app import app, broker, process, runtime
-from worker.app.shutdown import ShutdownDeadline
+from worker.app.process import ShutdownDeadline
 from worker.app.watchdog import Watchdog, drain_overdue
 from worker.connections.clients import worker_client
 

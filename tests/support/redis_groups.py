@@ -15,7 +15,7 @@ from support.polling import poll_until
 from support.ports import find_free_port
 from support.processes import Process, Processes
 from worker.connections.clients import operator_client
-from worker.connections.embedded.binaries import RedisBinary, preferred_binary
+from worker.connections.embedded.processes import RedisBinary, preferred_binary
 
 SLOTS = 16384
 SERVICE = "records"

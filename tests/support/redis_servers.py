@@ -10,7 +10,7 @@ import redis
 
 from support.ports import find_free_port
 from worker.connections.clients import worker_client
-from worker.connections.embedded.binaries import RedisBinary, redis_binaries
+from worker.connections.embedded.processes import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
 
 RedisFactory = Callable[..., EmbeddedRedis]

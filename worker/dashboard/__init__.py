@@ -1,4 +1,1 @@
-"""The operators' dashboard: pages that show the flow, and let people fix and replay dead letters.
-
-`routes` is what the gateway mounts at `/`. What moves records lies below; the command line uses it.
-"""
+"""The operators' dashboard: pages to watch the flow, and to fix and replay dead letters."""

@@ -31,7 +31,7 @@ from worker.vendors.secret import Secret
 
 from .api.bloomreach import CUSTOMERS, EVENTS, BatchCommands, SingleCommand, SystemTime
 from .api.clevertap import CleverTapUpload
-from .api.idempotency import HEADER
+from .api.enqueuer import HEADER
 from .api.request_handler import RequestHandler
 from .operations import openapi
 from .operations.health import ALIVE, Ready

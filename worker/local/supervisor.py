@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,3 +137,86 @@ def _terminate_with_us() -> tuple[str, ...]:
     except (FileNotFoundError, subprocess.CalledProcessError):  # busybox's lacks the option
         return ()
     return prefix
+
+
+# As `telemetry` writes them ("... [warning  ] ..."), and as others do before it is set up.
+_PROBLEM = re.compile(
+    rb"\[(?:warning|error|critical)\s*\]|^(?:WARNING|ERROR|CRITICAL)\b|^\w*Error: "
+)
+_TIMESTAMP = re.compile(r"^\S+T\S+ ")
+_VARIABLE = re.compile(r"[0-9a-f-]{6,}|\d+")  # ids, counts and durations
+_MOST_BYTES = 256 * 1024
+_REPEAT_AFTER_S = 30.0
+
+
+class LogTail:
+    """Reads from where it stopped; begins at the end of what is there already."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._shown_at: dict[str, float] = {}
+        self._position = path.stat().st_size if path.exists() else 0
+
+    def new_problems(self) -> list[str]:
+        """Return the added warnings and errors, without timestamps and recent repetitions."""
+        try:
+            with self._path.open("rb") as log:
+                if log.seek(0, 2) < self._position:
+                    self._position = 0  # a new file began
+                log.seek(self._position)
+                added = log.read(_MOST_BYTES)
+        except FileNotFoundError:
+            return []
+        complete, newline, begun = added.rpartition(b"\n")
+        # A line without an end is read again when it has one, unless it is too long to ever fit.
+        read = len(added) if len(begun) == _MOST_BYTES else len(complete) + len(newline)
+        self._position += read
+        found = [line for line in complete.split(b"\n") if _PROBLEM.search(line)]
+        lines = [_TIMESTAMP.sub("", line.decode("utf-8", "replace").strip()) for line in found]
+        return list(filter(self._is_new, lines))
+
+    def _is_new(self, line: str) -> bool:
+        """Return False if a line that differs only in numbers was shown recently."""
+        shape, now = _VARIABLE.sub("#", line), self._clock()
+        if now - self._shown_at.get(shape, float("-inf")) < _REPEAT_AFTER_S:
+            return False
+        self._shown_at[shape] = now
+        return True
+
+
+BUILT_IN: Mapping[str, str] = {
+    "web": "python -m worker.gateway",
+    "worker": "celery -A worker.app worker --loglevel=INFO --without-gossip --without-mingle",
+    "beat": "celery -A worker.app beat --loglevel=INFO",
+    # The checkout's config/flower.py takes care of the login; without it, Flower itself reads
+    # FLOWER_BASIC_AUTH, which `ingest up` always sets.
+    "flower": "celery -A worker.app flower --address=127.0.0.1",
+}
+CHECKOUT = Path(__file__).parents[2]
+
+
+def commands(folder: Path = CHECKOUT) -> dict[str, list[str]]:
+    """Return the commands by name, split, ready to run from any directory."""
+    try:
+        lines = read((folder / "Procfile").read_text(encoding="utf-8"))
+    except OSError:
+        lines = dict(BUILT_IN)
+    return {name: _runnable(line, folder) for name, line in lines.items()}
+
+
+def read(text: str) -> dict[str, str]:
+    """Return a Procfile's commands by name; ignore lines that are not `name: command`."""
+    named = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name.strip(): command.strip() for name, colon, command in named if colon}
+
+
+def _runnable(line: str, folder: Path) -> list[str]:
+    """Use this Python and its celery, and find the files named beside the Procfile."""
+    words = shlex.split(line)
+    for at, word in enumerate(words):
+        option, equals, value = word.rpartition("=")
+        if "/" in value and (folder / value).is_file():
+            words[at] = f"{option}{equals}{folder / value}"
+    prefix = {"celery": [sys.executable, "-m", "celery"], "python": [sys.executable]}
+    return [*prefix.get(words[0], words[:1]), *words[1:]]

@@ -22,8 +22,7 @@ from ..sandbox.settings import ENVIRONMENT_PREFIX, SandboxSettings
 from ..settings.destination import lacking
 from ..settings.settings import Settings
 from ..settings.third_party import flower_logins
-from .procfile import commands
-from .supervisor import Program, Supervisor
+from .supervisor import Program, Supervisor, commands
 
 # After SIGTERM, a worker's requests in flight may take 20 s more; then it settles them.
 WORKER_STOPS_WITHIN_S = 25.0

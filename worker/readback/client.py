@@ -15,7 +15,7 @@ from ..settings.destination import Destination
 from ..settings.settings import Settings
 from ..vendors.clevertap.reads import ClevertapReads, ReadReply, ReplyKind, parse_reply
 from ..vendors.protocol import Request, Sender
-from ..vendors.secret_headers import hidden
+from ..vendors.secret import hidden
 from ..vendors.transport import Transport
 
 #: Concurrent reads of one account: the vendor's page "API Request Limit".

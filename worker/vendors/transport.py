@@ -22,7 +22,7 @@ import httpx
 
 from ..errors import SettingsError
 from .protocol import Request, Response, ResponseClass, UploadResult
-from .secret_headers import hidden
+from .secret import hidden
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # 5000 exported events a page, or 1000 echoed records
 #: Everything httpcore may raise; a test holds this to its list.

@@ -21,7 +21,7 @@ from worker.buffer.buffer import Buffer
 from worker.buffer.claims import Claim, Feedback, Settle, Split
 from worker.buffer.scripts import script
 from worker.connections.clients import operator_client, worker_client
-from worker.connections.embedded.binaries import RedisBinary, redis_binaries
+from worker.connections.embedded.processes import RedisBinary, redis_binaries
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount

@@ -15,9 +15,9 @@ from worker.buffer.records import new_id, pack
 from worker.buffer.scripts import script
 from worker.gateway.api.enqueuer import (
     EnqueueRequest,
+    IdempotencyKey,
     arguments,
 )
-from worker.gateway.api.idempotency import IdempotencyKey
 from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount

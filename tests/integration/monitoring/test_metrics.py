@@ -19,9 +19,8 @@ from support.scrape import Scrape
 from worker.buffer import keys
 from worker.buffer.claims import Settle
 from worker.buffer.status import TOTALS
-from worker.monitoring.metrics.collector import StatusCollector
+from worker.monitoring.metrics.collector import MetricsPage, StatusCollector
 from worker.monitoring.metrics.definitions import METRICS, PLACES
-from worker.monitoring.metrics.page import MetricsPage
 from worker.settings.settings import Settings
 from worker.vendors.protocol import Outcome, Verdict
 from worker.vendors.secret import Secret

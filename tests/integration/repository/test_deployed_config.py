@@ -18,7 +18,7 @@ from support.polling import poll_until
 from support.processes import Process, Processes, procfile
 from support.redis_servers import RedisFactory
 from worker.connections.clients import operator_client
-from worker.connections.embedded.binaries import RedisBinary, redis_binaries
+from worker.connections.embedded.processes import RedisBinary, redis_binaries
 
 LOGIN = "ada:correct horse"
 

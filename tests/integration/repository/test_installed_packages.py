@@ -109,7 +109,10 @@ def test_image_has_all_imported_packages() -> None:
         ((), ["worker.producer.producer"]),
         (("worker",), ["worker.app", "worker.app.tasks", "worker.cli", *LATER]),
         (("gateway",), ["worker.gateway.app", "worker.dashboard.routes"]),
-        (("worker", "metrics"), ["worker.cli.commands.metrics", "worker.monitoring.metrics.page"]),
+        (
+            ("worker", "metrics"),
+            ["worker.cli.commands.metrics", "worker.monitoring.metrics.collector"],
+        ),
         (("worker", "sandbox"), ["worker.cli.commands.sandbox"]),
     ],
     ids=str,

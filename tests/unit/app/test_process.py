@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from worker.app.process import ProcessRuntime
+from support.polling import poll_until
+from worker.app.process import ProcessRuntime, ShutdownDeadline
 from worker.app.runtime import Runtime
 from worker.delivery.drain import Dispatch
 from worker.settings.settings import Settings
@@ -42,3 +45,39 @@ def test_process_runtime_stopped_while_it_is_made_is_stopping() -> None:
 
     runtime = ProcessRuntime(interrupted)
     assert runtime().stopping
+
+
+def test_shutdown_deadline_once_begun_closes_and_ends_the_process() -> None:
+    """Nothing happens before `begin`; after it, connections are closed first, and the code is 0."""
+    seen: list[object] = []
+    deadline = ShutdownDeadline(lambda: seen.append("closed"), within_s=0.1, end=seen.append)
+    deadline.start()
+    threading.Event().wait(0.2)
+    assert seen == []
+    deadline.begin()
+    poll_until(lambda: len(seen) == 2, what="it is over")
+    assert seen == ["closed", 0]
+
+
+def test_shutdown_deadline_with_a_close_that_hangs_ends_the_process() -> None:
+    """What cannot be closed in time is left open."""
+    seen: list[object] = []
+    deadline = ShutdownDeadline(
+        threading.Event().wait, within_s=0, close_within_s=0.1, end=seen.append
+    )
+    deadline.start()
+    deadline.begin()
+    poll_until(lambda: seen == [0], what="it is over")
+
+
+def test_shutdown_deadline_with_a_close_that_fails_ends_the_process() -> None:
+    """A failure to close is no reason to stay."""
+    seen: list[object] = []
+
+    def fail() -> None:
+        raise OSError("no")
+
+    deadline = ShutdownDeadline(fail, within_s=0, end=seen.append)
+    deadline.start()
+    deadline.begin()
+    poll_until(lambda: seen == [0], what="it is over")

@@ -12,7 +12,7 @@ import yaml
 
 from support.environment import ROOT
 from support.processes import procfile
-from worker.app.shutdown import CLOSE_WITHIN_S, END_WITHIN_S
+from worker.app.process import CLOSE_WITHIN_S, END_WITHIN_S
 from worker.gateway.__main__ import STOP_WITHIN_S
 from worker.gateway.settings import MAX_REDIS_TIMEOUT_S
 from worker.sandbox.settings import SandboxSettings

@@ -13,7 +13,7 @@ import yaml
 
 from support.environment import ROOT, is_ours
 from support.processes import procfile
-from worker.app.shutdown import CLOSE_WITHIN_S, END_WITHIN_S
+from worker.app.process import CLOSE_WITHIN_S, END_WITHIN_S
 from worker.gateway.__main__ import STOP_WITHIN_S
 from worker.gateway.operations.health import ALIVE, Ready
 from worker.gateway.operations.metrics import Metrics

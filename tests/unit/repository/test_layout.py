@@ -53,6 +53,11 @@ OLD_NAMES = re.compile(
 TEXTS = {".py", ".lua", ".md", ".toml", ".env", ".yml", ".html"}
 
 
+def test_worker_stays_under_20000_lines() -> None:
+    """More than that, and a newcomer no longer reads it: take something out first."""
+    assert sum(len(path.read_text().splitlines()) for path in MODULES) < 20_000
+
+
 def test_worker_entries_are_few() -> None:
     """`ls worker/` fits on half a screen: the listing is the first page of the documentation."""
     shown = {path.name for path in WORKER.iterdir()} - {"__init__.py", "__pycache__", "py.typed"}

@@ -16,8 +16,7 @@ from worker.settings.settings import Settings
 
 from .. import options
 from ..clients import operator_client
-from ..console.stdout import emit, refuse_closed_output
-from ..console.terminal import plain_table, terminal
+from ..console.terminal import emit, plain_table, refuse_closed_output, terminal
 from ..exit_codes import DIFFERENT, OK
 
 if TYPE_CHECKING:

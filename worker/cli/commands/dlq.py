@@ -18,8 +18,7 @@ from rich.text import Text
 
 from .. import options
 from ..clients import select_letters
-from ..console.stdout import output
-from ..console.terminal import plain_table, printable, progress, terminal
+from ..console.terminal import output, plain_table, printable, progress, terminal
 from ..exit_codes import Failure
 from .dlq_replay_purge import purge, replay
 

@@ -16,8 +16,7 @@ from worker.errors import VendorError
 from worker.settings.settings import Settings
 
 from .. import options
-from ..console.stdout import output
-from ..console.terminal import terminal
+from ..console.terminal import output, terminal
 from ..exit_codes import Failure
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from worker.settings.environment import secret_of
 from worker.settings.settings import Settings
 
 from .. import options
-from ..console.signals import StopSignals
+from ..console.terminal import StopSignals
 from ..exit_codes import listening, needs_extra
 
 if TYPE_CHECKING:
-    from worker.monitoring.metrics.page import MetricsPage
+    from worker.monitoring.metrics.collector import MetricsPage
 
 _POLL_S = 0.1
 
@@ -36,7 +36,7 @@ def metrics(port: int | None, host: str) -> None:
     a bearer token; otherwise only clients on this machine may read.
     """
     with needs_extra("metrics"):
-        from worker.monitoring.metrics.page import MetricsPage
+        from worker.monitoring.metrics.collector import MetricsPage
     settings = Settings.from_env()
     metrics_page = MetricsPage(settings, secret_of("INGEST_METRICS_TOKEN"))
     if port is None:
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a request."""
-        from worker.monitoring.metrics.page import CONTENT_TYPE
+        from worker.monitoring.metrics.collector import CONTENT_TYPE
 
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404)

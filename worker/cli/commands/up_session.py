@@ -15,15 +15,14 @@ from rich.text import Text
 
 from worker.buffer.status import DestinationStatus
 from worker.errors import BufferError
-from worker.local.log_tail import LogTail
+from worker.local.supervisor import LogTail
 from worker.local.system import STOP_ORDER, LocalSystem
 from worker.monitoring.overview import Overview
 from worker.producer.producer import Producer
 from worker.sandbox.sample_traffic import sample
 
 from ..clients import bulk_client, operator_client
-from ..console.signals import StopSignals
-from ..console.terminal import terminal
+from ..console.terminal import StopSignals, terminal
 from ..exit_codes import Failure
 from .status_table import balance, counts_line, open_records, status_table
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from rich import progress as bars
 from rich.console import Console
 from rich.table import Column, Table
+
+from ..exit_codes import Failure
 
 # A table in a file or a pipe is for a person or for grep: neither wants it cut at 80 columns.
 _PIPE_WIDTH = 200
@@ -67,3 +72,73 @@ def _size(stream: BinaryIO) -> int | None:
     except (OSError, ValueError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+_BUFFER = 64 * 1024
+
+
+@contextmanager
+def output() -> Iterator[IO[bytes]]:
+    """Open standard output for bytes; they are written when the block ends, or on `flush`.
+
+    Failure if it is closed or cannot be written; a broken pipe is left to click.
+    """
+    refuse_closed_output()
+    sys.stdout.flush()
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # a stream in memory, as tests have it
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    os.set_blocking(descriptor, True)
+    raw = io.FileIO(descriptor, "wb", closefd=False)
+    stream = io.BufferedWriter(raw, _BUFFER)
+    try:
+        yield stream
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Failure(f"cannot write to standard output: {error.strerror}") from error
+    finally:
+        raw.close()  # or the buffer would write what a failure left in it
+
+
+def refuse_closed_output() -> None:
+    """Raise a Failure if it is closed (`>&-`): before a vendor is asked for minutes."""
+    if sys.stdout is None:
+        raise Failure("standard output is closed")
+
+
+def emit(text: str) -> None:
+    """Write a text and a line feed to standard output."""
+    with output() as stream:
+        encoding = sys.stdout.encoding or "utf-8"
+        stream.write(f"{text}\n".encode(encoding, "backslashreplace"))
+
+
+# SIGHUP: the terminal was closed.
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """The requests to stop: the first (`stop`) stops in order, the second (`hurry`) at once.
+
+    The handler only notes them: whatever it interrupts continues.
+    """
+
+    stop = hurry = False
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Note them in the block, instead of ending the process."""
+        before = {number: signal.signal(number, self._note) for number in _STOP}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, *_: object) -> None:
+        self.stop, self.hurry = True, self.stop

@@ -24,15 +24,17 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from ...errors import EmbeddedRedisError
 from ..file_lock import lock_file
-from .binaries import RedisBinary, preferred_binary, refuse_downgrade
 from .processes import (
     FOLDER,
     POLL_S,
     START_TIMEOUT_S,
+    RedisBinary,
     alive,
     answers_as,
+    preferred_binary,
     probe_client,
     read_address,
+    refuse_downgrade,
     running_url,
 )
 

@@ -8,10 +8,12 @@ keep a smaller one out.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -26,8 +28,33 @@ from worker.producer.encoder import EnqueueBatch
 from worker.settings.destination import Destination
 from worker.telemetry.logs import get_logger
 
-from ..server.endpoint import HttpError
-from .idempotency import IdempotencyKey
+from ..server.endpoint import Headers, HttpError, HttpRequest
+
+HEADER = b"idempotency-key"
+REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
+_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
+
+
+class IdempotencyKey(NamedTuple):
+    """The hash that the key is stored under, and the fingerprint of its request."""
+
+    hash: str
+    fingerprint: str
+
+
+def idempotency_key(request: HttpRequest, producer: str, body: bytes) -> IdempotencyKey | None:
+    """Return the request's key, if it has one; the keys of two producers are never the same."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise HttpError(400, "Idempotency-Key: must be 1 to 255 visible ASCII characters")
+    parts = b"\0".join((request.path.encode(), request.query, body))
+    return IdempotencyKey(
+        hashlib.sha256(producer.encode() + b"\0" + key).hexdigest(),
+        hashlib.sha256(parts).hexdigest()[:32],
+    )
+
 
 # A thousand records hold Redis for a millisecond; their bytes have to be copied as well.
 MAX_RECORDS_PER_CALL = 1000

@@ -26,8 +26,7 @@ from ..auth.rate_limit import RateLimits
 from ..server.endpoint import Headers, HttpError, HttpRequest
 from ..server.request_body import BodyReader
 from ..settings import GatewaySettings
-from .enqueuer import Enqueuer, EnqueueRequest
-from .idempotency import REPLAYED, IdempotencyKey, idempotency_key
+from .enqueuer import REPLAYED, Enqueuer, EnqueueRequest, IdempotencyKey, idempotency_key
 
 TURN_S = 0.005
 # One turn is enough for this many ordinary records. Of the requests with more, one at a time takes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from worker.monitoring.metrics.page import CONTENT_TYPE, MetricsPage
+from worker.monitoring.metrics.collector import CONTENT_TYPE, MetricsPage
 from worker.settings.settings import Settings
 from worker.vendors.secret import Secret
 

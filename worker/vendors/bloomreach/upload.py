@@ -30,7 +30,7 @@ from ..protocol import (
 )
 from ..reasons import DeadLetterReason
 from ..responses import MAX_ERROR_CHARS, failure, garbled, one_line, open_upload
-from ..secret_headers import SecretHeaders, credential
+from ..secret import SecretHeaders, credential
 
 #: Said of the whole request, with HTTP 400 (page "Tracking API authorization errors"): not a word
 #: about the records, so the destination is parked. The last three come with 401 and 403.

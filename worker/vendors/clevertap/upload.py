@@ -24,7 +24,7 @@ from ..protocol import (
 )
 from ..reasons import DeadLetterReason
 from ..responses import error_text, failure, garbled, one_line, open_upload, response_class_of
-from ..secret_headers import SecretHeaders, credential
+from ..secret import SecretHeaders, credential
 
 #: Codes of the page "Errors" that another attempt cannot change; 528 until someone allows the
 #: event again. The vendor does not say which are permanent: that is our interpretation.

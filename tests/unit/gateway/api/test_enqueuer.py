@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from worker.gateway.api.idempotency import IdempotencyKey, idempotency_key
+from worker.gateway.api.enqueuer import IdempotencyKey, idempotency_key
 from worker.gateway.server.endpoint import HttpError, HttpRequest
 
 REQUEST = ("/1/upload", b"", b"{}")
