@@ -19,7 +19,7 @@ _OF_PROFILE: Final = ("identity", "objectId", "platform", "email")
 _WHOLE: Final = ("event_props", "session_props", "profile")
 #: The same for every event, so that one pass writes an export of any size.
 COLUMNS: Final = ("ts", *_OF_PROFILE, *_WHOLE, "other")
-_ROWS_AT_ONCE: Final = 5000
+ROWS_AT_ONCE: Final = 5000
 
 
 class JsonLines:
@@ -98,7 +98,7 @@ def to_parquet(lines: Path, out: Path) -> None:
     with lines.open("rb") as source, parquet.ParquetWriter(fresh, schema) as writer:
         flat = (columns(json.loads(line)) for line in source)
         texts = ({name: _utf8(value) for name, value in row.items()} for row in flat)
-        while rows := list(islice(texts, _ROWS_AT_ONCE)):
+        while rows := list(islice(texts, ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     fresh.replace(out)
 

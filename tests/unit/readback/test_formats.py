@@ -100,7 +100,7 @@ def test_format_of_parquet_without_pyarrow_names_the_extra(monkeypatch: pytest.M
 def test_to_parquet_keeps_every_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No line is lost between two chunks of rows."""
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(formats, "_ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(formats, "ROWS_AT_ONCE", 3)
     lines, out = tmp_path / "lines", tmp_path / "out.parquet"
     events = [EVENT | {"ts": number} for number in range(10)]
     lines.write_bytes(encoder_of("parquet").encode(events))
