@@ -30,6 +30,7 @@ CLOSE_WITHIN_S = 3.0
 class ShutdownDeadline:
     """Ends the process ``within_s`` after `begin`; one that ends earlier never notices.
 
+    Celery waits for a silent broker without a limit: measured, 100 s after SIGTERM it still ran.
     ``close`` releases what can be released without waiting for a silent server.
     """
 

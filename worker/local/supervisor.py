@@ -185,7 +185,7 @@ class LogTail:
         return True
 
 
-BUILT_IN: Mapping[str, str] = {
+BUILT_IN: Mapping[str, str] = {  # an installed package has no Procfile; a test compares the two
     "web": "python -m worker.gateway",
     "worker": "celery -A worker.app worker --loglevel=INFO --without-gossip --without-mingle",
     "beat": "celery -A worker.app beat --loglevel=INFO",

@@ -6,26 +6,14 @@ import json
 
 import pytest
 
+from support.stored import DEAD_PROFILE as LETTER
 from worker.dashboard.dead_letter import EditedRecord, parse_edited
-from worker.dead_letters.letters import DeadLetter
 from worker.settings.destination import Destination, KindSettings
 from worker.vendors.clevertap.account import CleverTapAccount
 from worker.vendors.protocol import Kind, VendorAccount
 
 DESTINATION = Destination(
     name="clevertap", account=CleverTapAccount(), kinds={Kind.PROFILE: KindSettings(100)}
-)
-LETTER = DeadLetter(
-    id=f"{1:032x}",
-    destination="clevertap",
-    kind="profile",
-    reason="refused",
-    code=516,
-    error="No.",
-    attempts=1,
-    name="",
-    body=b"{}",
-    entry="1000-0",
 )
 PROFILE = {"type": "profile", "identity": "a", "profileData": {"Name": "Ürsula"}}
 

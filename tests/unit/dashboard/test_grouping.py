@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from support.stored import DEAD_PROFILE as LETTER
 from worker.dashboard.grouping import (
     MANY_TEXTS,
     MAX_TEXTS,
@@ -17,20 +18,6 @@ from worker.dashboard.grouping import (
     merge_groups,
 )
 from worker.dead_letters.groups import OTHER_TEXTS, LetterGroup, group_letters
-from worker.dead_letters.letters import DeadLetter
-
-LETTER = DeadLetter(
-    id=f"{1:032x}",
-    destination="clevertap",
-    kind="profile",
-    reason="refused",
-    code=516,
-    error="No.",
-    attempts=1,
-    name="",
-    body=b"{}",
-    entry="1000-0",
-)
 
 
 def group(text: str, count: int = 1, *, code: int = 516, at_ms: int = 1000) -> LetterGroup:

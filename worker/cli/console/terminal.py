@@ -81,6 +81,9 @@ _BUFFER = 64 * 1024
 def output() -> Iterator[IO[bytes]]:
     """Open standard output for bytes; they are written when the block ends, or on `flush`.
 
+    Python's own stream may write a part under PYTHONUNBUFFERED, and gives up on a pipe that its
+    reader made non-blocking.
+
     Failure if it is closed or cannot be written; a broken pipe is left to click.
     """
     refuse_closed_output()

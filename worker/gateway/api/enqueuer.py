@@ -36,7 +36,12 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
 class IdempotencyKey(NamedTuple):
-    """The hash that the key is stored under, and the fingerprint of its request."""
+    """The hash that the key is stored under, and the fingerprint of its request.
+
+    Redis stores the verdicts in the step that accepts the records, so a repeat, even a concurrent
+    one through another gateway, enqueues nothing. That ends after 24 hours, or when Redis loses its
+    last second of writes, and the records with it.
+    """
 
     hash: str
     fingerprint: str

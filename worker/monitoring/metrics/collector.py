@@ -190,7 +190,8 @@ FORWARDED_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", 
 
 
 class MetricsPage:
-    """The text of a scrape; thread-safe."""
+    """The text of a scrape; thread-safe. It has no record, but shows how much a business sells:
+    without INGEST_METRICS_TOKEN only programs on this machine may read it."""
 
     def __init__(
         self, settings: Settings, token: Secret, clock: Callable[[], float] = time.monotonic
