@@ -154,9 +154,9 @@ class Watchdog:
 def drain_overdue(runtime: Runtime, after_s: float = OVERDUE_AFTER_S) -> None:
     """Deliver what is ready here and now, without a message, one batch after another.
 
-    It starts ``after_s`` after the last tick, whichever process that was in, and at the earliest
-    after three tick intervals; then it delivers for as long again. Trouble with one destination
-    does not keep the others waiting.
+    It starts ``after_s``, and at least three tick intervals, after any process's last tick, and
+    delivers for as long again, also what was claimed and not begun: a broker that crashed may have
+    lost those messages. Trouble with one destination does not keep the others waiting.
     """
     for name, parts in runtime.destinations.items():
         try:
@@ -173,6 +173,6 @@ def _drain(parts: DestinationRuntime, for_s: float) -> None:
     log.warning(
         "no recent tick: draining without beat and broker", destination=parts.destination.name
     )
-    parts.drain.tick()
+    parts.drain.tick(unbegun=True)
     end = time.monotonic() + for_s  # from now: a silent broker took its time
     parts.deliverer.run_ready(is_over=lambda: time.monotonic() >= end)

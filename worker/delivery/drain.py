@@ -31,17 +31,17 @@ class Drain:
         self.destination, self.buffer, self.dispatch = destination, buffer, dispatch
         self._history = History(buffer.client, destination)
 
-    def tick(self) -> int:
-        """Recover, check, claim; return the number of batches handed to workers."""
-        if self.check():
+    def tick(self, *, unbegun: bool = False) -> int:
+        """Recover (as `Buffer.recover`), check, claim; return the number of batches dispatched."""
+        if self.check(unbegun=unbegun):
             self.dispatch.probe(self.destination)
         dispatched = self.dispatch_ready()
         self._history.sample()  # last: a missing sample must not delay deliveries
         return dispatched
 
-    def check(self) -> bool:
+    def check(self, *, unbegun: bool = False) -> bool:
         """Recover expired leases, and note that a drain ran; return whether a probe is due."""
-        recovered = self.buffer.recover()
+        recovered = self.buffer.recover(unbegun=unbegun)
         if recovered.died:
             log.warning(
                 "batches taken back from workers that did not come back",

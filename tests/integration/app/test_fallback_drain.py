@@ -52,3 +52,14 @@ def test_fallback_drain_after_a_recent_tick_does_nothing(
     runtime.destinations["clevertap"].drain.check()
     drain_overdue(runtime, after_s=600)
     assert vendor.taken == {}
+
+
+def test_fallback_drain_after_a_broker_lost_messages_delivers_their_batches(
+    runtime: Runtime, vendor: LoopbackVendor
+) -> None:
+    """A claimed batch does not wait for its lease if the broker crashed with its message."""
+    buffer = runtime.destinations["clevertap"].buffer
+    claims = [buffer.claim(begun=False), buffer.claim(begun=False)]
+    assert None not in claims, "both batches were handed to the broker, and their messages are lost"
+    drain_overdue(runtime, AFTER_S)
+    assert vendor.taken == {"ann": 1, "bob": 1}
