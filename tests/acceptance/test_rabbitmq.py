@@ -26,6 +26,9 @@ def env(redis_url: str, rabbitmq: RabbitMQ, vendor: LoopbackVendor) -> dict[str,
         **vendor.environment,
         "INGEST_DRAIN_INTERVAL_S": "0.5",
         "INGEST_MAX_WAIT_S": "0.5",
+        # A broker that is killed may lose a message, which costs the time of a lease.
+        "INGEST_REQUEST_TIMEOUT_S": "5",
+        "INGEST_LEASE_S": "15",
     }
 
 
