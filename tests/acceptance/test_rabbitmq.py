@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from kombu.connection import Connection
 
@@ -10,7 +12,7 @@ from support.environment import ROOT, environment
 from support.polling import poll_until
 from support.processes import Process, Processes, hurried, procfile
 from support.services import RabbitMQ
-from support.vendor import LoopbackVendor
+from support.vendor import Exchange, LoopbackVendor
 from worker import Producer
 from worker.app.scheduler import MAX_QUEUED_TICKS, queued_messages
 
@@ -88,11 +90,25 @@ def test_beat_without_workers_stops_at_a_few_messages(
 def test_worker_without_rabbitmq_drains_and_reconnects(
     env: dict[str, str], vendor: LoopbackVendor, processes: Processes, rabbitmq: RabbitMQ
 ) -> None:
-    """While the broker is down the worker drains on its own; records never went through it."""
+    """While the broker is down the worker drains on its own; records never went through it.
+
+    A task that ran when the connection was lost does not touch the next one from its thread.
+    """
+    met, killed = threading.Event(), threading.Event()
+
+    def take_once_killed(exchange: Exchange) -> None:
+        records = exchange.records()
+        met.set()
+        killed.wait(60)
+        exchange.answer(200, vendor.take(records))
+
     worker = start(processes, env)
+    vendor.script(take_once_killed)
     sent = send(env, "before", 1000)
-    poll_until(lambda: sent <= set(vendor.taken), what="the system is warm")
+    assert met.wait(60), "a delivery is under way"
     rabbitmq.kill()
+    worker.wait_for("Connection to broker lost")
+    killed.set()
     sent |= send(env, "during", 1000)
     poll_until(lambda: sent <= set(vendor.taken), 90, "the worker drains on its own")
     rabbitmq.start()
@@ -100,6 +116,7 @@ def test_worker_without_rabbitmq_drains_and_reconnects(
     sent |= send(env, "after", 1000)
     poll_until(lambda: sent <= set(vendor.taken), what="all is delivered")
     assert worker.returncode is None, "on its own, not by a restart"
+    assert "prefetch count" not in worker.output()
 
 
 def took(worker: Process, rabbitmq: RabbitMQ) -> bool:

@@ -21,7 +21,6 @@ from ..telemetry.error_reports import report_errors
 from ..telemetry.logs import configure
 from .broker import broker_settings
 
-QUEUE = "ingest"
 app = Celery("worker", include=["worker.app.tasks"], set_as_current=True)
 
 
@@ -38,9 +37,10 @@ def _configuration() -> dict[str, Any]:
         "worker_consumer": "worker.app.brokerless_drain:Consumer",
         "worker_concurrency": process.threads or threads,
         "worker_prefetch_multiplier": 1,
+        "worker_enable_prefetch_count_reduction": False,  # it sets it in the tasks' threads
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
-        "task_default_queue": QUEUE,
+        "task_default_queue": "ingest",
         "task_ignore_result": True,
         "task_acks_late": False,
         "task_serializer": "json",
