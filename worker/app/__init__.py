@@ -37,7 +37,7 @@ def _configuration() -> dict[str, Any]:
         "worker_consumer": "worker.app.brokerless_drain:Consumer",
         "worker_concurrency": process.threads or threads,
         "worker_prefetch_multiplier": 1,
-        "worker_enable_prefetch_count_reduction": False,  # it sets it in the tasks' threads
+        "worker_enable_prefetch_count_reduction": False,  # restoring it is not thread-safe
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "task_default_queue": "ingest",
