@@ -42,6 +42,13 @@ def export(reader: Reader, out: Path, size: int = 1000, **given: Any) -> ExportP
     return export_to_file(reader, query(batch_size=size), ExportTarget(out), **given)
 
 
+def stop_after_a_page(sandbox: LocalSandbox, out: Path, size: int) -> None:
+    """Let the vendor have this many events, and export the first page of them."""
+    fill(sandbox, size)
+    with pytest.raises(Stopped, match="after 1000 events"):
+        export(sandbox.reader(), out, stopping=lambda: True)
+
+
 def checkpoint(out: Path) -> dict[str, Any]:
     """What stands in the checkpoint."""
     found: dict[str, Any] = orjson.loads(out.with_name(out.name + ".checkpoint").read_bytes())
@@ -71,9 +78,7 @@ def test_export_damaged_checkpoint_is_refused(
     sandbox: LocalSandbox, out: Path, harm: dict[str, Any]
 ) -> None:
     """The error says what to do, and the file is left alone."""
-    fill(sandbox, 2000)
-    with pytest.raises(Stopped):
-        export(sandbox.reader(), out, stopping=lambda: True)
+    stop_after_a_page(sandbox, out, 2000)
     before = out.read_bytes()
     out.with_name(out.name + ".checkpoint").write_bytes(orjson.dumps(checkpoint(out) | harm))
     with pytest.raises(InvalidQuery, match="not a valid checkpoint"):
@@ -83,9 +88,7 @@ def test_export_damaged_checkpoint_is_refused(
 
 def test_export_stopped_between_pages_resumes(sandbox: LocalSandbox, out: Path) -> None:
     """The checkpoint matches the file, and the second call requests only the rest."""
-    fill(sandbox, 5000)
-    with pytest.raises(Stopped, match="after 1000 events"):
-        export(sandbox.reader(), out, stopping=lambda: True)
+    stop_after_a_page(sandbox, out, 5000)
     assert checkpoint(out)["size"] == out.stat().st_size
     said: list[str] = []
     assert export(sandbox.reader(), out, say=said.append).records == 5000
@@ -98,9 +101,7 @@ def test_export_resumed_cuts_off_bytes_after_the_checkpoint(
     sandbox: LocalSandbox, out: Path
 ) -> None:
     """Bytes that a dying process left come once, not twice."""
-    fill(sandbox, 3000)
-    with pytest.raises(Stopped):
-        export(sandbox.reader(), out, stopping=lambda: True)
+    stop_after_a_page(sandbox, out, 3000)
     with out.open("ab") as file:
         file.write(b'{"event_props":{"n":1000}}\n{"event_pr')
     export(sandbox.reader(), out)
@@ -112,9 +113,7 @@ def test_export_file_unlike_its_checkpoint_restarts(
     sandbox: LocalSandbox, out: Path, harm: str
 ) -> None:
     """A file that was cut, removed or changed is not appended to."""
-    fill(sandbox, 3000)
-    with pytest.raises(Stopped):
-        export(sandbox.reader(), out, stopping=lambda: True)
+    stop_after_a_page(sandbox, out, 3000)
     content = out.read_bytes()
     if harm == "gone":
         out.unlink()
@@ -128,9 +127,7 @@ def test_export_file_unlike_its_checkpoint_restarts(
 
 def test_export_resumed_with_an_expired_cursor_restarts(sandbox: LocalSandbox, out: Path) -> None:
     """The file is overwritten without duplicates, and a message says so."""
-    fill(sandbox, 3000)
-    with pytest.raises(Stopped):
-        export(sandbox.reader(), out, stopping=lambda: True)
+    stop_after_a_page(sandbox, out, 3000)
     sandbox.state.forget_cursors()
     said: list[str] = []
     export(sandbox.reader(), out, say=said.append)
@@ -141,9 +138,7 @@ def test_export_resumed_with_an_expired_cursor_restarts(sandbox: LocalSandbox, o
 
 def test_export_to_another_exports_file_is_refused(sandbox: LocalSandbox, out: Path) -> None:
     """The checkpoint of another query is refused; a larger page is the same query."""
-    fill(sandbox, 3000)
-    with pytest.raises(Stopped):
-        export(sandbox.reader(), out, stopping=lambda: True)
+    stop_after_a_page(sandbox, out, 3000)
     with pytest.raises(InvalidQuery, match=f"another export \\({NAME}, {DAY} to {DAY}\\)"):
         export_to_file(sandbox.reader(), query(app=True), ExportTarget(out))
     assert export(sandbox.reader(), out, size=500).records == 3000
@@ -151,9 +146,7 @@ def test_export_to_another_exports_file_is_refused(sandbox: LocalSandbox, out: P
 
 def test_export_restart_discards_the_checkpoint(sandbox: LocalSandbox, out: Path) -> None:
     """With --restart the file starts again although it could resume."""
-    fill(sandbox, 2000)
-    with pytest.raises(Stopped):
-        export(sandbox.reader(), out, stopping=lambda: True)
+    stop_after_a_page(sandbox, out, 2000)
     said: list[str] = []
     export(sandbox.reader(), out, restart=True, say=said.append)
     assert said == []
